@@ -1,0 +1,195 @@
+"""What an embedder is, and all that is the same for every one.
+
+Rule: an embedder knows its windows and turns them into vectors; framing, centring, resampling,
+batching and streaming are written once, here and in `batch`. An embedder is a small immutable
+specification (its dataclass fields); sessions and weights are opened on first use and never
+travel with a pickle.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from l3clf import audio
+from l3clf.audio import FloatArray, Framing, Samples, Source
+
+__all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
+
+# Window samples given to a network at once: enough to keep it busy, few enough for the processor's cache.
+BATCH_SAMPLES = 16 * 48_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowEmbeddings:
+    """The embeddings of one clip's windows.
+
+    Attributes
+    ----------
+    vectors : array of shape (n_windows, embedding_size), float32
+    times_s : array of shape (n_windows, 2), float64
+        Start and end of each window in seconds, clip start = 0. With centring the first window starts
+        half a window before the clip.
+    levels_dbfs : array of shape (n_windows,), float32
+        RMS level of each window; see `l3clf.audio.level_dbfs`.
+    """
+
+    vectors: FloatArray
+    times_s: NDArray[np.float64]
+    levels_dbfs: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class Embedder(ABC):
+    """A frozen model that turns windows of sound into vectors.
+
+    A subclass is a frozen dataclass whose fields are its options. It says `name`, `sample_rate`,
+    `window_s`, `embedding_size` and `revision`, and implements `embed_windows`; where it has weights,
+    it overrides `weights_digest`, and its field for their place is called `weights`.
+    """
+
+    name: ClassVar[str]
+    """What `load_embedder` calls it."""
+    revision: ClassVar[int] = 1
+    """Raised whenever the same window and weights give other numbers than before."""
+
+    @property
+    @abstractmethod
+    def sample_rate(self) -> int:
+        """Rate of the windows in Hz."""
+
+    @property
+    @abstractmethod
+    def window_s(self) -> float:
+        """Length of a window in seconds."""
+
+    @property
+    @abstractmethod
+    def embedding_size(self) -> int:
+        """Length of a vector."""
+
+    @abstractmethod
+    def embed_windows(self, windows: FloatArray) -> FloatArray:
+        """Embed windows. May be called from several threads at once.
+
+        Parameters
+        ----------
+        windows : array of shape (n_windows, window samples), float32
+            Mono, at `sample_rate`, full scale at 1.0.
+
+        Returns
+        -------
+        array of shape (n_windows, embedding_size), float32
+        """
+
+    def weights_digest(self) -> str:
+        """Return a digest of the weights' content; empty for embedders without weights."""
+        return ""
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The constructor's options that make the embedder what it is: all but where weights are."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
+        return {field.name: getattr(self, field.name) for field in fields if field.name != "weights"}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything that decides the numbers: specification, weights, revision, audio path."""
+        spec = {
+            "name": self.name,
+            "options": self.options,
+            "revision": self.revision,
+            "weights": self.weights_digest(),
+            "audio": audio.REVISION,
+        }
+        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def window_samples(self) -> int:
+        """Samples in a window."""
+        return round(self.window_s * self.sample_rate)
+
+    @property
+    def batch_windows(self) -> int:
+        """How many windows `embed_windows` is best given at once."""
+        return max(1, BATCH_SAMPLES // self.window_samples)
+
+    def framing(self, hop_s: float, center: bool) -> Framing:
+        """Return how this embedder cuts clips into windows."""
+        return Framing.of(self.sample_rate, self.window_s, hop_s, center)
+
+    def read_windows(self, source: Source, hop_s: float, center: bool) -> Iterator[FloatArray]:
+        """Yield the windows of one clip, at most `batch_windows` at a time."""
+        blocks = audio.read_blocks(source, self.sample_rate)
+        return self.framing(hop_s, center).windows(blocks, self.batch_windows)
+
+    def embed(
+        self, samples: ArrayLike, sample_rate: int, hop_s: float = 0.5, center: bool = True
+    ) -> WindowEmbeddings:
+        """Embed one clip that is in memory.
+
+        Parameters
+        ----------
+        samples : array of shape (n,) or (n, channels)
+            Floating point with full scale at 1.0, or integers with their own.
+        sample_rate : int
+            In Hz; resampled to the embedder's own where it differs.
+        hop_s : float, default=0.5
+            From the start of one window to the start of the next, in seconds.
+        center : bool, default=True
+            Whether the first window is centred on the clip's start.
+
+        Returns
+        -------
+        WindowEmbeddings
+
+        Raises
+        ------
+        AudioError
+            If the samples are empty, not finite, or of a shape or rate that cannot be meant.
+        ParameterError
+            If `hop_s` is not positive.
+
+        Examples
+        --------
+        >>> import numpy as np, l3clf
+        >>> w = l3clf.load_embedder("mfcc").embed(np.zeros(32000), 16000)
+        >>> w.vectors.shape, w.times_s[0].tolist()
+        ((4, 120), [-0.5, 0.5])
+        """
+        source = Samples(np.asarray(samples), sample_rate)
+        batches = [(self.embed_windows(w), audio.level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
+        return self.assemble(batches, hop_s, center)
+
+    def assemble(
+        self, batches: list[tuple[FloatArray, FloatArray]], hop_s: float, center: bool
+    ) -> WindowEmbeddings:
+        """Join the (vectors, levels) of one clip's batches, in order."""
+        vectors = np.concatenate([vectors for vectors, _ in batches])
+        levels = np.concatenate([levels for _, levels in batches])
+        return WindowEmbeddings(vectors, self.framing(hop_s, center).times_s(len(vectors)), levels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # the class is frozen: attributes cannot be assigned
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # immutable, and a copy would open its session again for every clone of an estimator
+
+
+def as_path_option(embedder: Embedder, option: str) -> None:
+    """Turn a path-like option of a frozen embedder into a str, so that it pickles and prints the same anywhere."""
+    value = getattr(embedder, option)
+    if value is not None:
+        object.__setattr__(embedder, option, os.fspath(value))

@@ -1,0 +1,196 @@
+"""OpenL3 (Cramer et al., ICASSP 2019) from its official weights, on ONNX Runtime, without TensorFlow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto
+
+from l3clf.audio import FloatArray
+from l3clf.embedders import weights as weight_files
+from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.graph import (
+    GraphBuilder,
+    Weights,
+    check_layers,
+    fold_batch_norm,
+    norm_scale_shift,
+    run_graph,
+    session,
+)
+from l3clf.embedders.keras_h5 import digest, read_keras_h5
+from l3clf.errors import ParameterError
+from l3clf.features import MelSpec, log_spectrogram
+
+__all__ = ["OpenL3", "build_graph", "front_end"]
+
+RATE_HZ, HOP = 48_000, 242
+CHANNELS = (64, 64, 128, 128, 256, 256, 512, 512)
+LAST = 7  # index of the last of the eight convolutions
+# Final pooling (bands, frames) for each input and size.
+FINAL_POOL = {
+    ("mel256", 512): (32, 24),
+    ("mel256", 6144): (8, 8),
+    ("mel128", 512): (16, 24),
+    ("mel128", 6144): (4, 8),
+    ("linear", 512): (32, 24),
+    ("linear", 6144): (8, 8),
+}
+
+
+def front_end(input_repr: str) -> MelSpec:
+    """Return the spectrogram that OpenL3 takes for ``mel128``, ``mel256`` or ``linear``."""
+    if input_repr == "linear":
+        return MelSpec(RATE_HZ, 512, HOP, 197, None, 0.0, RATE_HZ / 2)
+    return MelSpec(RATE_HZ, 2048, HOP, 199, int(input_repr[3:]), 0.0, RATE_HZ / 2)
+
+
+def build_graph(
+    layers: dict[str, Weights],
+    spec: MelSpec,
+    channels: Sequence[int],
+    final_pool: tuple[int, int],
+    *,
+    last_norm: bool,
+    file: str,
+) -> ModelProto:
+    """Return the audio network of the L3 family as an ONNX model.
+
+    Parameters
+    ----------
+    layers : dict
+        Arrays of each layer, as `l3clf.embedders.weights.read_keras_h5` returns them.
+    spec : MelSpec
+        The front-end, which gives the input's shape: (n, 1, bands, frames), in dB.
+    channels : sequence of 8 int
+        Filters of each convolution.
+    final_pool : (int, int)
+        Bands and frames of the last max-pooling.
+    last_norm : bool
+        Whether the last convolution is normalised (EdgeL3) or not (OpenL3).
+    file : str
+        What messages call the weights.
+
+    Raises
+    ------
+    WeightsError
+        If a layer is missing or has another shape.
+    """
+    check_layers(layers, _expected_layers(channels, last_norm), file)
+    graph = GraphBuilder(spec.n_bands, spec.n_frames)
+    # The first normalisation cannot be folded forwards: the convolution's zero padding comes after it.
+    scale, shift = norm_scale_shift(layers["batch_normalization_1"])
+    graph.affine(float(scale[0]), float(shift[0]))
+    for i in range(len(channels)):
+        graph.conv(*fold_batch_norm(layers[_conv_name(i)], layers.get(_norm_name(i))))
+        if i < LAST:  # the embedding is taken before the last rectifier
+            graph.relu()
+            if i % 2:
+                graph.max_pool(2, 2)
+    graph.max_pool(*final_pool)
+    graph.flatten_channels_last()
+    return graph.build(_pooled_size(spec, channels[-1], final_pool))
+
+
+def _pooled_size(spec: MelSpec, channels: int, pool: tuple[int, int]) -> int:
+    return channels * (spec.n_bands // 8 // pool[0]) * (spec.n_frames // 8 // pool[1])
+
+
+def _conv_name(i: int) -> str:
+    return "audio_embedding_layer" if i == LAST else f"conv2d_{i + 1}"
+
+
+def _norm_name(i: int) -> str:
+    return f"batch_normalization_{i + 2}"
+
+
+def _expected_layers(channels: Sequence[int], last_norm: bool) -> list[tuple[str, dict[str, tuple[int, ...]]]]:
+    expected = [("batch_normalization_1", _norm_shapes(1))]
+    for i, (c_in, c_out) in enumerate(zip((1, *channels), channels, strict=False)):
+        expected.append((_conv_name(i), {"kernel": (3, 3, c_in, c_out), "bias": (c_out,)}))
+        if i < LAST or last_norm:
+            expected.append((_norm_name(i), _norm_shapes(c_out)))
+    return expected
+
+
+def _norm_shapes(channels: int) -> dict[str, tuple[int, ...]]:
+    return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (channels,))
+
+
+@dataclass(frozen=True)
+class OpenL3(Embedder):
+    """OpenL3: one-second windows at 48 kHz to 512 or 6,144 numbers.
+
+    Parameters
+    ----------
+    input_repr : {"mel256", "mel128", "linear"}
+        The spectrogram that the network takes.
+    content_type : {"env", "music"}
+        What its weights were trained on: environmental sounds or music.
+    embedding_size : {512, 6144}
+    weights : path or None
+        A weight file (.h5 or .h5.gz) or a folder that holds it. None looks in the folder that
+        ``L3CLF_WEIGHTS`` names, the user's cache folder and an installed ``openl3``, then downloads.
+
+    Raises
+    ------
+    ParameterError
+        If an option has none of the values above.
+
+    References
+    ----------
+    J. Cramer, H.-H. Wu, J. Salamon, J. P. Bello: "Look, Listen and Learn More: Design Choices for Deep
+    Audio Embeddings", ICASSP 2019.
+    """
+
+    input_repr: str = "mel256"
+    content_type: str = "env"
+    embedding_size: int = 512  # type: ignore[assignment]  # a field here, a property in the base
+    weights: str | None = None
+
+    name: ClassVar[str] = "openl3"
+    sample_rate: ClassVar[int] = RATE_HZ  # type: ignore[assignment]
+    window_s: ClassVar[float] = 1.0  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        _check("input_repr", self.input_repr, ("mel256", "mel128", "linear"))
+        _check("content_type", self.content_type, ("env", "music"))
+        _check("embedding_size", self.embedding_size, (512, 6144))
+        as_path_option(self, "weights")
+
+    @cached_property
+    def weight_file(self) -> weight_files.WeightFile:
+        """The official weight file of these options."""
+        stem = f"openl3_audio_{self.input_repr}_{self.content_type}-"
+        return next(file for file in weight_files.KNOWN if file.filename.startswith(stem))
+
+    @cached_property
+    def _layers(self) -> dict[str, Weights]:
+        return read_keras_h5(self._path)
+
+    @cached_property
+    def _path(self) -> str:
+        return str(weight_files.obtain(self.weight_file, self.weights))
+
+    def weights_digest(self) -> str:
+        """Return a digest of the arrays, the same for .h5 and .h5.gz."""
+        return digest(self._layers)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        pool = FINAL_POOL[self.input_repr, self.embedding_size]
+        spec = front_end(self.input_repr)
+        return session(build_graph(self._layers, spec, CHANNELS, pool, last_norm=False, file=self._path))
+
+    def embed_windows(self, windows: FloatArray) -> FloatArray:
+        """Embed windows of 48,000 samples; see `Embedder.embed_windows`."""
+        levels = log_spectrogram(front_end(self.input_repr), windows)
+        return run_graph(self._session, levels[:, np.newaxis])
+
+
+def _check(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        raise ParameterError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")

