@@ -240,7 +240,7 @@ def level_dbfs(windows: FloatArray) -> FloatArray:
     """
     power = np.einsum("ij,ij->i", windows, windows, dtype=np.float64) / windows.shape[1]
     floor = 10 ** (SILENCE_DBFS / 10)
-    return (10 * np.log10(np.maximum(power, floor))).astype(np.float32)
+    return np.asarray(10 * np.log10(np.maximum(power, floor)), np.float32)
 
 
 def duration_s(clip: Clip) -> float:
@@ -334,16 +334,16 @@ def mono(samples: ArrayLike, label: str = "samples") -> FloatArray:
     if array.shape[0] == 0:
         raise AudioError(f"{label}: holds no samples; leave it out or record it again")
     scaled = _full_scale(array, label)
-    mixed = scaled if scaled.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)
+    mixed: FloatArray = scaled if scaled.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)
     _check_finite(mixed, label)
     return np.ascontiguousarray(mixed)
 
 
 def _full_scale(array: NDArray[Any], label: str) -> FloatArray:
     if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
+        return np.asarray(array, np.float32)
     if array.dtype.kind == "i":
-        return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
+        return np.asarray(array / -float(np.iinfo(array.dtype).min), np.float32)
     if array.dtype == np.uint8:  # 8-bit WAV is unsigned, with its zero at 128
         return (array.astype(np.float32) - 128) / 128
     raise AudioError(f"{label}: samples of type {array.dtype}; expected floating point or signed integers")
@@ -450,9 +450,7 @@ def _file_blocks(clip: Clip, file: soundfile.SoundFile, block_s: float) -> Itera
             yield mixed
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")
-        raise AudioError(
-            f"{clip.path}: the file is damaged or cut off ({reason}); copy or record it again"
-        ) from None
+        raise AudioError(f"{clip.path}: the file is damaged or cut off ({reason}); copy or record it again") from None
     _check_complete(clip, file, position - start, stop - start)
 
 

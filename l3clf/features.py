@@ -49,8 +49,6 @@ class MelSpec:
         The mel scale. Filters have Slaney's area norm on either.
     power : {1, 2}
         Whether the filters weight magnitudes (1) or powers (2) of the bins.
-    root : bool
-        Whether the square root is taken after the filters.
     lead : int
         Zeros before the window, so that frames can be centred.
     level : {"db_below_max", "db"}
@@ -67,7 +65,6 @@ class MelSpec:
     fmax_hz: float
     scale: MelScale = "slaney"
     power: Literal[1, 2] = 1
-    root: bool = False
     lead: int = 0
     level: LevelRule = "db_below_max"
 
@@ -160,7 +157,7 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
     values = np.abs(bins) if spec.power == 1 else bins.real**2 + bins.imag**2
     if spec.n_mels is not None:
         values = values @ mel_filters(spec)
-    return np.sqrt(values) if spec.root else values
+    return np.asarray(values)
 
 
 def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:

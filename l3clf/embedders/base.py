@@ -132,9 +132,7 @@ class Embedder(ABC):
         blocks = audio.read_blocks(source, self.sample_rate)
         return self.framing(hop_s, center).windows(blocks, self.batch_windows)
 
-    def embed(
-        self, samples: ArrayLike, sample_rate: int, hop_s: float = 0.5, center: bool = True
-    ) -> WindowEmbeddings:
+    def embed(self, samples: ArrayLike, sample_rate: int, hop_s: float = 0.5, center: bool = True) -> WindowEmbeddings:
         """Embed one clip that is in memory.
 
         Parameters
@@ -170,9 +168,7 @@ class Embedder(ABC):
         batches = [(self.embed_windows(w), audio.level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
         return self.assemble(batches, hop_s, center)
 
-    def assemble(
-        self, batches: list[tuple[FloatArray, FloatArray]], hop_s: float, center: bool
-    ) -> WindowEmbeddings:
+    def assemble(self, batches: list[tuple[FloatArray, FloatArray]], hop_s: float, center: bool) -> WindowEmbeddings:
         """Join the (vectors, levels) of one clip's batches, in order."""
         vectors = np.concatenate([vectors for vectors, _ in batches])
         levels = np.concatenate([levels for _, levels in batches])

@@ -18,8 +18,9 @@ from l3clf.features import MelSpec, log_spectrogram
 __all__ = ["EdgeL3"]
 
 # 'same' framing: 50 frames of 1,024 need 864 samples more than a second has, half of them in front.
-# Powers are weighted by the mel filters and the root is taken afterwards, as kapre 0.1 did.
-FRONT_END = MelSpec(8000, 1024, 160, 50, 64, 0.0, 4000.0, scale="htk", power=2, root=True, lead=432)
+# Decibels of power: the file's first normalisation expects a mean of -26 and a variance of 114, and city
+# sounds have -27 and 126 so, but -14 and 31 with the root taken first. ESC-10 agrees: 77 against 74 %.
+FRONT_END = MelSpec(8000, 1024, 160, 50, 64, 0.0, 4000.0, scale="htk", power=2, lead=432)
 CHANNELS = (32, 32, 64, 64, 128, 128, 64, 64)
 FINAL_POOL = (8, 6)
 
@@ -45,9 +46,9 @@ class EdgeL3(Embedder):
     weights: str | None = None
 
     name: ClassVar[str] = "edgel3"
-    sample_rate: ClassVar[int] = FRONT_END.sample_rate  # type: ignore[assignment]
-    window_s: ClassVar[float] = 1.0  # type: ignore[assignment]
-    embedding_size: ClassVar[int] = CHANNELS[-1]  # type: ignore[assignment]
+    sample_rate: ClassVar[int] = FRONT_END.sample_rate
+    window_s: ClassVar[float] = 1.0
+    embedding_size: ClassVar[int] = CHANNELS[-1]
 
     def __post_init__(self) -> None:
         as_path_option(self, "weights")

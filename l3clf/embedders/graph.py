@@ -79,7 +79,10 @@ class GraphBuilder:
         outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", size])]
         graph = helper.make_graph(self.nodes, "l3clf", inputs, outputs, self.initializers)
         return helper.make_model(
-            graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="l3clf"
+            graph,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            producer_name="l3clf",
         )
 
 
@@ -107,7 +110,9 @@ def norm_scale_shift(norm: Weights) -> tuple[NDArray[np.float64], NDArray[np.flo
     return scale, norm["beta"] - norm["moving_mean"] * scale
 
 
-def check_layers(found: dict[str, Weights], expected: Sequence[tuple[str, dict[str, tuple[int, ...]]]], file: str) -> None:
+def check_layers(
+    found: dict[str, Weights], expected: Sequence[tuple[str, dict[str, tuple[int, ...]]]], file: str
+) -> None:
     """Check the layers of a weight file against what the network needs.
 
     Raises
@@ -122,7 +127,8 @@ def check_layers(found: dict[str, Weights], expected: Sequence[tuple[str, dict[s
                 raise WeightsError(f"{file}: has no {layer}/{name}; is it a weight file of this model?")
             if array.shape != shape:
                 raise WeightsError(
-                    f"{file}: {layer}/{name} has shape {array.shape}, expected {shape}; is it a weight file of this model?"
+                    f"{file}: {layer}/{name} has shape {array.shape}, expected {shape}; "
+                    "is it a weight file of this model?"
                 )
 
 

@@ -27,9 +27,9 @@ class Mfcc(Embedder):
     """
 
     name: ClassVar[str] = "mfcc"
-    sample_rate: ClassVar[int] = FRONT_END.sample_rate  # type: ignore[assignment]
-    window_s: ClassVar[float] = 1.0  # type: ignore[assignment]
-    embedding_size: ClassVar[int] = 6 * N_COEFFICIENTS  # type: ignore[assignment]
+    sample_rate: ClassVar[int] = FRONT_END.sample_rate
+    window_s: ClassVar[float] = 1.0
+    embedding_size: ClassVar[int] = 6 * N_COEFFICIENTS
 
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows of 16,000 samples; see `Embedder.embed_windows`."""

@@ -148,12 +148,12 @@ class OpenL3(Embedder):
 
     input_repr: str = "mel256"
     content_type: str = "env"
-    embedding_size: int = 512  # type: ignore[assignment]  # a field here, a property in the base
+    embedding_size: int = 512
     weights: str | None = None
 
     name: ClassVar[str] = "openl3"
-    sample_rate: ClassVar[int] = RATE_HZ  # type: ignore[assignment]
-    window_s: ClassVar[float] = 1.0  # type: ignore[assignment]
+    sample_rate: ClassVar[int] = RATE_HZ
+    window_s: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         _check("input_repr", self.input_repr, ("mel256", "mel128", "linear"))

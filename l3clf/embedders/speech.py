@@ -15,6 +15,8 @@ from l3clf.embedders.pinned import read_pinned
 __all__ = ["Speech"]
 
 WINDOW = 12_400  # 76 frames of 25 ms every 10 ms
+# The front-end's transform takes 512 samples, the frame's 400 in their middle: so many are needed beside them.
+MARGIN = 56
 FILES = {
     "speech_melspectrogram.onnx": "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f",
     "speech_embedding.onnx": "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f",
@@ -42,9 +44,9 @@ class Speech(Embedder):
     weights: str | None = None
 
     name: ClassVar[str] = "speech"
-    sample_rate: ClassVar[int] = 16_000  # type: ignore[assignment]
-    window_s: ClassVar[float] = WINDOW / 16_000  # type: ignore[assignment]
-    embedding_size: ClassVar[int] = 96  # type: ignore[assignment]
+    sample_rate: ClassVar[int] = 16_000
+    window_s: ClassVar[float] = WINDOW / 16_000
+    embedding_size: ClassVar[int] = 96
 
     def __post_init__(self) -> None:
         as_path_option(self, "weights")
@@ -67,6 +69,7 @@ class Speech(Embedder):
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows of 12,400 samples; see `Embedder.embed_windows`."""
         mel, embedding = self._sessions
-        levels = run_graph(mel, windows * np.float32(INT16_SCALE))  # (n, 1, 76, 32), in dB
-        frames = levels.reshape(len(windows), 76, 32, 1) / 10 + 2
+        padded = np.pad(windows * np.float32(INT16_SCALE), ((0, 0), (MARGIN, MARGIN)))
+        levels = run_graph(mel, padded)  # (n, 1, 76, 32), in dB
+        frames = levels.reshape(len(windows), 76, 32, 1) / np.float32(10) + np.float32(2)
         return run_graph(embedding, frames).reshape(len(windows), self.embedding_size)

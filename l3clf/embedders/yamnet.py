@@ -38,9 +38,9 @@ class YamNet(Embedder):
     weights: str | None = None
 
     name: ClassVar[str] = "yamnet"
-    sample_rate: ClassVar[int] = 16_000  # type: ignore[assignment]
-    window_s: ClassVar[float] = WINDOW / 16_000  # type: ignore[assignment]
-    embedding_size: ClassVar[int] = 1024  # type: ignore[assignment]
+    sample_rate: ClassVar[int] = 16_000
+    window_s: ClassVar[float] = WINDOW / 16_000
+    embedding_size: ClassVar[int] = 1024
 
     def __post_init__(self) -> None:
         as_path_option(self, "weights")
