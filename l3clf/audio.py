@@ -345,7 +345,7 @@ def _full_scale(array: NDArray[Any], label: str) -> FloatArray:
     if array.dtype.kind == "i":
         return np.asarray(array / -float(np.iinfo(array.dtype).min), np.float32)
     if array.dtype == np.uint8:  # 8-bit WAV is unsigned, with its zero at 128
-        return (array.astype(np.float32) - 128) / 128
+        return np.asarray((array.astype(np.float32) - 128) / 128, np.float32)
     raise AudioError(f"{label}: samples of type {array.dtype}; expected floating point or signed integers")
 
 

@@ -137,7 +137,35 @@ class _ClipEstimator(BaseEstimator):
             raise ParameterError(f"on_error={self.on_error!r}; expected 'raise' or 'nan'")
         _embedder(self.embedder).framing(self.hop_s, self.center)
 
+    def embed(self, X: Iterable[Any]) -> list[Outcome]:
+        """Embed clips without pooling; what comes back can be passed as X again, as often as needed.
+
+        Parameters
+        ----------
+        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
+
+        Returns
+        -------
+        list of WindowEmbeddings or L3clfError
+            For each clip its windows, or why there are none, whatever `on_error` says.
+
+        Raises
+        ------
+        WeightsError
+            If the embedder's weights cannot be had.
+        """
+        return self._embed_items(X, self._own_embedder())[1]
+
+    def _own_embedder(self) -> Embedder:
+        return _embedder(self.embedder)
+
     def _embed(self, X: Iterable[Any], embedder: Embedder) -> tuple[list[Item], list[Outcome]]:
+        """Embed clips, and raise or warn if some failed."""
+        items, outcomes = self._embed_items(X, embedder)
+        self._report([outcome for outcome in outcomes if isinstance(outcome, L3clfError)], len(items))
+        return items, outcomes
+
+    def _embed_items(self, X: Iterable[Any], embedder: Embedder) -> tuple[list[Item], list[Outcome]]:
         """Return the clips, and for each its windows or what went wrong."""
         items = as_sources(X, self.sample_rate)
         outcomes: list[Any] = [item if isinstance(item, WindowEmbeddings) else None for item in items]
@@ -154,7 +182,6 @@ class _ClipEstimator(BaseEstimator):
             )
             for (i, _), outcome in zip(todo, embedded, strict=True):
                 outcomes[i] = outcome
-        self._report([outcome for outcome in outcomes if isinstance(outcome, L3clfError)], len(items))
         _check_sizes(outcomes, embedder)
         return items, outcomes
 
@@ -339,6 +366,8 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
     head_ : classifier
         The fitted head.
     embedder_ : Embedder
+    failures_ : list of L3clfError
+        The clips that could not be used, with ``on_error="nan"``.
     training_digest_ : str
         Digest of the clips (their content) and labels that the head was fitted on.
 
@@ -408,6 +437,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         X = list(_rows(X)) if isinstance(X, Iterable) and not isinstance(X, str | os.PathLike) else X
         labels = _checked_labels(y, X)
         items, outcomes = self._embed(X, self.embedder_)
+        self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
         used = [i for i, outcome in enumerate(outcomes) if len(self._vectors(outcome))]
         self._report_unused(labels, used, outcomes)
         features, targets = self._training_set([outcomes[i] for i in used], labels[used])
@@ -475,7 +505,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
             If the model was loaded and the embedder here is not the one it was fitted with.
         """
         check_is_fitted(self)
-        _, outcomes = self._embed(X, self._fitted_embedder())
+        _, outcomes = self._embed(X, self._own_embedder())
         out = np.zeros((len(outcomes), len(self.classes_)))
         vectors = [self._vectors(outcome) for outcome in outcomes]
         audible = [i for i, v in enumerate(vectors) if len(v)]
@@ -527,7 +557,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         check_is_fitted(self)
         if self.pooling == "mean+std":
             raise ParameterError('pooling="mean+std" needs several windows; single ones can be judged with "mean"')
-        _, outcomes = self._embed(X, self._fitted_embedder())
+        _, outcomes = self._embed(X, self._own_embedder())
         return [self._window_predictions(outcome) for outcome in outcomes]
 
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
@@ -540,8 +570,10 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         labels = decide(probabilities, self.classes_, self.unknown_threshold)
         return WindowPredictions(labels, probabilities, outcome.times_s)
 
-    def _fitted_embedder(self) -> Embedder:
+    def _own_embedder(self) -> Embedder:
         """Return the embedder, checked to be the one the head was fitted with."""
+        if not hasattr(self, "embedder_"):
+            return super()._own_embedder()
         expected = getattr(self, "expected_fingerprint_", None)
         if expected is not None and self.embedder_.fingerprint != expected:
             raise ModelFileError(

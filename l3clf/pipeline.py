@@ -6,11 +6,13 @@ network all release the interpreter's lock, so that every core does useful work 
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import joblib
@@ -23,7 +25,7 @@ from l3clf.cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, c
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.errors import L3clfError, ParameterError
 
-__all__ = ["Outcome", "content_ids", "embed_sources", "n_threads"]
+__all__ = ["Outcome", "content_ids", "embed_sources", "n_threads", "save_embeddings"]
 
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """What became of one clip."""
@@ -120,7 +122,7 @@ def embed_sources(
     if cache is not None:
         work.look_up(cache, embedder, hop_s, center)
     run = _Run(embedder, hop_s, center, threads)
-    with tqdm(total=len(sources), initial=work.n_done, unit="clip", disable=not progress) as bar:
+    with tqdm(total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True) as bar:
         store = _Store(cache, embedder)
         try:
             for i, outcome in run.embed([(i, sources[i]) for i in work.to_do()]):
@@ -134,6 +136,48 @@ def embed_sources(
         else out
         for out in work.outcomes()
     ]
+
+
+def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes: Sequence[Outcome]) -> int:
+    """Write the windows of clips to an .npz; clips that failed are left out.
+
+    Parameters
+    ----------
+    path : path
+        The file to write. It is written beside and moved there when it is complete.
+    names : sequence of str
+        What each clip is called.
+    outcomes : sequence of WindowEmbeddings or L3clfError
+
+    Returns
+    -------
+    int
+        The number of windows written.
+
+    Notes
+    -----
+    The arrays: ``paths`` (n_clips,), and for each window ``clip`` (index into ``paths``), ``vectors``,
+    ``times_s`` (start and end) and ``levels_dbfs``.
+    """
+    good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
+    windows = [out for _, out in good]
+    target = Path(path)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        try:
+            np.savez(
+                file,
+                paths=np.array([name for name, _ in good], dtype=np.str_),
+                clip=np.repeat(np.arange(len(good)), [len(out) for out in windows]),
+                vectors=np.concatenate([out.vectors for out in windows]) if windows else np.zeros((0, 0), np.float32),
+                times_s=np.concatenate([out.times_s for out in windows]) if windows else np.zeros((0, 2)),
+                levels_dbfs=np.concatenate([out.levels_dbfs for out in windows]) if windows else np.zeros(0),
+            )
+            file.close()
+            Path(file.name).replace(target)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+    return sum(len(out) for out in windows)
 
 
 class _Work:

@@ -1,0 +1,352 @@
+"""Frozen heads: classifiers as a few plain arrays, which predict with NumPy alone.
+
+Rule: a frozen head answers as the scikit-learn classifier did (1e-6 in every probability, the same
+tie-breaking), and its arrays are checked before the first of them is used as an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from l3clf.errors import ModelFileError, ParameterError
+
+__all__ = ["LEAF", "ForestHead", "FrozenHead", "LinearHead"]
+
+Array = npt.NDArray[Any]
+
+LEAF = -1
+"""Child number that marks a leaf."""
+
+_CELLS = 1 << 19  # rows x trees walked at once: keeps the working arrays in a few megabytes
+_SUM_TOLERANCE = 1e-6
+
+
+class FrozenHead:
+    """Common to frozen heads: classes, the check of X, and the answer in labels.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, in the order of the columns of `predict_proba`.
+    n_features_in_ : int
+        Number of values that each row of X must have.
+    """
+
+    kind: ClassVar[str]
+    members: ClassVar[Mapping[str, tuple[str, int]]]
+    """Name of each array -> its dtype and number of dimensions."""
+
+    classes_: Array
+    n_features_in_: int
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], classes: Any, n_features: int) -> Self:
+        """Build a head from what `arrays` returned, checking everything.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            Exactly the members that the class names.
+        classes : sequence of str, int, float or bool
+            Labels, one a class, no two alike.
+        n_features : int
+            Number of values in a row of X.
+
+        Raises
+        ------
+        ModelFileError
+            A member is missing, has another shape or dtype than it should, or holds values that cannot be.
+        """
+        head = cls()
+        head.classes_ = _checked_classes(classes)
+        head.n_features_in_ = int(n_features)
+        _check_members(arrays, cls.members)
+        for name in cls.members:
+            setattr(head, name, arrays[name])
+        head._check()
+        return head
+
+    def _check(self) -> None:
+        raise NotImplementedError
+
+    def _scores(self, X: Array) -> Array:
+        """Numbers (n_samples, n_classes) whose largest marks the answer."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays that make up the head, by name."""
+        return {name: getattr(self, name) for name in self.members}
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+            Finite numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), float64
+            Columns in the order of `classes_`; rows sum to 1.
+
+        Raises
+        ------
+        ParameterError
+            X has another shape, or values that are no finite numbers.
+        """
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each row; among equals the first in `classes_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_)
+            Finite numbers.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        answer: Array = self.classes_[np.argmax(self._scores(self._checked(X)), axis=1)]
+        return answer
+
+    def _checked(self, X: Any) -> Array:
+        """Return X as finite float32 or float64 of the right shape."""
+        try:
+            table = np.asarray(X)
+        except ValueError as err:  # ragged rows
+            raise ParameterError(f"X is no table of numbers ({err}): give one row a sample") from err
+        if table.ndim != 2 or table.shape[1] != self.n_features_in_:
+            raise ParameterError(
+                f"X has shape {table.shape}, expected (n_samples, {self.n_features_in_}): "
+                "embed with the embedder and pooling that the head was fitted on"
+            )
+        if table.dtype.kind not in "fiub":
+            raise ParameterError(f"X has dtype {table.dtype}, expected numbers: give float32 embeddings")
+        return _finite(table if table.dtype == np.float32 else table.astype(np.float64, copy=False))
+
+
+class LinearHead(FrozenHead):
+    """Standardise, multiply, softmax: a logistic regression as four arrays.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_features,), float64
+        Standardisation: ``(X - mean) / scale``.
+    coef : ndarray of shape (n_classes, n_features), float64
+        One row a class, also with two classes (scikit-learn keeps one row then: the first is zeros here).
+    intercept : ndarray of shape (n_classes,), float64
+        Added to the products; the probabilities are the softmax over classes.
+    """
+
+    kind: ClassVar[str] = "linear"
+    members: ClassVar[Mapping[str, tuple[str, int]]] = {
+        "mean": ("<f8", 1),
+        "scale": ("<f8", 1),
+        "coef": ("<f8", 2),
+        "intercept": ("<f8", 1),
+    }
+    mean: Array
+    scale: Array
+    coef: Array
+    intercept: Array
+
+    def _check(self) -> None:
+        n_classes, n_features = len(self.classes_), self.n_features_in_
+        expected = {
+            "mean": (n_features,),
+            "scale": (n_features,),
+            "coef": (n_classes, n_features),
+            "intercept": (n_classes,),
+        }
+        for name, shape in expected.items():
+            _check_shape(name, getattr(self, name), shape)
+            _check_finite(name, getattr(self, name))
+        if not (self.scale > 0).all():
+            raise _bad("scale", "holds values that are not above 0")
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: D102 - FrozenHead says it
+        scores = self._scores(self._checked(X))
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _scores(self, X: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
+            # In the precision of X, as StandardScaler does it: its rounding is part of the answer.
+            rows = (X - self.mean.astype(X.dtype)) / self.scale.astype(X.dtype)
+            scores: Array = rows @ self.coef.T + self.intercept
+        if not np.isfinite(scores).all():
+            raise ParameterError("X holds values too large for this head: give embeddings as it was fitted on")
+        return scores
+
+
+class ForestHead(FrozenHead):
+    """Decision trees, laid end to end in flat arrays.
+
+    Node numbers count through the whole forest. A leaf's children are -1; any other node's children stand
+    behind it, inside its own tree, and every node but a tree's first is the child of exactly one node. So
+    no walk can leave its tree or go round in circles.
+
+    Attributes
+    ----------
+    tree_offsets : ndarray of shape (n_trees + 1,), int64
+        Tree t owns the nodes from ``tree_offsets[t]`` up to ``tree_offsets[t + 1]``.
+    children_left, children_right : ndarray of shape (n_nodes,), int32
+        Where a row goes when ``x[feature] <= threshold``, and where otherwise.
+    feature : ndarray of shape (n_nodes,), int32
+        Column of X that the node looks at; 0 in leaves.
+    threshold : ndarray of shape (n_nodes,), float64
+        The value to compare with; 0 in leaves.
+    value : ndarray of shape (n_nodes, n_classes), float64
+        Class probabilities of a leaf; zeros elsewhere.
+    """
+
+    kind: ClassVar[str] = "forest"
+    members: ClassVar[Mapping[str, tuple[str, int]]] = {
+        "tree_offsets": ("<i8", 1),
+        "children_left": ("<i4", 1),
+        "children_right": ("<i4", 1),
+        "feature": ("<i4", 1),
+        "threshold": ("<f8", 1),
+        "value": ("<f8", 2),
+    }
+    tree_offsets: Array
+    children_left: Array
+    children_right: Array
+    feature: Array
+    threshold: Array
+    value: Array
+
+    def _check(self) -> None:
+        n_nodes = len(self.children_left)
+        for name in ("children_right", "feature", "threshold"):
+            _check_shape(name, getattr(self, name), (n_nodes,))
+        _check_shape("value", self.value, (n_nodes, len(self.classes_)))
+        _check_offsets(self.tree_offsets, n_nodes)
+        if self.feature.min() < 0 or self.feature.max() >= self.n_features_in_:
+            raise _bad("feature", f"holds indices outside 0..{self.n_features_in_ - 1}")
+        _check_finite("threshold", self.threshold)
+        self._check_children()
+        self._check_values()
+
+    def _check_children(self) -> None:
+        """See that the children make trees: each behind its parent, in the same tree, nobody's twice."""
+        left, right = self.children_left, self.children_right
+        own = np.arange(len(left))
+        end = np.repeat(self.tree_offsets[1:], np.diff(self.tree_offsets))
+        inner = left != LEAF
+        if (inner != (right != LEAF)).any():
+            raise _bad("children_left", "and children_right.npy disagree on which nodes are leaves")
+        for name, child in (("children_left", left), ("children_right", right)):
+            if (inner & ((child <= own) | (child >= end))).any():
+                raise _bad(name, "points in front of a node or out of its tree")
+        parents = np.bincount(np.concatenate((left[inner], right[inner])), minlength=len(left))
+        parents[self.tree_offsets[:-1]] += 1
+        if (parents != 1).any():
+            raise _bad("children_left", "and children_right.npy give a node no parent, or two")
+
+    def _check_values(self) -> None:
+        """See that every leaf holds probabilities."""
+        _check_finite("value", self.value)
+        if self.value.min() < 0 or self.value.max() > 1 + _SUM_TOLERANCE:
+            raise _bad("value", "holds probabilities outside 0..1")
+        sums = self.value[self.children_left == LEAF].sum(axis=1)
+        if (np.abs(sums - 1) > _SUM_TOLERANCE).any():
+            raise _bad("value", "holds a leaf whose probabilities do not sum to 1")
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: D102 - FrozenHead says it
+        return self._scores(self._checked(X))
+
+    def _scores(self, X: Array) -> Array:
+        with np.errstate(over="ignore"):
+            rows = _finite(np.ascontiguousarray(X, dtype=np.float32))  # scikit-learn's trees see float32
+        n_trees = len(self.tree_offsets) - 1
+        step = max(1, _CELLS // n_trees)
+        total = np.zeros((len(rows), len(self.classes_)))
+        for start in range(0, len(rows), step):
+            leaves = self._leaves(rows[start : start + step])
+            for tree in range(n_trees):  # one after the other, as scikit-learn adds them up
+                total[start : start + step] += self.value[leaves[:, tree]]
+        total /= n_trees
+        return total
+
+    def _leaves(self, rows: Array) -> Array:
+        """Return the leaf (n_rows, n_trees) each row reaches in each tree, all trees a level at a time."""
+        n_trees = len(self.tree_offsets) - 1
+        flat = rows.ravel()
+        node = np.tile(self.tree_offsets[:-1], len(rows))
+        walking = np.flatnonzero(self.children_left[node] != LEAF)
+        while walking.size:
+            at = node[walking]
+            seen = flat[walking // n_trees * self.n_features_in_ + self.feature[at]]
+            at = np.where(seen <= self.threshold[at], self.children_left[at], self.children_right[at])
+            node[walking] = at
+            walking = walking[self.children_left[at] != LEAF]
+        return node.reshape(len(rows), n_trees)
+
+
+def _bad(member: str, found: str) -> ModelFileError:
+    return ModelFileError(f"{member}.npy {found}; save or copy the model again")
+
+
+def _finite(table: Array) -> Array:
+    """Return `table`, which must hold finite numbers only."""
+    if not np.isfinite(table).all():
+        raise ParameterError(
+            "X holds NaN, infinite or too large values, expected finite numbers: leave failed clips out"
+        )
+    return table
+
+
+def _check_members(arrays: Mapping[str, Array], members: Mapping[str, tuple[str, int]]) -> None:
+    """Compare names, dtypes and numbers of dimensions."""
+    for name in sorted(members.keys() ^ arrays.keys()):
+        raise _bad(name, "is missing" if name in members else "does not belong to this kind of head")
+    for name, (dtype, ndim) in members.items():
+        array = arrays[name]
+        if array.dtype != np.dtype(dtype) or array.ndim != ndim or array.size == 0:
+            raise _bad(
+                name,
+                f"is {array.dtype} {array.shape}, expected {np.dtype(dtype)} in {ndim} dimensions, not empty",
+            )
+
+
+def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise _bad(name, f"has shape {array.shape}, expected {shape}")
+
+
+def _check_finite(name: str, array: Array) -> None:
+    if not np.isfinite(array).all():
+        raise _bad(name, "holds NaN or infinite values")
+
+
+def _check_offsets(offsets: Array, n_nodes: int) -> None:
+    if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != n_nodes or (offsets[1:] <= offsets[:-1]).any():
+        raise _bad("tree_offsets", f"does not rise from 0 to the number of nodes, {n_nodes}")
+
+
+def _checked_classes(classes: Any) -> Array:
+    """Return labels as an array of strings, integers, finite floats or booleans."""
+    labels = list(classes)
+    types = {type(label.item() if isinstance(label, np.generic) else label) for label in labels}
+    if len(types) != 1 or not types <= {str, int, float, bool}:
+        found = ", ".join(sorted(kind.__name__ for kind in types)) or "nothing"
+        raise ModelFileError(
+            f"classes hold {found}, expected str, int, float or bool for all: convert the labels before fit"
+        )
+    # Python's set, not NumPy's: a NumPy string loses NULs at its end, and two classes would become one.
+    if len({str(label).rstrip("\0") for label in labels}) != len(labels):
+        raise ModelFileError("classes hold the same label twice; save or copy the model again")
+    array = np.asarray(labels)
+    if array.dtype.kind not in "Uibf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        raise ModelFileError("classes hold NaN, or numbers beyond 64 bits: convert the labels before fit")
+    return array
