@@ -18,7 +18,7 @@ __all__ = ["MelSpec", "hz_to_mel", "log_spectrogram", "mel_filters", "mel_to_hz"
 
 FloatArray: TypeAlias = NDArray[np.float32]
 MelScale: TypeAlias = Literal["slaney", "htk"]
-LevelRule: TypeAlias = Literal["db_below_max", "db"]
+LevelRule: TypeAlias = Literal["db", "db_below_max"]
 
 SLANEY_HZ_PER_MEL = 200 / 3
 SLANEY_BREAK_HZ, SLANEY_BREAK_MEL = 1000.0, 15.0
@@ -52,8 +52,8 @@ class MelSpec:
     lead : int
         Zeros before the window, so that frames can be centred.
     level : {"db_below_max", "db"}
-        ``db``: ``10 * log10(max(x, 1e-10))``; ``db_below_max``: the same minus the window's maximum, no
-        lower than -80.
+        ``db``: ``10 * log10(max(x, 1e-10))``, but no lower than 80 dB below the window's maximum;
+        ``db_below_max``: the same minus that maximum, so from -80 to 0.
     """
 
     sample_rate: int
@@ -175,7 +175,8 @@ def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
     out = np.empty((len(windows), spec.n_bands, spec.n_frames), np.float32)
     for i, window in enumerate(windows):  # one at a time: a window's frames fit the processor's cache
         level = 10 * np.log10(np.maximum(spectrogram(spec, window), POWER_FLOOR))
-        if spec.level == "db_below_max":
-            level = np.maximum(level - level.max(), -RANGE_DB)
-        out[i] = level.T
+        top = level.max()
+        out[i] = np.maximum(level - top, -RANGE_DB).T
+        if spec.level == "db":
+            out[i] += top
     return out

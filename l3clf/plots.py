@@ -89,9 +89,8 @@ def _listed(labels: Iterable[object], name: str) -> list[object]:
 def _ordered(labels: Iterable[object]) -> tuple[str, ...]:
     """Sort labels: numbers by value, all else as text."""
     values = {str(label): label for label in labels}
-    if all(isinstance(label, Real) for label in values.values()):
-        return tuple(sorted(values, key=lambda text: float(text)))
-    return tuple(sorted(values))
+    numbers = {text: float(label) for text, label in values.items() if isinstance(label, Real)}
+    return tuple(sorted(values, key=numbers.__getitem__ if len(numbers) == len(values) else None))
 
 
 def _row_order(true: list[object], classes: Sequence[object] | None) -> tuple[str, ...]:

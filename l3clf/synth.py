@@ -179,8 +179,8 @@ def _engine(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
     """Idling or revving: 18 to 60 firings a second, uneven in pitch, dull, with intake noise in their beat."""
     revs = rng.uniform(0, 0.5) * np.sin(np.pi * np.arange(n) / n * rng.uniform(0, 3)) ** 2
     firing_hz = rng.uniform(18, 60) * (1 + revs + 0.04 * _drift(rng, n, rate, 8))
-    pulses = _unit(_tone(firing_hz, rate, _timbre(rng, 40, rng.uniform(0.7, 1.3), 0.9)))
-    breath = _noise(rng, n, rate, rng.uniform(-6, -2)) * np.clip(1 + pulses, 0, 3)
+    pulses = _unit(_tone(firing_hz, rate, _timbre(rng, 40, rng.uniform(0.9, 1.4), 0.9)))
+    breath = _noise(rng, n, rate, rng.uniform(-8, -4)) * np.clip(1 + pulses, 0, 3)
     return pulses + rng.uniform(0.4, 1.0) * breath
 
 

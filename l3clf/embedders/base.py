@@ -162,7 +162,7 @@ class Embedder(ABC):
         >>> import numpy as np, l3clf
         >>> w = l3clf.load_embedder("mfcc").embed(np.zeros(32000), 16000)
         >>> w.vectors.shape, w.times_s[0].tolist()
-        ((4, 120), [-0.5, 0.5])
+        ((4, 60), [-0.5, 0.5])
         """
         source = Samples(np.asarray(samples), sample_rate)
         batches = [(self.embed_windows(w), audio.level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
