@@ -136,8 +136,8 @@ class EmbeddingCache:
     """Embeddings of clips in one SQLite file, shared by any number of processes.
 
     Nothing is opened or made until it is needed; the file and its folder are made by the first write.
-    It pickles, and is deep-copied, as its path. A database that is itself malformed is moved aside, with
-    a warning, and a new one is begun: what it held can be computed again.
+    It pickles as its path. A database that is itself malformed is moved aside, with a warning, and a new
+    one is begun: what it held can be computed again.
 
     Parameters
     ----------
@@ -163,9 +163,6 @@ class EmbeddingCache:
 
     def __repr__(self) -> str:
         return f"EmbeddingCache({str(self.path)!r})"
-
-    def __reduce__(self) -> tuple[type[EmbeddingCache], tuple[str]]:
-        return type(self), (str(self.path),)
 
     def __enter__(self) -> EmbeddingCache:
         return self
@@ -195,9 +192,10 @@ class EmbeddingCache:
             cannot be read.
         """
         names = [os.fspath(path) for path in paths]
+        unique = list(dict.fromkeys(names))
         found: dict[str, bytes | L3clfError] = {}
-        for chunk in _chunks(list(dict.fromkeys(names))):
-            found.update(self._identify(chunk))
+        for i in range(0, len(unique), _FILES_AT_ONCE):
+            found.update(self._identify(unique[i : i + _FILES_AT_ONCE]))
         return [found[name] for name in names]
 
     def get_many(self, keys: Sequence[CacheKey]) -> dict[CacheKey, StoredWindows]:
@@ -214,8 +212,8 @@ class EmbeddingCache:
             Entries that do not exist are left out. So are damaged ones: they are dropped from the
             file, and one `CacheWarning` says how many.
         """
-        wanted = [_checked_key(key) for key in dict.fromkeys(keys)]
-        found, n_damaged = self._read(lambda connection: _read_entries(connection, wanted)) or ({}, 0)
+        wanted = [cachefile.checked_key(key) for key in dict.fromkeys(keys)]
+        found, n_damaged = cachefile.read(self.path, lambda db: cachefile.read_entries(db, wanted)) or ({}, 0)
         if n_damaged:
             warnings.warn(
                 f"{n_damaged} of {len(wanted)} entries asked of the embedding cache {self.path} were"
@@ -244,9 +242,9 @@ class EmbeddingCache:
         ParameterError
             If a key or an array has the wrong type or shape.
         """
-        rows = [_packed(key, windows) for key, windows in entries.items()]
+        rows = [cachefile.packed(key, windows) for key, windows in entries.items()]
         if rows:
-            self._write(lambda connection: _put_rows(connection, rows, fingerprint, embedder))
+            cachefile.write(self.path, lambda db: cachefile.put_entries(db, rows, fingerprint, embedder))
 
     def info(self) -> dict[str, Any]:
         """Return what the cache holds.
@@ -258,23 +256,16 @@ class EmbeddingCache:
             `embedders`: by fingerprint, most recently used first, a dict of `embedder` (its name),
             `entries`, `bytes` (of vectors and levels), `last_used_s` (seconds since 1970, to the hour).
         """
-        rows, n_files = self._read(_summary) or ([], 0)
-        embedders = {
-            fingerprint.decode(): {
-                "embedder": name.decode(),
-                "entries": n,
-                "bytes": size,
-                "last_used_s": used,
-            }
-            for fingerprint, name, n, size, used in rows
-        }
-        n_entries = sum(row[2] for row in rows)
+        rows, n_files = cachefile.read(self.path, cachefile.summary) or ([], 0)
         return {
             "path": self.path,
-            "entries": n_entries,
-            "bytes": sum(_size_and_inode(path)[0] for path in self._own_files()),
+            "entries": sum(row[2] for row in rows),
+            "bytes": cachefile.size_on_disk(self.path),
             "files": n_files,
-            "embedders": embedders,
+            "embedders": {
+                fingerprint.decode(): {"embedder": name.decode(), "entries": n, "bytes": size, "last_used_s": used}
+                for fingerprint, name, n, size, used in rows
+            },
         }
 
     def verify(self) -> CacheCheck:
@@ -294,9 +285,9 @@ class EmbeddingCache:
             If the file cannot be opened, or damaged entries cannot be dropped.
         """
         try:
-            return CacheCheck(0, 0) if self._is_empty() else self._call(_verified)
-        except _MalformedError as error:
-            return CacheCheck(0, 0, self._move_aside(error))
+            return CacheCheck(*cachefile.read(self.path, cachefile.verify, restart=False) or (0, 0))
+        except cachefile.MalformedError as error:
+            return CacheCheck(0, 0, error.moved_to)
 
     def prune(
         self,
@@ -324,11 +315,35 @@ class EmbeddingCache:
         for name, value in (("max_bytes", max_bytes), ("older_than_s", older_than_s)):
             if value is not None and not value >= 0:
                 raise ParameterError(f"{name} is {value!r}; give a number of at least 0, or None.")
-        if self._is_empty():
+        files = cachefile.read(self.path, cachefile.list_files)
+        if files is None:
             return 0
-        return self._write(lambda connection: _pruned(connection, fingerprint, max_bytes, older_than_s))
+        gone = [path for path in files if not os.access(path, os.F_OK)]
+        return cachefile.write(self.path, lambda db: cachefile.prune(db, gone, fingerprint, max_bytes, older_than_s))
 
-@@IDENTIFY@@
+    def _identify(self, names: list[str]) -> dict[str, bytes | L3clfError]:
+        keys = {name: os.fsencode(Path(name).absolute()) for name in names}
+        recorded = cachefile.read(self.path, lambda db: cachefile.read_files(db, keys.values())) or {}
+        found: dict[str, bytes | L3clfError] = {}
+        fresh: list[tuple[bytes, bytes, bytes]] = []
+        for name, key in keys.items():
+            try:
+                now = time.time_ns()
+                state, written_ns = _file_state(name)
+                known_state, content = recorded.get(key, (b"", b""))
+                if state != known_state:
+                    content = _hashed(name, state)
+                    if now - written_ns >= _SETTLED_NS:  # or else a change might not show in the state
+                        fresh.append((key, state, content))
+                found[name] = content
+            except AudioError as error:
+                found[name] = error
+        if fresh:
+            with suppress(CacheError):  # a cache that cannot be written can still be read
+                cachefile.write(self.path, lambda db: cachefile.put_files(db, fresh))
+        return found
+
+
 def _file_state(name: str | os.PathLike[str]) -> tuple[bytes, int]:
     """Return what tells that a file is unchanged, and when it was last written at the latest."""
     try:
@@ -342,16 +357,13 @@ def _file_state(name: str | os.PathLike[str]) -> tuple[bytes, int]:
     return state.encode(), max(found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _hashed(name: str, key: bytes, fresh: list[tuple[bytes, bytes, bytes]]) -> bytes:
-    """Return a file's digest; add it to `fresh` if a later change is sure to show in the file's state."""
-    for _ in range(3):
-        now = time.time_ns()
-        state, written_ns = _file_state(name)
-        digest = file_digest(name)
-        if _file_state(name)[0] == state:
-            if now - written_ns >= _SETTLED_NS:
-                fresh.append((key, state, digest))
-            return digest
-    raise AudioError(f"{name!r} changes while it is read; wait until it is complete and try again.")
+def _hashed(name: str, state: bytes) -> bytes:
+    digest = file_digest(name)
+    if _file_state(name)[0] != state:
+        raise AudioError(f"{name!r} changes while it is read; wait until it is complete and try again.")
+    return digest
 
 
+def _refuse_file(name: str | os.PathLike[str], error: OSError | ValueError) -> NoReturn:
+    reason = getattr(error, "strerror", None) or error
+    raise AudioError(f"{os.fspath(name)!r} cannot be read: {reason}; check the path and its permissions.") from error

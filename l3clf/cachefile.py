@@ -31,7 +31,6 @@ CacheKey = bytes
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
-_KEY_BYTES = 32
 _APPLICATION_ID = 0x6C33636C  # "l3cl", at byte 68 of the file
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 60.0
@@ -119,9 +118,14 @@ class StoredWindows:
 # The file
 
 
-def read(path: Path, work: Callable[[sqlite3.Connection], T]) -> T | None:
-    """Return what `work` reads from the file, or None where there is no file."""
-    return _restarting(path, work) if size_on_disk(path) else None
+def read(path: Path, work: Callable[[sqlite3.Connection], T], *, restart: bool = True) -> T | None:
+    """Return what `work` reads from the file, or None where there is no file.
+
+    A malformed file is moved aside with a warning and begun anew, or else `MalformedError` is raised.
+    """
+    if _size_and_inode(path)[0] == 0:
+        return None
+    return _restarting(path, work) if restart else _call(path, work)
 
 
 def write(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -141,8 +145,7 @@ def write(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
     return _restarting(path, transaction)
 
 
-def call(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do `work` with a connection of its own; a malformed file is moved aside and `MalformedError` raised."""
+def _call(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
     with _one_call:
         _, inode = _size_and_inode(path)
         try:
@@ -163,10 +166,10 @@ def size_on_disk(path: Path) -> int:
 
 def _restarting(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
     try:
-        return call(path, work)
+        return _call(path, work)
     except MalformedError as error:
         warnings.warn(str(error), CacheWarning, stacklevel=4)
-    return call(path, work)
+    return _call(path, work)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -242,7 +245,7 @@ def _create_if_new(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA page_size = 16384")  # an entry of 22 kB reads fastest and wastes least
     with connection:
         connection.execute("BEGIN")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for prune; takes the write lock
+        connection.execute("PRAGMA auto_vacuum = FULL")  # what is deleted leaves the file; takes the write lock
         if _pragma(connection, "user_version") == 0:  # another process may have been faster
             for statement in _SCHEMA:
                 connection.execute(statement)
@@ -254,10 +257,8 @@ def _moved_aside(path: Path, inode: int) -> MalformedError:
     try:
         if _size_and_inode(path)[1] == inode:  # or else another process moved it, and may have begun a new one
             for own in reversed(_own_files(path)):  # the log first: it must not meet the new database
-                if own.exists():
+                with suppress(FileNotFoundError):  # without a log, or another process is doing the same
                     own.replace(str(moved_to) + own.name[len(path.name) :])
-    except FileNotFoundError:  # another process is doing the same
-        pass
     except OSError as error:
         raise CacheError(
             f"The embedding cache {path} is malformed and cannot be moved aside ({error.strerror});"
@@ -332,7 +333,7 @@ def put_entries(connection: sqlite3.Connection, rows: Sequence[Row], fingerprint
 
 def read_files(connection: sqlite3.Connection, paths: Iterable[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
     """Return state and content of the files that are on record."""
-    connection.execute("BEGIN")
+    connection.execute("BEGIN")  # one lock for all
     rows = [connection.execute("SELECT * FROM files WHERE path = ?", [path]).fetchone() for path in paths]
     return {row[0]: row[1:] for row in rows if row}
 
@@ -360,16 +361,13 @@ def verify(connection: sqlite3.Connection) -> tuple[int, int]:
         error = sqlite3.DatabaseError(answer.decode("utf-8", "replace"))
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise error
-    n_checked, damaged = 0, []
-    for key, *stored in connection.execute(_ALL_ROWS):
-        n_checked += 1
-        if _unpacked(key, stored) is None:
-            damaged.append(key)
+    is_damaged = {key: _unpacked(key, stored) is None for key, *stored in connection.execute(_ALL_ROWS)}
+    damaged = [key for key in is_damaged if is_damaged[key]]
     if damaged:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             _drop(connection, damaged)
-    return n_checked, len(damaged)
+    return len(is_damaged), len(damaged)
 
 
 def prune(
@@ -379,7 +377,7 @@ def prune(
     max_bytes: int | None,
     older_than_s: float | None,
 ) -> int:
-    """Drop these files and the entries chosen, give the space back, and return how many entries went."""
+    """Drop these files and the entries chosen, and return how many entries went."""
     connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in files])
     n_removed = 0
     if fingerprint is not None or older_than_s is not None:
@@ -391,7 +389,6 @@ def prune(
             connection.execute("DELETE FROM files")
             break
         n_removed += n_oldest
-    connection.execute("PRAGMA incremental_vacuum").fetchall()  # unfetched, it would stop after one page
     return n_removed
 
 
@@ -417,8 +414,8 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 def checked_key(key: CacheKey) -> CacheKey:
     """Return the key, or raise `ParameterError` for what is none."""
-    if not isinstance(key, bytes) or len(key) != _KEY_BYTES:
-        raise ParameterError(f"{key!r} is no cache key; give the {_KEY_BYTES} bytes from cache_key().")
+    if not isinstance(key, bytes) or len(key) != 32:
+        raise ParameterError(f"{key!r} is no cache key; give the 32 bytes from cache_key().")
     return key
 
 
@@ -430,8 +427,8 @@ def packed(key: CacheKey, windows: StoredWindows) -> Row:
             f"vectors have shape {vectors.shape} and levels_dbfs {levels.shape};"
             " give (n_windows, embedding_size) and (n_windows,)."
         )
-    data = vectors.tobytes() + levels.tobytes()
-    return checked_key(key), *vectors.shape, _checksum(key, *vectors.shape, data), data
+    (n_windows, size), data = vectors.shape, vectors.tobytes() + levels.tobytes()
+    return checked_key(key), n_windows, size, _checksum(key, n_windows, size, data), data
 
 
 def _unpacked(key: CacheKey, stored: Sequence[Any]) -> StoredWindows | None:

@@ -17,8 +17,9 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from threadpoolctl import threadpool_limits
 
 from l3clf.audio import Clip, FloatArray, Samples, Source
@@ -71,16 +72,16 @@ def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
     """
     if isinstance(X, str | os.PathLike | Clip | WindowEmbeddings):
         raise ParameterError(f"X is a single clip; expected a list of clips: [{str(X)!r}]")
-    if getattr(X, "ndim", 1) == 0 or not isinstance(X, Iterable):
+    if getattr(X, "ndim", 1) == 0 or not (hasattr(X, "__iter__") or hasattr(X, "__array__")):
         raise ParameterError(f"X is of type {type(X).__name__}; expected a list of paths, Clips or 1-D arrays")
     return [_as_source(item, i, sample_rate) for i, item in enumerate(_rows(X))]
 
 
 def _rows(X: Any) -> Iterable[Any]:
+    if issparse(X):
+        raise ParameterError("X is sparse data, which is not supported; expected a list of paths, Clips or 1-D arrays")
     # A data frame iterates over its column names, so its rows are taken from its array.
-    if getattr(X, "ndim", 1) == 2:
-        if getattr(X, "nnz", None) is not None:
-            raise ParameterError("X is a sparse matrix; expected a list of paths, Clips or 1-D arrays")
+    if getattr(X, "ndim", 1) == 2 or (hasattr(X, "__array__") and not hasattr(X, "__iter__")):
         return np.asarray(X)
     rows: Iterable[Any] = X
     return rows
@@ -94,6 +95,8 @@ def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
     array = np.asarray(item) if isinstance(item, np.ndarray | list | tuple) else None
     if array is None or array.ndim != 1 or array.dtype.kind not in "fiu":
         found = type(item).__name__ if array is None else f"an array of shape {array.shape} and type {array.dtype}"
+        if array is not None and array.dtype.kind == "c":
+            found = f"{found}: Complex data not supported"
         raise ParameterError(f"X[{i}] is {found}; expected a path, a Clip or a 1-D array of samples")
     if sample_rate is None:
         raise ParameterError(f"X[{i}] is an array: pass its rate in Hz as sample_rate=")
@@ -271,7 +274,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         self.verbose = verbose
 
     def fit(self, X: Iterable[Any], y: Any = None) -> Self:
-        """Check the parameters; there is nothing to learn, and no clip is read.
+        """Check the parameters and what kind of things X holds; no clip is read, and there is nothing to learn.
 
         Parameters
         ----------
@@ -285,6 +288,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         """
         self._check_parameters()
         check_pooling(self.pooling, VECTOR_POOLINGS)
+        as_sources(X, self.sample_rate)
         self.embedder_ = _embedder(self.embedder)
         return self
 
@@ -322,11 +326,12 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
 
 
 def _clip_tags(tags: Any) -> Any:
-    """X is a list of clips: one-dimensional, of paths or of arrays."""
-    tags.input_tags.one_d_array = True
-    tags.input_tags.two_d_array = False
+    """X is a list of clips: of paths, or of arrays (the rows of a 2-D array, if all are of one length)."""
+    tags.input_tags.two_d_array = True
     tags.input_tags.string = True
     tags.input_tags.allow_nan = False
+    if tags.transformer_tags is not None:
+        tags.transformer_tags.preserves_dtype = ["float32"]  # whatever the clips are
     return tags
 
 
@@ -436,9 +441,9 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         head = make_head(self.head, self.class_weight, self.random_state)
         self.embedder_ = _embedder(self.embedder)
         self.expected_fingerprint_ = None
-        X = list(_rows(X)) if isinstance(X, Iterable) and not isinstance(X, str | os.PathLike) else X
-        labels = _checked_labels(y, X)
-        items, outcomes = self._embed(X, self.embedder_)
+        sources = as_sources(X, self.sample_rate)
+        labels = _checked_labels(y, len(sources))
+        items, outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
         used = [i for i, outcome in enumerate(outcomes) if len(self._vectors(outcome))]
         self._report_unused(labels, used, outcomes)
@@ -594,20 +599,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(float(value))
 
 
-def _checked_labels(y: ArrayLike, X: Any) -> NDArray[Any]:
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or len(labels) != len(X):
-        raise ParameterError(f"y: found shape {labels.shape}; expected one label for each of {len(X)} clips")
+def _checked_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
+    if y is None:
+        raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
+    labels: NDArray[Any] = column_or_1d(np.asarray(y), warn=True)
+    if len(labels) != n_clips:
+        raise ParameterError(f"y: found {len(labels)} labels; expected one for each of {n_clips} clips")
     if labels.dtype.kind == "O":
         labels = _plain_labels(labels)
     if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels % 1).any()):
-        raise ParameterError("y: found NaN, infinite or fractional numbers; expected class labels")
-    if len(set(labels.tolist())) < 2:
         raise ParameterError(
-            f"y: found only the class {', '.join(map(repr, set(labels.tolist())))}; expected two or more"
+            "y: Unknown label type: continuous; found NaN, infinite or fractional numbers, expected classes"
         )
+    if len(set(labels.tolist())) < 2:
+        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
+        raise ParameterError(f"y: found 1 class ({found}); expected two or more")
     return labels
 
 

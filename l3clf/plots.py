@@ -165,7 +165,7 @@ def confusion_matrix(
 
     A row is a true class, a column what was predicted. Colour is the share of the row, so the diagonal
     shows each class's recall; the number in a cell is its count of clips. Up to 30 classes have numbers,
-    and up to about 12 percentages too. Rows without clips are grey.
+    and up to 16 percentages too. Rows without clips are grey.
 
     Parameters
     ----------

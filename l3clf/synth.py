@@ -4,7 +4,7 @@ Rule: everything is drawn from the generator that the caller passes, with the pl
 so that a seed gives the same clip wherever NumPy's `Generator` does. A clip is what the class sounds
 like (pitch, rate, timbre and onset are drawn), heard through a microphone with a drawn spectral tilt,
 over background noise of a drawn colour at a drawn signal-to-noise ratio, at a drawn level. The classes
-can be told apart, but not always: a high beep in noise passes for a bird, a faint engine for rain.
+can be told apart, but not always: a beep in noise passes for a bird, or for rain.
 """
 
 from collections.abc import Callable, Iterator

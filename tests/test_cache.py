@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import l3clf.cache
+import l3clf.cachefile
 from l3clf.cache import (
     CacheCheck,
     EmbeddingCache,
@@ -407,9 +408,7 @@ def test_verify_moves_a_malformed_database_aside(filled):
 
 
 def test_a_new_database_made_meanwhile_is_not_moved_aside(filled):
-    old = l3clf.cache._MalformedError("found in the file that was here before")
-    old.inode = filled.path.stat().st_ino + 1
-    filled._move_aside(old)
+    l3clf.cachefile._moved_aside(filled.path, inode=filled.path.stat().st_ino + 1)
     assert holds(filled, entries_of(range(10)))
 
 
@@ -509,7 +508,7 @@ def test_read_only_cache_is_read_and_not_written(what):
 
 def test_full_disk_is_one_sentence_and_leaves_the_cache_as_it_was(filled, monkeypatch):
     limit = "PRAGMA max_page_count = 20"
-    monkeypatch.setattr(l3clf.cache, "_CONNECTION_PRAGMAS", (*l3clf.cache._CONNECTION_PRAGMAS, limit))
+    monkeypatch.setattr(l3clf.cachefile, "_CONNECTION_PRAGMAS", (*l3clf.cachefile._CONNECTION_PRAGMAS, limit))
     with pytest.raises(CacheError, match=r"embeddings\.sqlite cannot be used; the disk is full"):
         put(filled, entries_of(range(100, 200), size=1000))
     assert filled.info()["entries"] == 10
@@ -517,7 +516,7 @@ def test_full_disk_is_one_sentence_and_leaves_the_cache_as_it_was(filled, monkey
 
 
 def test_locked_for_too_long_is_one_sentence(filled, monkeypatch):
-    monkeypatch.setattr(l3clf.cache, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(l3clf.cachefile, "_BUSY_TIMEOUT_S", 0.05)
     with contextlib.closing(sqlite3.connect(filled.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(CacheError, match="locked"):

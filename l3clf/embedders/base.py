@@ -23,9 +23,6 @@ from l3clf.audio import FloatArray, Framing, Samples, Source
 
 __all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
 
-# Window samples given to a network at once: enough to keep it busy, few enough for the processor's cache.
-BATCH_SAMPLES = 16 * 48_000
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WindowEmbeddings:
@@ -61,6 +58,8 @@ class Embedder(ABC):
     """What `load_embedder` calls it."""
     revision: ClassVar[int] = 1
     """Raised whenever the same window and weights give other numbers than before."""
+    batch_windows: ClassVar[int] = 16
+    """How many windows `embed_windows` is best given at once."""
 
     @property
     @abstractmethod
@@ -117,11 +116,6 @@ class Embedder(ABC):
     def window_samples(self) -> int:
         """Samples in a window."""
         return round(self.window_s * self.sample_rate)
-
-    @property
-    def batch_windows(self) -> int:
-        """How many windows `embed_windows` is best given at once."""
-        return max(1, BATCH_SAMPLES // self.window_samples)
 
     def framing(self, hop_s: float, center: bool) -> Framing:
         """Return how this embedder cuts clips into windows."""

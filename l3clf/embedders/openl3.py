@@ -154,6 +154,7 @@ class OpenL3(Embedder):
     name: ClassVar[str] = "openl3"
     sample_rate: ClassVar[int] = RATE_HZ
     window_s: ClassVar[float] = 1.0
+    batch_windows: ClassVar[int] = 1  # one window alone is 10 GMAC, and its layers' outputs 13 MB each
 
     def __post_init__(self) -> None:
         _check("input_repr", self.input_repr, ("mel256", "mel128", "linear"))

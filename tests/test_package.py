@@ -1,0 +1,139 @@
+"""The package as a whole: public names, import order, light imports, README."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import l3clf
+
+PACKAGE = Path(l3clf.__file__).parent
+ROOT = PACKAGE.parent
+
+# A module may import only from those before it.
+ROOMS = (
+    "errors",
+    "audio",
+    "features",
+    "embedders",
+    "cachefile",
+    "cache",
+    "pipeline",
+    "datasets",
+    "decide",
+    "frozen",
+    "heads",
+    "estimators",
+    "safezip",
+    "modelfile",
+    "plots",
+    "synth",
+    "demo",
+    "cli",
+)
+PUBLIC = {
+    "Clip",
+    "ClipClassifier",
+    "ClipEmbedder",
+    "ClipTable",
+    "Embedder",
+    "EmbeddingCache",
+    "L3clfError",
+    "L3clfWarning",
+    "WindowEmbeddings",
+    "__version__",
+    "datasets",
+    "load_embedder",
+    "load_model",
+    "register_embedder",
+    "save_model",
+}
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_imported(path):
+    """Rooms that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "l3clf":
+            parts = node.module.split(".")[1:]
+            yield from [parts[0]] if parts else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("l3clf.")]
+
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
+
+
+def test_every_module_has_its_room():
+    assert {room_of(path) for path in MODULES} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    here = ROOMS.index(room_of(path))
+    wrong = [room for room in rooms_imported(path) if room in ROOMS and ROOMS.index(room) > here]
+    assert wrong == []
+
+
+def test_public_names_are_these_and_all_load():
+    assert set(l3clf.__all__) == PUBLIC
+    for name in l3clf.__all__:
+        assert getattr(l3clf, name) is not None
+    assert set(l3clf.__all__) <= set(dir(l3clf))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = l3clf.nonsense
+
+
+def test_importing_loads_nothing_heavy():
+    heavy = "tensorflow matplotlib sklearn onnxruntime onnx h5py scipy soundfile pandas".split()
+    code = f"import sys, l3clf; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_the_estimators_load_neither_tensorflow_nor_matplotlib():
+    code = "import sys; from l3clf import ClipClassifier, load_model; print({'tensorflow', 'matplotlib'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "set()"
+
+
+def test_only_plots_imports_matplotlib():
+    importing = [path.name for path in MODULES if "matplotlib" in path.read_text(encoding="utf-8") and any(
+        "matplotlib" in ast.dump(node)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )]
+    assert importing == ["plots.py"]
+
+
+def test_the_top_level_is_what_the_design_says():
+    if not (ROOT / "pyproject.toml").is_file():
+        pytest.skip("not run from a checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    if listed == [""]:
+        pytest.skip("not a git checkout")
+    top = {name.split("/")[0] for name in listed if name and not name.startswith(".")}
+    assert top == {"pyproject.toml", "l3clf", "tests", "benchmarks", "README.md", "LICENSE", "CHANGELOG.md"}
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    """Every Python block of the README, in order, on a small folder of made sounds."""
+    if not (ROOT / "README.md").is_file():
+        pytest.skip("not run from a checkout")
+    from l3clf import demo
+
+    monkeypatch.chdir(tmp_path)
+    demo.run("l3clf-demo", clips_per_class=5, say=lambda text: None)
+    namespace = {}
+    blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    assert blocks
+    for block in blocks:
+        exec(block.split("```")[0], namespace)  # noqa: S102  # our own README
