@@ -5,34 +5,28 @@ decisions are `decide`'s, heads are `heads`'. X is a list of clips; what was emb
 embedded again while the cache remembers it.
 """
 
-import hashlib
-import math
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from l3clf.audio import Clip, FloatArray, Samples, Source
-from l3clf.cache import EmbeddingCache, default_cache_path
+from l3clf.audio import FloatArray
 from l3clf.decide import VECTOR_POOLINGS, check_pooling, decide, heard, pool_answers, pool_vectors
-from l3clf.embedders import Embedder, WindowEmbeddings, load_embedder
+from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, ModelFileError, ParameterError
 from l3clf.heads import make_head
-from l3clf.pipeline import Outcome, content_ids, embed_sources
+from l3clf.inputs import Item, as_cache, as_embedder, as_labels, as_sources, check_number, check_sizes, digest_of
+from l3clf.pipeline import Outcome, embed_sources
 
-__all__ = ["ClipClassifier", "ClipEmbedder", "WindowPredictions", "as_sources"]
+__all__ = ["ClipClassifier", "ClipEmbedder", "WindowPredictions"]
 
-Item: TypeAlias = Source | WindowEmbeddings
 MOST_LISTED_FAILURES = 20
 
 
@@ -55,76 +49,6 @@ class WindowPredictions:
     times_s: NDArray[np.float64]
 
 
-def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
-    """Turn what a user passes as X into clips.
-
-    Parameters
-    ----------
-    X : iterable
-        Paths, `Clip` objects, 1-D arrays at `sample_rate`, or `WindowEmbeddings` made before.
-    sample_rate : int or None
-        Rate of the arrays in Hz.
-
-    Raises
-    ------
-    ParameterError
-        If X is a single path, or an item is none of these, or arrays come without their rate.
-    """
-    if isinstance(X, str | os.PathLike | Clip | WindowEmbeddings):
-        raise ParameterError(f"X is a single clip; expected a list of clips: [{str(X)!r}]")
-    if getattr(X, "ndim", 1) == 0 or not (hasattr(X, "__iter__") or hasattr(X, "__array__")):
-        raise ParameterError(f"X is of type {type(X).__name__}; expected a list of paths, Clips or 1-D arrays")
-    return [_as_source(item, i, sample_rate) for i, item in enumerate(_rows(X))]
-
-
-def _rows(X: Any) -> Iterable[Any]:
-    if issparse(X):
-        raise ParameterError("X is sparse data, which is not supported; expected a list of paths, Clips or 1-D arrays")
-    # A data frame iterates over its column names, so its rows are taken from its array.
-    if getattr(X, "ndim", 1) == 2 or (hasattr(X, "__array__") and not hasattr(X, "__iter__")):
-        return np.asarray(X)
-    rows: Iterable[Any] = X
-    return rows
-
-
-def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
-    if isinstance(item, Clip | Samples | WindowEmbeddings):
-        return item
-    if isinstance(item, str | os.PathLike):
-        return Clip(item)
-    array = np.asarray(item) if isinstance(item, np.ndarray | list | tuple) else None
-    if array is None or array.ndim != 1 or array.dtype.kind not in "fiu":
-        found = type(item).__name__ if array is None else f"an array of shape {array.shape} and type {array.dtype}"
-        if array is not None and array.dtype.kind == "c":
-            found = f"{found}: Complex data not supported"
-        raise ParameterError(f"X[{i}] is {found}; expected a path, a Clip or a 1-D array of samples")
-    if sample_rate is None:
-        raise ParameterError(f"X[{i}] is an array: pass its rate in Hz as sample_rate=")
-    return Samples(array, sample_rate, f"X[{i}]")
-
-
-@lru_cache(maxsize=8)
-def _named_embedder(name: str) -> Embedder:
-    """One instance for each name in a process, so that clones share its open session."""
-    return load_embedder(name)
-
-
-def _embedder(embedder: Any) -> Embedder:
-    if isinstance(embedder, Embedder):
-        return embedder
-    if isinstance(embedder, str):
-        return _named_embedder(embedder)
-    raise ParameterError(f"embedder={embedder!r}; expected a name such as 'openl3', or an embedder")
-
-
-def _cache(cache: Any) -> EmbeddingCache | None:
-    if cache is None or isinstance(cache, EmbeddingCache):
-        return cache
-    if isinstance(cache, str | os.PathLike):
-        return EmbeddingCache(default_cache_path() if cache == "auto" else cache)
-    raise ParameterError(f"cache={cache!r}; expected 'auto', a path, an EmbeddingCache or None")
-
-
 class _ClipEstimator(BaseEstimator):
     """What the transformer and the classifier share: from X to the windows of each clip."""
 
@@ -140,7 +64,7 @@ class _ClipEstimator(BaseEstimator):
     def _check_parameters(self) -> None:
         if self.on_error not in ("raise", "nan"):
             raise ParameterError(f"on_error={self.on_error!r}; expected 'raise' or 'nan'")
-        _embedder(self.embedder).framing(self.hop_s, self.center)
+        as_embedder(self.embedder).framing(self.hop_s, self.center)
 
     def embed(self, X: Iterable[Any]) -> list[Outcome]:
         """Embed clips without pooling; what comes back can be passed as X again, as often as needed.
@@ -162,7 +86,7 @@ class _ClipEstimator(BaseEstimator):
         return self._embed_items(X, self._own_embedder())[1]
 
     def _own_embedder(self) -> Embedder:
-        return _embedder(self.embedder)
+        return as_embedder(self.embedder)
 
     def _embed(self, X: Iterable[Any], embedder: Embedder) -> tuple[list[Item], list[Outcome]]:
         """Embed clips, and raise or warn if some failed."""
@@ -181,13 +105,13 @@ class _ClipEstimator(BaseEstimator):
                 [source for _, source in todo],
                 hop_s=self.hop_s,
                 center=self.center,
-                cache=_cache(self.cache),
+                cache=as_cache(self.cache),
                 n_jobs=self.n_jobs,
                 progress=bool(self.verbose),
             )
             for (i, _), outcome in zip(todo, embedded, strict=True):
                 outcomes[i] = outcome
-        _check_sizes(outcomes, embedder)
+        check_sizes(outcomes, embedder)
         return items, outcomes
 
     def _report(self, failures: Sequence[L3clfError], n: int) -> None:
@@ -203,15 +127,6 @@ class _ClipEstimator(BaseEstimator):
         if self.on_error == "raise":
             raise AudioError(f"{table}\nRepair or leave them out, or pass on_error='nan'.")
         warnings.warn(table, ClipWarning, stacklevel=4)
-
-
-def _check_sizes(outcomes: Iterable[Outcome], embedder: Embedder) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, WindowEmbeddings) and outcome.vectors.shape[1] != embedder.embedding_size:
-            raise ParameterError(
-                f"X holds embeddings of size {outcome.vectors.shape[1]}; embedder {embedder.name!r} makes "
-                f"{embedder.embedding_size}"
-            )
 
 
 class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstimator):
@@ -289,7 +204,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         self._check_parameters()
         check_pooling(self.pooling, VECTOR_POOLINGS)
         as_sources(X, self.sample_rate)
-        self.embedder_ = _embedder(self.embedder)
+        self.embedder_ = as_embedder(self.embedder)
         return self
 
     def transform(self, X: Iterable[Any]) -> FloatArray:
@@ -439,10 +354,10 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         """
         self._check_parameters()
         head = make_head(self.head, self.class_weight, self.random_state)
-        self.embedder_ = _embedder(self.embedder)
+        self.embedder_ = as_embedder(self.embedder)
         self.expected_fingerprint_ = None
         sources = as_sources(X, self.sample_rate)
-        labels = _checked_labels(y, len(sources))
+        labels = as_labels(y, len(sources))
         items, outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
         used = [i for i, outcome in enumerate(outcomes) if len(self._vectors(outcome))]
@@ -452,18 +367,14 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         with threadpool_limits(1, "blas") if isinstance(self.head, str) else nullcontext():
             self.head_ = head.fit(features, targets)
         self.classes_ = np.asarray(self.head_.classes_)
-        self.training_digest_ = self._digest([items[i] for i in used], labels[used])
+        self.training_digest_ = digest_of([items[i] for i in used], labels[used], as_cache(self.cache))
         return self
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_pooling(self.pooling)
-        for name, value, low, high in (
-            ("unknown_threshold", self.unknown_threshold, 0.0, 1.0),
-            ("gate_dbfs", self.gate_dbfs, -200.0, 0.0),
-        ):
-            if value is not None and not (_is_number(value) and low <= value <= high):
-                raise ParameterError(f"{name}={value!r}; expected None or a number from {low:g} to {high:g}")
+        check_number("unknown_threshold", self.unknown_threshold, 0.0, 1.0)
+        check_number("gate_dbfs", self.gate_dbfs, -200.0, 0.0)
 
     def _vectors(self, outcome: Outcome) -> FloatArray:
         """Return the embeddings of the windows that are heard: none for a clip that failed."""
@@ -487,11 +398,6 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         if self.pooling in VECTOR_POOLINGS:
             return np.stack([pool_vectors(v, self.pooling) for v in vectors]), labels
         return np.concatenate(vectors), np.repeat(labels, [len(v) for v in vectors])
-
-    def _digest(self, items: Sequence[Item], labels: NDArray[Any]) -> str:
-        contents = _contents(items, _cache(self.cache))
-        lines = sorted(f"{content}\t{label}" for content, label in zip(contents, labels, strict=True))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def predict_proba(self, X: Iterable[Any]) -> NDArray[np.float64]:
         """Return the probability of each class for each clip.
@@ -593,50 +499,3 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
 
     def __sklearn_tags__(self) -> Any:
         return _clip_tags(super().__sklearn_tags__())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(float(value))
-
-
-def _checked_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
-    if y is None:
-        raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
-    labels: NDArray[Any] = column_or_1d(np.asarray(y), warn=True)
-    if len(labels) != n_clips:
-        raise ParameterError(f"y: found {len(labels)} labels; expected one for each of {n_clips} clips")
-    if labels.dtype.kind == "O":
-        labels = _plain_labels(labels)
-    if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels % 1).any()):
-        raise ParameterError(
-            "y: Unknown label type: continuous; found NaN, infinite or fractional numbers, expected classes"
-        )
-    if len(set(labels.tolist())) < 2:
-        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
-        raise ParameterError(f"y: found 1 class ({found}); expected two or more")
-    return labels
-
-
-def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    kinds = {type(label) for label in labels.tolist()}
-    if kinds <= {str} or kinds <= {int} or kinds <= {bool}:
-        return np.asarray(labels.tolist())
-    names = ", ".join(sorted(kind.__name__ for kind in kinds))
-    raise ParameterError(f"y: found labels of type {names}; expected all strings or all integers, and none missing")
-
-
-def _contents(items: Sequence[Item], cache: EmbeddingCache | None) -> list[str]:
-    """What identifies each clip wherever it lies: a digest of its content, and the piece."""
-    sources = [item for item in items if not isinstance(item, WindowEmbeddings)]
-    ids = iter(content_ids(sources, cache))
-    return [
-        hashlib.sha256(item.vectors.tobytes()).hexdigest()
-        if isinstance(item, WindowEmbeddings)
-        else _content(item, next(ids))
-        for item in items
-    ]
-
-
-def _content(source: Source, content: bytes | L3clfError) -> str:
-    digest = str(content) if isinstance(content, L3clfError) else content.hex()
-    return f"{digest} {source.start_s:.6f} {source.end_s}" if isinstance(source, Clip) else digest

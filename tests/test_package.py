@@ -25,6 +25,7 @@ ROOMS = (
     "decide",
     "frozen",
     "heads",
+    "inputs",
     "estimators",
     "safezip",
     "modelfile",
