@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -273,6 +273,24 @@ Job: TypeAlias = Callable[[], list[tuple[int, int, Batch | L3clfError | None]]]
 """Returns (clip, part number, what was computed); None in place of a batch says how many parts there are."""
 
 
+def _in_parallel(jobs: Iterator[Job], threads: int) -> Iterator[list[tuple[int, int, Batch | L3clfError | None]]]:
+    """Run jobs on threads and yield their results as they come; few are taken from `jobs` in advance.
+
+    When it is left early (Ctrl-C) the jobs that run are waited for, a few seconds at most: threads that outlive
+    the interpreter crash it. joblib leaves them running.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        running: set[Future[Any]] = set()
+        try:
+            while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
 @dataclass
 class _Run:
     """Embeds clips on several threads.
@@ -293,14 +311,10 @@ class _Run:
             return
         parts: dict[int, _Parts] = {i: _Parts() for i, _ in clips}
         with threadpool_limits(1, "blas"):  # the threads are ours already
-            parallel = joblib.Parallel(
-                self.threads, backend="threading", return_as="generator_unordered", pre_dispatch="2*n_jobs"
-            )
-            with closing(parallel(joblib.delayed(job)() for job in self._jobs(clips))) as results:
-                for result in results:
-                    for i, number, found in result:
-                        if i in parts and parts[i].add(number, found):
-                            yield i, parts.pop(i).outcome(self)
+            for result in _in_parallel(self._jobs(clips), self.threads):
+                for i, number, found in result:
+                    if i in parts and parts[i].add(number, found):
+                        yield i, parts.pop(i).outcome(self)
 
     def _jobs(self, clips: Sequence[tuple[int, Source]]) -> Iterator[Job]:
         large = [clip for clip in clips if self.threads > 1 and _is_large(clip[1])]
