@@ -23,12 +23,14 @@ HOURS, RATE_HZ = 2.0, 44_100
 ROOT = Path(__file__).parent.parent
 
 
-def installed_mb() -> float:
+def installed_mb() -> tuple[float, float]:
+    """Sum of the files' sizes, and the space they take on this disk."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         pip = Path(folder) / "bin" / "pip"
         subprocess.run([pip, "install", "-q", ROOT], check=True)
-        return sum(path.lstat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
+        states = [path.lstat() for path in Path(folder).rglob("*")]
+        return sum(state.st_size for state in states) / 1e6, sum(state.st_blocks for state in states) * 512 / 2**20
 
 
 def import_s(statement: str, repeats: int = 7) -> float:
@@ -70,7 +72,8 @@ def main() -> None:
     parser.add_argument("--openl3-minutes", type=float, default=2.0, help="how much of it to embed with OpenL3")
     args = parser.parse_args()
     if args.install:
-        print(f"installed into an empty environment: {installed_mb():.0f} MB")
+        size_mb, disk_mib = installed_mb()
+        print(f"installed into an empty environment: {size_mb:.0f} MB of files, {disk_mib:.0f} MiB on disk (du)")
     print(f"import l3clf: {import_s('import l3clf'):.3f} s")
     print(f"from l3clf import ClipClassifier: {import_s('from l3clf import ClipClassifier'):.3f} s")
     with tempfile.TemporaryDirectory() as folder:
