@@ -6,10 +6,11 @@ network all release the interpreter's lock, so that every core does useful work 
 """
 
 import os
-import tempfile
+import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,7 +32,7 @@ Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """What became of one clip."""
 
 CLIPS_AT_ONCE = 4
-STORE_EVERY_S = 2.0
+STORE_EVERY_S = 0.5
 LARGE_FILE_BYTES = 4_000_000  # a file worth the trouble of sharing it between cores
 Batch: TypeAlias = tuple[FloatArray, FloatArray]  # vectors and levels of some windows
 
@@ -125,9 +126,11 @@ def embed_sources(
     with tqdm(total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True) as bar:
         store = _Store(cache, embedder)
         try:
-            for i, outcome in run.embed([(i, sources[i]) for i in work.to_do()]):
-                bar.update(work.settle(i, outcome))
-                store.add(work.key_to_store(i), outcome)
+            while to_do := work.to_do():
+                with closing(run.embed([(i, sources[i]) for i in to_do])) as results:
+                    for i, outcome in results:
+                        bar.update(work.settle(i, outcome))
+                        store.add(work.key_to_store(i), outcome)
         finally:  # also when interrupted: nothing that was computed is lost
             store.flush()
     return [
@@ -162,21 +165,20 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
     windows = [out for _, out in good]
     target = Path(path)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
             np.savez(
                 file,
                 paths=np.array([name for name, _ in good], dtype=np.str_),
                 clip=np.repeat(np.arange(len(good)), [len(out) for out in windows]),
                 vectors=np.concatenate([out.vectors for out in windows]) if windows else np.zeros((0, 0), np.float32),
-                times_s=np.concatenate([out.times_s for out in windows]) if windows else np.zeros((0, 2)),
-                levels_dbfs=np.concatenate([out.levels_dbfs for out in windows]) if windows else np.zeros(0),
+                times_s=np.concatenate([np.zeros((0, 2)), *(out.times_s for out in windows)]),
+                levels_dbfs=np.concatenate([np.zeros(0, np.float32), *(out.levels_dbfs for out in windows)]),
             )
-            file.close()
-            Path(file.name).replace(target)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return sum(len(out) for out in windows)
 
 
@@ -214,14 +216,23 @@ class _Work:
         return [i for i in self.same if i not in self.done]
 
     def settle(self, i: int, outcome: Outcome) -> int:
+        """Note what became of a clip; return how many clips that finishes.
+
+        Where it failed, or its file changed meanwhile, clips of the same content are embedded themselves.
+        """
         self.done[i] = outcome
+        if isinstance(outcome, L3clfError) or self._has_changed(i):
+            for other in self.same[i][1:]:
+                self.same[other], self.keys[other] = [other], self.keys[i]
+            self.same[i] = [i]
         return len(self.same[i])
 
     def key_to_store(self, i: int) -> CacheKey | None:
         """Return the key, unless the file changed while it was being read."""
-        if i not in self.keys or _file_state(self.sources[i]) != self.stats[i]:
-            return None
-        return self.keys[i]
+        return None if self._has_changed(i) else self.keys.get(i)
+
+    def _has_changed(self, i: int) -> bool:
+        return i in self.stats and _file_state(self.sources[i]) != self.stats[i]
 
     def outcomes(self) -> Iterator[Outcome]:
         by_index = {i: self.done[leader] for leader, same in self.same.items() for i in same}
@@ -239,7 +250,7 @@ def _file_state(source: Source) -> tuple[int, ...] | None:
         stat = os.stat(source.path)  # noqa: PTH116  # three times as fast as Path.stat, for every clip of a set
     except (OSError, ValueError):
         return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _unstored(stored: StoredWindows) -> WindowEmbeddings:
@@ -284,11 +295,15 @@ def _in_parallel(jobs: Iterator[Job], threads: int) -> Iterator[list[tuple[int, 
         try:
             while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in sorted(done, key=_has_failed):  # what was computed comes before what stops the run
                     yield future.result()
         finally:
             for future in running:
                 future.cancel()
+
+
+def _has_failed(future: Future[Any]) -> bool:
+    return future.exception() is not None
 
 
 @dataclass
@@ -305,7 +320,7 @@ class _Run:
     center: bool
     threads: int
 
-    def embed(self, clips: Sequence[tuple[int, Source]]) -> Iterator[tuple[int, Outcome]]:
+    def embed(self, clips: Sequence[tuple[int, Source]]) -> Generator[tuple[int, Outcome], None, None]:
         """Yield (index, outcome) as clips are finished, in any order."""
         if not clips:
             return

@@ -157,9 +157,9 @@ class OpenL3(Embedder):
     batch_windows: ClassVar[int] = 1  # one window alone is 10 GMAC, and its layers' outputs 13 MB each
 
     def __post_init__(self) -> None:
-        _check("input_repr", self.input_repr, ("mel256", "mel128", "linear"))
-        _check("content_type", self.content_type, ("env", "music"))
-        _check("embedding_size", self.embedding_size, (512, 6144))
+        _check(self, "input_repr", ("mel256", "mel128", "linear"))
+        _check(self, "content_type", ("env", "music"))
+        _check(self, "embedding_size", (512, 6144))
         as_path_option(self, "weights")
 
     @cached_property
@@ -175,6 +175,10 @@ class OpenL3(Embedder):
     @cached_property
     def _path(self) -> str:
         return str(weight_files.obtain(self.weight_file, self.weights))
+
+    def is_ready(self) -> bool:
+        """Return whether the weights are on this machine."""
+        return weight_files.find(self.weight_file, self.weights) is not None
 
     def weights_digest(self) -> str:
         """Return a digest of the arrays, the same for .h5 and .h5.gz."""
@@ -192,6 +196,9 @@ class OpenL3(Embedder):
         return run_graph(self._session, levels[:, np.newaxis])
 
 
-def _check(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ParameterError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
+def _check(embedder: OpenL3, option: str, allowed: tuple[str | int, ...]) -> None:
+    """Refuse other values; keep Python's own, so that NumPy's from a parameter grid give the same fingerprint."""
+    given = getattr(embedder, option)
+    if not isinstance(given, str | int | float | np.number) or given not in allowed:
+        raise ParameterError(f"{option}={given!r}; expected one of {', '.join(map(repr, allowed))}")
+    object.__setattr__(embedder, option, allowed[allowed.index(given)])

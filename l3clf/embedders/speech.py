@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from l3clf.audio import FloatArray
+from l3clf.embedders import weights as weight_files
 from l3clf.embedders.base import Embedder, as_path_option
 from l3clf.embedders.graph import run_graph, session
 from l3clf.embedders.pinned import read_pinned
@@ -44,6 +45,7 @@ class Speech(Embedder):
     weights: str | None = None
 
     name: ClassVar[str] = "speech"
+    revision: ClassVar[int] = 2  # 1: what a window's vector was depended on the windows beside it
     sample_rate: ClassVar[int] = 16_000
     window_s: ClassVar[float] = WINDOW / 16_000
     embedding_size: ClassVar[int] = 96
@@ -55,6 +57,10 @@ class Speech(Embedder):
     def _contents(self) -> tuple[bytes, bytes]:
         mel, embedding = (read_pinned(name, sha256, self.weights) for name, sha256 in FILES.items())
         return mel, embedding
+
+    def is_ready(self) -> bool:
+        """Return whether both files are on this machine."""
+        return all(weight_files.find(weight_files.known(name), self.weights) for name in FILES)
 
     def weights_digest(self) -> str:
         """Return the SHA-256 of both files, which reading them has verified."""
@@ -70,6 +76,7 @@ class Speech(Embedder):
         """Embed windows of 12,400 samples; see `Embedder.embed_windows`."""
         mel, embedding = self._sessions
         padded = np.pad(windows * np.float32(INT16_SCALE), ((0, 0), (MARGIN, MARGIN)))
-        levels = run_graph(mel, padded)  # (n, 1, 76, 32), in dB
-        frames = levels.reshape(len(windows), 76, 32, 1) / np.float32(10) + np.float32(2)
+        # One at a time: the file's lowest level is 80 dB below the maximum of all that it is given at once.
+        levels = [run_graph(mel, window[np.newaxis]) for window in padded]  # (1, 1, 76, 32) each, in dB
+        frames = np.reshape(levels, (len(windows), 76, 32, 1)) / np.float32(10) + np.float32(2)
         return run_graph(embedding, frames).reshape(len(windows), self.embedding_size)
