@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from l3clf import datasets
     from l3clf.audio import Clip
+    from l3clf.baselines import baseline
     from l3clf.cache import EmbeddingCache
     from l3clf.datasets import ClipTable
     from l3clf.embedders import Embedder, WindowEmbeddings, load_embedder, register_embedder
@@ -26,6 +27,7 @@ __all__ = [
     "L3clfWarning",
     "WindowEmbeddings",
     "__version__",
+    "baseline",
     "datasets",
     "load_embedder",
     "load_model",
@@ -44,6 +46,7 @@ _HOMES = {
     "L3clfError": "errors",
     "L3clfWarning": "errors",
     "WindowEmbeddings": "embedders",
+    "baseline": "baselines",
     "load_embedder": "embedders",
     "load_model": "modelfile",
     "register_embedder": "embedders",

@@ -6,8 +6,10 @@ exits with 0 (all is well), 1 (something failed), 2 (the command was wrong) or 1
 
 import argparse
 import csv
+import io
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -25,6 +27,9 @@ __all__ = ["main"]
 
 Args = argparse.Namespace
 SECONDS_A_DAY = 86_400
+# Written out: their modules take a second to import, and `l3clf --help` should not.
+HEADS = ("logistic", "forest")
+POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status; see the module's docstring.
     """
     args = _parser().parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else list(argv)
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names that are no UTF-8 come out as they came in
+            stream.reconfigure(errors="surrogateescape")
     try:
         status: int = args.run(args)
         sys.stdout.flush()
@@ -97,10 +106,12 @@ def _fit(args: Args) -> int:
         verbose=True,
     )
     start = time.perf_counter()
-    with _failures_listed_by_us():
-        model.fit(table.clips, table.labels)
+    try:
+        with _failures_listed_by_us():
+            model.fit(table.clips, table.labels)
+    finally:
+        _print_failures(getattr(model, "failures_", []))
     save_model(model, args.out)
-    _print_failures(model.failures_)
     print(
         f"Fitted {model.head!r} on {len(table) - len(model.failures_)} clips of {len(model.classes_)} classes "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
@@ -112,6 +123,8 @@ def _fit(args: Args) -> int:
 def _predict(args: Args) -> int:
     from l3clf.modelfile import load_model
 
+    if args.out is not None:
+        _check_target(args.out)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=True)
     for name in ("unknown_threshold", "gate_dbfs"):
@@ -140,10 +153,42 @@ def _embed(args: Args) -> int:
     embedder = ClipEmbedder(_embedder(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True)
     outcomes = embedder.embed(paths)
     n_windows = save_embeddings(args.out, paths, outcomes)
-    failures += [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    bad = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    failures += bad
     _print_failures(failures)
-    print(f"Embeddings of {len(outcomes) - len(failures)} files, {n_windows} windows: {args.out}")
+    print(f"Embeddings of {len(outcomes) - len(bad)} files, {n_windows} windows: {args.out}")
     return 1 if failures else 0
+
+
+def _baseline(args: Args) -> int:
+    from l3clf.baselines import baseline, ready_embedders
+    from l3clf.datasets import load
+    from l3clf.embedders import load_embedder
+
+    embedders = ready_embedders(args.weights)
+    if args.embedders:
+        ready = {embedder.name: embedder for embedder in embedders}
+        embedders = [ready.get(name) or load_embedder(name) for name in args.embedders]
+    report = baseline(
+        load(args.data, args.group),
+        embedders,
+        args.heads,
+        args.pooling,
+        args.out,
+        hop_s=args.hop_s,
+        cache=args.cache,
+        n_jobs=args.jobs,
+        tune=args.tune,
+        learning_curve=args.learning_curve,
+        commands=[shlex.join(["l3clf", *args.argv])],
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    print(report)
+    for note in report.notes:
+        print(f"\n{note}")
+    print(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
+    _print_failures(report.failures)
+    return 1 if report.failures else 0
 
 
 def _demo(args: Args) -> int:
@@ -265,7 +310,8 @@ def _expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
     paths: list[str] = []
     failures: list[L3clfError] = []
     for name in names:
-        found = find_sounds(name) if Path(name).is_dir() else [name]
+        # os.path: a name too long for the system is for it no folder, and for pathlib an exception
+        found = find_sounds(name) if os.path.isdir(name) else [name]  # noqa: PTH112
         if not found:
             failures.append(ParameterError(f"{name}: the folder holds no sound files"))
         paths += found
@@ -287,7 +333,7 @@ def _output(out: str | None) -> Iterator[IO[str]]:
             yield file
         return
     _check_target(out)
-    with Path(out).open("w", newline="", encoding="utf-8") as file:
+    with Path(out).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         yield file
 
 
@@ -307,7 +353,8 @@ def _write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabil
             "probability": float(row.max()),
             "probabilities": dict(zip(names, row.tolist(), strict=True)),
         }
-        file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        # JSON is UTF-8: a file name that is not is written with escapes.
+        file.write(json.dumps(answer, ensure_ascii=not path.isprintable()) + "\n")
 
 
 def _print_failures(failures: Sequence[L3clfError]) -> None:
@@ -331,6 +378,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_fit(commands)
     _add_predict(commands)
+    _add_baseline(commands)
     _add_embed(commands)
     _add_weights(commands)
     _add_cache(commands)
@@ -349,8 +397,8 @@ def _add_fit(commands: Any) -> None:
     fit = _command(commands, "fit", _fit, "fit a classifier on labelled clips and save it")
     fit.add_argument("data", metavar="DATA", help="folder with a subfolder for each class, or a CSV (path,label)")
     fit.add_argument("--out", metavar="MODEL", required=True, help="model file to write")
-    fit.add_argument("--head", choices=("logistic", "forest"), default="logistic")
-    fit.add_argument("--pooling", choices=("mean", "mean+std", "max", "probability", "vote"), default="mean")
+    fit.add_argument("--head", choices=HEADS, default="logistic")
+    fit.add_argument("--pooling", choices=POOLINGS, default="mean")
     fit.add_argument("--class-weight", choices=("balanced",), help="weigh rare classes more")
     fit.add_argument("--group", metavar="COLUMN", help="the CSV's column to take as the group")
     _add_decision(fit)
@@ -366,6 +414,26 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     _add_decision(predict)
     _add_work(predict)
+
+
+def _add_baseline(commands: Any) -> None:
+    text = "cross-validate embedders and heads on a data set: a table, a report, the best model"
+    baseline = _command(commands, "baseline", _baseline, text)
+    baseline.add_argument("data", metavar="DATA", help="folder with a subfolder for each class, or a CSV (path,label)")
+    baseline.add_argument("--embedders", metavar="E", nargs="+", help="default: all that are ready on this machine")
+    baseline.add_argument("--heads", nargs="+", choices=HEADS, default=["logistic", "forest"], metavar="H")
+    baseline.add_argument(
+        "--pooling", nargs="+", choices=POOLINGS, default=["mean"], metavar="P", help=", ".join(POOLINGS)
+    )
+    baseline.add_argument("--group", metavar="COLUMN", help="the CSV's column that says what belongs together")
+    baseline.add_argument("--out", metavar="DIR", default="l3clf-baseline", help="default: ./l3clf-baseline")
+    baseline.add_argument("--tune", action="store_true", help="choose the logistic head's C inside each training fold")
+    baseline.add_argument("--learning-curve", action="store_true", help="would more clips help?")
+    baseline.add_argument("--weights", metavar="DIR", help="a folder of weight files")
+    baseline.add_argument(
+        "--hop", dest="hop_s", type=_positive, default=0.5, metavar="S", help="seconds (default: 0.5)"
+    )
+    _add_work(baseline)
 
 
 def _add_embed(commands: Any) -> None:
@@ -399,7 +467,9 @@ def _add_cache(commands: Any) -> None:
     prune.add_argument("--unused-days", type=_positive, metavar="DAYS", help="remove what was not used for so long")
     prune.add_argument("--fingerprint", metavar="HEX", help="remove what one embedder made (see `l3clf cache info`)")
     for parser in (info, verify, prune):
-        parser.add_argument("--cache", metavar="FILE", default="auto", help="default: the user's cache")
+        parser.add_argument(
+            "--cache", type=_cache_choice, metavar="FILE", default="auto", help="default: the user's cache"
+        )
 
 
 def _add_embedding(parser: argparse.ArgumentParser) -> None:

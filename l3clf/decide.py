@@ -42,7 +42,7 @@ def check_pooling(pooling: object, allowed: tuple[str, ...] = POOLINGS) -> None:
     ParameterError
         If it is none of those allowed.
     """
-    if pooling not in allowed:
+    if not isinstance(pooling, str) or pooling not in allowed:
         raise ParameterError(f"pooling={pooling!r}; expected one of {', '.join(map(repr, allowed))}")
 
 

@@ -51,3 +51,7 @@ class CacheWarning(L3clfWarning):
 
 class ClipWarning(L3clfWarning):
     """Some clips could not be used and were left out."""
+
+
+class DatasetWarning(L3clfWarning):
+    """Some of what lies in a data set's folder was left out."""

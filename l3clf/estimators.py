@@ -420,6 +420,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
             If the model was loaded and the embedder here is not the one it was fitted with.
         """
         check_is_fitted(self)
+        self._check_parameters()
         _, outcomes = self._embed(X, self._own_embedder())
         out = np.zeros((len(outcomes), len(self.classes_)))
         vectors = [self._vectors(outcome) for outcome in outcomes]

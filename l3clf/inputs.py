@@ -121,7 +121,9 @@ def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
     """Return labels as an array of strings, integers, booleans or whole numbers, at least two of them different."""
     if y is None:
         raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
-    labels: NDArray[Any] = column_or_1d(np.asarray(y), warn=True)
+    # As objects first: NumPy would make strings of ["dog", 1] and of ["dog", nan].
+    given = np.asarray(y) if hasattr(y, "dtype") else np.array([*y], dtype=object)  # type: ignore[misc]
+    labels: NDArray[Any] = column_or_1d(given, warn=True)
     if len(labels) != n_clips:
         raise ParameterError(f"y: found {len(labels)} labels; expected one for each of {n_clips} clips")
     if labels.dtype.kind == "O":
@@ -144,11 +146,13 @@ def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
     raise ParameterError(f"y: found labels of type {names}; expected all strings or all integers, and none missing")
 
 
-def digest_of(items: Sequence[Item], labels: NDArray[Any], cache: EmbeddingCache | None) -> str:
-    """Return a digest of clips (their content, wherever they lie) and labels, whatever their order."""
+def digest_of(
+    items: Sequence[Item], labels: NDArray[Any], cache: EmbeddingCache | None, *, ordered: bool = False
+) -> str:
+    """Return a digest of clips (their content, wherever they lie) and labels; their order counts if `ordered`."""
     contents = _contents(items, cache)
-    lines = sorted(f"{content}\t{label}" for content, label in zip(contents, labels, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    lines = [f"{content}\t{label}" for content, label in zip(contents, labels, strict=True)]
+    return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode()).hexdigest()
 
 
 def check_number(name: str, value: object, low: float, high: float) -> None:

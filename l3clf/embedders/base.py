@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l3clf import audio
 from l3clf.audio import FloatArray, Framing, Samples, Source
+from l3clf.errors import ParameterError
 
 __all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
 
@@ -89,6 +90,10 @@ class Embedder(ABC):
         -------
         array of shape (n_windows, embedding_size), float32
         """
+
+    def is_ready(self) -> bool:
+        """Return whether it can be used at once: all that it needs is on this machine."""
+        return True
 
     def weights_digest(self) -> str:
         """Return a digest of the weights' content; empty for embedders without weights."""
@@ -181,5 +186,7 @@ class Embedder(ABC):
 def as_path_option(embedder: Embedder, option: str) -> None:
     """Turn a path-like option of a frozen embedder into a str, so that it pickles and prints the same anywhere."""
     value = getattr(embedder, option)
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise ParameterError(f"{option}={value!r}; expected a path or None")
     if value is not None:
         object.__setattr__(embedder, option, os.fspath(value))

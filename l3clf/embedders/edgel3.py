@@ -61,6 +61,10 @@ class EdgeL3(Embedder):
     def _layers(self) -> dict[str, Weights]:
         return read_keras_h5(self._path)
 
+    def is_ready(self) -> bool:
+        """Return whether the weights are on this machine."""
+        return weight_files.find(weight_files.known("edgel3_sea64.h5"), self.weights) is not None
+
     def weights_digest(self) -> str:
         """Return a digest of the arrays."""
         return digest(self._layers)

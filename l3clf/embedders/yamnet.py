@@ -4,11 +4,13 @@ import threading
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
 
 from l3clf.audio import FloatArray
+from l3clf.embedders import weights as weight_files
 from l3clf.embedders.base import Embedder, as_path_option
 from l3clf.embedders.pinned import read_pinned
 from l3clf.errors import MissingDependencyError, WeightsError
@@ -48,6 +50,11 @@ class YamNet(Embedder):
     @cached_property
     def _content(self) -> bytes:
         return read_pinned("yamnet.tflite", SHA256, self.weights)
+
+    def is_ready(self) -> bool:
+        """Return whether the weights and LiteRT are on this machine."""
+        found = weight_files.find(weight_files.known("yamnet.tflite"), self.weights)
+        return found is not None and find_spec("ai_edge_litert") is not None
 
     def weights_digest(self) -> str:
         """Return the file's SHA-256, which reading it has verified."""

@@ -1,0 +1,13 @@
+"""Every picture that l3clf draws; the only room that imports matplotlib.
+
+Rule: figures are plain objects with an Agg canvas. There is no pyplot, no window and no setting that
+outlives a call, so a picture looks the same in a script, a notebook, a thread and a server. A picture
+reaches its file whole or not at all, and the same arguments give the same bytes.
+"""
+
+from l3clf.plots.clipmap import embedding_map
+from l3clf.plots.confusion import confusion_matrix
+from l3clf.plots.curve import learning_curve
+from l3clf.plots.recall import per_class_recall
+
+__all__ = ["confusion_matrix", "embedding_map", "learning_curve", "per_class_recall"]

@@ -1,0 +1,286 @@
+"""Which class was taken for which: the confusion matrix, with its classes in a useful order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from l3clf.errors import ParameterError
+from l3clf.plots.common import (
+    FAINT_INK,
+    INK,
+    PAPER,
+    FloatArray,
+    IntArray,
+    Lettering,
+    StrPath,
+    blank,
+    draw_heading,
+    listed,
+    ordered,
+    paired,
+    write_png,
+)
+
+UNKNOWN = "unknown"
+OTHER = "(other)"
+MAX_CLASSES = 1200  # a pixel each: more would be a picture of nothing, and a matrix of gigabytes
+_ANNOTATED_CLASSES = 30
+_SHARE_CELL_IN = 0.5  # smaller cells have no room for a second line
+_COLOURS = "Blues"  # one hue, lightness falling steadily: reads the same to colour-blind eyes and in grey
+_NO_CLIPS = "#eeeeee"
+
+Order = Literal["given", "similarity"]
+
+
+# ---------------------------------------------------------------------------------------- what is counted
+
+
+@dataclass(frozen=True)
+class _Confusions:
+    """Counts of true class (rows) against predicted class (columns, which may have extra ones last)."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: IntArray
+
+    @property
+    def recalls(self) -> FloatArray:
+        """Each row divided by its sum; NaN where a class has no clips."""
+        totals = self.counts.sum(axis=1, keepdims=True)
+        shares = np.full(self.counts.shape, np.nan)
+        np.divide(self.counts, totals, out=shares, where=totals > 0)
+        return shares
+
+    @property
+    def summary(self) -> str:
+        right, total = int(np.trace(self.counts)), int(self.counts.sum())
+        return f"accuracy {100 * right / total:.1f} % ({right:,} of {total:,} clips)"
+
+    def reordered(self, order: IntArray) -> "_Confusions":
+        """Put rows, and the columns of the same classes, into another order; extra columns stay last."""
+        extra = np.arange(len(self.rows), len(self.columns))
+        columns = np.concatenate([order, extra])
+        rows = tuple(self.rows[i] for i in order)
+        return _Confusions(rows, tuple(self.columns[i] for i in columns), self.counts[np.ix_(order, columns)])
+
+
+def _row_order(true: list[object], classes: Sequence[object] | None) -> tuple[str, ...]:
+    if classes is None:
+        order = ordered(true)
+    else:
+        order = tuple(dict.fromkeys(str(label) for label in listed(classes, "classes")))
+    strange = set(ordered(true)) - set(order)
+    if strange:
+        raise ParameterError(f"y_true has labels that are not among classes: {', '.join(sorted(strange)[:5])}")
+    if len(order) > MAX_CLASSES:
+        raise ParameterError(f"a confusion matrix of {len(order):,} classes cannot be drawn: at most {MAX_CLASSES:,}")
+    return order
+
+
+def _tally(true: list[object], predicted: list[object], rows: tuple[str, ...]) -> _Confusions:
+    """Count, with a column each for answers "unknown" and for any other label that is no class."""
+    strange = {str(label) for label in predicted} - set(rows)
+    columns = (*rows, *[UNKNOWN] * (UNKNOWN in strange), *[OTHER] * bool(strange - {UNKNOWN}))
+    place = {label: index for index, label in enumerate(columns)}
+    counts = np.zeros((len(rows), len(columns)), dtype=np.int64)
+    for t, p in zip(true, predicted, strict=True):
+        counts[place[str(t)], place.get(str(p), len(columns) - 1)] += 1
+    return _Confusions(rows, columns, counts)
+
+
+def similarity_order(rates: FloatArray) -> IntArray:
+    """Order classes so that those that are taken for each other stand together.
+
+    Average linkage on 1 - (rates + rates.T) / 2, with its leaves in the order that keeps neighbours
+    closest. Of the two directions, the one whose first class came before its last.
+
+    Parameters
+    ----------
+    rates : ndarray of float, shape (n_classes, n_classes)
+        Share of each true class (row) that was taken for each class (column), 0 to 1; NaN counts as 0.
+
+    Returns
+    -------
+    ndarray of int, shape (n_classes,)
+        A permutation; where nothing was confused, the order as it was.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    n = len(rates)
+    alike = np.nan_to_num(rates)
+    alike = (alike + alike.T) / 2
+    np.fill_diagonal(alike, 0)
+    if n < 3 or not alike.any():
+        return np.arange(n)
+    distances = squareform(1 - alike - np.eye(n), checks=False)
+    order: IntArray = leaves_list(linkage(distances, method="average", optimal_ordering=True)).astype(np.int64)
+    return order if order[0] < order[-1] else order[::-1]
+
+
+# ---------------------------------------------------------------------------------------- the picture
+
+
+def confusion_matrix(
+    y_true: Iterable[object],
+    y_pred: Iterable[object],
+    out: StrPath,
+    *,
+    classes: Sequence[object] | None = None,
+    order: Order = "given",
+    normalise: bool = True,
+    title: str | None = None,
+) -> Path:
+    """Draw which class was taken for which, as a PNG.
+
+    A row is a true class, a column what was predicted. Colour is the share of the row, so the diagonal
+    shows each class's recall; the number in a cell is its count of clips. Up to 30 classes have numbers,
+    and up to 16 percentages too. Rows without clips are grey.
+
+    Parameters
+    ----------
+    y_true, y_pred : iterable of labels, shape (n_clips,)
+        True and predicted labels; they are compared as text.
+    out : path
+        The PNG to write; its folder is made when it is missing.
+    classes : sequence of labels, optional
+        The classes to draw, at most 1,200, among them every true label. Default: the labels of `y_true`,
+        sorted. A prediction that is no class counts in a last column, `unknown` or `(other)`.
+    order : {"given", "similarity"}
+        "given" keeps the order of `classes`; "similarity" puts classes that are confused side by side.
+    normalise : bool
+        False colours cells by their count of clips instead, and leaves the percentages out.
+    title : str, optional
+        A line above the accuracy.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written.
+
+    Raises
+    ------
+    ParameterError
+        The labels do not fit together, `order` is unknown, or the file cannot be written.
+    """
+    if order not in ("given", "similarity"):
+        raise ParameterError(f'order must be "given" or "similarity", not {order!r}')
+    true, predicted = paired(y_true, y_pred)
+    confusions = _tally(true, predicted, _row_order(true, classes))
+    if order == "similarity":
+        confusions = confusions.reordered(similarity_order(confusions.recalls[:, : len(confusions.rows)]))
+    return write_png(_confusion_figure(confusions, title, normalise), Path(out))
+
+
+def _confusion_figure(confusions: _Confusions, title: str | None, normalise: bool = True) -> Figure:
+    n_rows, n_columns = confusions.counts.shape
+    cell_in = _cell_inches(n_rows)
+    letters = Lettering()
+    figure, axes = blank(n_columns * cell_in, n_rows * cell_in)
+    _draw_cells(axes, confusions, cell_in, normalise)
+    _draw_colour_bar(figure, axes, n_columns * cell_in, None if normalise else int(confusions.counts.max()), letters)
+    _draw_labels(axes, confusions, cell_in, letters)
+    draw_heading(axes, [confusions.summary], title, n_columns * cell_in, letters)
+    return figure
+
+
+def _cell_inches(n: int) -> float:
+    """Give cells room for numbers up to 30 classes, for their labels up to 120; a picture has an end then."""
+    if n <= _ANNOTATED_CLASSES:
+        return max(0.3, min(0.95, 0.45 + 2.2 / n, 8 / n))
+    return max(min(0.13, 16 / n), 8 / n)
+
+
+def _draw_cells(axes: Any, confusions: _Confusions, cell_in: float, normalise: bool) -> None:
+    n_rows, n_columns = confusions.counts.shape
+    annotated = n_rows <= _ANNOTATED_CLASSES
+    colours = colormaps[_COLOURS].with_extremes(bad=_NO_CLIPS)
+    levels = confusions.recalls
+    if not normalise:
+        levels = np.where(np.isnan(levels), np.nan, confusions.counts / confusions.counts.max())
+    axes.pcolormesh(
+        np.ma.masked_invalid(levels),
+        cmap=colours,
+        vmin=0,
+        vmax=1,
+        edgecolors=PAPER if annotated else "none",
+        linewidth=0.6 if annotated else 0,
+    )
+    axes.set_ylim(n_rows, 0)
+    if n_columns > n_rows:  # answers that are no class stand apart
+        axes.axvline(n_rows, color=INK, linewidth=1)
+    if annotated:
+        _annotate(axes, confusions, cell_in, colours, levels, with_shares=normalise and cell_in >= _SHARE_CELL_IN)
+
+
+def _annotate(
+    axes: Any, confusions: _Confusions, cell_in: float, colours: Colormap, levels: FloatArray, *, with_shares: bool
+) -> None:
+    """Write each cell's count, and where there is room its share of the row."""
+    digits = len(f"{confusions.counts.max():,}")
+    size = min(11.0, 72 * cell_in * 0.42, 72 * cell_in * 0.85 / (0.64 * digits))
+    recalls = confusions.recalls
+    for (row, column), count in np.ndenumerate(confusions.counts):
+        ink = _ink_on(tuple(colours(levels[row, column]))) if count else FAINT_INK
+        with_share = count > 0 and with_shares
+        middle = (column + 0.5, row + 0.5)
+        offset = (0, 0.45 * size) if with_share else (0, 0)
+        style = {"textcoords": "offset points", "ha": "center", "va": "center", "color": ink}
+        axes.annotate(f"{count:,}", middle, xytext=offset, fontsize=size, **style)
+        if with_share:
+            share = f"{100 * recalls[row, column]:.0f} %"
+            axes.annotate(share, middle, xytext=(0, -0.75 * size), fontsize=min(size, 7.5), **style)
+
+
+def _ink_on(colour: Sequence[float]) -> str:
+    """Dark or white, whichever has more contrast with `colour` (relative luminance, as in WCAG)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+    return INK if luminance > 0.2 else PAPER
+
+
+def _draw_labels(axes: Any, confusions: _Confusions, cell_in: float, letters: Lettering) -> None:
+    size = max(5.0, min(10.0, 72 * cell_in * 0.75))
+    step = max(1, int(np.ceil(1.2 * size / (72 * cell_in))))  # more classes than lines fit: label every other
+    columns = [letters.label(label) for label in confusions.columns]
+    rows = [letters.label(label) for label in confusions.rows]
+    style = letters.style(size)
+    axes.set_xticks(np.arange(len(columns))[::step] + 0.5, columns[::step], **style, **_turn(columns, size, cell_in))
+    axes.set_yticks(np.arange(len(rows))[::step] + 0.5, rows[::step], **style)
+    axes.tick_params(length=0, pad=3)
+    axes.set_xlabel("predicted class", labelpad=8, **letters.style(11))
+    axes.set_ylabel("true class", labelpad=8, **letters.style(11))
+    axes.spines[:].set_color(FAINT_INK)
+
+
+def _turn(labels: list[str], size: float, cell_in: float) -> dict[str, object]:
+    """Turn the labels of columns only as far as their length asks for."""
+    if max(map(len, labels)) * 0.62 * size <= 72 * cell_in:
+        return {"rotation": 0}
+    if 72 * cell_in >= 1.7 * size:  # lines at 45 degrees lie closer together than the columns do
+        return {"rotation": 45, "ha": "right", "va": "top", "rotation_mode": "anchor"}
+    return {"rotation": 90}
+
+
+def _draw_colour_bar(figure: Figure, axes: Any, width_in: float, most: int | None, letters: Lettering) -> None:
+    """Say what the colours mean: shares of a row, or counts up to `most`."""
+    bar = figure.add_axes((1 + 0.2 / width_in, 0, 0.16 / width_in, 1))
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    texts = ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    if most is not None:
+        counts = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, most) if 0 <= tick <= most]
+        ticks, texts = [count / most for count in counts], [f"{count:,.0f}" for count in counts]
+    figure.colorbar(axes.collections[0], cax=bar, ticks=ticks)
+    bar.set_yticklabels(texts, fontsize=8.5, color=INK, fontfamily=letters.families)
+    if len(axes.get_yticks()) > 1:  # a single row is lower than this text
+        text = "share of the true class" if most is None else "clips"
+        bar.set_ylabel(text, fontsize=9, color=INK, fontfamily=letters.families)
+    bar.tick_params(length=2, color=FAINT_INK)
+    bar.spines[:].set_visible(False)

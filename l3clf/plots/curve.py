@@ -1,0 +1,220 @@
+"""Would more data help? Accuracy against clips per class, and what the last doubling of the clips gave."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
+
+from l3clf.errors import ParameterError
+from l3clf.plots.common import (
+    COLOURS,
+    FAINT_INK,
+    INK,
+    MARKERS,
+    SOFT_INK,
+    WIDTH_IN,
+    FloatArray,
+    Lettering,
+    StrPath,
+    blank,
+    draw_heading,
+    draw_legend,
+    write_png,
+)
+
+_KEYS = ("clips_per_class", "accuracy", "accuracy_low", "accuracy_high")
+_HEIGHT_IN = 4.0
+_TICK_GAP_IN = 0.42
+_LINES = ("-", "--", "-.", ":")
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One line of the picture: `numbers` has a column for each of `_KEYS`, its clips rising."""
+
+    label: str
+    numbers: FloatArray
+
+    def at(self, clips: float) -> FloatArray:
+        """Accuracy and its bounds at a number of clips between the points, straight in log(clips)."""
+        x = np.log2(self.numbers[:, 0])
+        return np.array([np.interp(np.log2(clips), x, column) for column in self.numbers[:, 1:].T])
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """From where to where the slope is taken: the last doubling, or all there is if that is less."""
+        first, last = float(self.numbers[0, 0]), float(self.numbers[-1, 0])
+        return max(first, last / 2), last
+
+    @property
+    def slope(self) -> str:
+        """What the last doubling of the clips gave; empty where there are not two points."""
+        if len(self.numbers) < 2:
+            return ""
+        first, last = self.step
+        points = 100 * float(self.at(last)[0] - self.at(first)[0])
+        what = "doubling the clips" if last == 2 * first else f"{last / first:.1f} times the clips"
+        return f"{what} {'added' if round(points, 1) >= 0 else 'lost'} {abs(points):.1f} points"
+
+    @property
+    def detail(self) -> str:
+        """Where the slope was taken, and whether it may be chance."""
+        first, last = self.step
+        (_, low, high), (_, last_low, last_high) = self.at(first), self.at(last)
+        overlap = ", the intervals overlap" if last_low <= high and low <= last_high else ""
+        return f"({_clips(first)} → {_clips(last)} per class{overlap})"
+
+
+def _clips(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 or float(number).is_integer() else f"{number:.1f}"
+
+
+def _number(point: Mapping[str, object], key: str) -> float:
+    value = point.get(key)
+    if not isinstance(value, Real) or not isfinite(value):
+        raise ParameterError(f"a point of the learning curve needs a number as {key}, not {value!r}")
+    return float(value)
+
+
+def _row(point: object) -> list[float]:
+    if not isinstance(point, Mapping):
+        raise ParameterError(f"points must be mappings with {', '.join(_KEYS)}, not {type(point).__name__}")
+    clips, accuracy, low, high = row = [_number(point, key) for key in _KEYS]
+    if clips <= 0 or not 0 <= accuracy <= 1 or not 0 <= low <= high <= 1:
+        raise ParameterError(f"a point of the learning curve needs clips above 0 and fractions of 0 to 1, not {row}")
+    return row
+
+
+def _series(points: Sequence[Mapping[str, object]]) -> list[_Series]:
+    """Sort the points into lines, in the order in which their labels first appear."""
+    rows: dict[str, list[list[float]]] = {}
+    for point in points:
+        row = _row(point)
+        rows.setdefault(str(point.get("label") or ""), []).append(row)
+    if not rows:
+        raise ParameterError("a learning curve needs at least one point")
+    for label, numbers in rows.items():
+        if len({row[0] for row in numbers}) < len(numbers):
+            raise ParameterError(f"the learning curve {label!r} has two points with the same clips_per_class")
+    return [_Series(label, np.array(sorted(numbers))) for label, numbers in rows.items()]
+
+
+def learning_curve(
+    points: Sequence[Mapping[str, object]], out: StrPath, *, title: str | None = None, floor: float | None = None
+) -> Path:
+    """Draw accuracy against clips per class, with intervals and what doubling the clips gave, as a PNG.
+
+    Parameters
+    ----------
+    points : sequence of mappings
+        Each with `clips_per_class` (above 0), `accuracy`, `accuracy_low` and `accuracy_high` (fractions of
+        0 to 1, low <= high), and optionally `label`, the name of the line it belongs to.
+    out : path
+        The PNG to write; its folder is made when it is missing.
+    title : str, optional
+        A line above the heading.
+    floor : float, optional
+        Accuracy of always answering the largest class, 0 to 1: a dashed line.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written.
+
+    Raises
+    ------
+    ParameterError
+        There is no point, a number is missing or out of range, or the file cannot be written.
+    """
+    if floor is not None and not (isinstance(floor, Real) and 0 <= floor <= 1):
+        raise ParameterError(f"floor must be a fraction of 0 to 1, not {floor!r}")
+    return write_png(_curve_figure(_series(points), title, floor), Path(out))
+
+
+def _curve_figure(lines: list[_Series], title: str | None, floor: float | None) -> Figure:
+    figure, axes = blank(WIDTH_IN, _HEIGHT_IN)
+    letters = Lettering()
+    handles = [_draw_series(axes, series, index, letters) for index, series in enumerate(lines)]
+    _draw_scales(axes, lines, floor, letters)
+    if floor is not None:
+        _draw_floor(axes, floor, letters)
+    if len(lines) > 1:
+        draw_legend(axes, handles, 0.65, letters)
+    draw_heading(axes, _summary(lines), title, WIDTH_IN, letters)
+    return figure
+
+
+def _draw_series(axes: Any, series: _Series, index: int, letters: Lettering) -> Any:
+    colour = COLOURS[index % len(COLOURS)]
+    clips, accuracy, low, high = series.numbers.T
+    if len(clips) > 1:
+        axes.fill_between(clips, low, high, color=colour, alpha=0.16, linewidth=0, zorder=1)
+    else:
+        axes.plot([*clips, *clips], [*low, *high], color=colour, linewidth=5, alpha=0.3, zorder=1)
+    style = {"marker": MARKERS[index % len(MARKERS)], "linestyle": _LINES[index % len(_LINES)]}
+    label = ": ".join(filter(None, [letters.label(series.label), series.slope]))
+    (line,) = axes.plot(clips, accuracy, color=colour, linewidth=2, markersize=7, label=label, zorder=3, **style)
+    return line
+
+
+def _draw_floor(axes: Any, floor: float, letters: Lettering) -> None:
+    axes.axhline(floor, color=SOFT_INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    text = f"always the largest class: {100 * floor:.0f} %"
+    place = {"xytext": (-4, 4), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+    axes.annotate(text, (1, floor), xycoords=("axes fraction", "data"), **place, **letters.style(10, SOFT_INK))
+
+
+def _draw_scales(axes: Any, lines: list[_Series], floor: float | None, letters: Lettering) -> None:
+    numbers = np.vstack([series.numbers for series in lines])
+    axes.set_xscale("log", base=2)
+    _limit(axes, numbers, floor)
+    ticks = _ticks(numbers[:, 0])
+    axes.set_xticks(ticks, [_clips(tick) for tick in ticks], **letters.style(10))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
+    axes.grid(color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("clips per class in training", labelpad=6, **letters.style(10))
+    axes.set_ylabel("accuracy", labelpad=6, **letters.style(10))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(FAINT_INK)
+
+
+def _limit(axes: Any, numbers: FloatArray, floor: float | None) -> None:
+    """Leave a margin around what is drawn, within 0 to 100 %; at least ten points, so that noise stays small."""
+    values = [*numbers[:, 1:].ravel(), *([] if floor is None else [floor])]
+    low, high = min(values), max(values)
+    pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2, 0.005)
+    axes.set_ylim(max(-0.01, low - pad), min(1.01, high + pad))
+    clips = numbers[:, 0]
+    margin = max(1.08, float(clips.max() / clips.min()) ** 0.04)
+    axes.set_xlim(clips.min() / margin, clips.max() * margin)
+
+
+def _ticks(clips: FloatArray) -> list[float]:
+    """The numbers of clips themselves, from the largest down, without those too close to read."""
+    values = np.unique(clips)[::-1]
+    per_octave = WIDTH_IN / max(1e-6, float(np.log2(values[0] / values[-1])))
+    kept = [float(values[0])]
+    for value in values[1:]:
+        if np.log2(kept[-1] / value) * per_octave >= _TICK_GAP_IN:
+            kept.append(float(value))
+    return kept[::-1]
+
+
+def _summary(lines: list[_Series]) -> list[str]:
+    """What more clips gave; several lines say it in the legend, each beside its name."""
+    if not any(series.slope for series in lines):
+        return ["one size only: nothing to say about more clips"]
+    if len(lines) > 1:
+        return []
+    name = f"{lines[0].label}: " if lines[0].label else ""
+    return [f"{name}{lines[0].slope} {lines[0].detail}"]

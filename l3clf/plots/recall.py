@@ -1,0 +1,168 @@
+"""How much of each class is found: recall with an interval that tells few clips from many."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from l3clf.plots.common import (
+    COLOURS,
+    FAINT_INK,
+    INK,
+    SOFT_INK,
+    Lettering,
+    StrPath,
+    blank,
+    draw_heading,
+    ordered,
+    paired,
+    write_png,
+)
+
+_Z = 1.959963984540054  # the normal distribution's 97.5 % point
+_MOST_CLASSES, _WORST, _BEST = 60, 40, 10
+_ROW_IN = 0.27
+_AXES_IN = 3.6
+
+
+@dataclass(frozen=True)
+class _Recall:
+    """A class, how many clips it has, and how many of them were found."""
+
+    label: str
+    found: int
+    clips: int
+
+    @property
+    def share(self) -> float:
+        return self.found / self.clips
+
+    @property
+    def text(self) -> str:
+        return f"{100 * self.share:.0f} %   {self.found:,} of {self.clips:,}"
+
+
+def wilson_interval(found: int, clips: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson's score interval, without continuity correction).
+
+    Parameters
+    ----------
+    found, clips : int
+        Successes among trials; 0 <= found <= clips, clips at least 1.
+
+    Returns
+    -------
+    low, high : float
+        0 <= low <= found / clips <= high <= 1.
+
+    Examples
+    --------
+    >>> [round(bound, 4) for bound in wilson_interval(81, 263)]
+    [0.2553, 0.3662]
+    """
+    share, z2 = found / clips, _Z * _Z
+    middle = (share + z2 / (2 * clips)) / (1 + z2 / clips)
+    half = _Z * sqrt(share * (1 - share) / clips + z2 / (4 * clips * clips)) / (1 + z2 / clips)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
+
+
+def _recalls(true: list[object], predicted: list[object]) -> list[_Recall]:
+    """Each class of `true`, the worst first; equal ones stay sorted by their labels."""
+    order = ordered(true)
+    found, clips = dict.fromkeys(order, 0), dict.fromkeys(order, 0)
+    for t, p in zip(true, predicted, strict=True):
+        clips[str(t)] += 1
+        found[str(t)] += str(t) == str(p)
+    return sorted((_Recall(label, found[label], clips[label]) for label in order), key=lambda recall: recall.share)
+
+
+def _shown(recalls: list[_Recall]) -> list[_Recall | None]:
+    """The rows of the picture from the top; None is the gap in a list too long to show."""
+    if len(recalls) <= _MOST_CLASSES:
+        return [*recalls]
+    return [*recalls[:_WORST], None, *recalls[-_BEST:]]
+
+
+def per_class_recall(
+    y_true: Iterable[object], y_pred: Iterable[object], out: StrPath, *, title: str | None = None
+) -> Path:
+    """Draw each class's recall with its 95 % Wilson interval and its clips, the worst class first, as a PNG.
+
+    A dashed line marks the mean over all classes, which is the balanced accuracy. Of more than 60 classes
+    the 40 worst and the 10 best are shown, and the heading says so.
+
+    Parameters
+    ----------
+    y_true, y_pred : iterable of labels, shape (n_clips,)
+        True and predicted labels; they are compared as text. The classes are those of `y_true`.
+    out : path
+        The PNG to write; its folder is made when it is missing.
+    title : str, optional
+        A line above the balanced accuracy.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written.
+
+    Raises
+    ------
+    ParameterError
+        The labels do not fit together, or the file cannot be written.
+    """
+    return write_png(_recall_figure(_recalls(*paired(y_true, y_pred)), title), Path(out))
+
+
+def _recall_figure(recalls: list[_Recall], title: str | None) -> Figure:
+    rows, letters = _shown(recalls), Lettering()
+    mean = float(np.mean([recall.share for recall in recalls]))
+    figure, axes = blank(_AXES_IN, max(2, len(rows)) * _ROW_IN)
+    axes.axvline(mean, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    for row, recall in enumerate(rows):
+        _draw_gap(axes, row, len(recalls), letters) if recall is None else _draw_row(axes, row, recall)
+    _draw_scales(axes, rows, letters)
+    draw_heading(axes, _summary(recalls, rows, mean), title, _AXES_IN + 1.2, letters)
+    return figure
+
+
+def _draw_row(axes: Any, row: int, recall: _Recall) -> None:
+    low, high = wilson_interval(recall.found, recall.clips)
+    axes.plot([low, high], [row, row], color=COLOURS[4], linewidth=5, solid_capstyle="butt", zorder=2)
+    axes.plot([recall.share], [row], "o", color=COLOURS[0], markersize=7, zorder=3, clip_on=False)
+
+
+def _draw_gap(axes: Any, row: int, n_classes: int, letters: Lettering) -> None:
+    axes.axhspan(row - 0.5, row + 0.5, color="#eeeeee", linewidth=0, zorder=0)
+    text = f"{n_classes - _WORST - _BEST:,} classes between these are left out"
+    axes.text(0.5, row, text, ha="center", va="center", zorder=4, **letters.style(9, SOFT_INK))
+
+
+def _draw_scales(axes: Any, rows: list[_Recall | None], letters: Lettering) -> None:
+    labels = ["" if recall is None else letters.label(recall.label) for recall in rows]
+    axes.set_yticks(range(len(rows)), labels, **letters.style(10))
+    axes.set_ylim(max(2, len(rows)) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xticks(np.linspace(0, 1, 5))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
+    axes.grid(axis="x", color="#e4e4e4", linewidth=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("recall: share of the class's clips that were found", labelpad=6, **letters.style(10))
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT_INK)
+    for row, recall in enumerate(rows):
+        text = "" if recall is None else recall.text
+        axes.text(1.04, row, text, ha="left", va="center", **letters.style(10, SOFT_INK))
+
+
+def _summary(recalls: list[_Recall], rows: list[_Recall | None], mean: float) -> list[str]:
+    classes = "1 class" if len(recalls) == 1 else f"{len(recalls):,} classes"
+    lines = [f"dashed: balanced accuracy {100 * mean:.1f} %, {classes}", "bars: 95 % Wilson intervals"]
+    if len(rows) < len(recalls):
+        lines.append(f"shown: the {_WORST} worst and the {_BEST} best of them")
+    return lines
