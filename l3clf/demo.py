@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from l3clf import datasets, plots
+from l3clf.baselines import baseline
 from l3clf.cache import EmbeddingCache
 from l3clf.datasets import ClipTable
 from l3clf.errors import ParameterError
@@ -71,8 +72,8 @@ class DemoResult:
     ----------
     out, sounds, new_sounds : Path
         The tour's folder, and in it the labelled sounds (a folder per class) and the new ones.
-    model, cache, confusion : Path
-        The saved model, the embeddings, and the picture of the confusion matrix (PNG).
+    model, cache, confusion, report : Path
+        The saved model, the embeddings, the picture of the confusion matrix (PNG), and the page of the baseline.
     n_clips : int
         How many labelled clips there are.
     n_cached : int
@@ -91,6 +92,7 @@ class DemoResult:
     model: Path
     cache: Path
     confusion: Path
+    report: Path
     n_clips: int
     n_cached: int
     accuracy: float
@@ -145,6 +147,7 @@ def run(
         model=model,
         cache=cache,
         confusion=_draw(table, predicted, folder / "confusion.png", say),
+        report=_compare(table, cache, folder / "baseline", say),
         n_clips=len(table),
         n_cached=n_cached,
         accuracy=float(accuracy_score(table.labels, predicted)),
@@ -296,6 +299,16 @@ def _draw(table: ClipTable, predicted: npt.NDArray[np.str_], path: Path, say: Sa
     return path
 
 
+def _compare(table: ClipTable, cache: Path, folder: Path, say: Say) -> Path:
+    start = perf_counter()
+    report = baseline(table, [EMBEDDER], out=folder, cache=cache, commands=["l3clf demo"])
+    say("")
+    say(f"Compared both heads and wrote a page with tables and pictures in {perf_counter() - start:.1f} s:")
+    for line in str(report).splitlines():
+        say(f"  {line}")
+    return folder / "report.html"
+
+
 def _say_what_next(result: DemoResult, say: Say) -> None:
     sample = result.predictions[0].path
     shell = shlex.quote(str(result.model)), shlex.quote(str(result.new_sounds))
@@ -307,6 +320,7 @@ def _say_what_next(result: DemoResult, say: Say) -> None:
         f"  {result.cache.name:<20}their embeddings: the next run need not compute them",
         f"  {result.model.name:<20}the model",
         f"  {result.confusion.name:<20}a picture of which class was taken for which",
+        f"  {'baseline':<20}{result.report.name}: open it in a browser; its tables, pictures and best model",
         "",
         "The same in Python:",
         "  import l3clf",
@@ -317,6 +331,6 @@ def _say_what_next(result: DemoResult, say: Say) -> None:
         "",
         "Now try:",
         f"  l3clf predict {shell[0]} {shell[1]}{os.sep}*.wav",
-        f"  l3clf fit YOUR_FOLDER --embedder {EMBEDDER} --out yours.l3clf",
+        "  l3clf baseline YOUR_FOLDER",
     ):
         say(line)

@@ -122,7 +122,7 @@ def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
     if y is None:
         raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
     # As objects first: NumPy would make strings of ["dog", 1] and of ["dog", nan].
-    given = np.asarray(y) if hasattr(y, "dtype") else np.array([*y], dtype=object)  # type: ignore[misc]
+    given: NDArray[Any] = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
     labels: NDArray[Any] = column_or_1d(given, warn=True)
     if len(labels) != n_clips:
         raise ParameterError(f"y: found {len(labels)} labels; expected one for each of {n_clips} clips")
@@ -139,9 +139,10 @@ def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
 
 
 def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    kinds = {type(label) for label in labels.tolist()}
-    if kinds <= {str} or kinds <= {int} or kinds <= {bool}:
-        return np.asarray(labels.tolist())
+    values = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    kinds = {type(value) for value in values}
+    if kinds in ({str}, {int}, {bool}, {float}, set()):
+        return np.asarray(values)
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise ParameterError(f"y: found labels of type {names}; expected all strings or all integers, and none missing")
 

@@ -17,6 +17,7 @@ import secrets
 import struct
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -339,7 +340,8 @@ def _write(out: str | os.PathLike[str], text: str) -> Path:
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be what is wrong
+            part.unlink()
         raise ParameterError(f"the file {path} cannot be written: {error.strerror}") from error
     return path
 
@@ -489,7 +491,7 @@ def _picture(path: str | os.PathLike[str], caption: str) -> _Html:
         return _tag("p", f"The picture {path} is no PNG: {caption}")
     width, height = (str(round(side * 96 / _PICTURE_DPI)) for side in struct.unpack(">II", content[16:24]))
     image = _tag("img", src=_data_uri("image/png", content), alt=caption, width=width, height=height)
-    return _tag("figure", _tag("div", image, class_="card"), _tag("figcaption", caption))
+    return _tag("figure", _tag("div", image, class_="card", tabindex="0"), _tag("figcaption", caption))
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> _Html:
@@ -497,18 +499,20 @@ def _mistakes(mistakes: Sequence[Mistake]) -> _Html:
         return _Html()
     shown = mistakes[:MOST_PLAYERS]
     folder = _common_folder(mistake.clip.path for mistake in shown)
-    count = f"The {len(shown)} worst of {len(mistakes):,}" if len(mistakes) > len(shown) else "Worst"
-    parts: list[str] = [f"{count}: the model was surest of the wrong class."]
+    which = f"The {len(shown)} worst of {len(mistakes):,} mistakes" if len(mistakes) > len(shown) else "Mistakes"
+    parts: list[str] = [f"{which}, the surest first: in percent, the model's probability of the wrong class."]
     parts += [" Paths start at ", _tag("code", folder, dir="ltr"), "."] if folder else []
     cards = _join(_mistake(mistake, folder) for mistake in shown)
     return _join([_tag("p", *parts), _tag("ol", cards, class_="mistakes")])
 
 
 def _common_folder(paths: Iterable[str]) -> str:
+    """The folder that all paths share, as they were given; empty if that is none or the root."""
     try:
-        return os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  # as they were given
-    except ValueError:  # some absolute, some not, or on several drives
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  # Path would tidy them
+    except ValueError:  # some are absolute and some not, or they are on several drives
         return ""
+    return folder if Path(folder).name else ""
 
 
 def _mistake(mistake: Mistake, folder: str) -> _Html:

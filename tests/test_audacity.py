@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sounds import tone, write
 
-from l3clf.audacity import Label, find_tracks, is_track, pieces, read_labels
 from l3clf.audio import Clip
 from l3clf.datasets import load, load_audacity_labels
+from l3clf.datasets.audacity import Label, find_tracks, is_track, pieces, read_labels
 from l3clf.errors import DatasetError, DatasetWarning, ParameterError
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sounds import tone, write
 
-from l3clf import audio, datasets
+from l3clf import audio
 from l3clf.audio import Clip
 from l3clf.datasets import (
     ClipTable,
     Description,
+    describe,
     load,
     load_audacity_labels,
     load_csv,
@@ -47,7 +48,7 @@ def paths(table, folder):
 def no_sound_is_opened(request, monkeypatch):
     """Whoever loads a table opens no sound file (in the tests that describe one, headers are read)."""
     if "describe" not in request.node.name:
-        for module in (audio, datasets):
+        for module in (audio, describe):
             monkeypatch.setattr(module, "_open", lambda path: pytest.fail(f"{path} was opened"))
 
 
@@ -395,8 +396,8 @@ def test_describe_reads_two_thousand_headers_in_two_seconds(shared):
 
 def test_describe_opens_a_file_once_for_all_its_pieces(tmp_path, monkeypatch):
     opened = []
-    real = datasets._open
-    monkeypatch.setattr(datasets, "_open", lambda path: opened.append(path) or real(path))
+    real = describe._open
+    monkeypatch.setattr(describe, "_open", lambda path: opened.append(path) or real(path))
     path = write(tmp_path / "a.wav")
     assert ClipTable([Clip(path, i / 100) for i in range(9)], ["x"] * 9).describe().unreadable == 0
     assert opened == [path]

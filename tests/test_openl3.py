@@ -184,7 +184,7 @@ def test_the_default_is_mel256_env_512(no_network):
         ({"embedding_size": 256}, "embedding_size=256; expected one of 512, 6144"),
         ({"embedding_size": "512"}, "embedding_size='512'; expected"),
         ({"embedding_size": np.array([512])}, "embedding_size="),
-        ({"weights": 3}, "embedder 'openl3'"),
+        ({"weights": 3}, "weights=3; expected a path"),
         ({"size": 512}, "embedder 'openl3'.*'size'"),
     ],
 )

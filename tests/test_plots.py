@@ -326,10 +326,7 @@ def test_recalls_are_counted_and_sorted_worst_first():
     found = recall._recalls(["b", "a", "c", "c", "c", "c"], ["b", "z", "c", "c", "a", "a"])
     assert [(r.label, r.found, r.clips) for r in found] == [("a", 0, 1), ("c", 2, 4), ("b", 1, 1)]
     axes = recall._recall_figure(found, "T").axes[0]
-    assert (
-        axes.get_title(loc="left")
-        == "T\nbalanced accuracy 50.0 % (mean of 3 classes): dashed\nbars: 95 % Wilson intervals"
-    )
+    assert axes.get_title(loc="left") == "T\ndashed: balanced accuracy 50.0 %, 3 classes\nbars: 95 % Wilson intervals"
     assert axes.lines[0].get_xdata() == [0.5, 0.5]
     assert [text.get_text() for text in axes.texts] == ["0 %   0 of 1", "50 %   2 of 4", "100 %   1 of 1"]
 

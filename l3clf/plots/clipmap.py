@@ -140,8 +140,8 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
         if len(np.unique(vectors, axis=0)) < _MIN_TSNE_CLIPS or points.shape[1] < 3:
             return points[:, :2], "PCA"
         perplexity = min(30.0, (len(points) - 1) / 3)
-        steps = 1000 if len(points) <= _MANY_CLIPS else 750  # many clips take long, and look no different
-        tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=steps, random_state=seed)
+        steps, angle = (1000, 0.5) if len(points) <= _MANY_CLIPS else (750, 0.7)  # half the time, the same look
+        tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=steps, angle=angle, random_state=seed)
         return np.asarray(tsne.fit_transform(points[:, :-1]), dtype=np.float64), "t-SNE"
 
 

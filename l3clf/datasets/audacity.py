@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l3clf.audio import Clip, duration_s
+from l3clf.datasets.files import entries, find_sounds, warn_left_out
+from l3clf.datasets.table import ClipTable
 from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 
-__all__ = ["POINT_S", "Label", "check_owners", "check_point_s", "find_tracks", "is_track", "pieces", "read_labels"]
+__all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels", "pieces", "read_labels"]
 
 POINT_S = 1.0
 TRACK_SUFFIX = ".txt"
@@ -47,6 +49,57 @@ class Label:
     def is_point(self) -> bool:
         """Whether the label marks a moment, and not a piece."""
         return self.start_s == self.end_s
+
+
+def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_S) -> ClipTable:
+    """Load recordings with Audacity label tracks: each labelled piece is a clip, each recording a group.
+
+    Parameters
+    ----------
+    folder : path
+        Recordings, in it or below, with the exported labels beside: ``dawn.wav`` and ``dawn.txt``.
+    point_s : float, default=1.0
+        Seconds that are taken around a point label, less where the recording starts or ends. Recordings
+        with such labels, and only these, have their headers read for that.
+
+    Returns
+    -------
+    ClipTable
+        Sorted by recording, then as the lines of the label track. Groups are the recordings' paths
+        relative to the folder.
+
+    Raises
+    ------
+    DatasetError
+        If there are no labels, a line cannot be understood, or two recordings share a label track.
+    ParameterError
+        If `point_s` is not a positive number.
+
+    Warns
+    -----
+    DatasetWarning
+        If recordings without labels were left out.
+    """
+    root = Path(folder)
+    _check_point_s(point_s)
+    sounds = find_sounds(root)
+    tracks = find_tracks(sounds)
+    _check_owners(tracks)
+    found = {sound: pieces(track, sound, point_s) for sound, track in tracks.items()}
+    rows = [(sound, clip, label) for sound, labelled in found.items() for clip, label in labelled]
+    if not rows:
+        raise DatasetError(
+            f"{root}: no labels found (sounds: {len(sounds)}, text files beside them: {len(tracks)}); expected text "
+            "files exported by Audacity beside recordings of the same stem, such as dawn.wav and dawn.txt"
+        )
+    if unlabelled := [sound for sound in sounds if not found.get(sound)]:
+        warn_left_out(root, "recordings without labels", unlabelled)
+    return ClipTable(
+        [clip for _, clip, _ in rows],
+        [label for _, _, label in rows],
+        groups=[Path(os.path.relpath(sound, root)).as_posix() for sound, _, _ in rows],
+        origin="Audacity label tracks: groups are the recordings",
+    )
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[Label]:
@@ -104,7 +157,7 @@ def find_tracks(sounds: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def check_owners(tracks: Mapping[str, str]) -> None:
+def _check_owners(tracks: Mapping[str, str]) -> None:
     """Refuse label tracks that belong to more than one recording.
 
     Raises
@@ -144,13 +197,13 @@ def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) 
     ParameterError
         If `point_s` is not a positive number.
     """
-    check_point_s(point_s)
+    _check_point_s(point_s)
     labels = read_labels(track)
     length_s = _length_s(sound) if any(label.is_point for label in labels) else math.inf
     return [(_piece(track, sound, label, length_s, point_s), label.text) for label in labels]
 
 
-def check_point_s(point_s: float) -> None:
+def _check_point_s(point_s: float) -> None:
     """Refuse a length that cannot be.
 
     Raises
@@ -199,10 +252,7 @@ def _label(path: str | os.PathLike[str], number: int, line: str) -> Label:
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    try:
-        return {_stem(p): str(p) for p in sorted(folder.iterdir()) if p.suffix.lower() == TRACK_SUFFIX and p.is_file()}
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); expected a readable folder") from None
+    return {_stem(p): str(p) for p in entries(folder) if p.suffix.lower() == TRACK_SUFFIX and p.is_file()}
 
 
 def _stem(path: Path) -> str:

@@ -1,0 +1,26 @@
+"""Clips with their labels, folds and groups, from what people have on disk.
+
+Rule: nothing is guessed silently and no audio is opened: a table says which clips there are, and a
+clip that cannot be read is found out when it is read.
+"""
+
+from l3clf.datasets.audacity import load_audacity_labels
+from l3clf.datasets.describe import Description
+from l3clf.datasets.files import SOUND_SUFFIXES, find_sounds, load_csv, load_folder
+from l3clf.datasets.published import load_esc, load_fsdd, load_urbansound8k
+from l3clf.datasets.recognise import load
+from l3clf.datasets.table import ClipTable
+
+__all__ = [
+    "SOUND_SUFFIXES",
+    "ClipTable",
+    "Description",
+    "find_sounds",
+    "load",
+    "load_audacity_labels",
+    "load_csv",
+    "load_esc",
+    "load_folder",
+    "load_fsdd",
+    "load_urbansound8k",
+]

@@ -1,0 +1,317 @@
+"""What is in a table of clips, and what is odd about it.
+
+Rule: of sound files only the headers are read, each once, and only to describe a table.
+"""
+
+import os
+import statistics
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from l3clf.audio import Clip, _open, _piece
+from l3clf.errors import AudioError
+
+__all__ = ["FEW_CLIPS", "Description", "describe", "problems", "some"]
+
+FEW_CLIPS = 5
+MANY_CLASSES = 1000
+
+
+class _Table(Protocol):
+    """What is looked at of a `ClipTable`."""
+
+    @property
+    def clips(self) -> Sequence[Clip]: ...
+    @property
+    def labels(self) -> NDArray[Any]: ...
+    @property
+    def folds(self) -> NDArray[Any] | None: ...
+    @property
+    def groups(self) -> NDArray[Any] | None: ...
+    @property
+    def origin(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is in a table of clips; ``str()`` of it is a short text.
+
+    Parameters
+    ----------
+    origin : str
+        What the table was read from.
+    clips : int
+    classes : mapping of str to int
+        The clips of each class, the largest class first.
+    hours : float
+        Of all clips that can be read together.
+    lengths_s : tuple of three floats, or None
+        The shortest, the median and the longest clip; None if no clip can be read.
+    sample_rates, channels : mapping of int to int
+        The number of clips for each, the most frequent first.
+    split : str
+        What keeps training and test apart: "5 folds as given", "6 groups" or "none".
+    unreadable : int
+        Clips whose file's header cannot be read, or which lie outside the file.
+    """
+
+    origin: str
+    clips: int
+    classes: Mapping[str, int]
+    hours: float
+    lengths_s: tuple[float, float, float] | None
+    sample_rates: Mapping[int, int]
+    channels: Mapping[int, int]
+    split: str
+    unreadable: int
+
+    @property
+    def imbalance(self) -> float:
+        """Clips in the largest class for each one in the smallest; 1.0 is balanced."""
+        sizes = list(self.classes.values())
+        return sizes[0] / sizes[-1] if sizes else 1.0
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return names and texts, in the order in which they are to be shown."""
+        unknown = "not known"
+        lengths = " / ".join(f"{length:.2f}" for length in self.lengths_s or ())
+        shown = [
+            ("read as", self.origin),
+            ("clips", f"{self.clips:,}"),
+            ("unreadable", f"{self.unreadable:,} of the clips" if self.unreadable else ""),
+            ("classes", self._classes_text()),
+            ("imbalance", f"{self.imbalance:.3g} (largest class / smallest)"),
+            ("hours", f"{self.hours:.3g}"),
+            ("lengths", f"{lengths} s (shortest / median / longest)" if lengths else unknown),
+            ("sample rates", _tally({f"{rate:,} Hz": n for rate, n in self.sample_rates.items()}) or unknown),
+            ("channels", _tally({_channels(n): clips for n, clips in self.channels.items()}) or unknown),
+            ("folds or groups", self.split),
+        ]
+        return [(name, text) for name, text in shown if text]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<17}{text}" for name, text in self.items())
+
+    def _classes_text(self) -> str:
+        sizes = [f"{label} {n:,}" for label, n in self.classes.items()]
+        if self.classes and self.imbalance == 1.0:
+            return f"{len(sizes):,} with {next(iter(self.classes.values())):,} each: {some(self.classes, 12)}"
+        if len(sizes) <= 12:
+            return f"{len(sizes)}: {', '.join(sizes)}"
+        return f"{len(sizes):,}: largest {', '.join(sizes[:3])}; smallest {', '.join(sizes[-3:])}"
+
+
+def _tally(counts: Mapping[str, int]) -> str:
+    """One value as it is, more with the number of clips of each."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    return some((f"{name} ({n:,})" for name, n in counts.items()), 8)
+
+
+def _channels(n: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(n, f"{n} channels")
+
+
+def describe(table: _Table) -> Description:
+    """Count and measure what is in a table; see `ClipTable.describe`."""
+    measured = _measure(table.clips)
+    lengths = [length_s for _, _, length_s in measured]
+    return Description(
+        origin=table.origin,
+        clips=len(table.clips),
+        classes=_by_size(map(str, table.labels.tolist())),
+        hours=sum(lengths) / 3600,
+        lengths_s=(min(lengths), statistics.median(lengths), max(lengths)) if lengths else None,
+        sample_rates=_by_size(rate for rate, _, _ in measured),
+        channels=_by_size(channels for _, channels, _ in measured),
+        split=_split_text(table),
+        unreadable=len(table.clips) - len(measured),
+    )
+
+
+def _split_text(table: _Table) -> str:
+    part, values = _parts(table)
+    n = len(set(values))
+    if not part:
+        return "none"
+    return f"{n:,} {part}{'' if n == 1 else 's'}" + (" as given" if part == "fold" else "")
+
+
+def _measure(clips: Sequence[Clip]) -> list[tuple[int, int, float]]:
+    """Rate, channels and length in seconds of each clip that can be read; a file is opened once for all its pieces."""
+    by_path: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        by_path[clip.path].append(clip)
+    return [found for path, pieces in by_path.items() for found in _measure_file(path, pieces)]
+
+
+def _measure_file(path: str, pieces: Sequence[Clip]) -> Iterator[tuple[int, int, float]]:
+    try:
+        file = _open(path)
+    except AudioError:
+        return
+    with file:
+        for clip in pieces:
+            try:
+                start, stop = _piece(clip, file)
+            except AudioError:
+                continue
+            yield int(file.samplerate), int(file.channels), (stop - start) / file.samplerate
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def _by_size(values: Iterable[Key]) -> dict[Key, int]:
+    return dict(Counter(values).most_common())
+
+
+def _parts(table: _Table) -> tuple[str, list[Any]]:
+    """What keeps training and test apart, and each clip's value of it: folds before groups."""
+    for name, column in (("fold", table.folds), ("group", table.groups)):
+        if column is not None:
+            return name, column.tolist()
+    return "", []
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
+    """Say what is odd about a table; see `ClipTable.problems`."""
+    found = [check(table) for check in PROBLEMS]
+    return [said for said in (*found, _rare_classes(table, fewest)) if said]
+
+
+def _files_missing(table: _Table) -> str:
+    missing = [path for path in dict.fromkeys(clip.path for clip in table.clips) if not Path(path).is_file()]
+    return f"sound files are missing ({len(missing):,}): {some(missing, 20)}" if missing else ""
+
+
+def _listed_twice(table: _Table) -> str:
+    """Only with one and the same label: the others are said by `_labelled_twice`."""
+    twice = [str(clips[0]) for clips, labels in _same_clips(table) if len(labels) == 1]
+    return f"clips are listed more than once ({len(twice):,}): {some(twice)}" if twice else ""
+
+
+def _labelled_twice(table: _Table) -> str:
+    odd = [f"{clips[0]} ({some(map(repr, labels))})" for clips, labels in _same_clips(table) if len(labels) > 1]
+    return f"clips are listed with different labels ({len(odd):,}): {some(odd)}" if odd else ""
+
+
+def _same_clips(table: _Table) -> list[tuple[list[Clip], list[str]]]:
+    """Clips that are in the table more than once, with their different labels."""
+    same: dict[Hashable, list[int]] = defaultdict(list)
+    for i, clip in enumerate(table.clips):
+        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)
+    labels = list(map(str, table.labels.tolist()))
+    return [
+        ([table.clips[i] for i in rows], list(dict.fromkeys(labels[i] for i in rows)))
+        for rows in same.values()
+        if len(rows) > 1
+    ]
+
+
+def _two_formats(table: _Table) -> str:
+    stems: dict[Path, dict[str, None]] = defaultdict(dict)
+    for clip in table.clips:
+        path = Path(os.path.normpath(clip.path))
+        stems[path.with_name(unicodedata.normalize("NFC", path.stem) + ".")][path.name] = None
+    twice = [" and ".join(names) for names in stems.values() if len(names) > 1]
+    return f"recordings are there in more than one format ({len(twice):,}): {some(twice)}" if twice else ""
+
+
+def _class_count(table: _Table) -> str:
+    classes = set(map(str, table.labels.tolist()))
+    if not classes:
+        return "the table holds no clips"
+    if len(classes) == 1:
+        return f"all clips are of one class, {classes.pop()!r}: there is nothing to tell apart"
+    if len(classes) > MANY_CLASSES:
+        return (
+            f"there are {len(classes):,} classes for {len(table.clips):,} clips: that works, but takes long, and "
+            "tables and pictures of so many cannot be read (is the right column the label?)"
+        )
+    return ""
+
+
+def _similar_labels(table: _Table) -> str:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(set(map(str, table.labels.tolist()))):
+        alike["".join(unicodedata.normalize("NFC", label).casefold().split())].append(label)
+    pairs = [" and ".join(map(repr, labels)) for labels in alike.values() if len(labels) > 1]
+    return f"labels differ only in case or spaces, and count as different classes: {some(pairs)}" if pairs else ""
+
+
+def _rare_classes(table: _Table, fewest: int) -> str:
+    sizes = Counter(map(str, table.labels.tolist()))
+    rare = sorted(((n, label) for label, n in sizes.items() if n < fewest), key=lambda found: found[0])
+    if not rare:
+        return ""
+    once = [label for n, label in rare if n == 1]
+    only = f"; with a single clip ({len(once):,}): {some(map(repr, once))}" if once else ""
+    shown = some(f"{label!r} ({n})" for n, label in rare)
+    return f"classes have fewer than {fewest} clips ({len(rare):,} of {len(sizes):,}): {shown}{only}"
+
+
+def _one_part(table: _Table) -> str:
+    part, values = _parts(table)
+    return f"all clips are in one {part}, {values[0]!r}: none is left to test on" if len(set(values)) == 1 else ""
+
+
+def _folds_of_one_class(table: _Table) -> str:
+    classes: dict[Any, set[Any]] = defaultdict(set)
+    for fold, label in zip([] if table.folds is None else table.folds.tolist(), table.labels.tolist(), strict=False):
+        classes[fold].add(label)
+    poor = [fold for fold, labels in classes.items() if len(labels) == 1]
+    if not poor or len(set(table.labels.tolist())) == 1:
+        return ""
+    return f"folds hold one class only ({len(poor):,} of {len(classes):,}): {some(map(repr, poor))}"
+
+
+def _classes_in_one_part(table: _Table) -> str:
+    part, values = _parts(table)
+    if len(set(values)) < 2:
+        return ""
+    parts: dict[str, set[Any]] = defaultdict(set)
+    for value, label in zip(values, map(str, table.labels.tolist()), strict=True):
+        parts[label].add(value)
+    poor = [label for label, found in parts.items() if len(found) == 1]
+    shown = some(map(repr, poor))
+    return (
+        f"classes are in one {part} only, and never in both training and test ({len(poor):,}): {shown}" if poor else ""
+    )
+
+
+def _groups_over_folds(table: _Table) -> str:
+    if table.folds is None or table.groups is None:
+        return ""
+    folds: dict[Any, set[Any]] = defaultdict(set)
+    for group, fold in zip(table.groups.tolist(), table.folds.tolist(), strict=True):
+        folds[group].add(fold)
+    split = [group for group, found in folds.items() if len(found) > 1]
+    return f"groups are in more than one fold, which leaks ({len(split):,}): {some(map(repr, split))}" if split else ""
+
+
+PROBLEMS: tuple[Callable[[_Table], str], ...] = (
+    _class_count,
+    _files_missing,
+    _labelled_twice,
+    _listed_twice,
+    _two_formats,
+    _similar_labels,
+    _one_part,
+    _folds_of_one_class,
+    _classes_in_one_part,
+    _groups_over_folds,
+)
