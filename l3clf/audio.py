@@ -7,13 +7,8 @@ is an `AudioError` that names the file: a short read is never passed off as a sh
 
 import math
 import os
-import re
-import stat
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +17,7 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.errors import AudioError, ParameterError
+from l3clf.soundfiles import SoundFile, check_complete, check_pages, check_rate, decoder_reason, open_sound, shown
 
 __all__ = [
     "REVISION",
@@ -40,7 +36,6 @@ REVISION = "soxr-VHQ/2"
 """Part of every embedder's fingerprint: raise it when decoding, downmix, resampling or framing change."""
 
 RESAMPLE_QUALITY = "VHQ"
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
 MOST_CHANNELS = 64
 BLOCK_S = 10.0
 SILENCE_DBFS = -200.0
@@ -48,14 +43,9 @@ SILENCE_DBFS = -200.0
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
-# Writers to a pipe do not know the length and leave one of these in the header: no sign of damage.
-STREAMED_SIZES = range(0x7FFF_F000, 0x1_0000_0000)
-# WAV's own "RIFF" is left out: programs get it wrong, and the data chunk is what matters.
-CHUNK_SIZE = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 LONGEST_HOP_S = 1e6
-LEAD_S = 2.0
-"""Decoded and dropped before a piece of an MP3, Vorbis or Opus file, whose decoders need what came before."""
-MIRRORED_BYTES = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
+
+_open = open_sound
 
 
 @dataclass(frozen=True)
@@ -97,10 +87,10 @@ class Clip:
         except (TypeError, ValueError):
             raise ParameterError(f"{self}: start_s={start_s!r}, end_s={end_s!r}; expected seconds") from None
         if not (math.isfinite(self.start_s) and self.start_s >= 0):
-            raise ParameterError(f"{_shown(self.path)}: start_s={start_s}; expected a finite number of seconds >= 0")
+            raise ParameterError(f"{shown(self.path)}: start_s={start_s}; expected a finite number of seconds >= 0")
         if self.end_s is not None and not (math.isfinite(self.end_s) and self.end_s > self.start_s):
             raise ParameterError(
-                f"{_shown(self.path)}: end_s={end_s}; expected a number of seconds greater than start_s={start_s}"
+                f"{shown(self.path)}: end_s={end_s}; expected a number of seconds greater than start_s={start_s}"
             )
 
     @property
@@ -110,8 +100,8 @@ class Clip:
 
     def __str__(self) -> str:
         if self.is_whole:
-            return _shown(self.path)
-        return f"{_shown(self.path)} [{self.start_s:g} s to {'end' if self.end_s is None else f'{self.end_s:g} s'}]"
+            return shown(self.path)
+        return f"{shown(self.path)} [{self.start_s:g} s to {'end' if self.end_s is None else f'{self.end_s:g} s'}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +305,7 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
         If the file cannot be read completely, holds no samples, or holds NaN or infinity.
     """
     if isinstance(source, Samples):
-        _check_rate(source.sample_rate, str(source))
+        check_rate(source.sample_rate, str(source))
         blocks: Iterator[FloatArray] = iter([mono(source.samples, str(source))])
         own_rate = source.sample_rate
         yield from _resampled(blocks, own_rate, sample_rate)
@@ -373,98 +363,7 @@ def _check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: 
         raise AudioError(f"{label}: holds NaN or infinite samples, the first at {where}; repair or leave out the clip")
 
 
-def _check_rate(rate: float, label: str) -> None:
-    if not (isinstance(rate, int | float | np.number) and LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ):
-        raise AudioError(
-            f"{label}: sample rate of {rate!s} Hz; expected {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz "
-            "(is the header, or the sample_rate given, right?)"
-        )
-
-
-class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped
-    """Reads on and on, without the seek that soundfile adds after every read: MP3 is not exact after one."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def skip(self, frames: int) -> None:
-        """Go forward from the start."""
-        lead = round(LEAD_S * self.samplerate) if self.format in ("MP3", "MPEG", "OGG") else 0
-        position = max(0, frames - lead) if super().seekable() else 0
-        if position:
-            self.seek(position)
-        while position < frames and (n := len(self.read(min(1 << 16, frames - position)))):
-            position += n
-
-
-def _shown(path: str) -> str:
-    """A path as messages show it: quoted where a line break or the like would tear them."""
-    return path if path.isprintable() else repr(path)
-
-
-def _open(path: str) -> _SoundFile:
-    """Open a sound file, or say in one sentence why not."""
-    name = _shown(path)
-    try:
-        # Looked at by ourselves first: the system's reason is clearer than libsndfile's.
-        mode = Path(path).stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would wait for ever
-            raise AudioError(f"{name}: is no regular file; expected a readable sound file")
-        with Path(path).open("rb") as raw:
-            empty = not raw.read(1)
-    except OSError as error:
-        raise AudioError(f"{name}: {_reason(error)}; expected a readable sound file") from None
-    except AudioError:
-        raise
-    except ValueError as error:  # a NUL byte in the name
-        raise AudioError(f"{name}: not a file name ({error})") from None
-    if empty:
-        raise AudioError(f"{name}: the file is empty (0 bytes); expected a sound file")
-    try:
-        # soundfile itself refuses names that are not UTF-8; Windows has none of those.
-        file = _SoundFile(path if os.name == "nt" else os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{name}: not a sound file that libsndfile can read ({_decoder_reason(error)}); "
-            "expected WAV, FLAC, Ogg, Opus, MP3, AIFF or the like"
-        ) from None
-    except TypeError:  # soundfile takes RAW only with more arguments, and says so with a TypeError
-        raise AudioError(f"{name}: headerless audio; convert it to WAV or FLAC first") from None
-    try:
-        _check_header(file, name)
-    except AudioError:
-        file.close()
-        raise
-    return file
-
-
-def _decoder_reason(error: soundfile.LibsndfileError) -> str:
-    text = str(error.error_string).strip().rstrip(".")
-    # What libsndfile says of an MP3 without a frame that can be decoded.
-    return "no audio found in it" if "not a regular file" in text else text
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "is a directory"
-    return (error.strerror or str(error)).lower()
-
-
-def _check_header(file: _SoundFile, path: str) -> None:
-    _check_rate(file.samplerate, path)
-    cut = CHUNK_SIZE.search(file.extra_info)
-    if cut and int(cut[1]) > int(cut[2]) and int(cut[1]) not in STREAMED_SIZES:
-        raise AudioError(
-            f"{path}: the file is cut off: its header promises {int(cut[1]):,} bytes and "
-            f"{int(cut[2]):,} are there; copy or record it again"
-        )
-    if file.frames == 0:
-        raise AudioError(f"{path}: holds no samples; leave it out or record it again")
-
-
-def _piece(clip: Clip, file: _SoundFile) -> tuple[int, int]:
+def _piece(clip: Clip, file: SoundFile) -> tuple[int, int]:
     """First frame and the one after the last, checked against the file's length."""
     length_s = file.frames / file.samplerate
     if clip.start_s >= length_s:
@@ -479,11 +378,10 @@ def _piece(clip: Clip, file: _SoundFile) -> tuple[int, int]:
     return start, stop
 
 
-def _file_blocks(clip: Clip, file: _SoundFile, block_s: float) -> Iterator[FloatArray]:
+def _file_blocks(clip: Clip, file: SoundFile, block_s: float) -> Iterator[FloatArray]:
     start, stop = _piece(clip, file)
     label, rate = str(clip), file.samplerate
-    if file.format == "OGG":
-        _check_ogg(clip.path, _size_and_time(clip.path))
+    check_pages(clip.path, file)
     try:
         file.skip(start)
         position = start
@@ -497,59 +395,9 @@ def _file_blocks(clip: Clip, file: _SoundFile, block_s: float) -> Iterator[Float
             yield mixed
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"{label}: the file is damaged or cut off ({_decoder_reason(error)}); copy or record it again"
+            f"{label}: the file is damaged or cut off ({decoder_reason(error)}); copy or record it again"
         ) from None
-    _check_complete(clip, file, position - start, stop - start)
-
-
-def _check_complete(clip: Clip, file: _SoundFile, found: int, promised: int) -> None:
-    slack = _mp3_slack(clip.path, promised) if file.format in ("MP3", "MPEG") else 0
-    if found < promised - slack or found == 0:
-        raise AudioError(
-            f"{clip}: the file is damaged or cut off: {found / file.samplerate:.3f} s of "
-            f"{promised / file.samplerate:.3f} s could be decoded; copy, convert or record it again"
-        )
-
-
-def _mp3_slack(path: str, promised: int) -> int:
-    """An MP3 without a length in its header has an estimated one: only a large gap is damage."""
-    with Path(path).open("rb") as raw:
-        head = raw.read(10)
-        tag_bytes = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
-        raw.seek(10 + tag_bytes if head[:3] == b"ID3" else 0)
-        counted = re.search(b"Xing|Info|VBRI", raw.read(400))
-    return 2 * 1152 if counted else promised // 10
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    found = Path(path).stat()
-    return found.st_size, found.st_mtime_ns
-
-
-@lru_cache(maxsize=1024)
-def _check_ogg(path: str, _: tuple[int, int]) -> None:
-    """Walk the pages of an Ogg file: libsndfile passes over damaged ones, and over a missing end, in silence."""
-    with Path(path).open("rb") as raw:
-        ended, number, damage = False, 0, ""
-        while (head := raw.read(27)) and not damage:
-            if head[:4] != b"OggS":  # after the last page, a tag is no damage
-                damage = "" if ended else f"no page where page {number} should begin"
-                break
-            sizes = raw.read(head[26]) if len(head) == 27 else b""
-            body = raw.read(sum(sizes))
-            if len(head) < 27 or len(sizes) < head[26] or len(body) < sum(sizes):
-                damage = f"it ends within page {number}"
-            elif _ogg_checksum(head[:22] + bytes(4) + head[26:] + sizes + body) != head[22:26]:
-                damage = f"page {number} has a wrong checksum"
-            ended, number = bool(len(head) > 5 and head[5] & 4), number + 1
-    if damage:
-        raise AudioError(f"{_shown(path)}: the file is damaged or cut off ({damage}); copy or record it again")
-
-
-def _ogg_checksum(page: bytes) -> bytes:
-    """Ogg's CRC is zlib's with the bits of every byte in the other order, and no inversions."""
-    mirrored = zlib.crc32(page.translate(MIRRORED_BYTES), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
-    return mirrored.to_bytes(4, "big").translate(MIRRORED_BYTES)
+    check_complete(clip.path, label, file, position - start, stop - start)
 
 
 def _resampled(blocks: Iterator[FloatArray], rate_in: int, rate_out: int) -> Iterator[FloatArray]:

@@ -27,6 +27,7 @@ __all__ = ["BaselineReport", "Result", "claim", "write_files"]
 Say: TypeAlias = Callable[[str], object]
 MARK = ".l3clf-baseline"
 MOST_MISTAKES = 20
+MOST_CLASSES_DRAWN = 1000  # a confusion matrix of more is a picture of nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,20 +189,15 @@ def _draw(report: BaselineReport, folder: Path) -> list[tuple[Path, str]]:
     folder.mkdir(exist_ok=True)
     truth, predictions = report.data.labels, report.results[0].answers.predictions
     title = f"{report.best['embedder']}, {report.best['head']}, {report.best['pooling']}"
-    pictures = [
-        (
-            plots.confusion_matrix(truth, predictions, folder / "confusion.png", title=title, order="similarity"),
-            "Which class was taken for which: classes that are confused stand together.",
-        ),
-        (
-            plots.per_class_recall(truth, predictions, folder / "recall.png", title=title),
-            "How much of each class was found, with 95 % intervals.",
-        ),
-        (
-            plots.embedding_map(report.vectors, truth, folder / "map.png", correct=truth == predictions, title=title),
-            "Every clip by its embedding: near means similar to the embedder; wrong answers are marked.",
-        ),
-    ]
+    pictures = []
+    if len(np.unique(truth)) <= MOST_CLASSES_DRAWN:
+        drawn = plots.confusion_matrix(truth, predictions, folder / "confusion.png", title=title, order="similarity")
+        pictures.append((drawn, "Which class was taken for which: classes that are confused stand together."))
+    drawn = plots.per_class_recall(truth, predictions, folder / "recall.png", title=title)
+    pictures.append((drawn, "How much of each class was found, with 95 % intervals."))
+    correct = truth == predictions
+    drawn = plots.embedding_map(report.vectors, truth, folder / "map.png", correct=correct, title=title)
+    pictures.append((drawn, "Every clip by its embedding: near means similar to the embedder; wrong ones are marked."))
     if report.curve:
         drawn = plots.learning_curve(
             report.curve, folder / "learning.png", title=title, floor=report.floors["accuracy"]

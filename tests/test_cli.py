@@ -143,6 +143,18 @@ def test_a_csv_with_pieces_is_a_data_set(tmp_path, capsys):
     assert loaded.predict([l3clf.Clip(tmp_path / "both.wav", 2.5, 3.5)]).tolist() == ["high"]
 
 
+def test_real_clips_of_a_held_out_fold_are_mostly_right(shared, tmp_path):
+    table = l3clf.datasets.load(shared / "data" / "esc10")
+    table.subset(table.folds != "5").to_csv(tmp_path / "train.csv")
+    held_out = table.subset(table.folds == "5")
+    model, answers = str(tmp_path / "m"), tmp_path / "answers.csv"
+    assert cli.main(["fit", str(tmp_path / "train.csv"), "--embedder", "mfcc", "--out", model]) == 0
+    assert cli.main(["predict", model, *(clip.path for clip in held_out.clips), "--out", str(answers)]) == 0
+    found = rows(answers.read_text(encoding="utf-8"))
+    assert [row["path"] for row in found] == [clip.path for clip in held_out.clips]
+    assert np.mean([row["label"] for row in found] == held_out.labels) > 0.7
+
+
 def test_the_same_command_again_embeds_nothing(data, tmp_path, monkeypatch):
     from l3clf.embedders.mfcc import Mfcc
 
