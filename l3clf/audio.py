@@ -29,6 +29,7 @@ __all__ = [
     "level_dbfs",
     "load",
     "mono",
+    "piece_frames",
     "read_blocks",
 ]
 
@@ -44,8 +45,6 @@ SILENCE_DBFS = -200.0
 FloatArray: TypeAlias = NDArray[np.float32]
 
 LONGEST_HOP_S = 1e6
-
-_open = open_sound
 
 
 @dataclass(frozen=True)
@@ -254,8 +253,8 @@ def duration_s(clip: Clip) -> float:
     AudioError
         If the file cannot be opened.
     """
-    with _open(clip.path) as file:
-        start, stop = _piece(clip, file)
+    with open_sound(clip.path) as file:
+        start, stop = piece_frames(clip, file)
         return float((stop - start) / file.samplerate)
 
 
@@ -278,7 +277,7 @@ def load(clip: Clip, sample_rate: int | None = None) -> tuple[FloatArray, int]:
     AudioError
         If the file cannot be read completely.
     """
-    with _open(clip.path) as file:
+    with open_sound(clip.path) as file:
         rate = sample_rate or int(file.samplerate)
     blocks = list(read_blocks(clip, rate))
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), rate
@@ -310,7 +309,7 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
         own_rate = source.sample_rate
         yield from _resampled(blocks, own_rate, sample_rate)
         return
-    with _open(source.path) as file:
+    with open_sound(source.path) as file:
         yield from _resampled(_file_blocks(source, file, block_s), file.samplerate, sample_rate)
 
 
@@ -363,7 +362,7 @@ def _check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: 
         raise AudioError(f"{label}: holds NaN or infinite samples, the first at {where}; repair or leave out the clip")
 
 
-def _piece(clip: Clip, file: SoundFile) -> tuple[int, int]:
+def piece_frames(clip: Clip, file: SoundFile) -> tuple[int, int]:
     """First frame and the one after the last, checked against the file's length."""
     length_s = file.frames / file.samplerate
     if clip.start_s >= length_s:
@@ -379,7 +378,7 @@ def _piece(clip: Clip, file: SoundFile) -> tuple[int, int]:
 
 
 def _file_blocks(clip: Clip, file: SoundFile, block_s: float) -> Iterator[FloatArray]:
-    start, stop = _piece(clip, file)
+    start, stop = piece_frames(clip, file)
     label, rate = str(clip), file.samplerate
     check_pages(clip.path, file)
     try:

@@ -19,7 +19,6 @@ from l3clf.errors import AudioError
 __all__ = ["SoundFile", "check_complete", "check_pages", "check_rate", "decoder_reason", "open_sound", "shown"]
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 768_000
-
 # Writers to a pipe do not know the length and leave one of these in the header: no sign of damage.
 STREAMED_SIZES = range(0x7FFF_F000, 0x1_0000_0000)
 # WAV's own "RIFF" is left out: programs get it wrong, and the data chunk is what matters.
@@ -33,6 +32,7 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is unty
     """Reads on and on, without the seek that soundfile adds after every read: MP3 is not exact after one."""
 
     def seekable(self) -> bool:
+        """Say no, so that soundfile does not seek."""
         return False
 
     def skip(self, frames: int) -> None:

@@ -49,7 +49,7 @@ def no_sound_is_opened(request, monkeypatch):
     """Whoever loads a table opens no sound file (in the tests that describe one, headers are read)."""
     if "describe" not in request.node.name:
         for module in (audio, describe):
-            monkeypatch.setattr(module, "_open", lambda path: pytest.fail(f"{path} was opened"))
+            monkeypatch.setattr(module, "open_sound", lambda path: pytest.fail(f"{path} was opened"))
 
 
 # ESC
@@ -396,8 +396,8 @@ def test_describe_reads_two_thousand_headers_in_two_seconds(shared):
 
 def test_describe_opens_a_file_once_for_all_its_pieces(tmp_path, monkeypatch):
     opened = []
-    real = describe._open
-    monkeypatch.setattr(describe, "_open", lambda path: opened.append(path) or real(path))
+    real = describe.open_sound
+    monkeypatch.setattr(describe, "open_sound", lambda path: opened.append(path) or real(path))
     path = write(tmp_path / "a.wav")
     assert ClipTable([Clip(path, i / 100) for i in range(9)], ["x"] * 9).describe().unreadable == 0
     assert opened == [path]

@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from l3clf.audio import Clip, _open, _piece
+from l3clf.audio import Clip, piece_frames
 from l3clf.errors import AudioError
+from l3clf.soundfiles import open_sound
 
 __all__ = ["FEW_CLIPS", "Description", "describe", "problems", "some"]
 
@@ -153,13 +154,13 @@ def _measure(clips: Sequence[Clip]) -> list[tuple[int, int, float]]:
 
 def _measure_file(path: str, pieces: Sequence[Clip]) -> Iterator[tuple[int, int, float]]:
     try:
-        file = _open(path)
+        file = open_sound(path)
     except AudioError:
         return
     with file:
         for clip in pieces:
             try:
-                start, stop = _piece(clip, file)
+                start, stop = piece_frames(clip, file)
             except AudioError:
                 continue
             yield int(file.samplerate), int(file.channels), (stop - start) / file.samplerate
