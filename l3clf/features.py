@@ -18,12 +18,13 @@ __all__ = ["MelSpec", "hz_to_mel", "log_spectrogram", "mel_filters", "mel_to_hz"
 
 FloatArray: TypeAlias = NDArray[np.float32]
 MelScale: TypeAlias = Literal["slaney", "htk"]
-LevelRule: TypeAlias = Literal["db", "db_below_max"]
+LevelRule: TypeAlias = Literal["db", "db_below_max", "db_absolute"]
 
 SLANEY_HZ_PER_MEL = 200 / 3
 SLANEY_BREAK_HZ, SLANEY_BREAK_MEL = 1000.0, 15.0
 SLANEY_LOG_STEP = np.log(6.4) / 27
 POWER_FLOOR = 1e-10
+ABSOLUTE_FLOOR = 1e-7  # -70 dB: noise of -75 dBFS in frames of 512 samples
 RANGE_DB = 80.0
 
 
@@ -51,9 +52,11 @@ class MelSpec:
         Whether the filters weight magnitudes (1) or powers (2) of the bins.
     lead : int
         Zeros before the window, so that frames can be centred.
-    level : {"db_below_max", "db"}
+    level : {"db_below_max", "db", "db_absolute"}
         ``db``: ``10 * log10(max(x, 1e-10))``, but no lower than 80 dB below the window's maximum;
-        ``db_below_max``: the same minus that maximum, so from -80 to 0.
+        ``db_below_max``: the same minus that maximum, so from -80 to 0; ``db_absolute``:
+        ``10 * log10(max(x, 1e-7))``, which asks nothing of the window: on a chip, each frame is computed
+        once and shared by the windows that overlap in it.
     """
 
     sample_rate: int
@@ -174,7 +177,11 @@ def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
     """
     out = np.empty((len(windows), spec.n_bands, spec.n_frames), np.float32)
     for i, window in enumerate(windows):  # one at a time: a window's frames fit the processor's cache
-        level = 10 * np.log10(np.maximum(spectrogram(spec, window), POWER_FLOOR))
+        values = spectrogram(spec, window)
+        if spec.level == "db_absolute":
+            out[i] = 10 * np.log10(np.maximum(values, ABSOLUTE_FLOOR)).T
+            continue
+        level = 10 * np.log10(np.maximum(values, POWER_FLOOR))
         top = level.max()
         out[i] = np.maximum(level - top, -RANGE_DB).T
         if spec.level == "db":

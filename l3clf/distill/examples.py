@@ -1,0 +1,305 @@
+"""Training examples on disk: what the student will see, and what the teachers said of the same sound.
+
+Rule: an example is decided by its clip, its number and the seed alone, so that it can be made in any
+order, by any thread, and again. Blocks are made in order and counted when they are on disk: what was
+stopped goes on there.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from l3clf.audio import FloatArray
+from l3clf.distill.augment import Augmentation, gain, mix, time_stretch
+from l3clf.distill.corpus import Corpus
+from l3clf.embedders.base import Embedder
+from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels, student_spec
+from l3clf.errors import DatasetError, ParameterError
+from l3clf.pipeline import n_threads
+
+__all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
+
+BLOCK = 64
+INNER_HOP_S = 0.1  # between the windows of a teacher whose window is shorter than the student's
+OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
+NO_LABEL = -1
+_DTYPES = {"i8": np.int8, "i32": np.int32, "f4": np.float32, "f2": np.float16}  # by the end of a file's name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How examples are made of a corpus.
+
+    Parameters
+    ----------
+    window_s : float
+        Length of the student's window.
+    per_window : int
+        Examples for each window's length of a clip; the first is the clip as it is.
+    held_out : float
+        Share of clips to measure on, never learned from.
+    seed : int
+    augmentation : Augmentation
+    """
+
+    window_s: float
+    per_window: int = 8
+    held_out: float = 0.05
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.per_window < 1:
+            raise ParameterError(f"per_window={self.per_window}; expected at least 1")
+        if not 0 < self.held_out < 1:
+            raise ParameterError(f"held_out={self.held_out}; expected a share between 0 and 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples, memory-mapped.
+
+    Attributes
+    ----------
+    features : array of shape (n, n_frames, n_mels), int8
+        Levels in steps of the student's input.
+    targets : list of arrays of shape (n, size), float16
+        The embeddings of each teacher.
+    labels : array of shape (n, 2), int32
+        Classes of the clip and of the one mixed in; -1 for none.
+    shares : array of shape (n,), float32
+        The first class's part of the label.
+    held_out : array of shape (n,), bool
+    """
+
+    features: NDArray[np.int8]
+    targets: list[NDArray[np.float16]]
+    labels: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    held_out: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def plan(corpus: Corpus, recipe: Recipe) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return (clip, number) of every example, and which clips are held out; rounds over all clips follow another."""
+    window = round(recipe.window_s * corpus.sample_rate)
+    counts = np.maximum(1, [round(corpus.length(i) / window) for i in range(len(corpus))])
+    clips = np.repeat(np.arange(len(corpus)), counts)
+    within = np.concatenate([np.arange(count) for count in counts])
+    rows = [np.stack([clips, within + turn * counts[clips]], axis=1) for turn in range(recipe.per_window)]
+    n_held = min(max(1, round(recipe.held_out * len(corpus))), len(corpus) - 1)
+    held = np.zeros(len(corpus), np.bool_)
+    held[np.random.default_rng(recipe.seed).permutation(len(corpus))[:n_held]] = True
+    return np.concatenate(rows), held
+
+
+def render(
+    corpus: Corpus, held: NDArray[np.bool_], recipe: Recipe, clip: int, number: int
+) -> tuple[FloatArray, int | None, float]:
+    """Make the sound of one example.
+
+    Returns
+    -------
+    samples : array of shape (window samples,), float32
+        At the corpus' rate.
+    other : int or None
+        The clip that was mixed in; of the same side, held out or not.
+    share : float
+        The first clip's part, by amplitude.
+    """
+    n = round(recipe.window_s * corpus.sample_rate)
+    rng = np.random.default_rng([recipe.seed, clip, number])
+    if number == 0:
+        return _cut(corpus, clip, n, 1.0, rng), None, 1.0
+    change = recipe.augmentation
+    samples = change.apply(_cut(corpus, clip, n, change.draw_stretch(rng), rng), corpus.sample_rate, rng)
+    other, share, below_db = None, 1.0, change.draw_mix_db(rng)
+    if below_db is not None:
+        other = int(rng.choice(np.flatnonzero(held == held[clip])))
+        samples = mix(samples, _cut(corpus, other, n, 1.0, rng), below_db)
+        share = 1 / (1 + 10 ** (-below_db / 20))
+    samples = change.apply_noise(samples, rng)
+    peak = float(np.abs(samples).max())
+    return (gain(samples, -20 * np.log10(peak)) if peak > 1 else samples), other, share
+
+
+def _cut(corpus: Corpus, clip: int, n: int, stretch: float, rng: np.random.Generator) -> FloatArray:
+    """A window from a drawn place, that may hang over the clip's ends; a shorter clip lies anywhere in it."""
+    needed = round(n / stretch)
+    spare = corpus.length(clip) - needed
+    low, high = min(0, spare), max(0, spare)
+    if spare > 0 and rng.random() < OVERHANG:
+        low, high = -needed // 2, spare + needed // 2
+    piece = corpus.piece(clip, int(rng.integers(low, high + 1)), needed)
+    if stretch == 1.0:
+        return piece
+    stretched = time_stretch(piece, corpus.sample_rate, stretch)
+    return np.pad(stretched, (0, max(0, n - len(stretched))))[:n]
+
+
+def teacher_targets(teacher: Embedder, samples: FloatArray, sample_rate: int) -> FloatArray:
+    """Return what a teacher says of windows, as long as the student's.
+
+    A teacher with a shorter window answers with the mean over its windows inside, one with a longer window
+    hears zeros on both sides.
+
+    Parameters
+    ----------
+    teacher : Embedder
+    samples : array of shape (n, n_samples), float32
+    sample_rate : int
+
+    Returns
+    -------
+    array of shape (n, embedding size), float32
+    """
+    if teacher.sample_rate != sample_rate:
+        samples = np.stack([soxr.resample(x, sample_rate, teacher.sample_rate) for x in samples])
+    window, length = teacher.window_samples, samples.shape[1]
+    short = max(0, window - length)
+    samples = np.pad(samples, ((0, 0), (short // 2, short - short // 2)))
+    spare = samples.shape[1] - window
+    starts = np.linspace(0, spare, 1 + int(np.ceil(spare / (INNER_HOP_S * teacher.sample_rate)))).astype(int)
+    inside = np.concatenate([samples[:, start : start + window] for start in starts])
+    vectors = [teacher.embed_windows(inside[i : i + BLOCK]) for i in range(0, len(inside), BLOCK)]
+    return np.asarray(np.concatenate(vectors).reshape(len(starts), len(samples), -1).mean(axis=0))
+
+
+def make_examples(
+    corpus: Corpus,
+    teachers: Sequence[Embedder],
+    recipe: Recipe,
+    folder: Path,
+    labels: NDArray[np.int32] | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> Examples:
+    """Make all examples in `folder`, or what is missing of them.
+
+    Raises
+    ------
+    DatasetError
+        If the disk is full.
+    """
+    rows, held = plan(corpus, recipe)
+    spec = student_spec(recipe.window_s)
+    shapes = {"features.i8": (len(rows), spec.n_frames, spec.n_bands), "labels.i32": (len(rows), 2)}
+    shapes |= {"shares.f4": (len(rows),)}
+    shapes |= {f"targets-{i}.f2": (len(rows), teacher.embedding_size) for i, teacher in enumerate(teachers)}
+    told = {"recipe": asdict(recipe), "corpus": corpus.digest, "spec": asdict(spec)}
+    told |= {"teachers": [teacher.fingerprint for teacher in teachers]}
+    told |= {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
+    made = _Files(folder, shapes, json.loads(json.dumps(told)))
+
+    def block(first: int) -> int:
+        part = rows[first : first + BLOCK]
+        made.put(first, _block(corpus, held, recipe, teachers, labels, part))
+        return len(part)
+
+    firsts = iter(range(made.done, len(rows), BLOCK))
+    with (
+        ThreadPoolExecutor(n_threads(n_jobs)) as pool,
+        tqdm(total=len(rows), initial=made.done, desc="examples", unit="ex", disable=not progress) as bar,
+    ):
+        while batch := list(islice(firsts, 8 * n_threads(n_jobs))):
+            for n in pool.map(block, batch):
+                bar.update(n)
+            made.mark(min(batch[-1] + BLOCK, len(rows)))
+    arrays = made.arrays
+    targets = [arrays[f"targets-{i}.f2"] for i in range(len(teachers))]
+    return Examples(arrays["features.i8"], targets, arrays["labels.i32"], arrays["shares.f4"], held[rows[:, 0]])
+
+
+def _block(
+    corpus: Corpus,
+    held: NDArray[np.bool_],
+    recipe: Recipe,
+    teachers: Sequence[Embedder],
+    labels: NDArray[np.int32] | None,
+    rows: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    made = [render(corpus, held, recipe, int(clip), int(number)) for clip, number in rows]
+    samples = np.stack([one for one, _, _ in made])
+    heard = samples
+    if corpus.sample_rate != SAMPLE_RATE:
+        heard = np.stack([soxr.resample(x, corpus.sample_rate, SAMPLE_RATE) for x in samples])
+    out: dict[str, NDArray[Any]] = {
+        "features.i8": quantise_levels(levels(student_spec(recipe.window_s), heard)),
+        "labels.i32": np.array([_labels(labels, int(c), o) for c, (_, o, _) in zip(rows[:, 0], made, strict=True)]),
+        "shares.f4": np.array([share for _, _, share in made], np.float32),
+    }
+    for i, teacher in enumerate(teachers):
+        out[f"targets-{i}.f2"] = teacher_targets(teacher, samples, corpus.sample_rate)
+    return out
+
+
+def _labels(labels: NDArray[np.int32] | None, clip: int, other: int | None) -> tuple[int, int]:
+    if labels is None:
+        return NO_LABEL, NO_LABEL
+    return int(labels[clip]), NO_LABEL if other is None else int(labels[other])
+
+
+class _Files:
+    """Memory-mapped arrays in a folder, with a note of what they are and how far they are done."""
+
+    def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], told: dict[str, Any]) -> None:
+        self.note, self.told = folder / "examples.json", told
+        self.done = self._read_done(told)
+        mode = "r+" if self.done and all((folder / name).exists() for name in shapes) else "w+"
+        self.done = self.done if mode == "r+" else 0
+        try:
+            if mode == "w+":
+                _reserve(folder, shapes)
+            self.arrays = {
+                name: np.memmap(folder / name, _DTYPES[name.rpartition(".")[2]], "r+", 0, shape)
+                for name, shape in shapes.items()
+            }
+        except (OSError, ValueError) as error:
+            raise _full(folder, error) from None
+
+    def _read_done(self, told: dict[str, Any]) -> int:
+        try:
+            found = json.loads(self.note.read_text())
+            return int(found["done"]) if {k: v for k, v in found.items() if k != "done"} == told else 0
+        except (OSError, ValueError, TypeError, KeyError):
+            return 0
+
+    def put(self, first: int, block: dict[str, NDArray[Any]]) -> None:
+        for name, values in block.items():
+            self.arrays[name][first : first + len(values)] = values
+
+    def mark(self, done: int) -> None:
+        for array in self.arrays.values():
+            array.flush()
+        self.note.with_suffix(".tmp").write_text(json.dumps(self.told | {"done": done}))
+        self.note.with_suffix(".tmp").replace(self.note)
+
+
+def _reserve(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Take the room on disk beforehand: a memory-mapped file on a full disk would end the process."""
+    for name, shape in shapes.items():
+        size = int(np.prod(shape)) * np.dtype(_DTYPES[name.rpartition(".")[2]]).itemsize
+        with (folder / name).open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+
+
+def _full(folder: Path, error: OSError | ValueError) -> DatasetError:
+    why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
+    return DatasetError(f"{folder}: the training examples cannot be written ({why}); free some room or give another out")
