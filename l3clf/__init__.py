@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "baseline",
     "datasets",
+    "distill",
     "load_embedder",
     "load_model",
     "register_embedder",
@@ -55,8 +56,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("l3clf.datasets")
+    if name in ("datasets", "distill"):
+        return import_module(f"l3clf.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'l3clf' has no attribute {name!r}")
     value = getattr(import_module(f"l3clf.{_HOMES[name]}"), name)

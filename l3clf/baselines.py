@@ -7,7 +7,6 @@ it is done, and the folds are the same for all. What is stopped is continued by 
 import hashlib
 import json
 import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -20,7 +19,9 @@ import sklearn
 from numpy.typing import NDArray
 
 from l3clf import __version__
+from l3clf.cells import Cell, manageable
 from l3clf.datasets import ClipTable
+from l3clf.datasets.describe import some
 from l3clf.decide import check_pooling, pool_vectors
 from l3clf.embedders import Embedder, WindowEmbeddings, embedder_names, load_embedder
 from l3clf.errors import DatasetError, L3clfError, ParameterError
@@ -29,7 +30,7 @@ from l3clf.evaluate import (
     CrossValidation,
     Duplicate,
     Split,
-    cross_validate,
+    cross_validate_poolings,
     find_duplicates,
     guess_groups,
     learning_curve_points,
@@ -37,7 +38,7 @@ from l3clf.evaluate import (
     make_split,
     scores,
 )
-from l3clf.heads import HEAD_NAMES, tuned_logistic
+from l3clf.heads import HEAD_NAMES
 from l3clf.inputs import as_cache, as_embedder, digest_of
 from l3clf.pipeline import content_ids, embed_sources
 from l3clf.results import BaselineReport, Result, claim, write_files
@@ -47,6 +48,7 @@ __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 Say: TypeAlias = Callable[[str], object]
 FLOOR = "mfcc"
 MOST_NAMED_PAIRS = 5
+MOST_NAMED_FAILURES = 20
 
 
 def ready_embedders(weights: str | os.PathLike[str] | None = None) -> list[Embedder]:
@@ -119,7 +121,7 @@ def baseline(
     Raises
     ------
     DatasetError
-        If no cross-validation is possible: one class, one fold, no clip that can be read.
+        If no cross-validation is possible: one class, one fold, no clip that can be read, classes without end.
     ParameterError
         If a parameter cannot work, or `out` is a folder with other things in it.
 
@@ -131,25 +133,29 @@ def baseline(
     >>> report.best["accuracy"], report.model.predict(["new.wav"])            # doctest: +SKIP
     """
     tell = say or (lambda text: None)
+    for text in (str(table.describe()), *table.problems()) if say else ():
+        tell(text)
     embedders = ready_embedders() if embedders is None else [as_embedder(embedder) for embedder in embedders]
-    cells = _grid(embedders, heads, poolings, tune)
+    wanted = _grid(embedders, heads, poolings, tune)
+    _check_before(table, wanted)
     folder = None if out is None else claim(out)
     embedded = _embed_all(table, embedders, {"hop_s": hop_s, "cache": cache, "n_jobs": n_jobs}, say)
     data = embedded.table
     split = make_split(data.labels, data.folds, data.groups)
+    cells, too_large = manageable(wanted, data.labels, embedded.windows)
     store = _CellStore(folder, embedded, split, hop_s, cache, n_jobs)
-    results = [_result(cell, embedded, split, store, tell) for cell in cells]
+    results = _results(cells, embedded, split, store, tell)
     order = sorted(range(len(cells)), key=lambda i: -results[i].row["accuracy"])
     best = cells[order[0]]
     duplicates = _duplicates(embedded, split, cache)
-    curve = _curve(best, embedded, split, n_jobs) if learning_curve else []
+    curve = _curve(best, embedded, split, hop_s, n_jobs) if learning_curve else []
     report = BaselineReport(
         results=[results[i] for i in order],
         model=_refitted(best, embedded, hop_s, cache, n_jobs),
         floors=majority_floor(data.labels, split),
         data=data,
         split=split,
-        notes=_notes(data, split, duplicates),
+        notes=[*_notes(data, split, duplicates), *too_large],
         failures=embedded.failures,
         duplicates=duplicates,
         vectors=_pooled(embedded.windows[best.embedder.name]),
@@ -161,25 +167,7 @@ def baseline(
     return report
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """One row of the table to be."""
-
-    embedder: Embedder
-    head: str
-    pooling: str
-    tune: bool
-
-    @property
-    def head_name(self) -> str:
-        return "logistic (C tuned)" if self.tune else self.head
-
-    def classifier(self, hop_s: float) -> ClipClassifier:
-        head = tuned_logistic() if self.tune else self.head
-        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
-
-
-def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[_Cell]:
+def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[Cell]:
     for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
         if not values or isinstance(values, str):
             raise ParameterError(f"{name}={values!r}; expected a list of at least one")
@@ -191,7 +179,7 @@ def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequenc
     names = [embedder.name for embedder in embedders]
     if len(set(names)) < len(names):
         raise ParameterError(f"embedders: {', '.join(names)}; expected different ones")
-    return [_Cell(e, h, p, tune and h == "logistic") for e in embedders for h in heads for p in poolings]
+    return [Cell(e, h, p, tune and h == "logistic") for e in embedders for h in heads for p in poolings]
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +214,8 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], how: dict[str, A
     failed = {i: out for each in outcomes.values() for i, out in enumerate(each) if isinstance(out, L3clfError)}
     good = [i for i in range(len(table)) if i not in failed]
     if not good:
-        first = next(iter(failed.values()), "the table is empty")
-        raise DatasetError(f"none of {len(table)} clips could be read; the first: {first}")
+        why = some(failed.values(), MOST_NAMED_FAILURES, "\n  ") or "the table is empty"
+        raise DatasetError(f"none of {len(table)} clips could be read:\n  {why}")
     windows = {name: [each[i] for i in good] for name, each in outcomes.items()}
     return _Embedded(table.subset(good), windows, rates, [failed[i] for i in sorted(failed)])
 
@@ -239,11 +227,30 @@ def _n_cached(cache: Any, embedder: Embedder) -> int:
     return int(found.info()["embedders"].get(embedder.fingerprint, {"entries": 0})["entries"])
 
 
-def _result(cell: _Cell, embedded: _Embedded, split: Split, store: "_CellStore", tell: Say) -> Result:
-    answers, seconds = store.get_or_compute(cell)
+def _check_before(table: ClipTable, cells: Sequence[Cell]) -> None:
+    """Say what cannot work before hours are spent on embedding, and not after."""
+    manageable(cells, table.labels)
+    if len(table):
+        make_split(table.labels, table.folds, table.groups)
+
+
+def _results(cells: Sequence[Cell], embedded: _Embedded, split: Split, store: "_CellStore", tell: Say) -> list[Result]:
+    """Cross-validate all cells, those that share a head together; in the order of the cells."""
+    found: dict[int, Result] = {}
+    sharing: dict[object, list[int]] = {}
+    for i, cell in enumerate(cells):
+        sharing.setdefault(cell.fit, []).append(i)
+    for same in sharing.values():
+        for i, (answers, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
+            found[i] = _result(cells[i], answers, seconds, embedded, split)
+            row = found[i].row
+            tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: {row['accuracy']:.1%} right")
+    return [found[i] for i in range(len(cells))]
+
+
+def _result(cell: Cell, answers: CrossValidation, seconds: float, embedded: _Embedded, split: Split) -> Result:
     data = embedded.table
     spread = scores(data.labels, answers.predictions, split.test_fold, data.groups)
-    tell(f"  {cell.embedder.name}, {cell.head_name}, {cell.pooling}: {spread['accuracy']:.1%} right")
     row = {"embedder": cell.embedder.name, "head": cell.head_name, "pooling": cell.pooling, **spread}
     return Result(row | {"seconds": seconds, "clips_per_s": embedded.clips_per_s[cell.embedder.name]}, answers)
 
@@ -261,20 +268,27 @@ class _CellStore:
             data = embedded.table
             self.data = digest_of(data.clips, data.labels, as_cache(cache), ordered=True)
 
-    def get_or_compute(self, cell: _Cell) -> tuple[CrossValidation, float]:
-        path = None if self.folder is None else self.folder / f"{self._digest(cell)}.npz"
-        kept = None if path is None else _read_cell(path)
-        if kept is not None:
-            return kept
-        start = time.perf_counter()
-        windows, labels = self.embedded.windows[cell.embedder.name], self.embedded.table.labels
-        answers = cross_validate(cell.classifier(self.hop_s), windows, labels, self.split, self.n_jobs)
-        seconds = time.perf_counter() - start
-        if path is not None:
-            _write_cell(path, answers, seconds)
-        return answers, seconds
+    def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
+        """Return the answers of cells that share a head, and the seconds that they took together."""
+        paths = [None if self.folder is None else self.folder / f"{self._digest(cell)}.npz" for cell in cells]
+        found = {i: kept for i, path in enumerate(paths) if path is not None and (kept := _read_cell(path))}
+        missing = [i for i in range(len(cells)) if i not in found]
+        if missing:
+            start = time.perf_counter()
+            computed = self._compute([cells[i] for i in missing])
+            seconds = time.perf_counter() - start
+            for i, answers in zip(missing, computed, strict=True):
+                found[i] = answers, seconds
+                if (path := paths[i]) is not None:
+                    _write_cell(path, answers, seconds)
+        return [found[i] for i in range(len(cells))]
 
-    def _digest(self, cell: _Cell) -> str:
+    def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
+        model, poolings = cells[0].classifier(self.hop_s), [cell.pooling for cell in cells]
+        windows, labels = self.embedded.windows[cells[0].embedder.name], self.embedded.table.labels
+        return cross_validate_poolings(model, poolings, windows, labels, self.split, self.n_jobs)
+
+    def _digest(self, cell: Cell) -> str:
         what = [
             __version__,
             sklearn.__version__,
@@ -289,9 +303,10 @@ class _CellStore:
 
 
 def _write_cell(path: Path, answers: CrossValidation, seconds: float) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
+    part = path.with_suffix(".part")  # what a killed run left of it is overwritten
+    with part.open("wb") as file:
         np.savez(file, probabilities=answers.probabilities, classes=answers.classes, seconds=seconds)
-    Path(file.name).replace(path)
+    part.replace(path)
 
 
 def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
@@ -305,7 +320,7 @@ def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
         return None
 
 
-def _refitted(best: _Cell, embedded: _Embedded, hop_s: float, cache: Any, n_jobs: int | None) -> ClipClassifier:
+def _refitted(best: Cell, embedded: _Embedded, hop_s: float, cache: Any, n_jobs: int | None) -> ClipClassifier:
     model = best.classifier(hop_s)
     model.set_params(cache=cache, n_jobs=n_jobs)
     # Through the cache the model remembers which sounds it was fitted on, not only their embeddings.
@@ -326,10 +341,10 @@ def _duplicates(embedded: _Embedded, split: Split, cache: Any) -> list[Duplicate
     return find_duplicates(clips, content_ids(clips, as_cache(cache)), _pooled(windows), split)
 
 
-def _curve(best: _Cell, embedded: _Embedded, split: Split, n_jobs: int | None) -> list[dict[str, Any]]:
+def _curve(best: Cell, embedded: _Embedded, split: Split, hop_s: float, n_jobs: int | None) -> list[dict[str, Any]]:
     data = embedded.table
     windows = embedded.windows[best.embedder.name]
-    return learning_curve_points(best.classifier(0.5), windows, data.labels, split, data.groups, n_jobs)
+    return learning_curve_points(best.classifier(hop_s), windows, data.labels, split, data.groups, n_jobs)
 
 
 def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> list[str]:
@@ -351,8 +366,8 @@ def _duplicates_note(table: ClipTable, duplicates: Sequence[Duplicate]) -> str:
         for pair in duplicates[:MOST_NAMED_PAIRS]
     )
     return (
-        f"Leakage is likely: {clips} clips have a twin in another fold ({len(duplicates)} pairs), so the scores may be "
-        f"too good. The first: {named}."
+        f"Leakage is likely: {clips:,} clips have a twin in another fold, so the scores may be too good. "
+        f"The first: {named}."
     )
 
 

@@ -5,22 +5,20 @@ exits with 0 (all is well), 1 (something failed), 2 (the command was wrong) or 1
 """
 
 import argparse
-import csv
 import io
-import json
 import os
 import shlex
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from l3clf import __version__
+from l3clf.answers import check_target, expand, output, print_failures, write_csv, write_json_lines
 from l3clf.errors import ClipWarning, L3clfError, L3clfWarning, ParameterError
 
 __all__ = ["main"]
@@ -61,11 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             "l3clf: interrupted; what was embedded is kept in the cache, and the same command goes on", file=sys.stderr
         )
+        if argv is None and _threads_are_busy():
+            os._exit(130)  # a head that is being fitted cannot be stopped, and the interpreter would wait for it
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
+
+
+def _threads_are_busy() -> bool:
+    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def _show_warning(
@@ -89,7 +93,7 @@ def _fit(args: Args) -> int:
     from l3clf.estimators import ClipClassifier
     from l3clf.modelfile import save_model
 
-    _check_target(args.out)
+    check_target(args.out)
     table = load(args.data, args.group)
     model = ClipClassifier(
         _embedder(args),
@@ -110,7 +114,7 @@ def _fit(args: Args) -> int:
         with _failures_listed_by_us():
             model.fit(table.clips, table.labels)
     finally:
-        _print_failures(getattr(model, "failures_", []))
+        print_failures(getattr(model, "failures_", []))
     save_model(model, args.out)
     print(
         f"Fitted {model.head!r} on {len(table) - len(model.failures_)} clips of {len(model.classes_)} classes "
@@ -124,23 +128,23 @@ def _predict(args: Args) -> int:
     from l3clf.modelfile import load_model
 
     if args.out is not None:
-        _check_target(args.out)
+        check_target(args.out)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=True)
     for name in ("unknown_threshold", "gate_dbfs"):
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
-    paths, failures = _expand(args.files)
+    paths, failures = expand(args.files)
     outcomes = model.embed(paths)
     good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
     windows = [outcomes[i] for i in good]
     probabilities = model.predict_proba(windows)
     labels = model.predict(windows)
-    with _output(args.out) as file:
-        write = _write_csv if args.format == "csv" else _write_json_lines
+    with output(args.out) as file:
+        write = write_csv if args.format == "csv" else write_json_lines
         write(file, [paths[i] for i in good], labels, probabilities, model.classes_)
     failures += [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-    _print_failures(failures)
+    print_failures(failures)
     return 1 if failures else 0
 
 
@@ -148,14 +152,14 @@ def _embed(args: Args) -> int:
     from l3clf.estimators import ClipEmbedder
     from l3clf.pipeline import save_embeddings
 
-    _check_target(args.out)
-    paths, failures = _expand(args.files)
+    check_target(args.out)
+    paths, failures = expand(args.files)
     embedder = ClipEmbedder(_embedder(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True)
     outcomes = embedder.embed(paths)
     n_windows = save_embeddings(args.out, paths, outcomes)
     bad = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
     failures += bad
-    _print_failures(failures)
+    print_failures(failures)
     print(f"Embeddings of {len(outcomes) - len(bad)} files, {n_windows} windows: {args.out}")
     return 1 if failures else 0
 
@@ -187,7 +191,7 @@ def _baseline(args: Args) -> int:
     for note in report.notes:
         print(f"\n{note}")
     print(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
-    _print_failures(report.failures)
+    print_failures(report.failures)
     return 1 if report.failures else 0
 
 
@@ -230,7 +234,7 @@ def _weights_check(args: Args) -> int:
                 raise ParameterError(f"{file.filename}: not on this machine")
         except L3clfError as error:
             failures.append(error)
-    _print_failures(failures)
+    print_failures(failures)
     if not any(path for _, path in found):
         print("no weight files on this machine")
     return 1 if failures else 0
@@ -301,65 +305,6 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals:
         raise ParameterError(f"--option {text}: expected NAME=VALUE, such as input_repr=mel128")
     return name, int(value) if value.isdecimal() else value
-
-
-def _expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
-    """Files as they are, folders as the sounds in them; an empty folder is a failure of its own."""
-    from l3clf.datasets import find_sounds
-
-    paths: list[str] = []
-    failures: list[L3clfError] = []
-    for name in names:
-        # os.path: a name too long for the system is for it no folder, and for pathlib an exception
-        found = find_sounds(name) if os.path.isdir(name) else [name]  # noqa: PTH112
-        if not found:
-            failures.append(ParameterError(f"{name}: the folder holds no sound files"))
-        paths += found
-    return paths, failures
-
-
-def _check_target(out: str) -> None:
-    """Refuse a place that cannot be written before hours are spent, and not after."""
-    target = Path(out)
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        found = "is a folder" if target.is_dir() else "its folder does not exist"
-        raise ParameterError(f"--out {out}: {found}; name a file in a folder that exists")
-
-
-@contextmanager
-def _output(out: str | None) -> Iterator[IO[str]]:
-    if out is None:
-        with nullcontext(sys.stdout) as file:
-            yield file
-        return
-    _check_target(out)
-    with Path(out).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        yield file
-
-
-def _write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["path", "label", "probability"])
-    for path, label, row in zip(paths, labels, probabilities, strict=True):
-        writer.writerow([path, label, f"{row.max():.6f}"])
-
-
-def _write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
-    names = [str(name) for name in classes]
-    for path, label, row in zip(paths, labels, probabilities, strict=True):
-        answer = {
-            "path": path,
-            "label": label.item() if isinstance(label, np.generic) else label,
-            "probability": float(row.max()),
-            "probabilities": dict(zip(names, row.tolist(), strict=True)),
-        }
-        # JSON is UTF-8: a file name that is not is written with escapes.
-        file.write(json.dumps(answer, ensure_ascii=not path.isprintable()) + "\n")
-
-
-def _print_failures(failures: Sequence[L3clfError]) -> None:
-    for failure in failures:
-        print(f"l3clf: failed: {failure}", file=sys.stderr)
 
 
 @contextmanager

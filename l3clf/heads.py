@@ -17,13 +17,15 @@ import numpy.typing as npt
 from l3clf.errors import ModelFileError, ParameterError
 from l3clf.frozen import LEAF, ForestHead, FrozenHead, LinearHead
 
-__all__ = ["HEAD_NAMES", "ForestHead", "LinearHead", "freeze_head", "make_head", "tuned_logistic"]
+__all__ = ["FOREST_TREES", "HEAD_NAMES", "ForestHead", "LinearHead", "freeze_head", "make_head", "tuned_logistic"]
 
 Array = npt.NDArray[Any]
 
 HEAD_NAMES = ("logistic", "forest")
 """Names that `make_head` knows."""
+FOREST_TREES = 300
 
+_N_INNER = 3
 _MAX_NODES = np.iinfo(np.int32).max
 _CAN_SAVE = (
     "LogisticRegression, a Pipeline of StandardScaler and LogisticRegression, RandomForestClassifier, "
@@ -85,7 +87,7 @@ def _named_head(name: str, class_weight: Any, random_state: Any) -> Any:
     if name == "forest":
         from sklearn.ensemble import RandomForestClassifier
 
-        return RandomForestClassifier(n_estimators=300, class_weight=class_weight, random_state=random_state)
+        return RandomForestClassifier(n_estimators=FOREST_TREES, class_weight=class_weight, random_state=random_state)
     names = ", ".join(repr(known) for known in HEAD_NAMES)
     raise ParameterError(f"head={name!r} is unknown: give one of {names}, or a scikit-learn classifier")
 
@@ -96,12 +98,43 @@ def tuned_logistic() -> Any:
     Returns
     -------
     GridSearchCV
-        Over C from 0.001 to 10 in steps of ten, three stratified folds, by accuracy.
+        Over C from 0.001 to 10 in steps of ten, three stratified folds, by accuracy. Folds without which only one
+        class is left are passed over; where none is left, C is chosen on what it is fitted on.
     """
     from sklearn.model_selection import GridSearchCV
 
     steps = {"logisticregression__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
-    return GridSearchCV(_named_head("logistic", None, 0), steps, cv=3)
+    return GridSearchCV(_named_head("logistic", None, 0), steps, cv=_InnerFolds())
+
+
+class _InnerFolds:
+    """Three stratified folds that also stand classes of one or two rows; scikit-learn's fail or answer NaN."""
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return len(self.split(X, y))
+
+    def split(self, X: Any, y: Any, groups: Any = None) -> list[tuple[Array, Array]]:
+        y = np.asarray(y)
+        fold = _inner_folds(y)
+        splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(_N_INNER)]
+        usable = [(train, test) for train, test in splits if len(test) and len(np.unique(y[train])) > 1]
+        everything = np.arange(len(fold))
+        return usable or [(everything, everything)]
+
+
+def _inner_folds(y: Array) -> Array:
+    """Return each row's fold."""
+    from sklearn.model_selection import StratifiedKFold
+
+    _, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    fold = np.zeros(len(y), np.intp)
+    if counts.min() >= _N_INNER:
+        for k, (_, test) in enumerate(StratifiedKFold(_N_INNER).split(y, y)):
+            fold[test] = k
+        return fold
+    for k, n in enumerate(counts):  # in runs, since windows of one clip are neighbours; each class starts elsewhere
+        fold[index == k] = (np.arange(n) * _N_INNER // n + k) % _N_INNER
+    return fold
 
 
 def _check_classifier(head: Any) -> None:

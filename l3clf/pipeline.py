@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import joblib
 import numpy as np
@@ -26,7 +26,7 @@ from l3clf.cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, c
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.errors import L3clfError, ParameterError
 
-__all__ = ["Outcome", "content_ids", "embed_sources", "n_threads", "save_embeddings"]
+__all__ = ["Outcome", "content_ids", "embed_sources", "in_parallel", "n_threads", "save_embeddings"]
 
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """What became of one clip."""
@@ -280,26 +280,36 @@ class _Store:
         self.last_s = time.monotonic()
 
 
+T = TypeVar("T")
 Job: TypeAlias = Callable[[], list[tuple[int, int, Batch | L3clfError | None]]]
 """Returns (clip, part number, what was computed); None in place of a batch says how many parts there are."""
 
 
-def _in_parallel(jobs: Iterator[Job], threads: int) -> Iterator[list[tuple[int, int, Batch | L3clfError | None]]]:
+def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left: bool = True) -> Iterator[T]:
     """Run jobs on threads and yield their results as they come; few are taken from `jobs` in advance.
 
-    When it is left early (Ctrl-C) the jobs that run are waited for, a few seconds at most: threads that outlive
-    the interpreter crash it. joblib leaves them running.
+    Parameters
+    ----------
+    jobs : iterator of callables
+    threads : int
+    wait_when_left : bool, default=True
+        Whether the jobs that run are waited for when this is left early (Ctrl-C, or one that failed). If not, the
+        interpreter waits for them at its end: threads that outlive it crash it, and joblib's do.
+
+    Yields
+    ------
+    object
+        What a job returned.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        running: set[Future[Any]] = set()
-        try:
-            while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in sorted(done, key=_has_failed):  # what was computed comes before what stops the run
-                    yield future.result()
-        finally:
-            for future in running:
-                future.cancel()
+    pool = ThreadPoolExecutor(threads)
+    running: set[Future[T]] = set()
+    try:
+        while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in sorted(done, key=_has_failed):  # what was computed comes before what stops the run
+                yield future.result()
+    finally:
+        pool.shutdown(wait_when_left, cancel_futures=True)
 
 
 def _has_failed(future: Future[Any]) -> bool:
@@ -326,7 +336,7 @@ class _Run:
             return
         parts: dict[int, _Parts] = {i: _Parts() for i, _ in clips}
         with threadpool_limits(1, "blas"):  # the threads are ours already
-            for result in _in_parallel(self._jobs(clips), self.threads):
+            for result in in_parallel(self._jobs(clips), self.threads):
                 for i, number, found in result:
                     if i in parts and parts[i].add(number, found):
                         yield i, parts.pop(i).outcome(self)

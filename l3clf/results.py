@@ -29,6 +29,11 @@ MARK = ".l3clf-baseline"
 MOST_MISTAKES = 20
 MOST_CLASSES_DRAWN = 1000  # a confusion matrix of more is a picture of nothing
 
+CONFUSIONS = (
+    ("confusion.png", True, "Which class was taken for which, in shares: classes that are confused stand together."),
+    ("confusion-counts.png", False, "The same in numbers of clips: large classes weigh more."),
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -38,7 +43,8 @@ class Result:
     ----------
     row : dict
         embedder, head, pooling, and for accuracy, balanced_accuracy and macro_f1 the score, its _std over folds and
-        its 95 % interval, _low and _high (fractions 0..1); seconds (of the cross-validation) and clips_per_s (of the
+        its 95 % interval, _low and _high (fractions 0..1); seconds (of the cross-validation; rows that
+        share a fitted head, "probability" and "vote", share its seconds) and clips_per_s (of the
         embedding; None when all came from the cache).
     answers : CrossValidation
     """
@@ -189,10 +195,12 @@ def _draw(report: BaselineReport, folder: Path) -> list[tuple[Path, str]]:
     folder.mkdir(exist_ok=True)
     truth, predictions = report.data.labels, report.results[0].answers.predictions
     title = f"{report.best['embedder']}, {report.best['head']}, {report.best['pooling']}"
-    pictures = []
+    pictures: list[tuple[Path, str]] = []
     if len(np.unique(truth)) <= MOST_CLASSES_DRAWN:
-        drawn = plots.confusion_matrix(truth, predictions, folder / "confusion.png", title=title, order="similarity")
-        pictures.append((drawn, "Which class was taken for which: classes that are confused stand together."))
+        for name, shares, caption in CONFUSIONS:
+            place = folder / name
+            plots.confusion_matrix(truth, predictions, place, title=title, order="similarity", normalise=shares)
+            pictures.append((place, caption))
     drawn = plots.per_class_recall(truth, predictions, folder / "recall.png", title=title)
     pictures.append((drawn, "How much of each class was found, with 95 % intervals."))
     correct = truth == predictions

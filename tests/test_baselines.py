@@ -1,5 +1,6 @@
 """The baseline table on made sounds: equal to scikit-learn by hand, honest about leakage, resumable."""
 
+import io
 import json
 import os
 import signal
@@ -103,7 +104,7 @@ def test_files_are_written_and_agree(table, tmp_path):
     report = run(table, out=tmp_path / "out", learning_curve=True, commands=["l3clf baseline x"])
     out = tmp_path / "out"
     made = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and ".cells" not in path.parts}
-    pictures = {f"pictures/{name}.png" for name in ("confusion", "recall", "map", "learning")}
+    pictures = {f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning")}
     assert made == {".l3clf-baseline", "report.html", "table.csv", "table.json", "model.l3clf"} | pictures
     rows = json.loads((out / "table.json").read_text(encoding="utf-8"))
     rows = rows if isinstance(rows, list) else rows["rows"]
@@ -140,8 +141,10 @@ def test_one_class_is_refused(table):
 
 
 def test_nothing_readable_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="none of 2 clips could be read"):
-        run(ClipTable([tmp_path / "a.wav", tmp_path / "b.wav"], ["x", "y"]))
+    clips = [tmp_path / f"{k}.wav" for k in range(4)]
+    with pytest.raises(DatasetError, match="none of 4 clips could be read") as caught:
+        run(ClipTable(clips, ["x", "y"] * 2))
+    assert all(str(clip) in str(caught.value) for clip in clips)
 
 
 def test_ready_embedders_are_those_with_weights_here(tmp_path, shared, monkeypatch):
@@ -151,6 +154,161 @@ def test_ready_embedders_are_those_with_weights_here(tmp_path, shared, monkeypat
     assert names[0] == "mfcc"
     assert {"edgel3", "speech"} <= set(names)
     assert "openl3" not in names
+
+
+def test_poolings_that_share_a_head_share_its_time_and_have_cells_of_their_own(table, tmp_path):
+    poolings = ("vote", "mean", "probability")
+    first = run(table, heads=["logistic"], poolings=poolings, out=tmp_path / "out")
+    seconds = {row["pooling"]: row["seconds"] for row in first.table}
+    assert seconds["vote"] == seconds["probability"] != seconds["mean"]
+    cells = sorted((tmp_path / "out" / ".cells").iterdir())
+    assert len(cells) == 3
+    for cell in cells:  # each is computed again alone, and is the same
+        kept = cell.read_bytes()
+        cell.unlink()
+        again = run(table, heads=["logistic"], poolings=poolings, out=tmp_path / "out")
+        assert [row["accuracy"] for row in again.table] == [row["accuracy"] for row in first.table]
+        with np.load(cell) as new, np.load(io.BytesIO(kept)) as old:
+            np.testing.assert_array_equal(new["probabilities"], old["probabilities"])
+
+
+# --- odd sets -----------------------------------------------------------------------------------------
+
+
+def write_csv(folder, table, more=(), header="path,label", encoding="utf-8", column=None, labels=None):
+    """A CSV of a table's clips, with a further column and further lines."""
+    labels = table.labels if labels is None else labels
+    values = [""] * len(table) if column is None else [f",{value}" for value in column]
+    lines = [f"{clip.path},{label}{v}" for clip, label, v in zip(table.clips, labels, values, strict=True)]
+    (folder / "odd.csv").write_bytes("\n".join([header, *lines, *more, ""]).encode(encoding))
+    return folder / "odd.csv"
+
+
+def path_of(table, i):
+    return table.clips[i].path
+
+
+ODD_BUT_FINE = {
+    "a class with fewer clips than folds": (
+        lambda folder, table: write_csv(folder, table.subset(range(13))),
+        "fewer than 5 clips (1 of 3)",
+    ),
+    "a fold of one class": (
+        lambda folder, table: write_csv(
+            folder, table, header="path,label,fold", column=[0] * 3 + [1 + i % 3 for i in range(21)]
+        ),
+        "folds hold one class only (1 of 4): '0'",
+    ),
+    "labels in other case": (
+        lambda folder, table: write_csv(
+            folder, table, labels=[x.upper() if i % 2 else x for i, x in enumerate(table.labels)]
+        ),
+        "labels differ only in case or spaces",
+    ),
+    "a path twice": (
+        lambda folder, table: write_csv(folder, table, [f"{path_of(table, i)},{table.labels[i]}" for i in range(9)]),
+        "clips are listed more than once (9)",
+    ),
+    "a path with two labels": (
+        lambda folder, table: write_csv(folder, table, [f"{path_of(table, 0)},{table.labels[-1]}"]),
+        "clips are listed with different labels (1)",
+    ),
+    "two formats": (
+        lambda folder, table: write_csv(folder, table, in_another_format(folder, table)),
+        "recordings are there in more than one format (9)",
+    ),
+    "empty rows": (lambda folder, table: write_csv(folder, table, ["", ",", " , "]), "leakage"),
+}
+
+
+def in_another_format(folder, table):
+    """Nine clips as WAV and FLAC side by side; the lines of both."""
+    lines = []
+    for i in range(9):
+        samples, rate = soundfile.read(path_of(table, i))
+        for suffix in ("wav", "flac"):
+            soundfile.write(folder / f"{i}.{suffix}", samples, rate)
+            lines.append(f"{i}.{suffix},{table.labels[i]}")
+    return lines
+
+
+@pytest.mark.parametrize("name", ODD_BUT_FINE)
+@pytest.mark.filterwarnings("error")
+def test_odd_sets_are_measured_and_said(name, table, tmp_path):
+    make, words = ODD_BUT_FINE[name]
+    odd = datasets.load(make(tmp_path, table))
+    report = run(odd, heads=["logistic"], poolings=["mean", "vote"], tune=True)
+    assert len(report.data) == len(odd)
+    assert any(words in note for note in report.notes)
+    right = [answer == label for answer, label in zip(report.results[0].answers.predictions, odd.labels, strict=True)]
+    assert report.best["accuracy"] == pytest.approx(np.mean(right))
+    if name.startswith(("a path twice", "two formats")):
+        assert any(note.startswith("Leakage is likely") for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder, t: write_csv(folder, t, labels=["a"] * len(t)), "found only the class 'a'"),
+        (
+            lambda folder, t: write_csv(folder, t, header="path,label,fold", column=t.labels),
+            "no class is in more than one of the 4 folds",
+        ),
+        (
+            lambda folder, t: write_csv(
+                folder, t.subset(range(12)), header="path,label,fold", column=[1] * 6 + [2] * 6
+            ),
+            "only the class",
+        ),
+        (lambda folder, t: write_csv(folder, t, labels=[f"c{i}" for i in range(len(t))]), "has a single clip"),
+        (lambda folder, t: write_csv(folder, t, labels=["é"] * len(t), encoding="latin-1"), "is not UTF-8 text"),
+        (lambda folder, t: write_csv(folder, t, encoding="utf-16"), "is not UTF-8 text"),
+    ],
+)
+def test_sets_that_cannot_be_measured_are_refused_in_one_sentence(table, tmp_path, capsys, make, words):
+    argv = command(make(tmp_path, table), tmp_path / "out", tmp_path / "c.sqlite")
+    assert cli.main(argv) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("l3clf: ")]
+    assert len(said) == 1
+    assert words in said[0]
+    assert not (tmp_path / "out").exists()  # refused before anything was embedded
+
+
+def test_missing_files_are_all_listed_and_the_others_measured(table, tmp_path, capsys):
+    made = write_csv(tmp_path, table, [f"gone/{k:02d}.wav,siren" for k in range(25)])
+    assert cli.main([*command(made, tmp_path / "out", tmp_path / "c.sqlite"), "--heads", "logistic"]) == 1
+    out, err = capsys.readouterr()
+    assert "sound files are missing (25)" in err.split("embedded in")[0]  # before the work begins
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for k in range(25):
+        assert f"l3clf: failed: '{tmp_path}/gone/{k:02d}.wav'" in err
+        assert f"gone/{k:02d}.wav" in page
+    assert "always the largest class" in out
+
+
+def test_ten_thousand_classes_are_refused_at_once():
+    labels = np.arange(20_000) % 10_000
+    clips = [f"{i}.wav" for i in range(20_000)]
+    with pytest.raises(DatasetError, match="10,000 classes for 20,000 clips take too much memory") as caught:
+        run(ClipTable(clips, labels))
+    assert "mfcc / forest / mean (up to 610 GB)" in str(caught.value)
+
+
+def test_a_head_too_large_is_left_out_and_said(table, monkeypatch):
+    monkeypatch.setattr("l3clf.cells.MOST_BYTES", 1e5)
+    report = run(table, poolings=["mean", "vote"])
+    assert {row["head"] for row in report.table} == {"logistic"}
+    assert any(note.startswith("Left out, because 4 classes for 24 clips") for note in report.notes)
+    assert any("mfcc / forest / vote" in note for note in report.notes)
+
+
+def test_spoken_digits_are_recognised_and_speakers_left_out(table, tmp_path):
+    for i, clip in enumerate(table.clips):
+        samples, rate = soundfile.read(clip.path)
+        soundfile.write(tmp_path / f"{i // 6}_{'ann' if i % 2 else 'bob'}_{i % 6}.wav", samples, rate)
+    report = run(datasets.load(tmp_path), heads=["logistic"])
+    assert report.data.origin.startswith("FSDD")
+    assert (report.split.kind, report.split.names) == ("groups", ("ann", "bob"))
 
 
 # --- leakage ----------------------------------------------------------------------------------------
@@ -214,10 +372,15 @@ def table_of(out):
 
 def test_the_command_prints_the_table_and_where_things_are(sounds, tmp_path, capsys):
     assert cli.main(command(sounds, tmp_path / "out", tmp_path / "c.sqlite")) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "logistic" in out
     assert "always the largest class" in out
     assert str(tmp_path / "out" / "report.html") in out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for name, value in datasets.load(sounds).describe().items():
+        assert f"{name:<17}{value}" in err
+        assert name in page
+        assert value in page
 
 
 def test_the_second_run_computes_nothing_and_gives_the_same_table(sounds, tmp_path, monkeypatch):
@@ -227,7 +390,7 @@ def test_the_second_run_computes_nothing_and_gives_the_same_table(sounds, tmp_pa
     def refuse(*args):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("l3clf.baselines.cross_validate", refuse)
+    monkeypatch.setattr("l3clf.baselines.cross_validate_poolings", refuse)
     monkeypatch.setattr("l3clf.embedders.mfcc.Mfcc.embed_windows", refuse)
     assert cli.main(command(sounds, tmp_path / "out", tmp_path / "c.sqlite")) == 0
     assert table_of(tmp_path / "out") == first
@@ -250,3 +413,21 @@ def test_killed_anywhere_the_same_command_finishes_with_the_same_table(sounds, t
     cli.main(command(sounds, tmp_path / "whole", tmp_path / "other.sqlite"))
     assert table_of(tmp_path / "out") == table_of(tmp_path / "whole")
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to send")
+def test_ctrl_c_during_cross_validation_ends_at_once_and_the_same_command_goes_on(sounds, tmp_path):
+    argv = [*command(sounds, tmp_path / "out", tmp_path / "c.sqlite"), "--pooling", "vote", "--hop", "0.05"]
+    start = [sys.executable, "-m", "l3clf", *argv]
+    environment = {**os.environ, "PYTHONPATH": str(Path(l3clf.__file__).parent.parent)}
+    process = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    said = next(line for line in process.stderr if "clips embedded in" in line)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, said + err  # not -6: an interpreter that aborts
+    assert err.splitlines()[-1].startswith("l3clf: interrupted")
+    assert "Traceback" not in err
+    assert out == ""
+    assert cli.main(argv) == 0
+    assert (tmp_path / "out" / "report.html").is_file()

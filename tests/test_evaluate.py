@@ -11,6 +11,7 @@ from l3clf import Clip, ClipClassifier, WindowEmbeddings
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.evaluate import (
     cross_validate,
+    cross_validate_poolings,
     find_duplicates,
     guess_groups,
     learning_curve_points,
@@ -87,11 +88,22 @@ def test_classes_smaller_than_the_folds_are_no_obstacle():
         (["a", "b"], {"folds": np.array(["1", "1"])}, "folds: found only"),
         (["a", "b"], {"groups": np.array(["1", "1"])}, "groups: found only"),
         (["a", "a", "b", "b"], {"folds": np.array([1, 1, 2, 2])}, "without fold '1' only the class b"),
+        (["a", "b", "c"], {}, "each of the 3 classes has a single clip"),
+        (list("abcdefghijkl"), {"groups": np.arange(12)}, "each of the 12 classes has a single clip"),
+        (list("aabbcc"), {"folds": np.array([1, 1, 2, 2, 3, 3])}, "no class is in more than one of the 3 folds"),
+        (list("aabbcc"), {"groups": np.array(list("xxyyzz"))}, "no class is in more than one of the 3 groups"),
     ],
 )
 def test_splits_that_cannot_be_are_refused(labels, options, words):
     with pytest.raises(DatasetError, match=words):
         make_split(np.array(labels), **options)
+
+
+@pytest.mark.filterwarnings("error")
+def test_many_groups_of_classes_with_two_clips_are_no_obstacle():
+    split = make_split(np.arange(24) % 12, groups=np.arange(24))
+    assert (len(split), split.kind) == (2, "groups")
+    assert "2 folds" in split.note
 
 
 # --- scores -----------------------------------------------------------------------------------------
@@ -167,6 +179,29 @@ def test_cross_validation_is_cross_val_predict(head, pooling):
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("head", ["logistic", "forest"])
+def test_poolings_of_one_head_are_the_same_together_and_alone(head):
+    vectors, labels = easy_set(30, spread=3)
+    windows = [
+        WindowEmbeddings(v + np.float32(0.5) * np.eye(3, 60, dtype=np.float32), np.zeros((3, 2)), np.full(3, -20.0))
+        for v in vectors
+    ]
+    split = make_split(labels)
+    poolings = ["vote", "probability"]
+    together = cross_validate_poolings(ClipClassifier("mfcc", head), poolings, windows, labels, split)
+    for pooling, found in zip(poolings, together, strict=True):
+        alone = cross_validate(ClipClassifier("mfcc", head, pooling=pooling), windows, labels, split)
+        np.testing.assert_array_equal(found.probabilities, alone.probabilities)
+        np.testing.assert_array_equal(found.predictions, alone.predictions)
+    assert (together[0].probabilities != together[1].probabilities).any()
+
+
+def test_poolings_of_different_heads_are_refused():
+    vectors, labels = easy_set(12)
+    with pytest.raises(ParameterError, match="'mean', 'vote' do not train the same head"):
+        cross_validate_poolings(ClipClassifier("mfcc"), ["mean", "vote"], embedded(vectors), labels, make_split(labels))
+
+
 def test_a_class_that_a_training_fold_lacks_gets_probability_zero():
     vectors, labels = easy_set(30)
     labels = np.array(["rare"] * 3 + labels[3:].tolist())
@@ -222,6 +257,20 @@ def test_near_identical_vectors_are_found_across_folds_only():
     split = make_split(labels, folds=np.array(["x", "y"] * 20))
     found = find_duplicates(clips, list(range(40)), vectors, split)
     assert [(d.first, d.second, d.kind) for d in found] == [(0, 1, "near-identical"), (1, 10, "near-identical")]
+
+
+def test_very_many_copies_give_few_pairs_and_miss_no_clip():
+    n = 3000
+    vectors = np.random.default_rng(0).normal(size=(n, 8))
+    vectors[: n // 2] = vectors[0] + 1e-6 * vectors[: n // 2]
+    split = make_split(np.arange(n) % 2, folds=np.arange(n) // 2 % 5)
+    contents = [*range(n // 2), *["copy"] * (n // 2)]
+    found = find_duplicates([Clip(f"{i}.wav") for i in range(n)], contents, vectors, split)
+    assert len(found) <= 10 * n
+    assert {i for pair in found for i in (pair.first, pair.second)} == set(range(n))
+    assert {pair.kind for pair in found} == {"near-identical", "same"}
+    assert all(pair.first < pair.second for pair in found)
+    assert all(split.test_fold[pair.first] != split.test_fold[pair.second] for pair in found)
 
 
 @pytest.mark.parametrize(

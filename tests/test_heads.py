@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -23,7 +24,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
-from l3clf.heads import ForestHead, LinearHead, freeze_head, make_head
+from l3clf.heads import ForestHead, LinearHead, freeze_head, make_head, tuned_logistic
 
 N_FEATURES = 6
 LABELS = {
@@ -444,3 +445,24 @@ assert head.predict([[3.0, 1.0]]).tolist() == ["a"]
 assert not any(name.split(".")[0] == "sklearn" for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- tuned ------------------------------------------------------------------------------------------
+
+
+def test_tuning_is_scikit_learns_where_each_class_has_rows_enough():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)), np.arange(40) % 3
+    found = tuned_logistic().fit(X, y)
+    expected = GridSearchCV(found.estimator, found.param_grid, cv=3).fit(X, y)
+    np.testing.assert_array_equal(found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+    assert found.best_params_ == expected.best_params_
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("y", ["ab", "aab", "aaab", "aabb", "abcdef", "aaaaaab", "aabbccdde"])
+def test_tuning_stands_rare_classes(y):
+    X = np.random.default_rng(0).normal(size=(len(y), 4))
+    found = tuned_logistic().fit(X, list(y))
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+    assert set(found.classes_) == set(y)

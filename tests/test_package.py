@@ -15,6 +15,7 @@ ROOT = PACKAGE.parent
 # A module may import only from those before it.
 ROOMS = (
     "errors",
+    "safezip",
     "soundfiles",
     "audio",
     "features",
@@ -28,15 +29,17 @@ ROOMS = (
     "heads",
     "inputs",
     "estimators",
-    "safezip",
     "modelfile",
     "evaluate",
     "plots",
     "report",
     "results",
+    "cells",
     "baselines",
+    "distill",
     "synth",
     "demo",
+    "answers",
     "cli",
 )
 PUBLIC = {
@@ -52,6 +55,7 @@ PUBLIC = {
     "__version__",
     "baseline",
     "datasets",
+    "distill",
     "load_embedder",
     "load_model",
     "register_embedder",

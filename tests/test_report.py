@@ -19,6 +19,7 @@ from l3clf import report
 from l3clf.audio import Clip
 from l3clf.errors import ParameterError
 from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write_json
+from l3clf.report.players import PLAYER_RATES_HZ
 
 VOID = {"meta", "link", "img"}
 HOSTILE = "<script>alert(1)</script> \"q\" 'a' & </style> חתול \u202eexe.gnp\x07 \udcff"
@@ -247,7 +248,7 @@ def test_a_player_plays_the_clip(tmp_path, rate):
     assert {"controls", "preload"} < set(audio)
     assert audio["preload"] == "none"
     assert len(samples) / played_rate == pytest.approx(1.5, abs=0.1)
-    assert played_rate == min((r for r in report._PLAYER_RATES_HZ if r >= rate), default=48000)
+    assert played_rate == min((r for r in PLAYER_RATES_HZ if r >= rate), default=48000)
     middle = samples[played_rate // 2 : played_rate]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert spectrum.argmax() * played_rate / len(middle) == pytest.approx(200, abs=4)

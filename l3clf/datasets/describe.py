@@ -181,11 +181,11 @@ def _parts(table: _Table) -> tuple[str, list[Any]]:
     return "", []
 
 
-def some(names: Iterable[object], most: int = 5) -> str:
+def some(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
     """The first of some names, and how many more there are."""
     listed = [str(name) for name in names]
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+    return between.join(listed[:most]) + more
 
 
 def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
@@ -240,7 +240,7 @@ def _class_count(table: _Table) -> str:
         return f"all clips are of one class, {classes.pop()!r}: there is nothing to tell apart"
     if len(classes) > MANY_CLASSES:
         return (
-            f"there are {len(classes):,} classes for {len(table.clips):,} clips: that works, but takes long, and "
+            f"there are {len(classes):,} classes for {len(table.clips):,} clips: that takes long and much memory, and "
             "tables and pictures of so many cannot be read (is the right column the label?)"
         )
     return ""

@@ -111,7 +111,7 @@ def _overlap_add(frames: FloatArray, window: FloatArray, hop: int) -> FloatArray
     for i, frame in enumerate(frames):
         out[i * hop : i * hop + len(window)] += frame
         weight[i * hop : i * hop + len(window)] += window**2
-    return out / np.maximum(weight, np.float32(0.1))
+    return np.asarray(out / np.maximum(weight, np.float32(0.1)), np.float32)
 
 
 def pitch_shift(samples: FloatArray, sample_rate: int, factor: float) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from l3clf.audio import Clip, FloatArray, Samples, Source, read_blocks
+from l3clf.audio import FloatArray, Samples, Source, read_blocks
 from l3clf.errors import AudioError, ClipWarning, DatasetError
 
 __all__ = ["Corpus", "decode"]
@@ -64,7 +64,7 @@ class Corpus:
     def digest(self) -> str:
         """Digest of all samples and where clips begin."""
         content = hashlib.sha256(self.offsets.tobytes() + str(self.sample_rate).encode())
-        content.update(np.ascontiguousarray(self.samples))
+        content.update(np.ascontiguousarray(self.samples).data)
         return content.hexdigest()[:32]
 
 
@@ -97,7 +97,7 @@ def decode(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
 def _identity(clip: Source) -> list[object]:
     """What tells one clip from another, short of reading it."""
     if isinstance(clip, Samples):
-        return ["samples", hashlib.sha256(np.ascontiguousarray(clip.samples)).hexdigest(), clip.sample_rate]
+        return ["samples", hashlib.sha256(np.ascontiguousarray(clip.samples).tobytes()).hexdigest(), clip.sample_rate]
     path = Path(clip.path)
     size = path.stat().st_size if path.exists() else -1
     return [str(path), size, clip.start_s, clip.end_s]
@@ -117,7 +117,8 @@ def _write(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
     with (folder / "corpus.i16").open("wb") as file:
         for i, clip in enumerate(tqdm(clips, "decoding", unit="clip", disable=not progress)):
             try:
-                file.write(samples := _decoded(clip, sample_rate))
+                samples = _decoded(clip, sample_rate)
+                file.write(samples.data)
             except AudioError as error:
                 refused.append(str(error))
                 continue
@@ -135,7 +136,7 @@ def _write(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
 
 def _decoded(clip: Source, sample_rate: int) -> NDArray[np.int16]:
     whole = np.concatenate(list(read_blocks(clip, sample_rate)))
-    samples = np.clip(np.rint(whole * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16)
+    samples: NDArray[np.int16] = np.clip(np.rint(whole * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16)
     if not len(samples) or np.abs(samples).max() < SILENT_PEAK:
         raise AudioError(f"{clip}: is silent (peak below -72 dBFS); leave it out")
     return samples

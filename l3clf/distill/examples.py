@@ -32,7 +32,7 @@ from l3clf.pipeline import n_threads
 __all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
 BLOCK = 64
-INNER_HOP_S = 0.1  # between the windows of a teacher whose window is shorter than the student's
+INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
 OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
 NO_LABEL = -1
 _DTYPES = {"i8": np.int8, "i32": np.int32, "f4": np.float32, "f2": np.float16}  # by the end of a file's name
@@ -200,9 +200,9 @@ def make_examples(
     shapes = {"features.i8": (len(rows), spec.n_frames, spec.n_bands), "labels.i32": (len(rows), 2)}
     shapes |= {"shares.f4": (len(rows),)}
     shapes |= {f"targets-{i}.f2": (len(rows), teacher.embedding_size) for i, teacher in enumerate(teachers)}
-    told = {"recipe": asdict(recipe), "corpus": corpus.digest, "spec": asdict(spec)}
+    told: dict[str, Any] = {"recipe": asdict(recipe), "corpus": corpus.digest, "spec": asdict(spec)}
     told |= {"teachers": [teacher.fingerprint for teacher in teachers]}
-    told |= {"labels": None if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
+    told |= {"labels": "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
     made = _Files(folder, shapes, json.loads(json.dumps(told)))
 
     def block(first: int) -> int:
@@ -220,7 +220,7 @@ def make_examples(
                 bar.update(n)
             made.mark(min(batch[-1] + BLOCK, len(rows)))
     arrays = made.arrays
-    targets = [arrays[f"targets-{i}.f2"] for i in range(len(teachers))]
+    targets: list[NDArray[np.float16]] = [arrays[f"targets-{i}.f2"] for i in range(len(teachers))]
     return Examples(arrays["features.i8"], targets, arrays["labels.i32"], arrays["shares.f4"], held[rows[:, 0]])
 
 
@@ -302,4 +302,6 @@ def _reserve(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 
 def _full(folder: Path, error: OSError | ValueError) -> DatasetError:
     why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
-    return DatasetError(f"{folder}: the training examples cannot be written ({why}); free some room or give another out")
+    return DatasetError(
+        f"{folder}: the training examples cannot be written ({why}); free some room or give another out"
+    )

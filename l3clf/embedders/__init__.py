@@ -20,7 +20,10 @@ _BUILT_IN = {
     "yamnet": ("l3clf.embedders.yamnet", "YamNet"),
     "edgel3": ("l3clf.embedders.edgel3", "EdgeL3"),
     "speech": ("l3clf.embedders.speech", "Speech"),
+    "l3mini": ("l3clf.embedders.student", "L3Mini"),
+    "student": ("l3clf.embedders.student", "Student"),
 }
+STUDENT_SUFFIX = ".student"
 _registered: dict[str, Callable[..., Embedder]] = {}
 
 
@@ -57,7 +60,8 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     Parameters
     ----------
     name : str
-        ``"openl3"``, ``"mfcc"``, ``"yamnet"``, ``"edgel3"``, ``"speech"``, or a registered name.
+        ``"openl3"``, ``"l3mini"``, ``"mfcc"``, ``"yamnet"``, ``"edgel3"``, ``"speech"``, a registered name, or the
+        path of a student file (it ends in ``.student``).
     **options
         Options of that embedder; for openl3 ``input_repr``, ``content_type``, ``embedding_size``; for all
         that have weights ``weights``, the path of a weight file or of the folder that holds it.
@@ -72,6 +76,8 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     >>> load_embedder("openl3", input_repr="mel128").embedding_size
     512
     """
+    if str(name).endswith(STUDENT_SUFFIX):
+        name, options = "student", {"weights": name, **options}
     make = _factory(name)
     try:
         return make(**options)

@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 from l3clf.audio import FloatArray
 from l3clf.features import MelSpec, log_spectrogram
 
-__all__ = ["INPUT_STEP_DB", "INPUT_ZERO_POINT", "SAMPLE_RATE", "levels", "quantise_levels", "student_spec"]
+__all__ = [
+    "INPUT_STEPS",
+    "INPUT_STEP_DB",
+    "INPUT_ZERO_POINT",
+    "SAMPLE_RATE",
+    "levels",
+    "quantise_levels",
+    "student_spec",
+]
 
 Int8Array: TypeAlias = NDArray[np.int8]
 
 SAMPLE_RATE = 16_000
 FRAME, HOP, N_MELS = 512, 160, 64
 FMIN_HZ, FMAX_HZ = 60.0, 7600.0
+INPUT_STEPS = 32  # make 1.0 at the network's input
 INPUT_STEP_DB, INPUT_ZERO_POINT = 0.4, 47  # -128 is -70 dB, where the level rule ends; 127 is +32 dB
 
 
@@ -52,4 +61,4 @@ def quantise_levels(levels_db: FloatArray) -> Int8Array:
     [-128, 0, 127]
     """
     steps = np.rint(levels_db / np.float32(INPUT_STEP_DB)) + INPUT_ZERO_POINT
-    return np.clip(steps, -128, 127).astype(np.int8)
+    return np.asarray(np.clip(steps, -128, 127), np.int8)

@@ -50,14 +50,38 @@ class GraphBuilder:
         self._node("Mul", self._constant(f"scale_{n}", np.float32(scale).reshape(1)))
         self._node("Add", self._constant(f"shift_{n}", np.float32(shift).reshape(1)))
 
-    def conv(self, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
-        """Add a convolution of stride 1, padded with zeros to the same size ('same')."""
+    def conv(
+        self,
+        kernel: NDArray[np.floating],
+        bias: NDArray[np.floating],
+        stride: int = 1,
+        pads: Sequence[int] | None = None,
+        groups: int = 1,
+    ) -> None:
+        """Add a convolution; with `pads` left out, of stride 1 and padded with zeros to the same size ('same').
+
+        `pads` are top, left, bottom, right. A depthwise kernel is (height, width, 1, channels), with as many
+        groups as channels.
+        """
         n = len(self.nodes)
         height, width = kernel.shape[:2]
         weights = self._constant(f"kernel_{n}", kernel.transpose(3, 2, 0, 1).astype(np.float32))
         offset = self._constant(f"bias_{n}", bias.astype(np.float32))
-        pads = [(height - 1) // 2, (width - 1) // 2, height // 2, width // 2]
-        self._node("Conv", weights, offset, kernel_shape=[height, width], pads=pads)
+        around = [(height - 1) // 2, (width - 1) // 2, height // 2, width // 2] if pads is None else list(pads)
+        more: dict[str, object] = {} if stride == 1 else {"strides": [stride, stride]}
+        more |= {} if groups == 1 else {"group": groups}
+        self._node("Conv", weights, offset, kernel_shape=[height, width], pads=around, **more)
+
+    def add(self, other: str) -> None:
+        """Add what an earlier node gave (its name was `last` then)."""
+        self._node("Add", other)
+
+    def dense(self, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
+        """Flatten what is one pixel large, and add a dense layer: kernel (in, out), bias (out,)."""
+        self._node("Flatten", axis=1)
+        n = len(self.nodes)
+        weights = self._constant(f"kernel_{n}", kernel.astype(np.float32))
+        self._node("Gemm", weights, self._constant(f"bias_{n}", bias.astype(np.float32)))
 
     def relu(self) -> None:
         """Add ``max(x, 0)``."""

@@ -9,5 +9,6 @@ from l3clf.plots.clipmap import embedding_map
 from l3clf.plots.confusion import confusion_matrix
 from l3clf.plots.curve import learning_curve
 from l3clf.plots.recall import per_class_recall
+from l3clf.plots.training import training_curve
 
-__all__ = ["confusion_matrix", "embedding_map", "learning_curve", "per_class_recall"]
+__all__ = ["confusion_matrix", "embedding_map", "learning_curve", "per_class_recall", "training_curve"]

@@ -44,6 +44,7 @@ _MANY_CLIPS = 1000
 _MIN_TSNE_CLIPS = 10
 _COMPONENTS = 50
 _LEGEND_CLASSES = 20
+_MOST_NAMES = 300  # tried in the map: more have no room
 _NAME_CHARS = 20  # of a name in the map: longer ones hide what they name
 
 
@@ -241,9 +242,10 @@ def _style(index: int) -> tuple[str, str]:
 
 
 def _draw_clips(axes: Any, clips: _ClipMap, size: float) -> None:
-    for index in range(len(clips.classes)):
+    looks = len(COLOURS) * len(MARKERS)  # what looks alike is drawn at once: thousands of classes take long
+    for index in range(min(looks, len(clips.classes))):
         colour, marker = _style(index)
-        x, y = clips.places[clips.members == index].T
+        x, y = clips.places[clips.members % looks == index].T
         axes.scatter(x, y, s=size, c=colour, marker=marker, edgecolors=PAPER, linewidths=0.4, zorder=2)
 
 
@@ -282,7 +284,7 @@ def _name_classes(axes: Any, clips: _ClipMap, letters: Lettering) -> int:
     size = 9.0 if len(clips.classes) <= 60 else 7.5
     taken: list[Bbox] = []
     counts = np.bincount(clips.members, minlength=len(clips.classes))
-    for index in np.argsort(-counts, kind="stable"):
+    for index in np.argsort(-counts, kind="stable")[:_MOST_NAMES]:
         if counts[index]:
             _name_class(axes, clips, int(index), letters, size, taken)
     return len(clips.classes) - len(taken)

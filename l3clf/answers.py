@@ -1,0 +1,83 @@
+"""What the commands read and write: files in, answers and failures out.
+
+Rule: file names that are no UTF-8 come out as they went in, and a place that cannot be written is refused
+before the work and not after.
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from l3clf.errors import L3clfError, ParameterError
+
+__all__ = ["check_target", "expand", "output", "print_failures", "write_csv", "write_json_lines"]
+
+
+def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
+    """Files as they are, folders as the sounds in them; an empty folder is a failure of its own."""
+    from l3clf.datasets import find_sounds
+
+    paths: list[str] = []
+    failures: list[L3clfError] = []
+    for name in names:
+        # os.path: a name too long for the system is for it no folder, and for pathlib an exception
+        found = find_sounds(name) if os.path.isdir(name) else [name]  # noqa: PTH112
+        if not found:
+            failures.append(ParameterError(f"{name}: the folder holds no sound files"))
+        paths += found
+    return paths, failures
+
+
+def check_target(out: str) -> None:
+    """Refuse a place that cannot be written before hours are spent, and not after."""
+    target = Path(out)
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        found = "is a folder" if target.is_dir() else "its folder does not exist"
+        raise ParameterError(f"--out {out}: {found}; name a file in a folder that exists")
+
+
+@contextmanager
+def output(out: str | None) -> Iterator[IO[str]]:
+    """Open the file to write, or standard output where none is named."""
+    if out is None:
+        with nullcontext(sys.stdout) as file:
+            yield file
+        return
+    check_target(out)
+    with Path(out).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield file
+
+
+def write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
+    """Write path, label and probability of each file."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", "label", "probability"])
+    for path, label, row in zip(paths, labels, probabilities, strict=True):
+        writer.writerow([path, label, f"{row.max():.6f}"])
+
+
+def write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
+    """Write one JSON object a file, with the probabilities of all classes."""
+    names = [str(name) for name in classes]
+    for path, label, row in zip(paths, labels, probabilities, strict=True):
+        answer = {
+            "path": path,
+            "label": label.item() if isinstance(label, np.generic) else label,
+            "probability": float(row.max()),
+            "probabilities": dict(zip(names, row.tolist(), strict=True)),
+        }
+        # JSON is UTF-8: a file name that is not is written with escapes.
+        file.write(json.dumps(answer, ensure_ascii=not path.isprintable()) + "\n")
+
+
+def print_failures(failures: Sequence[L3clfError]) -> None:
+    """Name each file that failed on standard error."""
+    for failure in failures:
+        print(f"l3clf: failed: {failure}", file=sys.stderr)

@@ -1,0 +1,74 @@
+"""A trained student becomes a full-integer TFLite file: int8 in, int8 out, one scale a channel.
+
+Rule: the input's scale is the front-end's and not a matter of data; all other ranges are measured on
+training examples. The network is converted in its plain form, with batch normalisation folded.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.distill.students import Architecture, build_student
+from l3clf.embedders.frontend import INPUT_STEPS
+from l3clf.errors import MissingDependencyError
+
+__all__ = ["student_tflite"]
+
+REPRESENTATIVE = 500  # examples
+
+
+def student_tflite(architecture: Architecture, student: Any, features: NDArray[np.int8], seed: int = 0) -> bytes:
+    """Return a student as full-integer TFLite.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    student : keras.Model
+        Built by `build_student` for that architecture.
+    features : array of shape (n, n_frames, n_mels), int8
+        Of training examples; some of them are drawn.
+    seed : int
+
+    Raises
+    ------
+    MissingDependencyError
+        If TensorFlow is not installed.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise MissingDependencyError(
+            'quantisation needs TensorFlow; install it with: pip install "l3clf[distill]"'
+        ) from None
+    _, n_frames, n_mels, _ = student.input.shape
+    plain = build_student(architecture, n_frames, n_mels, student.output.shape[-1], fast=False)
+    plain.set_weights(student.get_weights())
+    converter = _converter(tf, plain)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: _representative(features, seed)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        content: bytes = converter.convert()
+    return content
+
+
+def _converter(tf: Any, plain: Any) -> Any:
+    """A converter of one window at a time, whatever Keras' backend is."""
+    shape = [1, *plain.input.shape[1:]]
+    function = tf.function(lambda x: plain(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
+    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], plain)
+
+
+def _representative(features: NDArray[np.int8], seed: int) -> Iterator[list[NDArray[np.float32]]]:
+    rows = np.random.default_rng(seed).permutation(len(features))[:REPRESENTATIVE]
+    for row in np.sort(rows):
+        yield [features[row][np.newaxis, ..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)]
+    # The whole range, so that the input's scale is 1 / INPUT_STEPS and its zero point 0.
+    extremes = np.zeros((1, *features.shape[1:], 1), np.float32)
+    extremes[0, 0, :2, 0] = -128 / INPUT_STEPS, 127 / INPUT_STEPS
+    yield [extremes]

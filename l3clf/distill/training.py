@@ -1,0 +1,297 @@
+"""The training loop: cosine to whitened targets, checkpoints, early stop, a log.
+
+Rule: everything that decides the next step is in the checkpoint, so that a run that was stopped goes on as
+if it had not been. A checkpoint is arrays and numbers; nothing in it can run.
+"""
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from l3clf.audio import FloatArray
+from l3clf.distill.examples import NO_LABEL, Examples
+from l3clf.distill.students import keras
+from l3clf.embedders.frontend import INPUT_STEPS
+from l3clf.errors import DatasetError, ParameterError
+
+__all__ = ["Schedule", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
+
+CHUNK = 8192
+EIGENVALUE_FLOOR = 1e-4  # of the largest: directions with less are noise of the half precision
+WARM_UP = 0.03  # of all steps
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Parameters
+    ----------
+    epochs : int
+    batch : int
+    learning_rate : float
+        The highest; it rises in the first steps and falls along half a cosine to zero.
+    weight_decay : float
+    patience : int
+        Epochs without a better held-out cosine before it stops.
+    label_weight : float
+        Of the cross-entropy on labels, where there are any, beside the cosines.
+    seed : int
+    """
+
+    epochs: int = 20
+    batch: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    patience: int = 5
+    label_weight: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "learning_rate", "patience"):
+            if not getattr(self, name) > 0:
+                raise ParameterError(f"{name}={getattr(self, name)}; expected a number above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """The main directions of a teacher's embeddings, each brought to variance 1.
+
+    Attributes
+    ----------
+    mean : array of shape (teacher size,)
+    projection : array of shape (teacher size, size)
+    """
+
+    mean: FloatArray
+    projection: FloatArray
+
+    def apply(self, vectors: NDArray[np.floating]) -> FloatArray:
+        """Return whitened vectors, float32."""
+        parts = [
+            (vectors[i : i + CHUNK].astype(np.float32) - self.mean) @ self.projection
+            for i in range(0, len(vectors), CHUNK)
+        ]
+        return np.concatenate(parts)
+
+
+def whiten(vectors: NDArray[np.floating], size: int) -> Whitening:
+    """Fit a whitening: the `size` principal components of largest variance (fewer where there are no more)."""
+    total, outer = np.zeros(vectors.shape[1]), np.zeros((vectors.shape[1],) * 2)
+    for i in range(0, len(vectors), CHUNK):
+        part = vectors[i : i + CHUNK].astype(np.float64)
+        total += part.sum(axis=0)
+        outer += part.T @ part
+    mean = total / len(vectors)
+    values, directions = np.linalg.eigh(outer / len(vectors) - np.outer(mean, mean))
+    kept = np.flatnonzero(values > EIGENVALUE_FLOOR * values[-1])[::-1][:size]
+    if not len(kept) or values[-1] <= 0:
+        raise DatasetError("a teacher gives the same embedding for all examples; give clips that differ")
+    projection = directions[:, kept] / np.sqrt(values[kept])
+    return Whitening(mean.astype(np.float32), projection.astype(np.float32))
+
+
+def one_hot(labels: NDArray[np.int32], shares: NDArray[np.float32], n_classes: int) -> FloatArray:
+    """Return label distributions: where two clips are mixed, their labels are averaged by their shares."""
+    out = np.zeros((len(labels), n_classes), np.float32)
+    rows = np.arange(len(labels))
+    for column, part in ((0, shares), (1, 1 - shares)):
+        known = labels[:, column] != NO_LABEL
+        np.add.at(out, (rows[known], labels[known, column]), part[known])
+    return out
+
+
+def train(
+    student: Any,
+    examples: Examples,
+    targets: FloatArray,
+    sizes: Sequence[int],
+    schedule: Schedule,
+    folder: Path,
+    distributions: FloatArray | None = None,
+    progress: bool = False,
+) -> list[dict[str, float]]:
+    """Train a student; it ends with its best weights.
+
+    Parameters
+    ----------
+    student : keras.Model
+    examples : Examples
+    targets : array of shape (n, sum of sizes)
+        Whitened embeddings, one teacher after the other.
+    sizes : sequence of int
+        Length of each teacher's part.
+    schedule : Schedule
+    folder : Path
+        For ``checkpoint.npz`` and ``log.csv``; a run that was stopped goes on from there.
+    distributions : array of shape (n, n_classes), optional
+        Of labels.
+    progress : bool
+
+    Returns
+    -------
+    list of dict
+        One for each epoch: its number, the loss, the held-out cosine of each teacher and their mean.
+
+    Raises
+    ------
+    ParameterError
+        If the checkpoint is of another student or schedule.
+    """
+    keras.utils.set_random_seed(schedule.seed)
+    n_classes = 0 if distributions is None else distributions.shape[1]
+    learner = _with_classes(student, n_classes)
+    wanted = targets if distributions is None else np.hstack([targets, distributions])
+    training, held = np.flatnonzero(~examples.held_out), np.flatnonzero(examples.held_out)
+    n_steps = max(1, len(training) // schedule.batch)
+    learner.compile(optimizer=_optimizer(schedule, n_steps), loss=_loss(sizes, schedule), jit_compile=True)
+    learner.optimizer.build(learner.trainable_variables)
+    state = _Checkpoint(folder / "checkpoint.npz", learner, {"schedule": asdict(schedule), "sizes": list(sizes)})
+    log, best = state.load()
+    while len(log) < schedule.epochs and not _stalled(log, schedule.patience):
+        order = np.random.default_rng([schedule.seed, len(log)]).permutation(training)
+        loss = _epoch(learner, examples.features, wanted, order, schedule.batch, f"epoch {len(log) + 1}", progress)
+        cosines = held_out_cosines(student, examples.features, targets, sizes, held)
+        log.append({"epoch": len(log) + 1, "loss": loss, "cosine": float(np.mean(cosines))})
+        log[-1] |= {f"cosine_{i}": cosine for i, cosine in enumerate(cosines)}
+        if log[-1]["cosine"] == max(row["cosine"] for row in log):
+            best = [weight.copy() for weight in student.get_weights()]
+        state.save(log, best)
+        _write_log(folder / "log.csv", log)
+    student.set_weights(best)
+    return log
+
+
+def _with_classes(student: Any, n_classes: int) -> Any:
+    """The student with its embedding and the logits of its labels side by side."""
+    if not n_classes:
+        return keras.Model(student.input, student.output)
+    logits = keras.layers.Dense(n_classes, name="classes")(student.output)
+    return keras.Model(student.input, keras.layers.Concatenate()([student.output, logits]))
+
+
+def _optimizer(schedule: Schedule, n_steps: int) -> Any:
+    total = n_steps * schedule.epochs
+    warm = max(1, round(WARM_UP * total))
+    rate = keras.optimizers.schedules.CosineDecay(
+        schedule.learning_rate / 100, max(1, total - warm), warmup_target=schedule.learning_rate, warmup_steps=warm
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _loss(sizes: Sequence[int], schedule: Schedule) -> Callable[[Any, Any], Any]:
+    ends = np.cumsum([0, *sizes]).tolist()
+
+    def loss(truth: Any, answer: Any) -> Any:
+        total = 0.0
+        for first, last in pairwise(ends):
+            true, ours = (keras.ops.normalize(x[:, first:last]) for x in (truth, answer))
+            total = total + 1 - keras.ops.sum(true * ours, axis=-1)
+        if answer.shape[1] > ends[-1]:
+            logs = keras.ops.log_softmax(answer[:, ends[-1] :])
+            total = total - schedule.label_weight * keras.ops.sum(truth[:, ends[-1] :] * logs, axis=-1)
+        return total
+
+    return loss
+
+
+def _epoch(
+    learner: Any,
+    features: NDArray[np.int8],
+    wanted: FloatArray,
+    order: NDArray[np.intp],
+    batch: int,
+    what: str,
+    progress: bool,
+) -> float:
+    batch = min(batch, len(order))
+    losses = []
+    for first in tqdm(range(0, len(order) - batch + 1, batch), what, unit="step", disable=not progress):
+        rows = np.sort(order[first : first + batch])  # in the order of the disk
+        losses.append(float(learner.train_on_batch(_inputs(features[rows]), wanted[rows])))
+        if not np.isfinite(losses[-1]):
+            raise ParameterError("the training diverged (its loss is no number); give a smaller learning_rate")
+    return losses[-1] if not losses else float(np.mean(losses[-max(1, len(losses) // 10) :]))
+
+
+def _inputs(features: NDArray[np.int8]) -> FloatArray:
+    return features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
+
+
+def held_out_cosines(
+    student: Any, features: NDArray[np.int8], targets: FloatArray, sizes: Sequence[int], rows: NDArray[np.intp]
+) -> list[float]:
+    """Return the mean cosine between a student's and each teacher's part of the embedding on some examples."""
+    ours = np.concatenate(
+        [np.asarray(student(_inputs(features[rows[i : i + 512]]), training=False)) for i in range(0, len(rows), 512)]
+    )
+    ends = np.cumsum([0, *sizes])
+    return [float(_cosines(ours[:, first:last], targets[rows, first:last]).mean()) for first, last in pairwise(ends)]
+
+
+def _cosines(a: FloatArray, b: FloatArray) -> FloatArray:
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray((a * b).sum(axis=1) / np.maximum(lengths, 1e-9), np.float32)
+
+
+def _stalled(log: list[dict[str, float]], patience: int) -> bool:
+    cosines = [row["cosine"] for row in log]
+    return bool(cosines) and len(cosines) - 1 - int(np.argmax(cosines)) >= patience
+
+
+def _write_log(path: Path, log: list[dict[str, float]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(log[0]))
+        writer.writeheader()
+        writer.writerows(log)
+
+
+class _Checkpoint:
+    """Weights, the optimiser's state and the log, in one file that appears complete or not at all."""
+
+    def __init__(self, path: Path, learner: Any, about: dict[str, Any]) -> None:
+        self.path, self.learner = path, learner
+        shapes = [list(v.shape) for v in self._variables()]
+        self.about = json.loads(json.dumps(about | {"shapes": shapes}))
+
+    def _variables(self) -> list[Any]:
+        return [*self.learner.variables, *self.learner.optimizer.variables]
+
+    def save(self, log: list[dict[str, float]], best: list[NDArray[np.float32]]) -> None:
+        arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+        arrays |= {f"best{i}": weight for i, weight in enumerate(best)}
+        part = self.path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, about=json.dumps(self.about), log=json.dumps(log), **arrays)
+        part.replace(self.path)
+
+    def load(self) -> tuple[list[dict[str, float]], list[NDArray[np.float32]]]:
+        """Return the log so far and the best weights; the learner is brought to where it was."""
+        if not self.path.exists():
+            return [], []
+        try:
+            with np.load(self.path, allow_pickle=False) as found:
+                if json.loads(str(found["about"])) != self.about:
+                    raise ParameterError(
+                        f"{self.path}: is the checkpoint of another student or schedule; "
+                        "give the options it was begun with, or another out"
+                    )
+                for i, variable in enumerate(self._variables()):
+                    variable.assign(found[f"v{i}"])
+                best = [found[f"best{i}"] for i in range(sum(name.startswith("best") for name in found.files))]
+                return json.loads(str(found["log"])), best
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            if isinstance(error, ParameterError):
+                raise
+            raise ParameterError(f"{self.path}: is damaged ({error}); delete it to begin again") from None

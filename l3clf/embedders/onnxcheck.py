@@ -1,0 +1,165 @@
+"""Looks at a stranger's ONNX file before an inference engine does.
+
+Rule: only what our own writer produces gets through: a handful of layers, weights inside the file, sizes
+that a student can have. Everything is bounded before any memory is asked for.
+"""
+
+import math
+from collections.abc import Mapping
+
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from l3clf.embedders.graph import OPSET
+from l3clf.errors import WeightsError
+
+__all__ = ["check_student_onnx"]
+
+MAX_BYTES = 4 << 20
+MAX_NODES, MAX_TENSORS = 200, 400
+MOST = {"kernel_shape": 128, "pads": 64, "strides": 16, "group": 4096, "axis": 1}
+_OPERATORS: dict[str, set[str]] = {
+    "Conv": {"kernel_shape", "pads", "strides", "group"},
+    "Relu": set(),
+    "Add": set(),
+    "Flatten": {"axis"},
+    "Gemm": set(),
+}
+
+
+def check_student_onnx(content: bytes, input_shape: tuple[int, ...], size: int, label: str) -> None:
+    """Check an ONNX file that is to be run as a student.
+
+    Parameters
+    ----------
+    content : bytes
+    input_shape : tuple of int
+        Of one window: (1, n_frames, n_mels).
+    size : int
+        Length of the embedding.
+    label : str
+        What errors call the file.
+
+    Raises
+    ------
+    WeightsError
+        If there is anything in it that a student's network does not have.
+    """
+    problem = _problem(content, input_shape, size)
+    if problem:
+        raise WeightsError(f"{label}: its network {problem}; use a student file as l3clf distill writes it")
+
+
+def _problem(content: bytes, input_shape: tuple[int, ...], size: int) -> str:
+    if len(content) > MAX_BYTES:
+        return f"has {len(content)} bytes, more than the {MAX_BYTES} that a student may have"
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError:
+        return "is no ONNX file, or a damaged one"
+    graph = model.graph
+    if model.functions or [(o.domain, o.version) for o in model.opset_import] != [("", OPSET)]:
+        return f"uses other operators than those of ONNX opset {OPSET}"
+    if len(graph.node) > MAX_NODES or len(graph.initializer) > MAX_TENSORS or graph.sparse_initializer:
+        return f"has {len(graph.node)} layers, more than the {MAX_NODES} that a student may have"
+    found = _shape(graph.input), _shape(graph.output)
+    if found != (input_shape, (size,)):
+        return f"takes and gives {found}, expected {(input_shape, (size,))}"
+    shapes: dict[str, tuple[int, ...]] = {}
+    for tensor in graph.initializer:
+        if wrong := _tensor_problem(tensor):
+            return f"has a tensor that {wrong}"
+        shapes[tensor.name] = tuple(tensor.dims)
+    return _nodes_problem(graph, shapes, input_shape, size)
+
+
+def _shape(values: object) -> tuple[int, ...]:
+    """Shape of the only input or output, without the batch; () where there are more, or none."""
+    listed = list(values)  # type: ignore[call-overload]  # a protobuf container
+    if len(listed) != 1 or listed[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        return ()
+    return tuple(int(d.dim_value) for d in listed[0].type.tensor_type.shape.dim)[1:]
+
+
+def _tensor_problem(tensor: TensorProto) -> str:
+    if tensor.data_type != TensorProto.FLOAT or tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
+        return "is not of float32, or lies outside the file"
+    if len(tensor.dims) > 4 or any(not 0 < d <= MAX_BYTES for d in tensor.dims):
+        return f"has the shape {list(tensor.dims)}"
+    return "" if len(tensor.raw_data) == 4 * math.prod(tensor.dims) else "is shorter or longer than its shape"
+
+
+def _nodes_problem(graph: GraphProto, weights: Mapping[str, tuple[int, ...]], start: tuple[int, ...], size: int) -> str:
+    """Follow the shapes through the layers; what a layer reads must have been computed before."""
+    shapes: dict[str, tuple[int, ...]] = {graph.input[0].name: start}
+    for node in graph.node:
+        out = _out_shape(node, shapes, weights)
+        if isinstance(out, str):
+            return f"has a layer {node.op_type[:40]!r} that {out}"
+        if len(node.output) != 1 or node.output[0] in shapes or node.output[0] in weights:
+            return "computes one of its tensors twice"
+        shapes[node.output[0]] = out
+    if shapes.get(graph.output[0].name) != (size,):
+        return f"does not give its {size} numbers"
+    return ""
+
+
+def _out_shape(
+    node: NodeProto, shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, tuple[int, ...]]
+) -> tuple[int, ...] | str:
+    if node.domain or node.op_type not in _OPERATORS:
+        return "a student does not have"
+    attributes = _attributes(node)
+    if attributes is None:
+        return "has options that a student does not have"
+    read = [shapes.get(name) for name in node.input[: 2 if node.op_type == "Add" else 1]]
+    given = [weights.get(name) for name in node.input[len(read) :]]
+    if not read or None in read or None in given:
+        return "reads what was not computed before it"
+    x = read[0] or ()
+    if node.op_type == "Conv":
+        return _conv_shape(x, [g or () for g in given], attributes)
+    if node.op_type == "Add":
+        return x if len(read) == 2 and read[0] == read[1] and not given else "adds tensors of different shapes"
+    if node.op_type == "Relu":
+        return x if not given else "has weights"
+    if node.op_type == "Flatten":
+        return (math.prod(x),) if attributes.get("axis", [1]) == [1] and not given else "flattens another axis"
+    kernel, bias = [*given, None, None][:2]
+    fits = len(given) == 2 and len(x) == 1 and kernel is not None and len(kernel) == 2
+    return (
+        (kernel[1],)
+        if fits and kernel and kernel[0] == x[0] and bias == (kernel[1],)
+        else "has weights that do not fit"
+    )
+
+
+def _attributes(node: NodeProto) -> dict[str, list[int]] | None:
+    out: dict[str, list[int]] = {}
+    for attribute in node.attribute:
+        values = list(attribute.ints) if attribute.type == AttributeProto.INTS else [attribute.i]
+        known = attribute.name in _OPERATORS[node.op_type] and attribute.name not in out
+        whole = attribute.type in (AttributeProto.INTS, AttributeProto.INT) and len(values) <= 4
+        if not (known and whole and all(0 <= v <= MOST[attribute.name] for v in values)):
+            return None
+        out[attribute.name] = values
+    return out
+
+
+def _conv_shape(
+    x: tuple[int, ...], given: list[tuple[int, ...]], attributes: Mapping[str, list[int]]
+) -> tuple[int, ...] | str:
+    if len(x) != 3 or len(given) != 2 or len(given[0]) != 4:
+        return "has weights that do not fit"
+    kernel, bias = given
+    (group,) = attributes.get("group", [1])
+    pads, strides = attributes.get("pads", [0] * 4), attributes.get("strides", [1, 1])
+    sizes = attributes.get("kernel_shape", list(kernel[2:]))
+    fits = group > 0 and kernel[1] * group == x[0] and bias == (kernel[0],) and kernel[0] % max(group, 1) == 0
+    if not (fits and sizes == list(kernel[2:]) and len(pads) == 4 and len(strides) == 2 and min(strides) > 0):
+        return "has weights that do not fit"
+    out = [(n + pads[i] + pads[i + 2] - kernel[2 + i]) // strides[i] + 1 for i, n in enumerate(x[1:])]
+    if min(out) < 1 or math.prod(out) * kernel[0] > MAX_BYTES:
+        return f"gives a map of {out}"
+    return (kernel[0], *out)

@@ -1,0 +1,27 @@
+"""Cross-validation that cannot leak, and scores with intervals.
+
+Rule: a clip is answered once, by a model that was fitted without its fold; folds are those given, or whole
+groups, and where neither is known the report says that leakage was not excluded. A score is computed on all
+these answers together, its spread over folds and its interval stand beside it.
+"""
+
+from l3clf.evaluate.crossval import CrossValidation, cross_validate, cross_validate_poolings, learning_curve_points
+from l3clf.evaluate.leakage import Duplicate, find_duplicates, guess_groups
+from l3clf.evaluate.scoring import METRICS, majority_floor, score, scores
+from l3clf.evaluate.splits import Split, make_split
+
+__all__ = [
+    "METRICS",
+    "CrossValidation",
+    "Duplicate",
+    "Split",
+    "cross_validate",
+    "cross_validate_poolings",
+    "find_duplicates",
+    "guess_groups",
+    "learning_curve_points",
+    "majority_floor",
+    "make_split",
+    "score",
+    "scores",
+]

@@ -1,0 +1,179 @@
+"""What is in training and test at once, and what might belong together.
+
+Rule: duplicates are looked for and named; a grouping that names suggest is offered, and never taken.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio import Clip
+from l3clf.evaluate.splits import Labels, Split
+
+__all__ = ["Duplicate", "find_duplicates", "guess_groups"]
+
+NEAR_IDENTICAL = 0.15  # of the median distance between two clips: finds 9 in 10 of shifted cuts of one recording
+BLOCK_CELLS = 10_000_000  # of the distances between all clips, at once
+MOST_TWINS = 10  # of one clip: in a set of copies the pairs would outnumber the clips by thousands
+DuplicateKind: TypeAlias = Literal["same", "overlapping", "near-identical"]
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two clips in different folds that are the same, overlap, or sound the same.
+
+    Attributes
+    ----------
+    first, second : int
+        Indices of the clips.
+    kind : {"same", "overlapping", "near-identical"}
+    """
+
+    first: int
+    second: int
+    kind: DuplicateKind
+
+
+def find_duplicates(
+    clips: Sequence[Clip], contents: Sequence[object], vectors: NDArray[np.floating], split: Split
+) -> list[Duplicate]:
+    """Look for clips that are in training and test at once.
+
+    Parameters
+    ----------
+    clips : sequence of n Clip
+    contents : sequence of n digests
+        Of the files' content; see `l3clf.pipeline.content_ids`.
+    vectors : array of shape (n, size)
+        Pooled embeddings. Two clips are near-identical when their standardised vectors are closer than
+        `NEAR_IDENTICAL` times the median distance between two clips.
+    split : Split
+
+    Returns
+    -------
+    list of Duplicate
+        Pairs across folds only, each once. Every clip that has a twin is in one; of more than ten twins of a clip
+        only the first ten are sure to be.
+    """
+    pairs: dict[tuple[int, int], DuplicateKind] = {}
+    for i, j in (*_same_content(clips, contents, split.test_fold), *_near_pairs(vectors, split.test_fold)):
+        pairs.setdefault((i, j), _kind(clips[i], clips[j]) if contents[i] == contents[j] else "near-identical")
+    return [Duplicate(i, j, kind) for (i, j), kind in sorted(pairs.items())]
+
+
+def _kind(a: Clip, b: Clip) -> DuplicateKind:
+    """What two clips of the same file are to each other; neighbours that sound the same do not overlap."""
+    if (a.start_s, a.end_s) == (b.start_s, b.end_s):
+        return "same"
+    return "overlapping" if a.start_s < _end_s(b) and b.start_s < _end_s(a) else "near-identical"
+
+
+def _end_s(clip: Clip) -> float:
+    return float("inf") if clip.end_s is None else clip.end_s
+
+
+def _pairs(fold: NDArray[np.intp], close: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[int, int]]:
+    """Yield pairs in different folds; of each row's partners, however many there are, the first few.
+
+    `close` says for a block of rows which of all rows are close to each.
+    """
+    rows = max(1, BLOCK_CELLS // len(fold))
+    for first in range(0, len(fold), rows):
+        block = slice(first, first + rows)
+        found, partners = np.nonzero(close(block) & (fold[block, np.newaxis] != fold))
+        rank = np.arange(len(found)) - np.searchsorted(found, found)
+        for i, j in zip(found[rank < MOST_TWINS].tolist(), partners[rank < MOST_TWINS].tolist(), strict=True):
+            yield min(i + first, j), max(i + first, j)
+
+
+def _same_content(
+    clips: Sequence[Clip], contents: Sequence[object], fold: NDArray[np.intp]
+) -> Iterator[tuple[int, int]]:
+    """Yield pairs of clips that share a piece of a file, or are copies."""
+    by_content: dict[object, list[int]] = {}
+    for i, content in enumerate(contents):
+        by_content.setdefault(content, []).append(i)
+    for same in by_content.values():
+        if len(set(fold[same].tolist())) > 1:
+            start_s = np.array([clips[i].start_s for i in same])
+            end_s = np.array([_end_s(clips[i]) for i in same])
+            yield from ((same[i], same[j]) for i, j in _pairs(fold[same], partial(_overlapping, start_s, end_s)))
+
+
+def _overlapping(start_s: NDArray[np.float64], end_s: NDArray[np.float64], block: slice) -> NDArray[np.bool_]:
+    return np.asarray((start_s[block, np.newaxis] < end_s) & (start_s < end_s[block, np.newaxis]))
+
+
+def _near_pairs(vectors: NDArray[np.floating], fold: NDArray[np.intp], seed: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield pairs whose standardised vectors are near-identical."""
+    spread = vectors.std(axis=0)
+    standard = (vectors - vectors.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    if len(standard) < 3 or not standard.shape[1]:
+        return
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, len(standard), (2, 2000))
+    distances = np.linalg.norm(standard[a[a != b]] - standard[b[a != b]], axis=1)
+    limit = NEAR_IDENTICAL * float(np.median(distances))
+    squares = np.einsum("ij,ij->i", standard, standard)
+
+    def near(block: slice) -> NDArray[np.bool_]:
+        between = squares[block, np.newaxis] + squares - 2 * standard[block] @ standard.T
+        return np.asarray(between < limit**2)
+
+    yield from _pairs(fold, near)
+
+
+def guess_groups(clips: Sequence[Clip], labels: Labels) -> tuple[str, Labels] | None:
+    """Guess from file names or folders what belongs together; a guess to offer, not to take.
+
+    Parameters
+    ----------
+    clips : sequence of n Clip
+    labels : array of shape (n,)
+
+    Returns
+    -------
+    (str, array of shape (n,)) or None
+        What the guess rests on, and the groups: at least two, of two clips or more on average, that do not just
+        repeat the labels.
+
+    Examples
+    --------
+    >>> names = [f"{digit}_{speaker}_{k}.wav" for digit in "01" for speaker in ("ann", "bob") for k in range(3)]
+    >>> guess_groups([Clip(name) for name in names], np.array([name[0] for name in names]))[0]
+    "part 2 of the file names ('ann', 'bob')"
+    """
+    candidates = [("the file", np.array([clip.path for clip in clips]))]
+    candidates.append(("the folder", np.array([str(Path(clip.path).parent) for clip in clips])))
+    parts = [re.split(r"[_\-. ]+", Path(clip.path).stem) for clip in clips]
+    if len({len(part) for part in parts}) == 1:
+        candidates += [
+            (f"part {k + 1} of the file names", np.array([part[k] for part in parts])) for k in range(len(parts[0]))
+        ]
+    for name, groups in candidates:
+        if _is_a_grouping(groups, labels):
+            shown = ", ".join(repr(str(Path(str(g)).name)) for g in np.unique(groups)[:3])
+            more = ", ..." if len(np.unique(groups)) > 3 else ""
+            return f"{name} ({shown}{more})", groups
+    return None
+
+
+def _is_a_grouping(groups: Labels, labels: Labels) -> bool:
+    n = len(np.unique(groups))
+    if not 2 <= n <= len(groups) / 2:
+        return False
+    classes_in_group = len({(str(g), str(label)) for g, label in zip(groups, labels, strict=True)})
+    repeats_labels = classes_in_group == n and n <= len(np.unique(labels))
+    return not (repeats_labels or _is_a_counter(groups))
+
+
+def _is_a_counter(values: Labels) -> bool:
+    """Numbers without a gap count clips, and name nothing."""
+    numbers = {int(value) for value in values.tolist() if value.isdecimal()}
+    return len(numbers) == len(set(values.tolist())) == max(numbers, default=-1) - min(numbers, default=0) + 1

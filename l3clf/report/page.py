@@ -1,0 +1,144 @@
+"""The page: its parts, and the file.
+
+Rule: a part without content is left out; a picture that cannot be read costs its place, never the page.
+"""
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from l3clf.report.files import write_text
+from l3clf.report.markup import Html, data, data_uri, escaped, join, tag
+from l3clf.report.players import Mistake, mistakes_list
+from l3clf.report.rows import Floors, Row
+from l3clf.report.table import results
+
+__all__ = ["Page", "write_html"]
+
+_LONG_LIST = 10  # lines, from which a list is folded away
+_PICTURE_DPI = 150
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the report says.
+
+    Attributes
+    ----------
+    title : str
+    summary : str
+        The best row in one or two sentences.
+    rows : sequence of mappings
+        The table, best first; keys are `COLUMNS`, scores are fractions from 0 to 1.
+    floors : sequence of (name, accuracy)
+        What is reached without listening, such as ``("always the largest class", 0.1)``.
+    description : sequence of (name, value)
+        Of the data set.
+    notes : sequence of str
+        How the data was split, and warnings.
+    pictures : sequence of (path, caption)
+        PNG files.
+    mistakes : sequence of Mistake
+        Worst first; the first twenty are shown.
+    failures : sequence of str
+        A sentence for each clip that could not be read.
+    commands : sequence of str
+        What to type to get this page again.
+    versions : mapping of str to str
+        Of the software.
+    """
+
+    title: str
+    summary: str = ""
+    rows: Sequence[Row] = ()
+    floors: Floors = ()
+    description: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
+    mistakes: Sequence[Mistake] = ()
+    failures: Sequence[str] = ()
+    commands: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_html(page: Page, out: str | os.PathLike[str]) -> Path:
+    """Write the page as one file that needs nothing else.
+
+    Parameters
+    ----------
+    page : Page
+    out : path
+        The folder is made if need be; the file appears whole or not at all.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be written.
+    """
+    files = resources.files("l3clf.report")
+    skeleton = Template(files.joinpath("page.html").read_text("utf-8"))
+    sections = [section for section in _sections(page) if section]
+    filled = skeleton.substitute(
+        title=escaped(page.title),
+        style=files.joinpath("page.css").read_text("utf-8"),
+        summary=escaped(page.summary.replace(" %", "\u00a0%")),
+        links=join(tag("a", heading, href=f"#{key}") for key, heading, _ in sections),
+        sections="\n".join(_section(*section) for section in sections),
+    )
+    return write_text(out, filled)
+
+
+def _sections(page: Page) -> list[tuple[str, str, Html]]:
+    """Key, heading and content of each section; those without content are left out."""
+    sections = [
+        ("results", "Results", results(page.rows, page.floors)),
+        ("notes", "How it was measured", _list(page.notes)),
+        ("pictures", "Pictures", join(_picture(path, caption) for path, caption in page.pictures)),
+        ("mistakes", "Worst mistakes", mistakes_list(page.mistakes)),
+        ("data", "Data set", _pairs(page.description)),
+        ("failures", "Clips left out", _failures(page.failures)),
+        ("reproduce", "Reproduce", join(tag("pre", tag("code", command), dir="ltr") for command in page.commands)),
+        ("versions", "Versions", _pairs(tuple(page.versions.items()))),
+    ]
+    return [section for section in sections if section[2]]
+
+
+def _section(key: str, heading: str, content: Html) -> Html:
+    return tag("section", tag("h2", heading, id=f"{key}-heading"), content, id=key, aria_labelledby=f"{key}-heading")
+
+
+def _list(sentences: Sequence[str]) -> Html:
+    items = join(tag("li", sentence) for sentence in sentences)
+    return tag("ul", items) if items else items
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> Html:
+    items = join(tag("div", tag("dt", name), tag("dd", data(value))) for name, value in pairs)
+    return tag("dl", items) if items else items
+
+
+def _failures(failures: Sequence[str]) -> Html:
+    if len(failures) <= _LONG_LIST:
+        return _list(failures)
+    return tag("details", tag("summary", f"{len(failures):,} clips could not be read"), _list(failures))
+
+
+def _picture(path: str | os.PathLike[str], caption: str) -> Html:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return tag("p", f"The picture {path} cannot be read ({error.strerror}): {caption}")
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
+        return tag("p", f"The picture {path} is no PNG: {caption}")
+    width, height = (str(round(side * 96 / _PICTURE_DPI)) for side in struct.unpack(">II", content[16:24]))
+    image = tag("img", src=data_uri("image/png", content), alt=caption, width=width, height=height)
+    return tag("figure", tag("div", image, class_="card", tabindex="0"), tag("figcaption", caption))

@@ -1,0 +1,78 @@
+"""The rows of the table: their keys, and their numbers and names as text.
+
+Rule: what is no number is a dash, and what cannot be printed is shown as an escape.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = [
+    "COLUMNS",
+    "METRICS",
+    "NAMES",
+    "NOTHING",
+    "SPEEDS",
+    "Floors",
+    "Row",
+    "amount",
+    "clean",
+    "interval",
+    "known",
+    "percent",
+    "score",
+]
+
+Row: TypeAlias = Mapping[str, Any]
+Floors: TypeAlias = Sequence[tuple[str, float]]
+
+NAMES = ("embedder", "head", "pooling")
+METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
+SPEEDS = {"seconds": "Seconds", "clips_per_s": "Clips/s"}
+COLUMNS = (*NAMES, *(key + end for key in METRICS for end in ("", "_std", "_low", "_high")), *SPEEDS)
+"""The keys of a row, in the order in which every file has them."""
+
+NOTHING = "–"
+
+# Control characters, marks that turn the direction of text, halves of characters (bytes in file names
+# that are no UTF-8): shown as escapes. Tabs and line ends stay.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def known(value: object) -> bool:
+    """Return whether this is a finite number."""
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
+def percent(value: object) -> str:
+    """Return a fraction in percent, such as "77.5"."""
+    return f"{100 * float(value):.1f}" if known(value) else NOTHING  # type: ignore[arg-type]
+
+
+def score(row: Row, key: str) -> str:
+    """Return a score with its spread, such as "77.5 ± 2.1"."""
+    spread = row.get(f"{key}_std")
+    return percent(row.get(key)) + (f" ± {percent(spread)}" if known(spread) else "")
+
+
+def interval(row: Row, key: str) -> str:
+    """Return a score's interval, such as "[74.1, 80.2]"; empty where it is not known."""
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    return f"[{percent(low)}, {percent(high)}]" if known(low) and known(high) else ""
+
+
+def amount(value: Any) -> str:
+    """Seconds or a speed: as many digits as one reads."""
+    if not known(value):
+        return NOTHING
+    if abs(value) >= 1e7:
+        return f"{value:.2g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+
+
+def clean(text: object) -> str:
+    """Return text of which everything can be printed."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
