@@ -1,6 +1,6 @@
 """The README's baseline tables: every embedder at hand, on ESC-10 (its folds) and FSDD (speakers left out).
 
-    L3CLF_SHARED=... python benchmarks/baseline_tables.py [--speed]
+    L3CLF_SHARED=... python benchmarks/baseline_tables.py [--only esc10|fsdd] [--speed]
 
 With --speed also: a fresh set of 1,000 clips of 5 s with mfcc, the first time and again from the cache alone.
 """
@@ -57,13 +57,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=os.environ.get("L3CLF_SHARED"), help="default: $L3CLF_SHARED")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--only", choices=["esc10", "fsdd"], help="one of the two sets")
     args = parser.parse_args()
     if args.shared is None:
         parser.error("name the folder with the data: --shared or L3CLF_SHARED")
     if args.speed:
         speed()
-    show("ESC-10", l3clf.datasets.load(args.shared / "data/esc10"), args.shared / "weights")
-    show("FSDD", l3clf.datasets.load(args.shared / "data/fsdd", group="speaker"), args.shared / "weights")
+    if args.only != "fsdd":
+        show("ESC-10", l3clf.datasets.load(args.shared / "data/esc10"), args.shared / "weights")
+    if args.only != "esc10":
+        show("FSDD", l3clf.datasets.load(args.shared / "data/fsdd", group="speaker"), args.shared / "weights")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Sound clips in scikit-learn's grammar: a transformer and a classifier.
 
-Rule: the estimators hold parameters and fitted results; reading and embedding are `pipeline`'s,
-decisions are `decide`'s, heads are `heads`'. X is a list of clips; what was embedded once is never
-embedded again while the cache remembers it.
+Rule: the estimators hold parameters and fitted results; reading and embedding are `pipeline`'s, decisions are
+`decide`'s, heads are `heads`'. What was embedded once is not embedded again while the cache remembers it.
 """
 
 import warnings

@@ -47,6 +47,7 @@ def time_shift(samples: FloatArray, n: int) -> FloatArray:
     [0.0, 1.0, 2.0]
     """
     out = np.zeros_like(samples)
+    n = int(np.clip(n, -len(samples), len(samples)))
     if n >= 0:
         out[n:] = samples[: len(samples) - n]
     else:
@@ -128,7 +129,7 @@ def pitch_shift(samples: FloatArray, sample_rate: int, factor: float) -> FloatAr
 
 def _check_factor(what: str, factor: float) -> None:
     if not 0.5 <= factor <= 2:
-        raise ParameterError(f"{what}: factor={factor}; expected a number from 0.5 to 2")
+        raise ParameterError(f"{what}: factor={factor!r}; expected a number from 0.5 to 2")
 
 
 def coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> FloatArray:
@@ -160,7 +161,12 @@ def add_noise(samples: FloatArray, noise: FloatArray, snr_db: float) -> FloatArr
 
 
 def band_limit(samples: FloatArray, sample_rate: int, low_hz: float | None, high_hz: float | None) -> FloatArray:
-    """Keep what lies between two frequencies (Butterworth, 24 dB an octave); None leaves a side open."""
+    """Keep what lies between two frequencies (Butterworth, 24 dB an octave); None leaves a side open.
+
+    So does a frequency that no sound of this sample rate has.
+    """
+    if low_hz is not None and high_hz is not None and not low_hz < high_hz:
+        raise ParameterError(f"band_limit: low_hz={low_hz}, high_hz={high_hz}; expected low_hz below high_hz")
     edges = [hz for hz in (low_hz, high_hz) if hz is not None and 0 < hz < sample_rate / 2]
     if not edges:
         return samples
@@ -179,6 +185,17 @@ def equalise(samples: FloatArray, sample_rate: int, gains_db: NDArray[np.floatin
     curve_db = np.interp(np.log(hz), np.log(EQUALISER_HZ), gains_db)
     spectrum = fft.rfft(samples, n) * (10 ** (curve_db / 20)).astype(np.float32)
     return np.asarray(fft.irfft(spectrum, n)[: len(samples)], np.float32)
+
+
+_RANGES = ("stretch", "pitch", "gain_db", "snr_db", "mix_db", "low_hz", "high_hz")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
 
 
 @dataclass(frozen=True)
@@ -217,13 +234,17 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name.startswith("p_") and not 0 <= value <= 1:
-                raise ParameterError(f"{name}={value}; expected a probability from 0 to 1")
-            if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
-                raise ParameterError(f"{name}={value}; expected (low, high) with low <= high")
+            if name.startswith("p_") and not (_is_number(value) and 0 <= value <= 1):
+                raise ParameterError(f"{name}={value!r}; expected a probability from 0 to 1")
+            if name in _RANGES and not _is_range(value):
+                raise ParameterError(f"{name}={value!r}; expected (low, high) with low <= high")
         for name in ("stretch", "pitch"):
             _check_factor(name, getattr(self, name)[0])
             _check_factor(name, getattr(self, name)[1])
+        if not 0 < self.low_hz[0] <= self.low_hz[1] < self.high_hz[0]:
+            raise ParameterError(f"low_hz={self.low_hz}, high_hz={self.high_hz}; expected 0 < low_hz < high_hz")
+        if not _is_number(self.colour_db) or self.colour_db < 0:
+            raise ParameterError(f"colour_db={self.colour_db!r}; expected a number of decibels of at least 0")
 
     def draw_stretch(self, rng: np.random.Generator) -> float:
         """Return the factor of length for the next sound: 1 where it is left alone."""

@@ -3,12 +3,14 @@
 Rule: whatever cannot be heard (unreadable, silent) is left out and named before anything else is done.
 """
 
+import errno
 import hashlib
 import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,9 @@ from tqdm import tqdm
 from l3clf.audio import FloatArray, Samples, Source, read_blocks
 from l3clf.errors import AudioError, ClipWarning, DatasetError
 
-__all__ = ["Corpus", "decode"]
+__all__ = ["Corpus", "cannot_write", "decode"]
+
+HEADER, SAMPLES = "corpus.json", "corpus.i16"
 
 FULL_SCALE = 32767
 SILENT_PEAK = 8  # of 32767: -72 dBFS
@@ -83,60 +87,85 @@ def decode(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
     Raises
     ------
     DatasetError
-        If fewer than two clips can be heard.
+        If fewer than two clips can be heard, or the disk is full.
     """
     names = [_identity(clip) for clip in clips]
-    told = _read_header(folder / "corpus.json")
+    told = _read_header(folder)
     if told is None or (told["clips"], told["sample_rate"]) != (names, sample_rate):
-        told = {"clips": names, "sample_rate": sample_rate, **_write(clips, sample_rate, folder, progress)}
-        (folder / "corpus.json").write_text(json.dumps(told))
-    samples = np.memmap(folder / "corpus.i16", np.int16, "r")
+        try:
+            told = {"clips": names, "sample_rate": sample_rate, **_write(clips, sample_rate, folder, progress)}
+            (folder / HEADER).write_text(json.dumps(told))
+        except OSError as error:
+            raise cannot_write(folder, "decoded clips", error) from None
+    samples = np.memmap(folder / SAMPLES, np.int16, "r")
     return Corpus(samples, np.asarray(told["offsets"], np.int64), np.asarray(told["kept"], np.int64), sample_rate)
+
+
+def cannot_write(folder: Path, what: str, error: OSError | ValueError) -> DatasetError:
+    """Return what to raise when something cannot be kept in `folder`."""
+    why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
+    return DatasetError(f"{folder}: the {what} cannot be written ({why}); free some room or give another out")
 
 
 def _identity(clip: Source) -> list[object]:
     """What tells one clip from another, short of reading it."""
     if isinstance(clip, Samples):
-        return ["samples", hashlib.sha256(np.ascontiguousarray(clip.samples).tobytes()).hexdigest(), clip.sample_rate]
-    path = Path(clip.path)
-    size = path.stat().st_size if path.exists() else -1
-    return [str(path), size, clip.start_s, clip.end_s]
-
-
-def _read_header(path: Path) -> dict[str, object] | None:
+        samples = np.ascontiguousarray(clip.samples)
+        digest = hashlib.sha256(f"{samples.dtype} {samples.shape}".encode() + samples.tobytes())
+        return ["samples", digest.hexdigest(), float(clip.sample_rate)]
     try:
-        found = json.loads(path.read_text())
-        return found if {"clips", "sample_rate", "offsets", "kept"} <= set(found) else None
-    except (OSError, ValueError, TypeError):
+        found = Path(clip.path).stat()
+        size, changed = found.st_size, found.st_mtime_ns
+    except (OSError, ValueError):  # decoding it says what is wrong
+        size = changed = -1
+    return [clip.path, size, changed, clip.start_s, clip.end_s]
+
+
+def _read_header(folder: Path) -> dict[str, Any] | None:
+    """What was decoded in `folder`, if it was completed and is still there."""
+    try:
+        found = json.loads((folder / HEADER).read_text())
+        whole = (folder / SAMPLES).stat().st_size == 2 * found["offsets"][-1]
+        return found if whole and {"clips", "sample_rate", "kept"} <= set(found) else None
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
         return None
 
 
 def _write(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bool) -> dict[str, object]:
     kept, lengths, refused = [], [], []
-    (folder / "corpus.json").unlink(missing_ok=True)
-    with (folder / "corpus.i16").open("wb") as file:
+    (folder / HEADER).unlink(missing_ok=True)
+    with (folder / SAMPLES).open("wb") as file:
         for i, clip in enumerate(tqdm(clips, "decoding", unit="clip", disable=not progress)):
+            start = file.tell()
             try:
-                samples = _decoded(clip, sample_rate)
-                file.write(samples.data)
+                lengths.append(_write_clip(clip, sample_rate, file))
+                kept.append(i)
             except AudioError as error:
+                file.seek(start)
+                file.truncate()
                 refused.append(str(error))
-                continue
-            kept.append(i)
-            lengths.append(len(samples))
-    if refused:
-        said = "; ".join(refused[:3]) + ("; ..." if len(refused) > 3 else "")
-        if len(kept) < AT_LEAST:
-            raise DatasetError(f"{len(kept)} of {len(clips)} clips can be learned from, expected at least two: {said}")
-        warnings.warn(f"{len(refused)} of {len(clips)} clips left out: {said}", ClipWarning, stacklevel=4)
-    if len(kept) < AT_LEAST:
-        raise DatasetError(f"found {len(clips)} clips; expected at least two: one is held out to measure on")
+    _check_enough(len(kept), len(clips), refused)
     return {"offsets": [0, *np.cumsum(lengths).tolist()], "kept": kept}
 
 
-def _decoded(clip: Source, sample_rate: int) -> NDArray[np.int16]:
-    whole = np.concatenate(list(read_blocks(clip, sample_rate)))
-    samples: NDArray[np.int16] = np.clip(np.rint(whole * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16)
-    if not len(samples) or np.abs(samples).max() < SILENT_PEAK:
+def _check_enough(n_kept: int, n_clips: int, refused: Sequence[str]) -> None:
+    said = "; ".join(refused[:3]) + ("; ..." if len(refused) > 3 else "")
+    if n_kept < AT_LEAST and refused:
+        raise DatasetError(f"{n_kept} of {n_clips} clips can be learned from, expected at least two: {said}")
+    if n_kept < AT_LEAST:
+        raise DatasetError(f"found {n_clips} clips; expected at least two: one is held out to measure on")
+    if refused:
+        warnings.warn(f"{len(refused)} of {n_clips} clips left out: {said}", ClipWarning, stacklevel=5)
+
+
+def _write_clip(clip: Source, sample_rate: int, file: BinaryIO) -> int:
+    """Write a clip, block by block, and return its length."""
+    n = peak = 0
+    for block in read_blocks(clip, sample_rate):
+        samples = np.clip(np.rint(block * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16)
+        peak = max(peak, int(np.abs(samples).max(initial=0)))
+        file.write(samples.data)
+        n += len(samples)
+    if peak < SILENT_PEAK:
         raise AudioError(f"{clip}: is silent (peak below -72 dBFS); leave it out")
-    return samples
+    return n

@@ -4,9 +4,11 @@ Rule: one folder holds everything (decoded sounds, examples, checkpoint, log, cu
 same call goes on where it was stopped, and repeats nothing that is done.
 """
 
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,12 @@ from l3clf.distill.corpus import Corpus, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.lower import start_from, student_onnx
 from l3clf.distill.quantise import student_tflite
-from l3clf.distill.students import ARCHITECTURES, architecture, build_student, macs_of
-from l3clf.distill.training import Schedule, Whitening, held_out_cosines, one_hot, train, whiten
+from l3clf.distill.students import ARCHITECTURES, architecture, build_student, keras, macs_of
+from l3clf.distill.training import Schedule, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import Embedder, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
-from l3clf.embedders.student import Student, write_student
-from l3clf.errors import DatasetError, ParameterError
+from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
+from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.inputs import as_embedder
 
 __all__ = ["distil"]
@@ -86,7 +88,7 @@ def distil(
     Raises
     ------
     DatasetError
-        If fewer than two clips can be learned from, or the disk is full.
+        If fewer than two clips can be learned from, a teacher's answers cannot be, or the disk is full.
     ParameterError
         If a parameter cannot work, or `out` holds the checkpoint of another student.
     MissingDependencyError
@@ -98,91 +100,182 @@ def distil(
     >>> student = l3clf.distill.distil("openl3", ["a.wav", "b.wav"], out="student")  # doctest: +SKIP
     >>> l3clf.ClipClassifier(student).fit(paths, classes)                            # doctest: +SKIP
     """
+    job = _Job.checked(teachers, clips, labels, student, init, sizes)
+    schedule = schedule or Schedule()
+    recipe = Recipe(job.window_s, per_window, seed=schedule.seed, augmentation=augmentation or Augmentation())
+    folder = _folder(out)
+    corpus = decode(job.sources, max(SAMPLE_RATE, *(t.sample_rate for t in job.teachers)), folder, progress)
+    numbers = None if job.numbers is None else job.numbers[corpus.kept]
+    examples = make_examples(corpus, job.teachers, recipe, folder, numbers, n_jobs, progress)
+    targets, parts = _targets(examples, job.sizes)
+    model = _untrained(job, recipe, examples, targets.shape[1], schedule.seed)
+    shares = None if numbers is None else one_hot(examples.labels, examples.shares, len(job.classes))
+    begun = {"examples": examples.digest, "init": job.start.weights_digest() if job.start else ""}
+    log = train(model, examples, targets, parts, schedule, folder, shares, progress, begun)
+    plots.training_curve(log, [t.name for t in job.teachers], folder / "curve.png")
+    network = student_onnx(ARCHITECTURES[job.name], model)
+    about = {
+        **_about(job, recipe, schedule, corpus, examples),
+        "parts": parts,
+        "embedding_size": int(targets.shape[1]),
+        "held_out_cosine": _final(model, examples, targets, parts),
+        "constant_cosine": _constant(examples, targets, parts),
+        "parameters": sum(math.prod(tensor.dims) for tensor in network.graph.initializer),
+        "macs": macs_of(model),
+    }
+    content = student_tflite(ARCHITECTURES[job.name], model, _for_quantisation(examples))
+    write_student(folder / FILENAME, about, network.SerializeToString(), content)
+    return Student(str(folder / FILENAME))
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is asked for, checked before hours are spent on it."""
+
+    teachers: list[Embedder]
+    sizes: list[int]
+    sources: list[Source]
+    classes: list[str]
+    numbers: NDArray[np.int32] | None
+    name: str
+    start: Student | None
+
+    @property
+    def window_s(self) -> float:
+        return self.teachers[0].window_s
+
+    @classmethod
+    def checked(
+        cls,
+        teachers: str | Embedder | Sequence[str | Embedder],
+        clips: Sequence[str | os.PathLike[str] | Source],
+        labels: Sequence[object] | None,
+        student: str | None,
+        init: str | os.PathLike[str] | None,
+        sizes: Sequence[int] | None,
+    ) -> "_Job":
+        _check_tensorflow()
+        schools = _teachers(teachers)
+        sources = _sources(clips)
+        start = None if init is None else _student_to_start_from(init, schools[0].window_s, student)
+        name = student or (start.about["architecture"] if start else "M")
+        architecture(name)
+        classes, numbers = _numbered(labels, len(sources))
+        return cls(schools, _sizes(schools, sizes), sources, classes, numbers, name, start)
+
+
+def _check_tensorflow() -> None:
+    """Keras runs on other backends, but only TensorFlow makes the integer network: better said now than at the end."""
+    if find_spec("tensorflow") is None:
+        raise MissingDependencyError(
+            'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
+        )
+
+
+def _teachers(teachers: str | Embedder | Sequence[str | Embedder]) -> list[Embedder]:
     schools = [as_embedder(t) for t in ([teachers] if isinstance(teachers, str | Embedder) else teachers)]
     if not schools:
         raise ParameterError("teachers: found none; expected one or more embedders")
+    if not SHORTEST_S <= schools[0].window_s <= LONGEST_S:
+        raise ParameterError(
+            f"teacher {schools[0].name!r}: its windows of {schools[0].window_s:g} s are the student's too, and these "
+            f"are {SHORTEST_S} to {LONGEST_S} s long; name a teacher with such windows first"
+        )
+    return schools
+
+
+def _sources(clips: Sequence[str | os.PathLike[str] | Source]) -> list[Source]:
+    if isinstance(clips, str | os.PathLike | Clip | Samples):
+        raise ParameterError("clips is a single clip; expected a list of two or more")
     sources = [clip if isinstance(clip, Clip | Samples) else Clip(clip) for clip in clips]
     if not sources:
         raise DatasetError("found no clips to learn from; give sound files")
-    parts = _sizes(schools, sizes)
-    start = None if init is None else _student_to_start_from(init)
-    name = student or (start.about.get("architecture", "M") if start else "M")
+    return sources
+
+
+def _folder(out: str | os.PathLike[str]) -> Path:
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    corpus = decode(sources, max(SAMPLE_RATE, *(t.sample_rate for t in schools)), folder, progress)
-    recipe = Recipe(schools[0].window_s, per_window, seed=(schedule or Schedule()).seed)
-    recipe = recipe if augmentation is None else Recipe(**{**vars(recipe), "augmentation": augmentation})
-    classes, numbers = _numbered(labels, corpus, len(sources))
-    examples = make_examples(corpus, schools, recipe, folder, numbers, n_jobs, progress)
-    targets, whitenings = _targets(examples, parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"out={os.fspath(out)!r}: is no folder and cannot be made one ({error})") from None
+    return folder
+
+
+def _untrained(job: _Job, recipe: Recipe, examples: Examples, size: int, seed: int) -> Any:
+    keras.utils.set_random_seed(seed)
     spec = student_spec(recipe.window_s)
-    model = build_student(architecture(name), spec.n_frames, spec.n_bands, targets.shape[1])
-    if start is not None:
-        start_from(model, start.onnx, examples.features)
-    shares = None if numbers is None else one_hot(examples.labels, examples.shares, len(classes))
-    sizes_kept = [w.projection.shape[1] for w in whitenings]
-    log = train(model, examples, targets, sizes_kept, schedule or Schedule(), folder, shares, progress)
-    plots.training_curve(log, [t.name for t in schools], folder / "curve.png")
-    about = {
+    model = build_student(architecture(job.name), spec.n_frames, spec.n_bands, size)
+    if job.start is not None:
+        start_from(model, job.start.onnx, examples.features)
+    return model
+
+
+def _for_quantisation(examples: Examples) -> NDArray[np.int8]:
+    """Some of what was learned from, and nothing that is held out."""
+    learned = np.flatnonzero(~examples.held_out)
+    return np.asarray(examples.features[np.sort(np.random.default_rng(0).permutation(learned)[:2000])])
+
+
+def _about(job: _Job, recipe: Recipe, schedule: Schedule, corpus: Corpus, examples: Examples) -> dict[str, Any]:
+    return {
         "window_s": recipe.window_s,
-        "embedding_size": int(targets.shape[1]),
-        "architecture": name,
-        "parts": sizes_kept,
-        "teachers": [t.name for t in schools],
-        "teacher_fingerprints": [t.fingerprint for t in schools],
+        "architecture": job.name,
+        "teachers": [t.name for t in job.teachers],
+        "teacher_fingerprints": [t.fingerprint for t in job.teachers],
         "clips": len(corpus),
         "hours": round(len(corpus.samples) / corpus.sample_rate / 3600, 3),
         "examples": len(examples),
-        "schedule": asdict(schedule or Schedule()),
-        "held_out_cosine": _final(model, examples, targets, sizes_kept),
-        "constant_cosine": _constant(examples, targets, sizes_kept),
-        "macs": macs_of(model),
+        "schedule": asdict(schedule),
         "made_by": f"l3clf {__version__}",
     }
-    learned = np.flatnonzero(~examples.held_out)
-    drawn = np.sort(np.random.default_rng(0).permutation(learned)[:2000])
-    content = student_tflite(ARCHITECTURES[name], model, np.asarray(examples.features[drawn]))
-    write_student(folder / FILENAME, about, student_onnx(ARCHITECTURES[name], model).SerializeToString(), content)
-    return Student(str(folder / FILENAME))
 
 
 def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[int]:
     if sizes is None:
-        wanted = [FIRST_SIZE] + [OTHER_SIZE] * (len(teachers) - 1)
-        return [min(size, teacher.embedding_size) for size, teacher in zip(wanted, teachers, strict=True)]
-    if len(sizes) != len(teachers) or min(sizes) < 1:
+        sizes = [FIRST_SIZE] + [OTHER_SIZE] * (len(teachers) - 1)
+    if len(sizes) != len(teachers) or min(sizes) < 1 or sum(sizes) > LARGEST:
         raise ParameterError(
-            f"sizes={list(sizes)}; expected a number of at least 1 for each of {len(teachers)} teachers"
+            f"sizes={list(sizes)}; expected a number of at least 1 for each of {len(teachers)} teachers, "
+            f"at most {LARGEST} together"
         )
-    return list(sizes)
+    return [min(size, teacher.embedding_size) for size, teacher in zip(sizes, teachers, strict=True)]
 
 
-def _student_to_start_from(init: str | os.PathLike[str]) -> Student:
+def _student_to_start_from(init: str | os.PathLike[str], window_s: float, student: str | None) -> Student:
     name = os.fspath(init)
     found = load_embedder(name) if name == "l3mini" else Student(name)
     if not isinstance(found, Student) or found.about.get("architecture") not in ARCHITECTURES:
         raise ParameterError(f"init={name!r}: is of no architecture known here ({', '.join(ARCHITECTURES)})")
+    if student not in (None, found.about["architecture"]):
+        raise ParameterError(
+            f"init={name!r}: is of size {found.about['architecture']!r}, not {student!r}; leave that out"
+        )
+    if student_spec(found.window_s) != student_spec(window_s):
+        raise ParameterError(
+            f"init={name!r}: hears {found.window_s:g} s at once and the first teacher {window_s:g} s; expected the same"
+        )
     return found
 
 
-def _numbered(
-    labels: Sequence[object] | None, corpus: Corpus, n_clips: int
-) -> tuple[list[str], NDArray[np.int32] | None]:
-    """The classes, and the number of its class for each clip that was kept."""
+def _numbered(labels: Sequence[object] | None, n_clips: int) -> tuple[list[str], NDArray[np.int32] | None]:
+    """The classes, and the number of its class for each clip."""
     if labels is None:
         return [], None
     if len(labels) != n_clips:
         raise ParameterError(f"labels: found {len(labels)}; expected one for each of {n_clips} clips")
     classes, numbers = np.unique([str(label) for label in labels], return_inverse=True)
-    return classes.tolist(), numbers.reshape(-1)[corpus.kept].astype(np.int32)
+    return classes.tolist(), numbers.reshape(-1).astype(np.int32)
 
 
-def _targets(examples: Examples, sizes: Sequence[int]) -> tuple[FloatArray, list[Whitening]]:
-    """Whitened embeddings of all teachers side by side; the whitening is fitted without what is held out."""
+def _targets(examples: Examples, sizes: Sequence[int]) -> tuple[FloatArray, list[int]]:
+    """Whitened embeddings of all teachers side by side, and how many of each.
+
+    The whitening is fitted without what is held out.
+    """
     learned = np.flatnonzero(~examples.held_out)
-    whitenings = [whiten(np.asarray(t)[learned], size) for t, size in zip(examples.targets, sizes, strict=True)]
-    parts = [w.apply(np.asarray(t)) for w, t in zip(whitenings, examples.targets, strict=True)]
-    return np.hstack(parts), whitenings
+    parts = [whiten(t[learned], size).apply(np.asarray(t)) for t, size in zip(examples.targets, sizes, strict=True)]
+    return np.hstack(parts), [part.shape[1] for part in parts]
 
 
 def _final(model: Any, examples: Examples, targets: FloatArray, sizes: Sequence[int]) -> list[float]:

@@ -8,7 +8,9 @@ stopped goes on there.
 import errno
 import hashlib
 import json
+import math
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from l3clf.audio import FloatArray
 from l3clf.distill.augment import Augmentation, gain, mix, time_stretch
-from l3clf.distill.corpus import Corpus
+from l3clf.distill.corpus import Corpus, cannot_write
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels, student_spec
 from l3clf.errors import DatasetError, ParameterError
@@ -35,7 +37,13 @@ BLOCK = 64
 INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
 OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
 NO_LABEL = -1
-_DTYPES = {"i8": np.int8, "i32": np.int32, "f4": np.float32, "f2": np.float16}  # by the end of a file's name
+LARGEST_TARGET = 65504.0  # of float16
+_DTYPES: dict[str, Any] = {
+    "i8": np.int8,
+    "i32": np.int32,
+    "f4": np.float32,
+    "f2": np.float16,
+}  # by the end of a file's name
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class Examples:
     shares : array of shape (n,), float32
         The first class's part of the label.
     held_out : array of shape (n,), bool
+    digest : str
+        Of everything that decides them.
     """
 
     features: NDArray[np.int8]
@@ -89,6 +99,7 @@ class Examples:
     labels: NDArray[np.int32]
     shares: NDArray[np.float32]
     held_out: NDArray[np.bool_]
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.features)
@@ -129,9 +140,11 @@ def render(
     samples = change.apply(_cut(corpus, clip, n, change.draw_stretch(rng), rng), corpus.sample_rate, rng)
     other, share, below_db = None, 1.0, change.draw_mix_db(rng)
     if below_db is not None:
-        other = int(rng.choice(np.flatnonzero(held == held[clip])))
-        samples = mix(samples, _cut(corpus, other, n, 1.0, rng), below_db)
-        share = 1 / (1 + 10 ** (-below_db / 20))
+        chosen = int(rng.choice(np.flatnonzero(held == held[clip])))
+        second = _cut(corpus, chosen, n, 1.0, rng)
+        samples = mix(samples, second, below_db)
+        if second.any():  # a pause in the second clip adds nothing
+            other, share = chosen, 1 / (1 + 10 ** (-below_db / 20))
     samples = change.apply_noise(samples, rng)
     peak = float(np.abs(samples).max())
     return (gain(samples, -20 * np.log10(peak)) if peak > 1 else samples), other, share
@@ -175,7 +188,8 @@ def teacher_targets(teacher: Embedder, samples: FloatArray, sample_rate: int) ->
     spare = samples.shape[1] - window
     starts = np.linspace(0, spare, 1 + int(np.ceil(spare / (INNER_HOP_S * teacher.sample_rate)))).astype(int)
     inside = np.concatenate([samples[:, start : start + window] for start in starts])
-    vectors = [teacher.embed_windows(inside[i : i + BLOCK]) for i in range(0, len(inside), BLOCK)]
+    some = teacher.batch_windows
+    vectors = [teacher.embed_windows(inside[i : i + some]) for i in range(0, len(inside), some)]
     return np.asarray(np.concatenate(vectors).reshape(len(starts), len(samples), -1).mean(axis=0))
 
 
@@ -193,17 +207,14 @@ def make_examples(
     Raises
     ------
     DatasetError
-        If the disk is full.
+        If the disk is full, or a teacher gives numbers that cannot be learned.
     """
     rows, held = plan(corpus, recipe)
     spec = student_spec(recipe.window_s)
     shapes = {"features.i8": (len(rows), spec.n_frames, spec.n_bands), "labels.i32": (len(rows), 2)}
     shapes |= {"shares.f4": (len(rows),)}
     shapes |= {f"targets-{i}.f2": (len(rows), teacher.embedding_size) for i, teacher in enumerate(teachers)}
-    told: dict[str, Any] = {"recipe": asdict(recipe), "corpus": corpus.digest, "spec": asdict(spec)}
-    told |= {"teachers": [teacher.fingerprint for teacher in teachers]}
-    told |= {"labels": "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
-    made = _Files(folder, shapes, json.loads(json.dumps(told)))
+    made = _Files(folder, shapes, _description(corpus, teachers, recipe, labels))
 
     def block(first: int) -> int:
         part = rows[first : first + BLOCK]
@@ -216,12 +227,29 @@ def make_examples(
         tqdm(total=len(rows), initial=made.done, desc="examples", unit="ex", disable=not progress) as bar,
     ):
         while batch := list(islice(firsts, 8 * n_threads(n_jobs))):
-            for n in pool.map(block, batch):
-                bar.update(n)
-            made.mark(min(batch[-1] + BLOCK, len(rows)))
+            done = batch[0]
+            try:
+                for n in pool.map(block, batch):
+                    done += n
+                    bar.update(n)
+            finally:  # what was finished before a Ctrl-C counts
+                made.mark(done)
     arrays = made.arrays
     targets: list[NDArray[np.float16]] = [arrays[f"targets-{i}.f2"] for i in range(len(teachers))]
-    return Examples(arrays["features.i8"], targets, arrays["labels.i32"], arrays["shares.f4"], held[rows[:, 0]])
+    features, labels_of, shares = (arrays[name] for name in ("features.i8", "labels.i32", "shares.f4"))
+    digest = hashlib.sha256(json.dumps(made.told, sort_keys=True).encode()).hexdigest()[:32]
+    return Examples(features, targets, labels_of, shares, held[rows[:, 0]], digest)
+
+
+def _description(
+    corpus: Corpus, teachers: Sequence[Embedder], recipe: Recipe, labels: NDArray[np.int32] | None
+) -> dict[str, Any]:
+    """Everything that decides the examples, as JSON gives it back."""
+    told: dict[str, Any] = {"recipe": asdict(recipe), "corpus": corpus.digest}
+    told |= {"spec": asdict(student_spec(recipe.window_s)), "teachers": [teacher.fingerprint for teacher in teachers]}
+    told |= {"labels": "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
+    out: dict[str, Any] = json.loads(json.dumps(told))
+    return out
 
 
 def _block(
@@ -243,7 +271,10 @@ def _block(
         "shares.f4": np.array([share for _, _, share in made], np.float32),
     }
     for i, teacher in enumerate(teachers):
-        out[f"targets-{i}.f2"] = teacher_targets(teacher, samples, corpus.sample_rate)
+        targets = teacher_targets(teacher, samples, corpus.sample_rate)
+        if not np.abs(targets).max() <= LARGEST_TARGET:  # NaN is not either
+            raise DatasetError(f"teacher {teacher.name!r}: gives NaN, or numbers larger than half precision holds")
+        out[f"targets-{i}.f2"] = targets
     return out
 
 
@@ -257,25 +288,23 @@ class _Files:
     """Memory-mapped arrays in a folder, with a note of what they are and how far they are done."""
 
     def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], told: dict[str, Any]) -> None:
-        self.note, self.told = folder / "examples.json", told
-        self.done = self._read_done(told)
-        mode = "r+" if self.done and all((folder / name).exists() for name in shapes) else "w+"
-        self.done = self.done if mode == "r+" else 0
+        self.folder, self.note, self.told = folder, folder / "examples.json", told
+        self.done = self._read_done(told) if _are_whole(folder, shapes) else 0
         try:
-            if mode == "w+":
+            if not self.done:
+                self.note.unlink(missing_ok=True)  # before what it speaks of goes
                 _reserve(folder, shapes)
             self.arrays = {
-                name: np.memmap(folder / name, _DTYPES[name.rpartition(".")[2]], "r+", 0, shape)
-                for name, shape in shapes.items()
+                name: np.memmap(folder / name, _dtype(name), "r+", 0, shape) for name, shape in shapes.items()
             }
         except (OSError, ValueError) as error:
-            raise _full(folder, error) from None
+            raise cannot_write(folder, "training examples", error) from None
 
     def _read_done(self, told: dict[str, Any]) -> int:
         try:
             found = json.loads(self.note.read_text())
             return int(found["done"]) if {k: v for k, v in found.items() if k != "done"} == told else 0
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return 0
 
     def put(self, first: int, block: dict[str, NDArray[Any]]) -> None:
@@ -285,23 +314,37 @@ class _Files:
     def mark(self, done: int) -> None:
         for array in self.arrays.values():
             array.flush()
-        self.note.with_suffix(".tmp").write_text(json.dumps(self.told | {"done": done}))
-        self.note.with_suffix(".tmp").replace(self.note)
+        try:
+            self.note.with_suffix(".tmp").write_text(json.dumps(self.told | {"done": done}))
+            self.note.with_suffix(".tmp").replace(self.note)
+        except OSError as error:
+            raise cannot_write(self.folder, "training examples", error) from None
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(_DTYPES[name.rpartition(".")[2]])
+    return dtype
+
+
+def _size(name: str, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * _dtype(name).itemsize
+
+
+def _are_whole(folder: Path, shapes: dict[str, tuple[int, ...]]) -> bool:
+    return all(
+        (folder / name).is_file() and (folder / name).stat().st_size == _size(name, shape)
+        for name, shape in shapes.items()
+    )
 
 
 def _reserve(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     """Take the room on disk beforehand: a memory-mapped file on a full disk would end the process."""
     for name, shape in shapes.items():
-        size = int(np.prod(shape)) * np.dtype(_DTYPES[name.rpartition(".")[2]]).itemsize
+        size = _size(name, shape)
         with (folder / name).open("wb") as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
+            elif shutil.disk_usage(folder).free < size:
+                raise OSError(errno.ENOSPC, "No space left on device")
             else:
                 file.truncate(size)
-
-
-def _full(folder: Path, error: OSError | ValueError) -> DatasetError:
-    why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
-    return DatasetError(
-        f"{folder}: the training examples cannot be written ({why}); free some room or give another out"
-    )

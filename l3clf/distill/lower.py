@@ -85,14 +85,22 @@ def start_from(student: Any, onnx: bytes, features: NDArray[np.int8]) -> None:
         The other's network, of a checked student file.
     features : array of shape (n, n_frames, n_mels), int8
         Examples, on which the statistics of each batch normalisation are measured.
+
+    Raises
+    ------
+    ParameterError
+        If the other is of another architecture or has another window.
     """
     arrays = [numpy_helper.to_array(tensor) for tensor in load_model_from_string(onnx).graph.initializer]
-    pairs = iter(zip(arrays[::2], arrays[1::2], strict=True))
     norms, bias = [], np.zeros(0, np.float32)
-    for layer in student.layers:
+    layers = [layer for layer in student.layers if layer.weights]
+    if len(arrays) != 2 * sum(not isinstance(layer, keras.layers.BatchNormalization) for layer in layers):
+        raise ParameterError("init: has another number of layers; start from a student of the same architecture")
+    pairs = iter(zip(arrays[::2], arrays[1::2], strict=True))
+    for layer in layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             norms.append((layer, bias))
-        elif layer.weights:
+        else:
             kernel, bias = next(pairs)
             _take_over(layer, kernel, bias)
     _normalise_again(student, norms, features)
@@ -103,8 +111,8 @@ def _take_over(layer: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32
         if layer.kernel.shape == kernel.shape:
             layer.set_weights([kernel, bias])
         return
-    kernel = kernel.transpose(2, 3, 1, 0)
-    if kernel.shape != tuple(layer.kernel.shape):
+    kernel = kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
+    if kernel.shape != tuple(layer.kernel.shape) and kernel.ndim == 4:
         kernel = kernel.transpose(0, 1, 3, 2)  # a depthwise one
     if kernel.shape != tuple(layer.kernel.shape):
         raise ParameterError(

@@ -47,7 +47,7 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     _, n_frames, n_mels, _ = student.input.shape
     plain = build_student(architecture, n_frames, n_mels, student.output.shape[-1], fast=False)
     plain.set_weights(student.get_weights())
-    converter = _converter(tf, plain)
+    converter = tf.lite.TFLiteConverter.from_keras_model(plain)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: _representative(features, seed)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -55,13 +55,6 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         content: bytes = converter.convert()
     return content
-
-
-def _converter(tf: Any, plain: Any) -> Any:
-    """A converter of one window at a time, whatever Keras' backend is."""
-    shape = [1, *plain.input.shape[1:]]
-    function = tf.function(lambda x: plain(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], plain)
 
 
 def _representative(features: NDArray[np.int8], seed: int) -> Iterator[list[NDArray[np.float32]]]:

@@ -104,14 +104,15 @@ def build_student(
     size : int
         Length of its embedding.
     fast : bool
-        Whether depthwise convolutions are built for training; the weights fit either way.
+        Whether it is built for training. If not, it takes one window at a time and has plain depthwise layers, to
+        be converted; the weights fit either way.
 
     Returns
     -------
     keras.Model
         (n, n_frames, n_mels, 1) to (n, size).
     """
-    inputs = x = keras.layers.Input((n_frames, n_mels, 1))
+    inputs = x = keras.layers.Input((n_frames, n_mels, 1), batch_size=None if fast else 1)
     x = keras.layers.Conv2D(architecture.stem, 5, strides=4, padding="same", use_bias=False)(x)
     x = _normalised(x)
     for channels, stride in architecture.blocks:

@@ -6,8 +6,10 @@ if it had not been. A checkpoint is arrays and numbers; nothing in it can run.
 
 import csv
 import json
+import struct
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from l3clf.audio import FloatArray
+from l3clf.distill.corpus import cannot_write
 from l3clf.distill.examples import NO_LABEL, Examples
 from l3clf.distill.students import keras
 from l3clf.embedders.frontend import INPUT_STEPS
@@ -27,6 +30,7 @@ __all__ = ["Schedule", "Whitening", "held_out_cosines", "one_hot", "train", "whi
 
 CHUNK = 8192
 EIGENVALUE_FLOOR = 1e-4  # of the largest: directions with less are noise of the half precision
+CONSTANT = 1e-9  # of the mean power: so much variance is rounding
 WARM_UP = 0.03  # of all steps
 
 
@@ -57,9 +61,14 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "learning_rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise ParameterError(f"{name}={getattr(self, name)}; expected a number above 0")
+        for name in ("epochs", "batch", "patience"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+                raise ParameterError(f"{name}={value!r}; expected a whole number of at least 1")
+        for name, least in (("learning_rate", 1e-9), ("weight_decay", 0), ("label_weight", 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) and least <= value < np.inf):
+                raise ParameterError(f"{name}={value!r}; expected a number of at least {least:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +103,7 @@ def whiten(vectors: NDArray[np.floating], size: int) -> Whitening:
     mean = total / len(vectors)
     values, directions = np.linalg.eigh(outer / len(vectors) - np.outer(mean, mean))
     kept = np.flatnonzero(values > EIGENVALUE_FLOOR * values[-1])[::-1][:size]
-    if not len(kept) or values[-1] <= 0:
+    if values[-1] <= CONSTANT * np.trace(outer) / len(vectors):
         raise DatasetError("a teacher gives the same embedding for all examples; give clips that differ")
     projection = directions[:, kept] / np.sqrt(values[kept])
     return Whitening(mean.astype(np.float32), projection.astype(np.float32))
@@ -119,6 +128,7 @@ def train(
     folder: Path,
     distributions: FloatArray | None = None,
     progress: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
     """Train a student; it ends with its best weights.
 
@@ -136,6 +146,8 @@ def train(
     distributions : array of shape (n, n_classes), optional
         Of labels.
     progress : bool
+    about : mapping, optional
+        What else decides the result, as JSON: a checkpoint that says otherwise is refused.
 
     Returns
     -------
@@ -145,7 +157,9 @@ def train(
     Raises
     ------
     ParameterError
-        If the checkpoint is of another student or schedule.
+        If the checkpoint is damaged, or of another student, schedule or set of examples.
+    DatasetError
+        If the disk is full.
     """
     keras.utils.set_random_seed(schedule.seed)
     n_classes = 0 if distributions is None else distributions.shape[1]
@@ -155,7 +169,8 @@ def train(
     n_steps = max(1, len(training) // schedule.batch)
     learner.compile(optimizer=_optimizer(schedule, n_steps), loss=_loss(sizes, schedule), jit_compile=True)
     learner.optimizer.build(learner.trainable_variables)
-    state = _Checkpoint(folder / "checkpoint.npz", learner, {"schedule": asdict(schedule), "sizes": list(sizes)})
+    decides = {"schedule": asdict(schedule), "sizes": list(sizes), **(about or {})}
+    state = _Checkpoint(folder / "checkpoint.npz", learner, decides)
     log, best = state.load()
     while len(log) < schedule.epochs and not _stalled(log, schedule.patience):
         order = np.random.default_rng([schedule.seed, len(log)]).permutation(training)
@@ -165,8 +180,11 @@ def train(
         log[-1] |= {f"cosine_{i}": cosine for i, cosine in enumerate(cosines)}
         if log[-1]["cosine"] == max(row["cosine"] for row in log):
             best = [weight.copy() for weight in student.get_weights()]
-        state.save(log, best)
-        _write_log(folder / "log.csv", log)
+        try:
+            state.save(log, best)
+            _write_log(folder / "log.csv", log)
+        except OSError as error:
+            raise cannot_write(folder, "checkpoint", error) from None
     student.set_weights(best)
     return log
 
@@ -222,7 +240,7 @@ def _epoch(
         losses.append(float(learner.train_on_batch(_inputs(features[rows]), wanted[rows])))
         if not np.isfinite(losses[-1]):
             raise ParameterError("the training diverged (its loss is no number); give a smaller learning_rate")
-    return losses[-1] if not losses else float(np.mean(losses[-max(1, len(losses) // 10) :]))
+    return float(np.mean(losses[-max(1, len(losses) // 10) :]))
 
 
 def _inputs(features: NDArray[np.int8]) -> FloatArray:
@@ -257,6 +275,21 @@ def _write_log(path: Path, log: list[dict[str, float]]) -> None:
         writer.writerows(log)
 
 
+_DAMAGE = (
+    zipfile.BadZipFile,
+    struct.error,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zlib.error,
+)
+"""What reading raises, by version, on an archive that was cut or overwritten somewhere."""
+
+
 class _Checkpoint:
     """Weights, the optimiser's state and the log, in one file that appears complete or not at all."""
 
@@ -272,26 +305,33 @@ class _Checkpoint:
         arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
         arrays |= {f"best{i}": weight for i, weight in enumerate(best)}
         part = self.path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(file, about=json.dumps(self.about), log=json.dumps(log), **arrays)
-        part.replace(self.path)
+        try:
+            with part.open("wb") as file:
+                np.savez(file, about=json.dumps(self.about), log=json.dumps(log), **arrays)
+            part.replace(self.path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def load(self) -> tuple[list[dict[str, float]], list[NDArray[np.float32]]]:
         """Return the log so far and the best weights; the learner is brought to where it was."""
         if not self.path.exists():
             return [], []
         try:
-            with np.load(self.path, allow_pickle=False) as found:
-                if json.loads(str(found["about"])) != self.about:
-                    raise ParameterError(
-                        f"{self.path}: is the checkpoint of another student or schedule; "
-                        "give the options it was begun with, or another out"
-                    )
-                for i, variable in enumerate(self._variables()):
-                    variable.assign(found[f"v{i}"])
-                best = [found[f"best{i}"] for i in range(sum(name.startswith("best") for name in found.files))]
-                return json.loads(str(found["log"])), best
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            if isinstance(error, ParameterError):
-                raise
-            raise ParameterError(f"{self.path}: is damaged ({error}); delete it to begin again") from None
+            with self.path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as found:
+                about, log = json.loads(str(found["about"])), json.loads(str(found["log"]))
+                if about == self.about:
+                    best = [found[f"best{i}"] for i in range(sum(name.startswith("best") for name in found.files))]
+                    self._assign([found[f"v{i}"] for i in range(len(self._variables()))])
+        except _DAMAGE as error:
+            why = str(error) or type(error).__name__
+            raise ParameterError(f"{self.path}: is damaged ({why}); delete it to begin again") from None
+        if about != self.about:
+            raise ParameterError(
+                f"{self.path}: is the checkpoint of another student, schedule or set of examples; "
+                "give what it was begun with, or another out"
+            )
+        return log, best
+
+    def _assign(self, values: list[NDArray[Any]]) -> None:
+        for variable, value in zip(self._variables(), values, strict=True):
+            variable.assign(value)

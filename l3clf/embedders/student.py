@@ -85,19 +85,26 @@ def read_student(path: Path) -> StudentFile:
     try:
         members = read_zip(path, _LIMITS, sum(_LIMITS.values()))
     except ModelFileError as error:
-        raise WeightsError(str(error).replace("model file", "student file")) from None
+        raise WeightsError(_of_a_student(str(error))) from None
     for name in _LIMITS:
         if name not in members:
             raise WeightsError(f"{path}: has no member {name}; expected a student file as l3clf distill writes it")
     about = _about(members[ABOUT], path)
     spec = student_spec(about["window_s"])
-    check_student_onnx(members[FLOAT], (1, spec.n_frames, spec.n_bands), about["embedding_size"], str(path))
+    onnx = check_student_onnx(members[FLOAT], (1, spec.n_frames, spec.n_bands), about["embedding_size"], str(path))
     network = read_tflite(members[INT8], f"{path}: {INT8}")
     found = (network.input.shape, network.output.size, float(network.input.scale), network.input.zero_point)
     expected = ((1, spec.n_frames, spec.n_bands, 1), about["embedding_size"], 1 / INPUT_STEPS, 0)
     if found != expected:
         raise WeightsError(f"{path}: {INT8} has input, size, scale and zero point {found}, expected {expected}")
-    return StudentFile(about, members[FLOAT], members[INT8])
+    return StudentFile(about, onnx, members[INT8])
+
+
+def _of_a_student(sentence: str) -> str:
+    """What `read_zip` says of a model file, said of a student file."""
+    ours = "as l3clf distill writes it"
+    sentence = sentence.replace("written by l3clf.save_model: fit the classifier again and save it with that", ours)
+    return sentence.replace("model file", "student file").replace("save the model again", "make the student again")
 
 
 def _about(content: bytes, path: Path) -> dict[str, Any]:
@@ -177,8 +184,9 @@ class Student(Embedder):
         return int(self._file.about["embedding_size"])
 
     def weights_digest(self) -> str:
-        """Return the SHA-256 of the network that this precision computes with."""
-        return hashlib.sha256(self._file.onnx if self.precision == "float32" else self._file.tflite).hexdigest()
+        """Return the SHA-256 of the network that this precision computes with, and of the window it is given."""
+        network = self._file.onnx if self.precision == "float32" else self._file.tflite
+        return hashlib.sha256(f"{self.window_s!r} s\n".encode() + network).hexdigest()
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
