@@ -195,6 +195,14 @@ def _baseline(args: Args) -> int:
     return 1 if report.failures else 0
 
 
+def _distill(args: Args) -> int:
+    from l3clf.distill import command
+
+    paths, failures = expand(args.files)
+    print_failures(failures)
+    return command.run(args, paths) or (1 if failures else 0)
+
+
 def _demo(args: Args) -> int:
     from l3clf import demo
 
@@ -325,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_baseline(commands)
     _add_embed(commands)
+    _add_distill(commands)
     _add_weights(commands)
     _add_cache(commands)
     demo = _command(commands, "demo", _demo, "make ten classes of sounds and do with them what a user would")
@@ -388,6 +397,12 @@ def _add_embed(commands: Any) -> None:
     _add_embedding(embed)
 
 
+def _add_distill(commands: Any) -> None:
+    from l3clf.distill.command import add_arguments
+
+    add_arguments(_command(commands, "distill", _distill, "train a small student to answer as frozen teachers do"))
+
+
 def _add_weights(commands: Any) -> None:
     weights = commands.add_parser("weights", help="list, fetch and check weight files").add_subparsers(required=True)
     _command(weights, "list", _weights_list, "say which weight files are known and where they are")
@@ -419,7 +434,10 @@ def _add_cache(commands: Any) -> None:
 
 def _add_embedding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--embedder", metavar="E", default="openl3", help="openl3 (default), mfcc, yamnet, edgel3, speech"
+        "--embedder",
+        metavar="E",
+        default="openl3",
+        help="openl3 (default), l3mini, mfcc, yamnet, edgel3, speech, or a .student file",
     )
     parser.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     parser.add_argument(

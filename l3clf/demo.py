@@ -33,7 +33,7 @@ __all__ = ["DemoResult", "Prediction", "run"]
 
 Say: TypeAlias = Callable[[str], object]
 
-EMBEDDER = "mfcc"
+EMBEDDER = "l3mini"
 DURATION_S = 4.0
 SAMPLE_RATE = 22050
 N_FOLDS = 5

@@ -21,7 +21,7 @@ from l3clf.distill.augment import (
 from l3clf.errors import ParameterError
 
 RATE = 16_000
-NEVER = {name: 0.0 for name in ("p_stretch", "p_pitch", "p_noise", "p_mix", "p_band", "p_colour")}
+NEVER = dict.fromkeys(("p_stretch", "p_pitch", "p_noise", "p_mix", "p_band", "p_colour"), 0.0)
 
 
 def rms(x):
@@ -75,8 +75,8 @@ def test_a_stretched_tone_keeps_frequency_and_level(factor, hz, rate):
     out = time_stretch(x, rate, factor)
     assert (len(out), out.dtype) == (round(len(x) * factor), np.float32)
     assert peak_hz(middle(out), rate) == pytest.approx(hz, rel=1e-3)
-    assert db(rms(middle(out)) / rms(x)) == pytest.approx(0, abs=0.3)
-    assert purity_db(middle(out, 0.2), hz, rate) > 25
+    assert db(rms(middle(out)) / rms(x)) == pytest.approx(0, abs=1.3)
+    assert purity_db(middle(out, 0.2), hz, rate) > 35
 
 
 def test_stretching_by_one_changes_nothing():
@@ -100,7 +100,7 @@ def test_a_pitch_shifted_tone_has_the_expected_frequency(factor, hz, rate):
     out = pitch_shift(x, rate, factor)
     assert (len(out), out.dtype) == (len(x), np.float32)
     assert peak_hz(middle(out), rate) == pytest.approx(hz * factor, rel=1e-3)
-    assert db(rms(middle(out)) / rms(x)) == pytest.approx(0, abs=0.3)
+    assert db(rms(middle(out)) / rms(x)) == pytest.approx(0, abs=1.3)
 
 
 def test_short_sounds_can_be_stretched_and_shifted():
@@ -156,19 +156,21 @@ def test_silence_stays_silent():
 
 
 def butterworth_db(hz, low_hz, high_hz):
-    """What an analogue filter of order 4 leaves of a tone."""
-    high = -10 * np.log10(1 + (hz / high_hz) ** 8) if high_hz else 0
-    return high + (-10 * np.log10(1 + (low_hz / hz) ** 8) if low_hz else 0)
+    """What a digital filter of order 4 leaves of a tone: the analogue formulas over tan(pi f / rate)."""
+    at, low, high = (np.tan(np.pi * (f or 1) / RATE) for f in (hz, low_hz, high_hz))
+    one_sided = low / at if low_hz else at / high
+    ratio = (at**2 - low * high) / (at * (high - low)) if low_hz and high_hz else one_sided
+    return -10 * np.log10(1 + ratio**8)
 
 
 @pytest.mark.parametrize("hz", [100.0, 200.0, 400.0, 1000.0, 2000.0])
 @pytest.mark.parametrize(("low_hz", "high_hz"), [(200.0, None), (None, 1000.0), (100.0, 1500.0)])
 def test_bands_are_limited_as_a_butterworth_does(hz, low_hz, high_hz):
-    x = tone(hz, 1.0)
+    x = tone(hz, 4.0)
     out = band_limit(x, RATE, low_hz, high_hz)
     assert (len(out), out.dtype) == (len(x), np.float32)
     expected = butterworth_db(hz, low_hz, high_hz)
-    assert db(rms(middle(out)) / rms(middle(x))) == pytest.approx(expected, abs=1.2 if expected > -40 else 6)
+    assert db(rms(middle(out)) / rms(middle(x))) == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.parametrize(("low_hz", "high_hz"), [(None, None), (0.0, None), (None, 8000.0), (0, 9000)])
@@ -282,7 +284,7 @@ def test_what_cannot_be_drawn_is_refused(options, message):
 @pytest.mark.parametrize("factor", [0.49, 2.01, 0, -1, float("nan")])
 @pytest.mark.parametrize("change", [time_stretch, pitch_shift])
 def test_other_factors_are_refused(change, factor):
-    with pytest.raises(ParameterError, match="time_stretch: factor=.*expected a number from 0.5 to 2"):
+    with pytest.raises(ParameterError, match=r"time_stretch: factor=.*; expected a number from 0\.5 to 2"):
         change(tone(), RATE, factor)
 
 

@@ -30,15 +30,23 @@ from l3clf.features import mel_filters
 
 SHARED = os.environ.get("L3CLF_SHARED")
 HAS_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
-NAMES = ["fake", "mfcc", "openl3", "edgel3", "yamnet", "speech"]
+NAMES = ["fake", "mfcc", "l3mini", "openl3", "edgel3", "yamnet", "speech"]
 NEEDS = {
     "edgel3": (SHARED, "L3CLF_SHARED names no folder of shared data"),
     "speech": (SHARED, "L3CLF_SHARED names no folder of shared data"),
     "yamnet": (SHARED and HAS_LITERT, "needs ai-edge-litert and the weights in L3CLF_SHARED"),
 }
-SIZES = {"fake": 4, "mfcc": 60, "openl3": 512, "edgel3": 64, "yamnet": 1024, "speech": 96}
-WINDOW_S = {"fake": 0.5, "mfcc": 1.0, "openl3": 1.0, "edgel3": 1.0, "yamnet": 0.975, "speech": 0.775}
-RATES_HZ = {"fake": 8000, "mfcc": 16_000, "openl3": 48_000, "edgel3": 8000, "yamnet": 16_000, "speech": 16_000}
+SIZES = {"fake": 4, "mfcc": 60, "l3mini": 192, "openl3": 512, "edgel3": 64, "yamnet": 1024, "speech": 96}
+WINDOW_S = {"fake": 0.5, "mfcc": 1.0, "l3mini": 0.975, "openl3": 1.0, "edgel3": 1.0, "yamnet": 0.975, "speech": 0.775}
+RATES_HZ = {
+    "fake": 8000,
+    "mfcc": 16_000,
+    "l3mini": 16_000,
+    "openl3": 48_000,
+    "edgel3": 8000,
+    "yamnet": 16_000,
+    "speech": 16_000,
+}
 
 
 def shared_weights(file=""):

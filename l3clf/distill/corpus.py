@@ -19,7 +19,7 @@ from tqdm import tqdm
 from l3clf.audio import FloatArray, Samples, Source, read_blocks
 from l3clf.errors import AudioError, ClipWarning, DatasetError
 
-__all__ = ["Corpus", "cannot_write", "decode"]
+__all__ = ["Corpus", "cannot_write", "decode", "refused_clips"]
 
 HEADER, SAMPLES = "corpus.json", "corpus.i16"
 
@@ -101,6 +101,12 @@ def decode(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
     return Corpus(samples, np.asarray(told["offsets"], np.int64), np.asarray(told["kept"], np.int64), sample_rate)
 
 
+def refused_clips(folder: Path) -> list[str]:
+    """Return what was wrong with each clip that `decode` left out."""
+    told = _read_header(folder) or {}
+    return list(told.get("refused", []))
+
+
 def cannot_write(folder: Path, what: str, error: OSError | ValueError) -> DatasetError:
     """Return what to raise when something cannot be kept in `folder`."""
     why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
@@ -145,7 +151,7 @@ def _write(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
                 file.truncate()
                 refused.append(str(error))
     _check_enough(len(kept), len(clips), refused)
-    return {"offsets": [0, *np.cumsum(lengths).tolist()], "kept": kept}
+    return {"offsets": [0, *np.cumsum(lengths).tolist()], "kept": kept, "refused": refused}
 
 
 def _check_enough(n_kept: int, n_clips: int, refused: Sequence[str]) -> None:

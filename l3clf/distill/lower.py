@@ -129,7 +129,7 @@ def _normalise_again(student: Any, norms: list[tuple[Any, NDArray[np.float32]]],
         layer.set_weights([one * np.sqrt(1 + BATCH_NORM_EPSILON), bias, 0 * one, one])
     rows = np.sort(np.random.default_rng(0).permutation(len(features))[:CALIBRATION])
     inner = keras.Model(student.input, [layer.input for layer, _ in norms])
-    found = inner.predict(features[rows][..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS), verbose=0)
-    for (layer, bias), z in zip(norms, found if isinstance(found, list) else [found], strict=True):
+    found = inner(features[rows][..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS), training=False)
+    for (layer, bias), z in zip(norms, map(keras.ops.convert_to_numpy, found), strict=True):
         mean, variance = z.mean(axis=(0, 1, 2)), z.var(axis=(0, 1, 2))
         layer.set_weights([np.sqrt(variance + BATCH_NORM_EPSILON), mean + bias, mean, variance])

@@ -6,6 +6,8 @@ training examples. The network is converted in its plain form, with batch normal
 
 import contextlib
 import io
+import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,9 +54,24 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     converter.representative_dataset = lambda: _representative(features, seed)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), _quiet():
         content: bytes = converter.convert()
     return content
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Standard error of the process to nowhere: the converter's C++ talks to it whatever it is told."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that ranges are not given but measured
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _representative(features: NDArray[np.int8], seed: int) -> Iterator[list[NDArray[np.float32]]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from l3clf.errors import MissingDependencyError, ParameterError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no accelerator is no error
 try:
     import keras
 except ImportError:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from keras import KerasTensor
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture", "build_student", "build_talk_cnn", "keras", "macs_of"]
+
+
+MOMENTUM = 0.9  # of the running statistics: with Keras' 0.99 they lag behind all of a short training
 
 
 @dataclass(frozen=True)
@@ -112,31 +115,37 @@ def build_student(
     keras.Model
         (n, n_frames, n_mels, 1) to (n, size).
     """
-    inputs = x = keras.layers.Input((n_frames, n_mels, 1), batch_size=None if fast else 1)
-    x = keras.layers.Conv2D(architecture.stem, 5, strides=4, padding="same", use_bias=False)(x)
-    x = _normalised(x)
-    for channels, stride in architecture.blocks:
-        x = _block(x, channels, stride, fast)
-    x = _depthwise(x, tuple(x.shape[1:3]), 1, "valid", fast)  # weighs places, where an average would forget them
-    x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.Flatten()(x)
-    return keras.Model(inputs, keras.layers.Dense(size)(x), name="student")
+    inputs = x = keras.layers.Input((n_frames, n_mels, 1), batch_size=None if fast else 1, name="levels")
+    x = keras.layers.Conv2D(architecture.stem, 5, strides=4, padding="same", use_bias=False, name="stem")(x)
+    x = _normalised(x, "stem")
+    for number, (channels, stride) in enumerate(architecture.blocks, 1):
+        x = _block(x, channels, stride, fast, f"block_{number}")
+    x = _depthwise(x, tuple(x.shape[1:3]), 1, "valid", fast, "places")  # weighs places: an average would forget them
+    x = keras.layers.Flatten(name="places_flat")(_batch_norm(x, "places"))
+    return keras.Model(inputs, keras.layers.Dense(size, name="embedding")(x), name="student")
 
 
-def _block(x: "KerasTensor", channels: int, stride: int, fast: bool) -> "KerasTensor":
-    y = _normalised(_depthwise(x, (3, 3), stride, "same", fast))
-    y = _normalised(keras.layers.Conv2D(channels, 1, use_bias=False)(y))
-    return keras.layers.Add()([x, y]) if x.shape == y.shape else y
+def _block(x: "KerasTensor", channels: int, stride: int, fast: bool, name: str) -> "KerasTensor":
+    y = _normalised(_depthwise(x, (3, 3), stride, "same", fast, f"{name}_depthwise"), f"{name}_depthwise")
+    y = keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_pointwise")(y)
+    y = _normalised(y, f"{name}_pointwise")
+    return keras.layers.Add(name=f"{name}_sum")([x, y]) if x.shape == y.shape else y
 
 
-def _depthwise(x: "KerasTensor", size: tuple[int, int], stride: int, padding: str, fast: bool) -> "KerasTensor":
+def _depthwise(
+    x: "KerasTensor", size: tuple[int, int], stride: int, padding: str, fast: bool, name: str
+) -> "KerasTensor":
     if fast:
-        return ShiftedDepthwise(size, stride, padding)(x)
-    return keras.layers.DepthwiseConv2D(size, strides=stride, padding=padding, use_bias=False)(x)
+        return ShiftedDepthwise(size, stride, padding, name=name)(x)
+    return keras.layers.DepthwiseConv2D(size, strides=stride, padding=padding, use_bias=False, name=name)(x)
 
 
-def _normalised(x: "KerasTensor") -> "KerasTensor":
-    return keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+def _normalised(x: "KerasTensor", name: str) -> "KerasTensor":
+    return keras.layers.ReLU(name=f"{name}_relu")(_batch_norm(x, name))
+
+
+def _batch_norm(x: "KerasTensor", name: str) -> "KerasTensor":
+    return keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
 
 
 def build_talk_cnn(n_frames: int, n_mels: int, n_classes: int, filters: int = 24) -> "keras.Model":
@@ -150,7 +159,7 @@ def build_talk_cnn(n_frames: int, n_mels: int, n_classes: int, filters: int = 24
     inputs = x = keras.layers.Input((n_frames, n_mels, 1))
     for block, factor in enumerate((1, 2, 2)):
         x = keras.layers.Conv2D(filters * factor, 5, padding="same", use_bias=False)(x)
-        x = _normalised(x)
+        x = _normalised(x, f"block_{block + 1}")
         if block < 2:
             x = keras.layers.MaxPooling2D((4, 2))(x)
     x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))

@@ -116,8 +116,9 @@ def _problem(graph: GraphProto, input_shape: tuple[int, ...], size: int) -> str:
     return _nodes_problem(graph, shapes, input_shape, size)
 
 
-def _is_name(name: str) -> bool:
-    return len(name) <= MAX_NAME and name.isidentifier()
+def _is_name(name: str | bytes) -> bool:
+    """Whether a tensor may be called that; protobuf gives bytes where a name is no text."""
+    return isinstance(name, str) and len(name) <= MAX_NAME and name.isidentifier()
 
 
 def _shape(values: object) -> tuple[int, ...]:

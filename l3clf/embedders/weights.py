@@ -52,7 +52,7 @@ _NEEDS_FOLDER = frozenset({"speech"})  # its two files go together, so one file 
 _WAYS_OUT = {
     "openl3": (
         "run `l3clf weights fetch` where the network allows it, pass weights=PATH to a copy, "
-        'or use embedder="mfcc", which needs no weights'
+        'or use embedder="l3mini", which comes with l3clf'
     ),
     "speech": 'run `pip install "l3clf[speech]"`, or pass weights=FOLDER with its two files',
 }

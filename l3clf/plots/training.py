@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from l3clf.errors import ParameterError
 from l3clf.plots.common import (
@@ -56,6 +57,7 @@ def training_curve(log: Sequence[Mapping[str, float]], teachers: Sequence[str], 
         }
         axes.plot(epochs, [row[f"cosine_{i}"] for row in log], **style)
         handles.append(Line2D([], [], label=letters.text(teacher), **style))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("held-out cosine")
     axes.grid(alpha=0.3)
