@@ -368,7 +368,8 @@ def _duplicates_note(table: ClipTable, duplicates: Sequence[Duplicate], split: S
         for pair in duplicates[:MOST_NAMED_PAIRS]
     )
     return (
-        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have a twin in another fold, so the scores may be too good. "
+        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have a twin in another fold, "
+        "so the scores may be too good. "
         f"The first: {named}."
     )
 

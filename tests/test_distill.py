@@ -859,9 +859,9 @@ def test_openl3_is_distilled(tmp_path):
         student="S",
         out=tmp_path / "out",
         sizes=[8],
-        per_window=2,
+        per_window=1,
         held_out=0.25,
-        schedule=Schedule(epochs=12, batch=32),
+        schedule=Schedule(epochs=12, batch=16),
     )
     (found,), (constant,) = student.about["held_out_cosine"], student.about["constant_cosine"]
     assert found > constant + 0.1, (found, constant)
