@@ -80,7 +80,7 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     try:
         members = _members(model)
-        _rebuild(members, None)
+        _rebuild(members, getattr(model.embedder_, "weights", None))
     except ModelFileError as err:
         raise ModelFileError(f"{target} is not written: {err}") from err
     write_zip(target, members)

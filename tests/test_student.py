@@ -220,11 +220,6 @@ def test_it_classifies_and_is_cached(precision, table, tmp_path):
     assert cache.info()["entries"] == 6
 
 
-@pytest.mark.xfail(
-    raises=ModelFileError,
-    strict=True,
-    reason="save_model checks what it wrote without weights: modelfile.py should pass the embedder's own",
-)
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_it_is_in_a_model_file(precision, table, tmp_path):
     paths, labels = table
