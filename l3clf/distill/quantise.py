@@ -1,7 +1,7 @@
 """A trained student becomes a full-integer TFLite file: int8 in, int8 out, one scale a channel.
 
 Rule: the input's scale is the front-end's and not a matter of data; all other ranges are measured on
-training examples. The network is converted in its plain form, with batch normalisation folded.
+training examples. The network is converted in its plain form, its channels equalised, with batch normalisation folded.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.distill.students import Architecture, build_student
+from l3clf.distill.equalise import equalised
+from l3clf.distill.students import Architecture
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import MissingDependencyError
 
@@ -46,10 +47,7 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
         raise MissingDependencyError(
             'quantisation needs TensorFlow; install it with: pip install "l3clf[distill]"'
         ) from None
-    _, n_frames, n_mels, _ = student.input.shape
-    plain = build_student(architecture, n_frames, n_mels, student.output.shape[-1], fast=False)
-    plain.set_weights(student.get_weights())
-    converter = tf.lite.TFLiteConverter.from_keras_model(plain)
+    converter = tf.lite.TFLiteConverter.from_keras_model(equalised(architecture, student, features))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: _representative(features, seed)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
