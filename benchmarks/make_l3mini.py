@@ -1,6 +1,7 @@
 """How l3mini is made: distilled from YAMNet and Google's speech embedding on openly licensed sounds.
 
     L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR
+    L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR2 --init DIR/student.student --epochs 24 --rate 2e-3
 
 The sounds are those of the pool whose licence asks for no share-alike, words spoken by espeak-ng, and
 synthetic tones, sweeps, pulses and noise. No evaluation audio is touched. Stopped, the same command goes on.
@@ -54,13 +55,14 @@ def main() -> None:
     parser.add_argument("--student", default="L", choices=["S", "M", "L"])
     parser.add_argument("--init", help="a student file to start from")
     parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
     parser.add_argument("--spoken", type=int, default=3500, help="words by espeak-ng")
     args = parser.parse_args()
     if args.shared is None:
         parser.error("name the folder with the data: --shared or L3CLF_SHARED")
     teachers = [l3clf.load_embedder(name, weights=args.shared / "weights") for name in ("yamnet", "speech")]
     clips = [*pool_clips(args.shared / "data/pool"), *spoken(WORDS, VOICES, args.spoken), *synthetic_sounds(300)]
-    schedule = Schedule(epochs=args.epochs)
+    schedule = Schedule(epochs=args.epochs, learning_rate=args.rate)
     student = distil(
         teachers, clips, student=args.student, init=args.init, out=args.out, schedule=schedule, progress=True
     )

@@ -136,6 +136,16 @@ def talk_cnn(task: Task, seed: int, epochs: int, work: Path) -> None:
     print(f"| the talk's CNN from scratch ({epochs} epochs, one seed) | {task.name} | {share:.2%} |", flush=True)
 
 
+def print_gains(shared: Path, student: str, seeds: int, work: Path, only: str | None = None) -> None:
+    print("| what | data set | accuracy (each seed) |\n|---|---|---|")
+    found = tasks(shared)
+    if only in (None, "talk"):
+        talk_cnn(found[0], seed=0, epochs=20, work=work)
+    for task in found:
+        if only in (None, task.name):
+            gain(task, student, shared / "weights", seeds, work)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=os.environ.get("L3CLF_SHARED"), help="default: $L3CLF_SHARED")
@@ -149,13 +159,7 @@ def main() -> None:
         parser.error("name the folder with the data: --shared or L3CLF_SHARED")
     if args.again:
         shutil.rmtree(args.work, ignore_errors=True)
-    print("| what | data set | accuracy (each seed) |\n|---|---|---|")
-    found = tasks(Path(args.shared))
-    if args.only in (None, "talk"):
-        talk_cnn(found[0], seed=0, epochs=20, work=args.work)
-    for task in found:
-        if args.only in (None, task.name):
-            gain(task, args.student, Path(args.shared) / "weights", args.seeds, args.work)
+    print_gains(args.shared, args.student, args.seeds, args.work, args.only)
 
 
 if __name__ == "__main__":
