@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,9 +85,17 @@ def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
 
 
 @lru_cache(maxsize=8)
-def _named_embedder(name: str) -> Embedder:
-    """One instance for each name in a process, so that clones share its open session."""
+def _named_embedder(name: str, state: tuple[int, int]) -> Embedder:
+    """One instance for each name in a process, so that clones share its open session; a file's, until it changes."""
     return load_embedder(name)
+
+
+def _state(name: str) -> tuple[int, int]:
+    try:
+        found = Path(name).stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def as_embedder(embedder: Any) -> Embedder:
@@ -94,7 +103,7 @@ def as_embedder(embedder: Any) -> Embedder:
     if isinstance(embedder, Embedder):
         return embedder
     if isinstance(embedder, str):
-        return _named_embedder(embedder)
+        return _named_embedder(embedder, _state(embedder))
     raise ParameterError(f"embedder={embedder!r}; expected a name such as 'openl3', or an embedder")
 
 

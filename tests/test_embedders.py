@@ -30,7 +30,7 @@ from l3clf.features import mel_filters
 
 SHARED = os.environ.get("L3CLF_SHARED")
 HAS_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
-NAMES = ["fake", "mfcc", "l3mini", "openl3", "edgel3", "yamnet", "speech"]
+NAMES = ["fake", "mfcc", "l3mini", "l3mini int8", "openl3", "edgel3", "yamnet", "speech"]
 NEEDS = {
     "edgel3": (SHARED, "L3CLF_SHARED names no folder of shared data"),
     "speech": (SHARED, "L3CLF_SHARED names no folder of shared data"),
@@ -67,6 +67,8 @@ def make(tmp_path_factory):
             return load_embedder(name, weights=shared_weights())
         if name == "openl3":
             return load_embedder(name, input_repr="mel128", weights=openl3_recipe.write_weights(seeded, "mel128"))
+        if name == "l3mini int8":
+            return load_embedder("l3mini", precision="int8")
         return load_embedder(name)
 
     return make

@@ -1,6 +1,8 @@
 """The estimators as scikit-learn citizens: checks, known answers, metadata, bad clips."""
 
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import l3clf
 from l3clf import ClipClassifier, ClipEmbedder
 from l3clf.errors import AudioError, ClipWarning, ModelFileError, ParameterError
+from l3clf.inputs import as_embedder
 
 RATE = 16_000
 
@@ -273,3 +276,12 @@ def test_the_training_digest_follows_content_and_labels(clips):
     assert classifier().fit(X[::-1], y[::-1]).training_digest_ == first
     assert classifier().fit(X, y[::-1]).training_digest_ != first
     assert classifier().fit([*X[:-1], noise(55)], y).training_digest_ != first
+
+
+def test_a_student_file_that_was_written_again_is_read_again(tmp_path):
+    path = tmp_path / "my.student"
+    shutil.copy(Path(__file__).parent / "golden" / "tiny.student", path)
+    before = as_embedder(str(path))
+    assert as_embedder(str(path)) is before
+    shutil.copy(Path(l3clf.__file__).parent / "embedders" / "data" / "l3mini.student", path)
+    assert as_embedder(str(path)).embedding_size == 192 != before.embedding_size

@@ -48,7 +48,7 @@ def equalised(architecture: Architecture, student: Any, features: NDArray[np.int
     factors = {layer: factor for group in _tied(architecture) for layer, factor in _factors(group, ranges)}
     layers = _layers(architecture)
     for layer, following in zip(layers, [*layers[1:], "places"], strict=True):
-        _scale(plain.get_layer(f"{layer}_norm"), (0, 1), 1 / factors[layer])  # its gamma and its beta
+        _scale(plain.get_layer(f"{layer}_norm"), (0, 1), np.reciprocal(factors[layer]))  # its gamma and its beta
         _scale(plain.get_layer(following), (0,), factors[layer][:, np.newaxis])
     return plain
 
