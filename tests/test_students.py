@@ -1,0 +1,78 @@
+"""The networks of students: the same numbers in Keras, in ONNX, and for training and for the chip."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+from lessons import SPEC, TINY, answer, features, one_sentence, stirred
+
+from l3clf.distill.lower import start_from, student_onnx
+from l3clf.distill.students import ARCHITECTURES, architecture, build_student, build_talk_cnn, keras, macs_of
+from l3clf.embedders.frontend import INPUT_STEPS
+from l3clf.embedders.graph import run_graph, session
+from l3clf.embedders.student import Student, read_student
+from l3clf.errors import ParameterError
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_onnx_equals_keras(name):
+    student, x = stirred(name), features(16)
+    model = student_onnx(ARCHITECTURES[name], student)
+    found = run_graph(session(model), x[:, np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS))
+    expected = answer(student, x)
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_plain_layers_equal_those_for_training():
+    student = stirred("S")
+    plain = build_student(ARCHITECTURES["S"], SPEC.n_frames, SPEC.n_bands, 32, fast=False)
+    plain.set_weights(student.get_weights())
+    x = features(1)
+    np.testing.assert_allclose(answer(plain, x), answer(student, x), atol=1e-4)
+
+
+def test_multiply_accumulates_are_counted():
+    image = keras.layers.Input((8, 6, 1))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(image)  # 4 x 3 places of 9 * 4
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)  # 4 x 3 places of 9 * 4
+    x = keras.layers.Dense(5)(keras.layers.Flatten()(x))  # 48 * 5
+    assert macs_of(keras.Model(image, x)) == 12 * 36 + 12 * 36 + 240
+    assert macs_of(build_student(ARCHITECTURES["S"], 47, 64, 32)) == 2 * 0 + read_macs()
+
+
+def read_macs():
+    """The same from the integer network of that student, by the reader of .tflite files."""
+    return Student(TINY, precision="int8").network.model.macs
+
+
+def test_the_talks_network_has_its_shape():
+    model = build_talk_cnn(95, 64, 10)
+    assert model.output.shape == (None, 10)
+    assert [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)] == [24, 48, 48]
+
+
+def test_a_student_starts_as_another():
+    other, x = stirred("S", seed=3), features()
+    student = build_student(ARCHITECTURES["S"], SPEC.n_frames, SPEC.n_bands, 32)
+    start_from(student, student_onnx(ARCHITECTURES["S"], other).SerializeToString(), x)
+    expected = answer(other, x)
+    assert np.abs(answer(student, x) - expected).max() <= 1e-3 * np.abs(expected).max()
+    norms = [layer for layer in student.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert all(np.asarray(norm.moving_variance).min() >= 0 for norm in norms)
+    training = np.asarray(student(x[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS), training=True))
+    assert np.abs(training - expected).max() <= 0.02 * np.abs(expected).max()  # statistics are those of the examples
+
+
+@pytest.mark.parametrize(("name", "n_frames"), [("M", SPEC.n_frames), ("S", 95)])
+def test_a_student_does_not_start_as_one_of_another_shape(name, n_frames):
+    student = build_student(ARCHITECTURES[name], n_frames, SPEC.n_bands, 32)
+    with pytest.raises(ParameterError, match=r"init: .*start from a student of the same architecture") as error:
+        start_from(student, read_student(TINY).onnx, features())
+    one_sentence(error)
+
+
+def test_an_unknown_size_is_refused():
+    with pytest.raises(ParameterError, match="student='XL'; expected one of 'S', 'M', 'L'"):
+        architecture("XL")
