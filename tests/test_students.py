@@ -8,7 +8,7 @@ pytest.importorskip("tensorflow")
 
 from lessons import SPEC, TINY, answer, features, one_sentence, stirred
 
-from l3clf.distill.lower import start_from, student_onnx
+from l3clf.distill.lower import fit_embedding, start_from, student_onnx
 from l3clf.distill.students import ARCHITECTURES, architecture, build_student, build_talk_cnn, keras, macs_of
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.embedders.graph import run_graph, session
@@ -63,6 +63,16 @@ def test_a_student_starts_as_another():
     assert all(np.asarray(norm.moving_variance).min() >= 0 for norm in norms)
     training = np.asarray(student(x[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS), training=True))
     assert np.abs(training - expected).max() <= 0.02 * np.abs(expected).max()  # statistics are those of the examples
+
+
+def test_the_last_layer_is_solved_for_new_targets():
+    student, x = stirred("S", size=6), features(300)
+    wanted = answer(student, x) @ np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32) + 2
+    other = build_student(ARCHITECTURES["S"], SPEC.n_frames, SPEC.n_bands, 4)
+    start_from(other, student_onnx(ARCHITECTURES["S"], student).SerializeToString(), x)
+    fit_embedding(other, x, wanted)
+    left = ((answer(other, x) - wanted) ** 2).mean() / wanted.var(axis=0).mean()
+    assert left < 0.02
 
 
 @pytest.mark.parametrize(("name", "n_frames"), [("M", SPEC.n_frames), ("S", 95)])

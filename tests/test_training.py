@@ -28,8 +28,16 @@ def test_whitened_targets_are_white():
     assert (white.shape, white.dtype) == ((20_000, 4), np.float32)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=0.01)
     np.testing.assert_allclose(np.cov(white.T), np.eye(4), atol=0.02)
-    main = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[0][:, :4] * np.sqrt(len(x))
-    np.testing.assert_allclose(np.abs(np.sum(white * main, axis=0)) / len(x), 1, atol=0.01)
+    main = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[0][:, :4]
+    np.testing.assert_allclose(main @ (main.T @ white), white, atol=0.02)  # of the same four directions
+
+
+def test_a_half_whitening_keeps_half_of_the_proportions():
+    x = np.random.default_rng(0).standard_normal((20_000, 4)) * [8, 4, 2, 1] + 3
+    halfway = whiten(x, 4, 0.5).apply(x)
+    variances = np.linalg.eigvalsh(np.cov(halfway.T))[::-1]
+    np.testing.assert_allclose(variances / variances[-1], [8, 4, 2, 1], rtol=0.05)
+    assert variances.mean() == pytest.approx(1, rel=0.01)
 
 
 def test_directions_without_variance_are_left_out():
@@ -158,6 +166,9 @@ def test_the_loss_is_one_minus_the_cosine_of_each_teacher_and_the_cross_entropy_
     expected = [0 + (1 - np.sqrt(0.5)) + 0.5 * entropy, 2 + 0 + 0]
     np.testing.assert_allclose(np.asarray(loss(truth, answer_)), expected, atol=1e-5)
     np.testing.assert_allclose(np.asarray(loss(truth[:, :5], answer_[:, :5])), [1 - np.sqrt(0.5), 2], atol=1e-5)
+    weighted = _loss([2, 3], replace(SCHEDULE, teacher_weights=(3, 0.5)))
+    found = np.asarray(weighted(truth[:, :5], answer_[:, :5]))
+    np.testing.assert_allclose(found, [0.5 * (1 - np.sqrt(0.5)), 6], atol=1e-5)
 
 
 def test_patience_is_counted_from_the_best_epoch():
@@ -180,6 +191,7 @@ def test_patience_is_counted_from_the_best_epoch():
         ({"learning_rate": float("nan")}, "learning_rate=nan; expected"),
         ({"weight_decay": -1}, "weight_decay=-1; expected a number of at least 0"),
         ({"label_weight": "1"}, "label_weight='1'; expected"),
+        ({"teacher_weights": (1, 0)}, r"teacher_weights=\(1, 0\); expected numbers above 0"),
     ],
 )
 def test_other_schedules_are_refused(options, message):

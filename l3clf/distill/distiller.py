@@ -21,7 +21,7 @@ from l3clf.audio import Clip, FloatArray, Samples, Source
 from l3clf.distill.augment import Augmentation
 from l3clf.distill.corpus import Corpus, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
-from l3clf.distill.lower import start_from, student_onnx
+from l3clf.distill.lower import fit_embedding, start_from, student_onnx
 from l3clf.distill.quantise import student_tflite
 from l3clf.distill.students import ARCHITECTURES, architecture, build_student, keras, macs_of
 from l3clf.distill.training import Schedule, held_out_cosines, one_hot, train, whiten
@@ -35,6 +35,8 @@ __all__ = ["distil"]
 
 FIRST_SIZE, OTHER_SIZE = 128, 64  # of a teacher's part of the embedding
 HELD_OUT = 0.05
+TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples
+WHITENING = 0.5  # benchmarks/l3mini_labbook.md, run 5
 FILENAME = "student.student"
 
 
@@ -47,6 +49,7 @@ def distil(
     out: str | os.PathLike[str] = "l3clf-student",
     *,
     sizes: Sequence[int] | None = None,
+    whitening: float = WHITENING,
     per_window: int = 8,
     held_out: float = HELD_OUT,
     augmentation: Augmentation | None = None,
@@ -75,6 +78,9 @@ def distil(
     sizes : sequence of int, optional
         How many whitened components of each teacher the student learns; the embedding is all of them. 128 of the
         first teacher and 64 of each other when left out.
+    whitening : float, default=0.5
+        0 to 1: how far the variances of a teacher's components are made the same. 1 makes the student learn the
+        small ones, which are mostly noise, as eagerly as the large ones; 0 leaves the teacher's proportions.
     per_window : int, default=8
         Examples made of each window's length of a clip, the first as it is, the others augmented.
     held_out : float, default=0.05
@@ -107,28 +113,36 @@ def distil(
     """
     job = _Job.checked(teachers, clips, labels, student, init, sizes)
     schedule = schedule or Schedule()
+    _check_weights(job, schedule, whitening)
     recipe = Recipe(job.window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
     folder = _folder(out)
     corpus = decode(job.sources, max(SAMPLE_RATE, *(t.sample_rate for t in job.teachers)), folder, progress)
     numbers = None if job.numbers is None else job.numbers[corpus.kept]
     examples = make_examples(corpus, job.teachers, recipe, folder, numbers, n_jobs, progress)
-    targets, parts = _targets(examples, job.sizes)
-    model = _untrained(job, recipe, examples, targets.shape[1], schedule.seed)
+    targets, parts = _targets(examples, job.sizes, whitening)
+    model = _untrained(job, recipe, examples, targets, schedule.seed)
     shares = None if numbers is None else one_hot(examples.labels, examples.shares, len(job.classes))
-    begun = {"examples": examples.digest, "init": job.start.weights_digest() if job.start else ""}
+    begun = {
+        "examples": examples.digest,
+        "whitening": whitening,
+        "init": job.start.weights_digest() if job.start else "",
+    }
     log = train(model, examples, targets, parts, schedule, folder, shares, progress, begun)
     plots.training_curve(log, [t.name for t in job.teachers], folder / "curve.png")
     network = student_onnx(ARCHITECTURES[job.name], model)
     about = {
         **_about(job, recipe, schedule, corpus, examples),
         "parts": parts,
+        "whitening": whitening,
         "embedding_size": int(targets.shape[1]),
         "held_out_cosine": _final(model, examples, targets, parts),
         "constant_cosine": _constant(examples, targets, parts),
         "parameters": sum(math.prod(tensor.dims) for tensor in network.graph.initializer),
         "macs": macs_of(model),
     }
-    content = student_tflite(ARCHITECTURES[job.name], model, _for_quantisation(examples))
+    content = student_tflite(
+        ARCHITECTURES[job.name], model, np.asarray(examples.features[_some(examples, TO_QUANTISE)])
+    )
     write_student(folder / FILENAME, about, network.SerializeToString(), content)
     return Student(str(folder / FILENAME))
 
@@ -171,6 +185,15 @@ class _Job:
         return cls(schools, fingerprints, _sizes(schools, sizes), sources, classes, numbers, name, start)
 
 
+def _check_weights(job: _Job, schedule: Schedule, whitening: float) -> None:
+    if not (isinstance(whitening, int | float | np.number) and 0 <= whitening <= 1):
+        raise ParameterError(f"whitening={whitening!r}; expected a number from 0 to 1")
+    if len(schedule.teacher_weights) not in (0, len(job.teachers)):
+        raise ParameterError(
+            f"teacher_weights={schedule.teacher_weights!r}; expected one for each of {len(job.teachers)} teachers"
+        )
+
+
 def _check_tensorflow() -> None:
     """Keras runs on other backends, but only TensorFlow makes the integer network: better said now than at the end."""
     if find_spec("tensorflow") is None:
@@ -209,19 +232,21 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _untrained(job: _Job, recipe: Recipe, examples: Examples, size: int, seed: int) -> Any:
+def _untrained(job: _Job, recipe: Recipe, examples: Examples, targets: FloatArray, seed: int) -> Any:
     keras.utils.set_random_seed(seed)
     spec = student_spec(recipe.window_s)
-    model = build_student(architecture(job.name), spec.n_frames, spec.n_bands, size)
+    model = build_student(architecture(job.name), spec.n_frames, spec.n_bands, targets.shape[1])
     if job.start is not None:
-        start_from(model, job.start.onnx, examples.features)
+        learned = _some(examples, TO_START_FROM)
+        heard = np.asarray(examples.features[learned])
+        start_from(model, job.start.onnx, heard)
+        fit_embedding(model, heard, targets[learned])
     return model
 
 
-def _for_quantisation(examples: Examples) -> NDArray[np.int8]:
-    """Some of what was learned from, and nothing that is held out."""
-    learned = np.flatnonzero(~examples.held_out)
-    return np.asarray(examples.features[np.sort(np.random.default_rng(0).permutation(learned)[:2000])])
+def _some(examples: Examples, n: int) -> NDArray[np.intp]:
+    """Some rows of what is learned from, and none that is held out."""
+    return np.sort(np.random.default_rng(0).permutation(np.flatnonzero(~examples.held_out))[:n])
 
 
 def _about(job: _Job, recipe: Recipe, schedule: Schedule, corpus: Corpus, examples: Examples) -> dict[str, Any]:
@@ -275,13 +300,16 @@ def _numbered(labels: Sequence[object] | None, n_clips: int) -> tuple[list[str],
     return classes.tolist(), numbers.reshape(-1).astype(np.int32)
 
 
-def _targets(examples: Examples, sizes: Sequence[int]) -> tuple[FloatArray, list[int]]:
+def _targets(examples: Examples, sizes: Sequence[int], whitening: float) -> tuple[FloatArray, list[int]]:
     """Whitened embeddings of all teachers side by side, and how many of each.
 
     The whitening is fitted without what is held out.
     """
     learned = np.flatnonzero(~examples.held_out)
-    parts = [whiten(t[learned], size).apply(np.asarray(t)) for t, size in zip(examples.targets, sizes, strict=True)]
+    parts = [
+        whiten(t[learned], size, whitening).apply(np.asarray(t))
+        for t, size in zip(examples.targets, sizes, strict=True)
+    ]
     return np.hstack(parts), [part.shape[1] for part in parts]
 
 

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, load_model_from_string, numpy_helper
 
+from l3clf.audio import FloatArray
 from l3clf.distill.students import Architecture, keras
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.embedders.graph import BATCH_NORM_EPSILON, GraphBuilder, fold_batch_norm
 from l3clf.errors import ParameterError
 
-__all__ = ["start_from", "student_onnx"]
+__all__ = ["fit_embedding", "start_from", "student_onnx"]
 
 CALIBRATION = 1024  # examples
+RIDGE = 1e-3  # of the mean variance
 
 
 def student_onnx(architecture: Architecture, student: Any) -> ModelProto:
@@ -104,6 +106,26 @@ def start_from(student: Any, onnx: bytes, features: NDArray[np.int8]) -> None:
             kernel, bias = next(pairs)
             _take_over(layer, kernel, bias)
     _normalise_again(student, norms, features)
+
+
+def fit_embedding(student: Any, features: NDArray[np.int8], targets: FloatArray) -> None:
+    """Solve a student's last layer for new targets, by ridge regression on examples.
+
+    Parameters
+    ----------
+    student : keras.Model
+    features : array of shape (n, n_frames, n_mels), int8
+    targets : array of shape (n, size)
+    """
+    layer = student.get_layer("embedding")
+    inner = keras.Model(student.input, layer.input)
+    x = features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
+    heard = inner.predict(x, batch_size=500, verbose=0).astype(np.float64)
+    mean, wanted = heard.mean(axis=0), targets.mean(axis=0, dtype=np.float64)
+    moments = (heard - mean).T @ (heard - mean)
+    ridge = RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    kernel = np.linalg.solve(moments + ridge, (heard - mean).T @ (targets - wanted))
+    layer.set_weights([kernel, wanted - mean @ kernel])
 
 
 def _take_over(layer: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:

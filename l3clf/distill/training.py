@@ -50,6 +50,8 @@ class Schedule:
         Epochs without a better held-out cosine before it stops.
     label_weight : float
         Of the cross-entropy on labels, where there are any, beside the cosines.
+    teacher_weights : tuple of float
+        Of each teacher's cosine; 1 each when empty.
     seed : int
     """
 
@@ -59,6 +61,7 @@ class Schedule:
     weight_decay: float = 1e-2
     patience: int = 5
     label_weight: float = 1.0
+    teacher_weights: tuple[float, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,11 +73,13 @@ class Schedule:
             value = getattr(self, name)
             if not (isinstance(value, int | float | np.number) and least <= value < np.inf):
                 raise ParameterError(f"{name}={value!r}; expected a number of at least {least:g}")
+        if not all(isinstance(w, int | float | np.number) and 0 < w < np.inf for w in self.teacher_weights):
+            raise ParameterError(f"teacher_weights={self.teacher_weights!r}; expected numbers above 0")
 
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """The main directions of a teacher's embeddings, each brought to variance 1.
+    """The main directions of a teacher's embeddings, brought to more similar variances.
 
     Attributes
     ----------
@@ -94,8 +99,26 @@ class Whitening:
         return np.concatenate(parts)
 
 
-def whiten(vectors: NDArray[np.floating], size: int) -> Whitening:
-    """Fit a whitening: the `size` principal components of largest variance (fewer where there are no more)."""
+def whiten(vectors: NDArray[np.floating], size: int, share: float = 1.0) -> Whitening:
+    """Fit a whitening to embeddings.
+
+    The principal components are turned at random at last, which no cosine notices: each number of the result then
+    carries as much as any other, as heads that standardise and integers with one scale would have it.
+
+    Parameters
+    ----------
+    vectors : array of shape (n, teacher size)
+    size : int
+        How many principal components are kept; fewer where there are no more.
+    share : float
+        Of the (logarithmic) differences between their variances that is taken out: 1 makes all variances 1, 0 leaves
+        the teacher's proportions.
+
+    Raises
+    ------
+    DatasetError
+        If all vectors are the same.
+    """
     total, outer = np.zeros(vectors.shape[1]), np.zeros((vectors.shape[1],) * 2)
     for i in range(0, len(vectors), CHUNK):
         part = vectors[i : i + CHUNK].astype(np.float64)
@@ -106,8 +129,13 @@ def whiten(vectors: NDArray[np.floating], size: int) -> Whitening:
     kept = np.flatnonzero(values > EIGENVALUE_FLOOR * values[-1])[::-1][:size]
     if values[-1] <= CONSTANT * np.trace(outer) / len(vectors):
         raise DatasetError("a teacher gives the same embedding for all examples; give clips that differ")
-    projection = directions[:, kept] / np.sqrt(values[kept])
-    return Whitening(mean.astype(np.float32), projection.astype(np.float32))
+    left = values[kept] ** (1 - share)
+    projection = directions[:, kept] * np.sqrt(left / values[kept] / left.mean())
+    return Whitening(mean.astype(np.float32), (projection @ _rotation(len(kept))).astype(np.float32))
+
+
+def _rotation(size: int) -> NDArray[np.float64]:
+    return np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
 
 
 def one_hot(labels: NDArray[np.int32], shares: NDArray[np.float32], n_classes: int) -> FloatArray:
@@ -212,12 +240,13 @@ def _optimizer(schedule: Schedule, n_steps: int) -> Any:
 
 def _loss(sizes: Sequence[int], schedule: Schedule) -> Callable[[Any, Any], Any]:
     ends = np.cumsum([0, *sizes]).tolist()
+    weights = schedule.teacher_weights or (1.0,) * len(sizes)
 
     def loss(truth: Any, answer: Any) -> Any:
         total = 0.0
-        for first, last in pairwise(ends):
+        for (first, last), weight in zip(pairwise(ends), weights, strict=True):
             true, ours = (keras.ops.normalize(x[:, first:last]) for x in (truth, answer))
-            total = total + 1 - keras.ops.sum(true * ours, axis=-1)
+            total = total + weight * (1 - keras.ops.sum(true * ours, axis=-1))
         if answer.shape[1] > ends[-1]:
             logs = keras.ops.log_softmax(answer[:, ends[-1] :])
             total = total - schedule.label_weight * keras.ops.sum(truth[:, ends[-1] :] * logs, axis=-1)
