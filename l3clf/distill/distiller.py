@@ -36,7 +36,7 @@ __all__ = ["distil"]
 FIRST_SIZE, OTHER_SIZE = 128, 64  # of a teacher's part of the embedding
 HELD_OUT = 0.05
 TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples
-WHITENING = 0.5  # benchmarks/l3mini_labbook.md, run 5
+WHITENING = 0.5  # the reason: benchmarks/l3mini_labbook.md, run 5
 FILENAME = "student.student"
 
 
