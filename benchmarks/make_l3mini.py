@@ -56,7 +56,10 @@ def main() -> None:
     parser.add_argument("--init", help="a student file to start from")
     parser.add_argument("--epochs", type=int, default=18)
     parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
-    parser.add_argument("--yamnet-weight", type=float, default=3.0, help="of its cosine; the speech embedding's is 1")
+    parser.add_argument("--yamnet-weight", type=float, default=1.0, help="of its cosine; the speech embedding's is 1")
+    parser.add_argument(
+        "--whitening", type=float, default=1.0, help="of the teachers' components (l3clf.distill.distil)"
+    )
     parser.add_argument("--spoken", type=int, default=3500, help="words by espeak-ng")
     args = parser.parse_args()
     if args.shared is None:
@@ -65,7 +68,14 @@ def main() -> None:
     clips = [*pool_clips(args.shared / "data/pool"), *spoken(WORDS, VOICES, args.spoken), *synthetic_sounds(300)]
     schedule = Schedule(epochs=args.epochs, learning_rate=args.rate, teacher_weights=(args.yamnet_weight, 1))
     student = distil(
-        teachers, clips, student=args.student, init=args.init, out=args.out, schedule=schedule, progress=True
+        teachers,
+        clips,
+        student=args.student,
+        init=args.init,
+        out=args.out,
+        whitening=args.whitening,
+        schedule=schedule,
+        progress=True,
     )
     (args.out / "l3mini_credits.md").write_text(credits(args.shared / "data/pool"), encoding="utf-8")
     print(f"{student.weights}: held-out cosine {student.about['held_out_cosine']}")
