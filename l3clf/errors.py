@@ -37,6 +37,10 @@ class ModelFileError(L3clfError):
     """A model cannot be saved, or a model file is damaged, hostile or does not fit."""
 
 
+class DeviceError(L3clfError):
+    """A model cannot be put on a microcontroller, or an export cannot be built or run."""
+
+
 class MissingDependencyError(L3clfError, ImportError):
     """An optional package is needed and not installed."""
 

@@ -1,0 +1,309 @@
+"""A student's integer network becomes a list of layers, each with the constants that its C kernel takes.
+
+Rule: a `Layer` names one function of the runtime, and its `fields` are that function's structure, member by
+member; whatever the runtime cannot compute exactly is refused here, by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.embedders.int8model import (
+    INT8_MIN,
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Int8Model,
+    MaxPool2D,
+    Mean,
+    Pad,
+    Rectify,
+    Requantisation,
+    Reshape,
+    Tensor,
+    Window,
+)
+from l3clf.errors import DeviceError
+
+__all__ = ["Field", "Layer", "lower"]
+
+Field: TypeAlias = "int | tuple[int, ...] | NDArray[Any] | Mapping[str, Field]"
+
+LARGEST_SUM = 1 << 30  # SMMULR takes twice the sum
+GROUP = 4  # values that the kernels take at a time
+POINTER_BYTES = 4
+_ABS_MAX = -INT8_MIN
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One call of a kernel.
+
+    Attributes
+    ----------
+    kernel : str
+        ``conv`` for ``l3clf_conv``, and so on.
+    sources : tuple of int
+        Tensors that it reads, by their index in the model.
+    target : int
+        Tensor that it writes.
+    fields : mapping
+        The members of its structure: arrays lie on their own, tuples inside it.
+    scratch_bytes : int
+        On a chip with pointers of four bytes; zero for kernels that take none.
+    macs : int
+        Multiply-accumulates, padding included.
+    """
+
+    kernel: str
+    sources: tuple[int, ...]
+    target: int
+    fields: Mapping[str, Field]
+    scratch_bytes: int = 0
+    macs: int = 0
+
+
+def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
+    """Return the layers of a network, and which tensors are others under a new shape.
+
+    Parameters
+    ----------
+    model : Int8Model
+        From `l3clf.embedders.tflite.read_tflite`.
+
+    Returns
+    -------
+    layers : tuple of Layer
+        In the order in which they run.
+    aliases : dict of int to int
+        A reshaped tensor's index -> that of the tensor whose values it has.
+
+    Raises
+    ------
+    DeviceError
+        When the runtime has no kernel for an operator, or a sum could pass 30 bits.
+    """
+    layers: list[Layer] = []
+    aliases: dict[int, int] = {}
+    for place, op in enumerate(model.operators):
+        if isinstance(op, Reshape):
+            aliases[op.target] = aliases.get(op.source, op.source)
+            continue
+        try:
+            layer = _lower(op, model.tensors)
+        except DeviceError as error:
+            raise DeviceError(f"operator {type(op).__name__} at place {place} {error}") from None
+        sources = tuple(aliases.get(index, index) for index in layer.sources)
+        layers.append(Layer(layer.kernel, sources, layer.target, layer.fields, layer.scratch_bytes, layer.macs))
+    if aliases.get(model.target, model.target) == model.source:
+        raise DeviceError("the network computes nothing: its output is its input")
+    return tuple(layers), aliases
+
+
+@singledispatch
+def _lower(op: Any, tensors: tuple[Tensor, ...]) -> Layer:
+    raise DeviceError("is none that the C runtime has")
+
+
+@_lower.register
+def _(op: Conv2D, tensors: tuple[Tensor, ...]) -> Layer:
+    source, target = tensors[op.source], tensors[op.target]
+    flat = op.weights.reshape(len(op.weights), -1)
+    return _conv(op.source, op.target, _shape(source), _shape(target), op.window, flat, op.bias, source, op.out)
+
+
+@_lower.register
+def _(op: FullyConnected, tensors: tuple[Tensor, ...]) -> Layer:
+    source = tensors[op.source]
+    units, depth = op.weights.shape
+    rows = source.size // depth
+    one = Window((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
+    shapes = _sizes(rows, 1, depth), _sizes(rows, 1, units)
+    return _conv(op.source, op.target, *shapes, one, op.weights, op.bias, source, op.out)
+
+
+def _conv(
+    index: int,
+    target: int,
+    shape_in: Mapping[str, int],
+    shape_out: Mapping[str, int],
+    window: Window,
+    weights: NDArray[np.int8],
+    bias: NDArray[np.int32],
+    source: Tensor,
+    out: Requantisation,
+) -> Layer:
+    """A product of weights (channels, values) with the values under a window."""
+    _check_dilation(window)
+    channels, values = weights.shape
+    depth = -(-values // GROUP) * GROUP
+    padded = np.zeros((channels, depth), np.int8)
+    padded[:, :values] = weights
+    sums = weights.astype(np.int64).sum(axis=1)
+    fields: dict[str, Field] = {
+        "in": shape_in,
+        "out": shape_out,
+        "window": _window(window),
+        "depth": depth,
+        "weights": padded,
+        "zero_point": source.zero_point,
+        "output": _output(out, bias - source.zero_point * sums, np.abs(weights.astype(np.int64)).sum(axis=1)),
+    }
+    macs = shape_out["rows"] * shape_out["columns"] * weights.size
+    return Layer("conv", (index,), target, fields, 12 * depth, macs)
+
+
+@_lower.register
+def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
+    source, target = tensors[op.source], tensors[op.target]
+    rows, columns, channels = op.weights.shape
+    flat = op.weights.reshape(rows * columns, channels)
+    if source.shape[-1] == 1:  # one channel in: an ordinary convolution
+        shapes = _shape(source), _shape(target)
+        return _conv(op.source, op.target, *shapes, op.window, np.ascontiguousarray(flat.T), op.bias, source, op.out)
+    if op.depth_multiplier != 1:
+        raise DeviceError(f"has depth multiplier {op.depth_multiplier}; the C runtime has 1 only")
+    _check_dilation(op.window)
+    fields: dict[str, Field] = {
+        "in": _shape(source),
+        "out": _shape(target),
+        "window": _window(op.window),
+        "weights": _in_pairs(flat),
+        "zero_point": source.zero_point,
+        "output": _output(
+            op.out,
+            op.bias - source.zero_point * flat.astype(np.int64).sum(axis=0),
+            np.abs(flat.astype(np.int64)).sum(axis=0),
+        ),
+    }
+    taps = -(-len(flat) // 2) * 2
+    scratch = taps * POINTER_BYTES + channels + GROUP - 1
+    return Layer("depthwise", (op.source,), op.target, fields, scratch, target.size * len(flat))
+
+
+def _in_pairs(weights: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Bring weights (taps, channels) into the order that `l3clf_depthwise_layer` describes."""
+    taps, channels = weights.shape
+    padded = np.zeros((-(-taps // 2) * 2, -(-channels // GROUP) * GROUP), np.int8)
+    padded[:taps, :channels] = weights
+    pairs = padded.reshape(len(padded) // 2, 2, -1, 2, 2)  # pair, tap of it, group, half of it, channel of that
+    return np.ascontiguousarray(pairs.transpose(2, 0, 3, 1, 4)).reshape(-1)
+
+
+def _pool(kernel: str, op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
+    fields: dict[str, Field] = {
+        "in": _shape(tensors[op.source]),
+        "out": _shape(tensors[op.target]),
+        "window": _window(op.window),
+        "low": op.low,
+        "high": op.high,
+    }
+    return Layer(kernel, (op.source,), op.target, fields)
+
+
+@_lower.register
+def _(op: MaxPool2D, tensors: tuple[Tensor, ...]) -> Layer:
+    return _pool("max_pool", op, tensors)
+
+
+@_lower.register
+def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
+    return _pool("average_pool", op, tensors)
+
+
+@_lower.register
+def _(op: Mean, tensors: tuple[Tensor, ...]) -> Layer:
+    source = tensors[op.source]
+    if len(source.shape) != 4 or op.axes != (1, 2):
+        raise DeviceError(f"averages axes {op.axes} of {len(source.shape)}; the C runtime averages rows and columns")
+    count = source.shape[1] * source.shape[2]
+    fields: dict[str, Field] = {
+        "in": _shape(source),
+        "output": _output(op.out, np.array([-count * source.zero_point]), np.array([count])),
+    }
+    return Layer("mean", (op.source,), op.target, fields)
+
+
+@_lower.register
+def _(op: Add, tensors: tuple[Tensor, ...]) -> Layer:
+    fields: dict[str, Field] = {
+        "size": tensors[op.target].size,
+        "zero_point": tuple(tensors[index].zero_point for index in op.sources),
+        "multiplier": op.multipliers,
+        "right": tuple(-shift for shift in op.shifts),
+        # Both inputs are at most 2^28 large before they are scaled, and their factors at most one half.
+        "output": _output(op.out, np.array([0]), np.array([1 << 21])),
+    }
+    return Layer("add", op.sources, op.target, fields)
+
+
+@_lower.register
+def _(op: Rectify, tensors: tuple[Tensor, ...]) -> Layer:
+    source = tensors[op.source]
+    fields: dict[str, Field] = {
+        "size": source.size,
+        "output": _output(op.out, np.array([-source.zero_point]), np.array([1])),
+    }
+    return Layer("rectify", (op.source,), op.target, fields)
+
+
+@_lower.register
+def _(op: Pad, tensors: tuple[Tensor, ...]) -> Layer:
+    source = tensors[op.source]
+    if len(op.widths) != 4 or any(op.widths[3]):
+        raise DeviceError(f"pads by {op.widths}; the C runtime pads rows and columns of maps")
+    fields: dict[str, Field] = {
+        "in": _shape(source),
+        "out": _shape(tensors[op.target]),
+        "above": op.widths[1][0],
+        "left": op.widths[2][0],
+        "value": source.zero_point,
+    }
+    return Layer("pad", (op.source,), op.target, fields)
+
+
+# --- members that several structures have ----------------------------------------------------------
+
+
+def _sizes(rows: int, columns: int, channels: int) -> dict[str, int]:
+    return {"rows": rows, "columns": columns, "channels": channels}
+
+
+def _shape(tensor: Tensor) -> dict[str, int]:
+    _, *rest = tensor.shape
+    *places, channels = rest
+    return _sizes(math.prod(places[:-1]), places[-1] if places else 1, channels)
+
+
+def _window(window: Window) -> dict[str, int]:
+    names = ("rows", "columns", "row_stride", "column_stride", "above", "left")
+    return dict(zip(names, (*window.size, *window.stride, *window.before), strict=True))
+
+
+def _check_dilation(window: Window) -> None:
+    if window.dilation != (1, 1):
+        raise DeviceError(f"has dilation {window.dilation}; the C runtime has none")
+
+
+def _output(out: Requantisation, bias: NDArray[Any], weights: NDArray[Any]) -> dict[str, Field]:
+    """Requantisation of sums whose weights have the absolute sums `weights`."""
+    shifts = np.maximum(out.shifts, 0).astype(np.int64)
+    largest = (np.abs(bias.astype(np.int64)) + _ABS_MAX * weights.astype(np.int64)) << shifts
+    if int(largest.max()) > LARGEST_SUM:
+        raise DeviceError(f"has sums of up to {int(largest.max())}, more than the {LARGEST_SUM} that the C runtime takes")
+    return {
+        "factors": np.stack([bias.astype(np.int32), np.broadcast_to(out.multipliers, bias.shape)], axis=1),
+        "right": -out.shifts.astype(np.int8),
+        "zero_point": out.zero_point,
+        "low": out.low,
+        "high": out.high,
+    }

@@ -1,0 +1,162 @@
+/* The inner loops, once in plain C and once with the DSP instructions of a Cortex-M4, M7 or M33; both give the same
+   numbers. Define L3CLF_PORTABLE to have plain C everywhere. */
+#ifndef L3CLF_DSP_H
+#define L3CLF_DSP_H
+
+#include "l3clf_kernels.h"
+
+#if (-1 >> 1) != -1
+#error "l3clf needs a compiler that shifts negative numbers to the right with their sign"
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && !defined(L3CLF_PORTABLE)
+#include <arm_acle.h>
+#define L3CLF_DSP 1
+#else
+#define L3CLF_DSP 0
+#endif
+
+/* sum * multiplier * 2^-(31 + right), rounded twice as TensorFlow Lite Micro does. */
+static inline int32_t l3clf_scale(int32_t sum, int32_t multiplier, int32_t right)
+{
+    if (right <= 0) {
+        return (int32_t)(((int64_t)(sum * (1 << -right)) * multiplier + (1 << 30)) >> 31);
+    }
+#if L3CLF_DSP
+    /* One instruction, SMMULR: 2 * sum does not overflow. */
+    const int32_t high = (int32_t)(((int64_t)(2 * sum) * multiplier + 0x80000000LL) >> 32);
+#else
+    const int32_t high = (int32_t)(((int64_t)sum * multiplier + (1 << 30)) >> 31);
+#endif
+    return (high + (1 << (right - 1)) + (high >> 31)) >> right; /* high >> 31: -1 where it is negative */
+}
+
+static inline int8_t l3clf_narrow(int32_t value, const l3clf_output *to)
+{
+    value += to->zero_point;
+    value = value < to->low ? to->low : value;
+    return (int8_t)(value > to->high ? to->high : value);
+}
+
+#if L3CLF_DSP
+
+static inline uint32_t l3clf_load4(const int8_t *from)
+{
+    uint32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* Bytes 0 and 2 of a word as two int16, or bytes 1 and 3. */
+static inline int16x2_t l3clf_even(uint32_t word)
+{
+    return __sxtb16((int8x4_t)word);
+}
+
+static inline int16x2_t l3clf_odd(uint32_t word)
+{
+    return __sxtb16((int8x4_t)__ror(word, 8));
+}
+
+/* Four columns as int16: of every four values of a column its even and its odd ones, column beside column. */
+static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, uint32_t *wide)
+{
+    for (int32_t k = 0; k < depth; k += 4) {
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t word = l3clf_load4(columns[i] + k);
+            *wide++ = (uint32_t)l3clf_even(word);
+            *wide++ = (uint32_t)l3clf_odd(word);
+        }
+    }
+}
+
+static inline void l3clf_dot4(const int8_t *weights, const uint32_t *wide, const int8_t *const columns[4], int32_t depth,
+                              int32_t sums[4])
+{
+    (void)columns;
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    for (const int8_t *end = weights + depth; weights != end; weights += 4, wide += 8) {
+        const uint32_t word = l3clf_load4(weights);
+        const int16x2_t even = l3clf_even(word), odd = l3clf_odd(word);
+        a = __smlad((int16x2_t)wide[0], even, a);
+        a = __smlad((int16x2_t)wide[1], odd, a);
+        b = __smlad((int16x2_t)wide[2], even, b);
+        b = __smlad((int16x2_t)wide[3], odd, b);
+        c = __smlad((int16x2_t)wide[4], even, c);
+        c = __smlad((int16x2_t)wide[5], odd, c);
+        d = __smlad((int16x2_t)wide[6], even, d);
+        d = __smlad((int16x2_t)wide[7], odd, d);
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+
+/* Four channels over all taps, two taps at a time. */
+static inline void l3clf_taps4(const int8_t *weights, const int8_t *const *taps, int32_t channel, int32_t n_taps,
+                               int32_t sums[4])
+{
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    for (const int8_t *const *end = taps + n_taps; taps != end; taps += 2, weights += 8) {
+        const uint32_t one = l3clf_load4(taps[0] + channel), two = l3clf_load4(taps[1] + channel);
+        const uint32_t low = (one & 0xFFFFU) | (two << 16), high = (one >> 16) | (two & 0xFFFF0000U);
+        const uint32_t first = l3clf_load4(weights), second = l3clf_load4(weights + 4);
+        a = __smlad(l3clf_even(low), l3clf_even(first), a);
+        b = __smlad(l3clf_odd(low), l3clf_odd(first), b);
+        c = __smlad(l3clf_even(high), l3clf_even(second), c);
+        d = __smlad(l3clf_odd(high), l3clf_odd(second), d);
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+
+#else
+
+static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, uint32_t *wide)
+{
+    (void)columns;
+    (void)depth;
+    (void)wide;
+}
+
+static inline void l3clf_dot4(const int8_t *weights, const uint32_t *wide, const int8_t *const columns[4], int32_t depth,
+                              int32_t sums[4])
+{
+    (void)wide;
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    const int8_t *x = columns[0], *y = columns[1], *z = columns[2], *u = columns[3];
+    for (int32_t k = 0; k < depth; k++) {
+        const int32_t weight = weights[k];
+        a += x[k] * weight;
+        b += y[k] * weight;
+        c += z[k] * weight;
+        d += u[k] * weight;
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+
+static inline void l3clf_taps4(const int8_t *weights, const int8_t *const *taps, int32_t channel, int32_t n_taps,
+                               int32_t sums[4])
+{
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    for (int32_t tap = 0; tap < n_taps; tap += 2, weights += 8) {
+        const int8_t *one = taps[tap] + channel, *two = taps[tap + 1] + channel;
+        a += one[0] * weights[0] + two[0] * weights[2];
+        b += one[1] * weights[1] + two[1] * weights[3];
+        c += one[2] * weights[4] + two[2] * weights[6];
+        d += one[3] * weights[5] + two[3] * weights[7];
+    }
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+
+#endif
+#endif
