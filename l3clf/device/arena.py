@@ -58,24 +58,47 @@ def plan_memory(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, in
     -------
     Plan
     """
-    buffers = _buffers(model, layers, aliases)
+    shared = _in_place(model, layers, aliases)
+    buffers = _buffers(model, layers, aliases, shared)
     placed: list[tuple[_Buffer, int]] = []
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.key)):
         placed.append((buffer, _lowest(buffer, placed)))
     found = {buffer.key: offset for buffer, offset in placed}
     offsets = {index: offset for (kind, index), offset in found.items() if kind == "tensor"}
-    offsets |= {alias: offsets[index] for alias, index in aliases.items()}
+    for alias, index in (*shared.items(), *aliases.items()):  # in the order in which they are computed
+        offsets[alias] = offsets[index]
     scratch = tuple(found["scratch", place] for place in range(len(layers)))
     return Plan(offsets, scratch, _aligned(max(offset + buffer.size for buffer, offset in placed) + SLACK))
 
 
-def _buffers(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> list[_Buffer]:
+def _life(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the layers that write every tensor and that read it last; -1 is before the first."""
     born = {model.source: -1} | {layer.target: place for place, layer in enumerate(layers)}
     last = dict(born)
     for place, layer in enumerate(layers):
         last |= dict.fromkeys(layer.sources, place)
     last[aliases.get(model.target, model.target)] = len(layers)
-    tensors = [_Buffer(model.tensors[i].size, born[i], last[i], ("tensor", i)) for i in born]
+    return born, last
+
+
+def _in_place(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> dict[int, int]:
+    """Return the tensors that are written over one that nobody needs any more."""
+    _, last = _life(model, layers, aliases)
+    shared = {}
+    for place, layer in enumerate(layers):
+        dying = [index for index in layer.sources if last[index] == place]
+        if layer.in_place and dying:
+            shared[layer.target] = dying[0]
+    return shared
+
+
+def _buffers(
+    model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int], shared: dict[int, int]
+) -> list[_Buffer]:
+    born, last = _life(model, layers, aliases)
+    for tensor, under in reversed(shared.items()):  # the lower one lives until the upper one has
+        last[under] = max(last[under], last[tensor])
+    tensors = [_Buffer(model.tensors[i].size, born[i], last[i], ("tensor", i)) for i in born if i not in shared]
     return tensors + [
         _Buffer(layer.scratch_bytes, place, place, ("scratch", place)) for place, layer in enumerate(layers)
     ]

@@ -11,7 +11,7 @@ from l3clf.embedders.int8model import Int8Model
 
 __all__ = ["network_source"]
 
-_WITH_SCRATCH = ("conv", "depthwise")
+_WITH_SCRATCH = ("conv", "depthwise", "add")
 
 
 def network_source(model: Int8Model, layers: Sequence[Layer], plan: Plan) -> str:

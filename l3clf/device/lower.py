@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, TypeAlias
 
@@ -41,6 +41,7 @@ Field: TypeAlias = "int | tuple[int, ...] | NDArray[Any] | Mapping[str, Field]"
 LARGEST_SUM = 1 << 30  # SMMULR takes twice the sum
 GROUP = 4  # values that the kernels take at a time
 POINTER_BYTES = 4
+ADD_SCRATCH_BYTES = 2048
 _ABS_MAX = -INT8_MIN
 
 
@@ -62,6 +63,8 @@ class Layer:
         On a chip with pointers of four bytes; zero for kernels that take none.
     macs : int
         Multiply-accumulates, padding included.
+    in_place : bool
+        Whether the kernel may write over one of its sources.
     """
 
     kernel: str
@@ -70,6 +73,7 @@ class Layer:
     fields: Mapping[str, Field]
     scratch_bytes: int = 0
     macs: int = 0
+    in_place: bool = False
 
 
 def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
@@ -102,8 +106,7 @@ def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
             layer = _lower(op, model.tensors)
         except DeviceError as error:
             raise DeviceError(f"operator {type(op).__name__} at place {place} {error}") from None
-        sources = tuple(aliases.get(index, index) for index in layer.sources)
-        layers.append(Layer(layer.kernel, sources, layer.target, layer.fields, layer.scratch_bytes, layer.macs))
+        layers.append(replace(layer, sources=tuple(aliases.get(index, index) for index in layer.sources)))
     if aliases.get(model.target, model.target) == model.source:
         raise DeviceError("the network computes nothing: its output is its input")
     return tuple(layers), aliases
@@ -159,7 +162,8 @@ def _conv(
         "output": _output(out, bias - source.zero_point * sums, np.abs(weights.astype(np.int64)).sum(axis=1)),
     }
     macs = shape_out["rows"] * shape_out["columns"] * weights.size
-    return Layer("conv", (index,), target, fields, 12 * depth, macs)
+    in_place = window.size == window.stride == (1, 1) and shape_in == shape_out and depth == values
+    return Layer("conv", (index,), target, fields, 12 * depth, macs, in_place)
 
 
 @_lower.register
@@ -243,7 +247,7 @@ def _(op: Add, tensors: tuple[Tensor, ...]) -> Layer:
         # Both inputs are at most 2^28 large before they are scaled, and their factors at most one half.
         "output": _output(op.out, np.array([0]), np.array([1 << 21])),
     }
-    return Layer("add", op.sources, op.target, fields)
+    return Layer("add", op.sources, op.target, fields, ADD_SCRATCH_BYTES, in_place=True)
 
 
 @_lower.register
@@ -253,7 +257,7 @@ def _(op: Rectify, tensors: tuple[Tensor, ...]) -> Layer:
         "size": source.size,
         "output": _output(op.out, np.array([-source.zero_point]), np.array([1])),
     }
-    return Layer("rectify", (op.source,), op.target, fields)
+    return Layer("rectify", (op.source,), op.target, fields, in_place=True)
 
 
 @_lower.register

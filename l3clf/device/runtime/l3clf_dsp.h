@@ -16,12 +16,9 @@
 #define L3CLF_DSP 0
 #endif
 
-/* sum * multiplier * 2^-(31 + right), rounded twice as TensorFlow Lite Micro does. */
-static inline int32_t l3clf_scale(int32_t sum, int32_t multiplier, int32_t right)
+/* sum * multiplier * 2^-(31 + right) for right > 0, rounded twice as TensorFlow Lite Micro does. */
+static inline int32_t l3clf_scale_down(int32_t sum, int32_t multiplier, int32_t right)
 {
-    if (right <= 0) {
-        return (int32_t)(((int64_t)(sum * (1 << -right)) * multiplier + (1 << 30)) >> 31);
-    }
 #if L3CLF_DSP
     /* One instruction, SMMULR: 2 * sum does not overflow. */
     const int32_t high = (int32_t)(((int64_t)(2 * sum) * multiplier + 0x80000000LL) >> 32);
@@ -31,14 +28,40 @@ static inline int32_t l3clf_scale(int32_t sum, int32_t multiplier, int32_t right
     return (high + (1 << (right - 1)) + (high >> 31)) >> right; /* high >> 31: -1 where it is negative */
 }
 
-static inline int8_t l3clf_narrow(int32_t value, const l3clf_output *to)
+static inline int32_t l3clf_scale(int32_t sum, int32_t multiplier, int32_t right)
 {
-    value += to->zero_point;
-    value = value < to->low ? to->low : value;
-    return (int8_t)(value > to->high ? to->high : value);
+    if (right > 0) {
+        return l3clf_scale_down(sum, multiplier, right);
+    }
+    return (int32_t)(((int64_t)(sum * (1 << -right)) * multiplier + (1 << 30)) >> 31);
+}
+
+/* Four sums with one factor. */
+static inline void l3clf_scale4(int32_t sums[4], int32_t multiplier, int32_t right)
+{
+    if (right > 0) { /* asked once, not four times */
+        for (int32_t i = 0; i < 4; i++) {
+            sums[i] = l3clf_scale_down(sums[i], multiplier, right);
+        }
+    } else {
+        for (int32_t i = 0; i < 4; i++) {
+            sums[i] = l3clf_scale(sums[i], multiplier, right);
+        }
+    }
+}
+
+static inline int8_t l3clf_narrow(int32_t value)
+{
+#if L3CLF_DSP
+    return (int8_t)__ssat(value, 8);
+#else
+    return (int8_t)(value < INT8_MIN ? INT8_MIN : value > INT8_MAX ? INT8_MAX : value);
+#endif
 }
 
 #if L3CLF_DSP
+
+typedef uint32_t l3clf_wide;
 
 static inline uint32_t l3clf_load4(const int8_t *from)
 {
@@ -59,7 +82,7 @@ static inline int16x2_t l3clf_odd(uint32_t word)
 }
 
 /* Four columns as int16: of every four values of a column its even and its odd ones, column beside column. */
-static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, uint32_t *wide)
+static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, l3clf_wide *wide)
 {
     for (int32_t k = 0; k < depth; k += 4) {
         for (int32_t i = 0; i < 4; i++) {
@@ -70,10 +93,8 @@ static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, ui
     }
 }
 
-static inline void l3clf_dot4(const int8_t *weights, const uint32_t *wide, const int8_t *const columns[4], int32_t depth,
-                              int32_t sums[4])
+static inline void l3clf_dot4(const int8_t *weights, const l3clf_wide *wide, int32_t depth, int32_t sums[4])
 {
-    (void)columns;
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
     for (const int8_t *end = weights + depth; weights != end; weights += 4, wide += 8) {
         const uint32_t word = l3clf_load4(weights);
@@ -115,30 +136,26 @@ static inline void l3clf_taps4(const int8_t *weights, const int8_t *const *taps,
 
 #else
 
-static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, uint32_t *wide)
+typedef int16_t l3clf_wide;
+
+static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, l3clf_wide *wide)
 {
-    (void)columns;
-    (void)depth;
-    (void)wide;
+    for (int32_t i = 0; i < 4; i++) {
+        for (int32_t k = 0; k < depth; k++) {
+            *wide++ = columns[i][k];
+        }
+    }
 }
 
-static inline void l3clf_dot4(const int8_t *weights, const uint32_t *wide, const int8_t *const columns[4], int32_t depth,
-                              int32_t sums[4])
+static inline void l3clf_dot4(const int8_t *weights, const l3clf_wide *wide, int32_t depth, int32_t sums[4])
 {
-    (void)wide;
-    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
-    const int8_t *x = columns[0], *y = columns[1], *z = columns[2], *u = columns[3];
-    for (int32_t k = 0; k < depth; k++) {
-        const int32_t weight = weights[k];
-        a += x[k] * weight;
-        b += y[k] * weight;
-        c += z[k] * weight;
-        d += u[k] * weight;
+    for (int32_t i = 0; i < 4; i++, wide += depth) {
+        int32_t sum = sums[i];
+        for (int32_t k = 0; k < depth; k++) {
+            sum += wide[k] * weights[k];
+        }
+        sums[i] = sum;
     }
-    sums[0] = a;
-    sums[1] = b;
-    sums[2] = c;
-    sums[3] = d;
 }
 
 static inline void l3clf_taps4(const int8_t *weights, const int8_t *const *taps, int32_t channel, int32_t n_taps,

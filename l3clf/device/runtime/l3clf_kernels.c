@@ -18,6 +18,18 @@ static void copy(int8_t *restrict to, const int8_t *restrict from, int32_t n)
     }
 }
 
+/* What a fused activation cuts off beyond the range of int8, which every store keeps to. */
+static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
+{
+    const int8_t low = (int8_t)to->low, high = (int8_t)to->high;
+    if (low == INT8_MIN && high == INT8_MAX) {
+        return;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        out[i] = out[i] < low ? low : out[i] > high ? high : out[i];
+    }
+}
+
 /* All inputs of one output place, in the order of the weights: in the map itself, or gathered. */
 static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int32_t place, int8_t *gathered)
 {
@@ -49,23 +61,20 @@ static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int
 }
 
 /* Four columns times all weights; the last `4 - n` columns are not written. */
-static void products(const l3clf_conv_layer *layer, const int8_t *const columns[4], int32_t n, uint32_t *wide, int8_t *out)
+static void products(const l3clf_conv_layer *layer, const int8_t *const columns[4], int32_t n, l3clf_wide *wide, int8_t *out)
 {
-    const l3clf_output *to = &layer->output;
+    const l3clf_output to = layer->output; /* a copy: stores of int8 may change anything that lies elsewhere */
     const int32_t channels = layer->out.channels, depth = layer->depth;
     const int8_t *weights = layer->weights;
-    l3clf_widen(columns, depth, wide);
+    l3clf_widen(columns, depth, wide); /* from here on the inputs may be overwritten */
     for (int32_t channel = 0; channel < channels; channel++, weights += depth) {
-        const l3clf_factor factor = to->factors[channel];
-        const int32_t right = to->right[channel];
+        const l3clf_factor factor = to.factors[channel];
         int32_t sums[4] = {factor.bias, factor.bias, factor.bias, factor.bias};
-        l3clf_dot4(weights, wide, columns, depth, sums);
+        l3clf_dot4(weights, wide, depth, sums);
+        l3clf_scale4(sums, factor.multiplier, to.right[channel]);
         int8_t *place = out + channel;
-        for (int32_t i = 0; i < 4; i++, place += channels) {
-            const int8_t value = l3clf_narrow(l3clf_scale(sums[i], factor.multiplier, right), to);
-            if (i < n) {
-                *place = value;
-            }
+        for (int32_t i = 0; i < n; i++, place += channels) {
+            *place = l3clf_narrow(sums[i] + to.zero_point);
         }
     }
 }
@@ -73,7 +82,7 @@ static void products(const l3clf_conv_layer *layer, const int8_t *const columns[
 void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, void *scratch)
 {
     const int32_t places = layer->out.rows * layer->out.columns;
-    uint32_t *wide = scratch;
+    l3clf_wide *wide = scratch;
     int8_t *gathered = (int8_t *)scratch + 8 * layer->depth;
     for (int32_t place = 0; place < places; place += 4) {
         const int32_t n = places - place < 4 ? places - place : 4;
@@ -83,48 +92,59 @@ void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, vo
         }
         products(layer, columns, n, wide, out + place * layer->out.channels);
     }
+    clamp_map(&layer->output, out, places * layer->out.channels);
 }
 
 /* --- depthwise convolution ------------------------------------------------------------------------ */
 
 /* Where each tap of an output place lies: in the map, or in a row of zero points. */
-static void find_taps(const l3clf_depthwise_layer *layer, const int8_t *in, int32_t row, int32_t column,
-                      const int8_t *outside, const int8_t **taps)
+static void find_taps(const l3clf_depthwise_layer *layer, const int8_t *in, int32_t place, const int8_t *outside,
+                      const int8_t **taps)
 {
-    const l3clf_window *w = &layer->window;
-    for (int32_t i = 0; i < w->rows; i++) {
-        const int32_t y = row * w->row_stride - w->above + i;
-        for (int32_t j = 0; j < w->columns; j++) {
-            const int32_t x = column * w->column_stride - w->left + j;
-            const int32_t inside = y >= 0 && y < layer->in.rows && x >= 0 && x < layer->in.columns;
-            *taps++ = inside ? in + (y * layer->in.columns + x) * layer->in.channels : outside;
+    const l3clf_window w = layer->window;
+    const l3clf_shape map = layer->in;
+    const int32_t top = place / layer->out.columns * w.row_stride - w.above;
+    const int32_t left = place % layer->out.columns * w.column_stride - w.left;
+    for (int32_t y = top; y < top + w.rows; y++) {
+        const int32_t columns = y >= 0 && y < map.rows ? map.columns : 0; /* of this row, that can be used */
+        const int8_t *from = in + (y * map.columns + left) * map.channels;
+        for (int32_t x = left; x < left + w.columns; x++, from += map.channels) {
+            *taps++ = x >= 0 && x < columns ? from : outside;
+        }
+    }
+}
+
+/* All channels of one output place. */
+static void tap_products(const l3clf_depthwise_layer *layer, const int8_t *const *taps, int32_t n_taps, int8_t *out)
+{
+    const l3clf_output to = layer->output;
+    const int32_t channels = layer->out.channels;
+    const int8_t *weights = layer->weights;
+    for (int32_t first = 0; first < channels; first += 4, weights += 4 * n_taps) {
+        int32_t sums[4] = {0, 0, 0, 0};
+        l3clf_taps4(weights, taps, first, n_taps, sums);
+        const int32_t n = channels - first < 4 ? channels - first : 4;
+        for (int32_t i = 0; i < n; i++) {
+            const l3clf_factor factor = to.factors[first + i];
+            const int32_t value = l3clf_scale(sums[i] + factor.bias, factor.multiplier, to.right[first + i]);
+            out[first + i] = l3clf_narrow(value + to.zero_point);
         }
     }
 }
 
 void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, void *scratch)
 {
-    const l3clf_output *to = &layer->output;
-    const int32_t channels = layer->out.channels, n_taps = layer->window.rows * layer->window.columns;
-    const int32_t even = n_taps + (n_taps & 1);
+    const int32_t channels = layer->out.channels, places = layer->out.rows * layer->out.columns;
+    const int32_t n_taps = layer->window.rows * layer->window.columns, even = n_taps + (n_taps & 1);
     const int8_t **taps = scratch;
     int8_t *outside = (int8_t *)(taps + even);
     fill(outside, channels + 3, (int8_t)layer->zero_point);
     taps[even - 1] = outside; /* the tap that makes pairs has no weight */
-    for (int32_t place = 0; place < layer->out.rows * layer->out.columns; place++, out += channels) {
-        find_taps(layer, in, place / layer->out.columns, place % layer->out.columns, outside, taps);
-        const int8_t *weights = layer->weights;
-        for (int32_t first = 0; first < channels; first += 4, weights += 4 * even) {
-            int32_t sums[4] = {0, 0, 0, 0};
-            l3clf_taps4(weights, taps, first, even, sums);
-            const int32_t n = channels - first < 4 ? channels - first : 4;
-            for (int32_t i = 0; i < 4 && i < n; i++) {
-                const l3clf_factor factor = to->factors[first + i];
-                const int32_t sum = sums[i] + factor.bias;
-                out[first + i] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, to->right[first + i]), to);
-            }
-        }
+    for (int32_t place = 0; place < places; place++) {
+        find_taps(layer, in, place, outside, taps);
+        tap_products(layer, taps, even, out + place * channels);
     }
+    clamp_map(&layer->output, out, places * channels);
 }
 
 /* --- pools ---------------------------------------------------------------------------------------- */
@@ -200,35 +220,48 @@ void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t 
 
 void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out)
 {
-    const int32_t places = layer->in.rows * layer->in.columns;
-    const l3clf_factor factor = layer->output.factors[0];
-    for (int32_t channel = 0; channel < layer->in.channels; channel++) {
+    const l3clf_output to = layer->output;
+    const l3clf_factor factor = to.factors[0];
+    const int32_t places = layer->in.rows * layer->in.columns, channels = layer->in.channels;
+    for (int32_t channel = 0; channel < channels; channel++) {
         int32_t sum = factor.bias;
         for (int32_t place = 0; place < places; place++) {
-            sum += in[place * layer->in.channels + channel];
+            sum += in[place * channels + channel];
         }
-        out[channel] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, layer->output.right[0]), &layer->output);
+        out[channel] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, to.right[0]) + to.zero_point);
     }
+    clamp_map(&layer->output, out, channels);
 }
 
-void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out)
+void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, void *scratch)
 {
-    const l3clf_add_layer l = *layer; /* stores of int8 may change anything the compiler does not hold itself */
-    const l3clf_factor factor = l.output.factors[0];
-    const int32_t right = l.output.right[0];
-    for (int32_t i = 0; i < l.size; i++) {
-        const int32_t a = l3clf_scale((one[i] - l.zero_point[0]) * (1 << 20), l.multiplier[0], l.right[0]);
-        const int32_t b = l3clf_scale((two[i] - l.zero_point[1]) * (1 << 20), l.multiplier[1], l.right[1]);
-        out[i] = l3clf_narrow(l3clf_scale(a + b, factor.multiplier, right), &l.output);
+    const l3clf_output to = layer->output;
+    const l3clf_factor factor = to.factors[0];
+    const int32_t right = to.right[0], size = layer->size;
+    int32_t *scaled = scratch; /* of every value that an input can have */
+    for (int32_t input = 0; input < 2; input++) {
+        for (int32_t value = INT8_MIN; value <= INT8_MAX; value++) {
+            const int32_t shifted = (value - layer->zero_point[input]) * (1 << 20);
+            *scaled++ = l3clf_scale(shifted, layer->multiplier[input], layer->right[input]);
+        }
     }
+    const int32_t *first = (const int32_t *)scratch - INT8_MIN, *second = first + 256;
+    for (int32_t i = 0; i < size; i++) {
+        const int32_t sum = first[one[i]] + second[two[i]];
+        out[i] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
+    }
+    clamp_map(&layer->output, out, size);
 }
 
 void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out)
 {
-    const l3clf_factor factor = layer->output.factors[0];
-    for (int32_t i = 0; i < layer->size; i++) {
-        out[i] = l3clf_narrow(l3clf_scale(in[i] + factor.bias, factor.multiplier, layer->output.right[0]), &layer->output);
+    const l3clf_output to = layer->output;
+    const l3clf_factor factor = to.factors[0];
+    const int32_t right = to.right[0], size = layer->size;
+    for (int32_t i = 0; i < size; i++) {
+        out[i] = l3clf_narrow(l3clf_scale(in[i] + factor.bias, factor.multiplier, right) + to.zero_point);
     }
+    clamp_map(&layer->output, out, size);
 }
 
 void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out)

@@ -82,7 +82,7 @@ typedef struct {
     int32_t above, left, value;
 } l3clf_pad_layer;
 
-/* Scratch, 4-byte aligned: 12 * depth bytes. */
+/* Scratch, 4-byte aligned: 12 * depth bytes. A pointwise layer with as many channels out as in may have out == in. */
 void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, void *scratch);
 /* Scratch, pointer-aligned: a pointer for each tap and one more, then channels + 3 bytes. Reads up to 3 bytes
    behind `in` where the channels are no multiple of 4. */
@@ -90,7 +90,9 @@ void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_
 void l3clf_max_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out);
 void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out);
 void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out);
-void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out);
+/* Scratch, 4-byte aligned: 2048 bytes. `out` may be `one` or `two`. */
+void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, void *scratch);
+/* `out` may be `in`. */
 void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out);
 void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out);
 
