@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from l3clf.errors import ParameterError
 
-__all__ = ["MelSpec", "hz_to_mel", "log_spectrogram", "mel_filters", "mel_to_hz", "spectrogram"]
+__all__ = [
+    "MelSpec",
+    "absolute_level_db",
+    "hann",
+    "hz_to_mel",
+    "log_spectrogram",
+    "mel_filters",
+    "mel_to_hz",
+    "spectrogram",
+]
 
 FloatArray: TypeAlias = NDArray[np.float32]
 MelScale: TypeAlias = Literal["slaney", "htk"]
@@ -135,8 +144,8 @@ def mel_filters(spec: MelSpec) -> FloatArray:
 
 
 @lru_cache(maxsize=16)
-def _hann(n: int) -> FloatArray:
-    """Periodic Hann window."""
+def hann(n: int) -> FloatArray:
+    """Return the periodic Hann window of `n` values, float32."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
@@ -156,11 +165,16 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
     padded = np.zeros(max(needed, spec.lead + len(window)), np.float32)
     padded[spec.lead : spec.lead + len(window)] = window
     frames = np.lib.stride_tricks.sliding_window_view(padded, spec.frame)[:: spec.hop][: spec.n_frames]
-    bins = scipy.fft.rfft(frames * _hann(spec.frame), axis=1, overwrite_x=True)
+    bins = scipy.fft.rfft(frames * hann(spec.frame), axis=1, overwrite_x=True)
     values = np.abs(bins) if spec.power == 1 else bins.real**2 + bins.imag**2
     if spec.n_mels is not None:
         values = values @ mel_filters(spec)
     return np.asarray(values)
+
+
+def absolute_level_db(powers: FloatArray) -> FloatArray:
+    """Return the levels of powers, no lower than -70 dB."""
+    return np.asarray(10 * np.log10(np.maximum(powers, ABSOLUTE_FLOOR)), np.float32)
 
 
 def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
@@ -179,7 +193,7 @@ def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
     for i, window in enumerate(windows):  # one at a time: a window's frames fit the processor's cache
         values = spectrogram(spec, window)
         if spec.level == "db_absolute":
-            out[i] = 10 * np.log10(np.maximum(values, ABSOLUTE_FLOOR)).T
+            out[i] = absolute_level_db(values).T
             continue
         level = 10 * np.log10(np.maximum(values, POWER_FLOOR))
         top = level.max()

@@ -42,5 +42,5 @@ def _call(model: Int8Model, name: str, layer: Layer, offsets: dict[int, int], sc
     if layer.kernel in _WITH_SCRATCH:
         arguments.append(f"arena + {scratch}")
     target = layer.target
-    trace = f"L3CLF_TRACE({target}, arena + {offsets[target]}, {model.tensors[target].size})"
+    trace = f"TRACE({target}, arena + {offsets[target]}, {model.tensors[target].size});"
     return f"    l3clf_{layer.kernel}({', '.join(arguments)});\n    {trace}"

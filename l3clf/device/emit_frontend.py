@@ -1,0 +1,116 @@
+"""The front-end's constants as C text, worked out of the same `MelSpec` that Python computes with.
+
+Rule: the C code multiplies, adds and compares; everything that rounds (window, filters, levels) is decided here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.device.ctext import c_array
+from l3clf.embedders.frontend import quantise_levels
+from l3clf.errors import DeviceError
+from l3clf.features import MelSpec, absolute_level_db, hann, mel_filters
+
+__all__ = ["frontend_source", "thresholds"]
+
+PCM_FULL_SCALE = 32768.0
+POWER_UNIT = np.float32(4 * PCM_FULL_SCALE**2)  # of the C code: its transform leaves out two halves, its samples are int16
+LARGEST_FLOAT = 0x7F7FFFFF
+_FACTOR_BITS = 32
+
+
+def frontend_source(spec: MelSpec) -> str:
+    """Return the C text of the front-end's constants.
+
+    Parameters
+    ----------
+    spec : MelSpec
+        A student's: mel bands of powers, absolute levels.
+
+    Raises
+    ------
+    DeviceError
+        When the C code cannot compute it.
+    """
+    _check(spec)
+    filters = mel_filters(spec)
+    first = (filters > 0).argmax(axis=0)
+    count = (filters > 0).sum(axis=0)
+    weights = np.concatenate([filters[i : i + n, band] for band, (i, n) in enumerate(zip(first, count, strict=True))])
+    steps = thresholds()
+    base, factor = _guess(steps)
+    arrays = [
+        c_array("window", hann(spec.frame)),
+        c_array("twiddles", _twiddles(spec.frame)),
+        c_array("order", _order(spec.frame // 2)),
+        c_array("bands", np.stack([first, count], axis=1).astype(np.uint16), "l3clf_band"),
+        c_array("band_weights", weights),
+        c_array("thresholds", np.append(steps, np.float32(np.finfo(np.float32).max))),
+    ]
+    return (
+        "\n".join(arrays)
+        + "\nconst l3clf_frontend l3clf_model_frontend = {window, twiddles, order, bands, band_weights, thresholds, "
+        + f"{base}, {factor}}};\n"
+    )
+
+
+def _check(spec: MelSpec) -> None:
+    n = spec.frame // 2
+    powers_of_four = [4**k for k in range(2, 7)]
+    if n not in powers_of_four or spec.n_mels is None or spec.power != 2 or spec.level != "db_absolute" or spec.lead:
+        raise DeviceError(f"{spec}: the C front-end has frames of 2 * 4^k samples, mel bands of powers, absolute levels")
+    filters = mel_filters(spec)
+    inside = bool((filters[0] == 0).all() and (filters[-1] == 0).all())
+    whole = all(np.flatnonzero(np.diff(np.r_[0, band > 0, 0])).size == 2 for band in filters.T)
+    if not inside or not whole:
+        raise DeviceError(f"{spec}: a band is empty, or takes in the first or last bin; the C front-end leaves these out")
+
+
+def thresholds() -> NDArray[np.float32]:
+    """Return the least power, in the C code's units, of each level from -127 to 127.
+
+    Found by asking Python's own rule: it is constant between floats that are neighbours here.
+
+    Returns
+    -------
+    array of shape (255,), float32
+    """
+    wanted = np.arange(-127, 128)
+    low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), LARGEST_FLOAT, np.int64)
+    while (high - low > 1).any():  # halving between the bits of floats, which are in the floats' order
+        middle = (low + high) // 2
+        reached = quantise_levels(absolute_level_db(_float(middle) / POWER_UNIT)) >= wanted
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    return _float(high)
+
+
+def _float(bits: NDArray[np.int64]) -> NDArray[np.float32]:
+    return bits.astype(np.int32).view(np.float32)
+
+
+def _guess(steps: NDArray[np.float32]) -> tuple[int, int]:
+    """Return base and factor of a line through the floats' bits that is never above the level and two below at most."""
+    bits = steps.view(np.int32).astype(np.int64)
+    places = np.arange(len(bits))
+    factor = int((len(bits) - 1) * 2.0**_FACTOR_BITS / (bits[-1] - bits[0]))
+    # `bits - 1` is the last float of the level below: there the line must not have reached the next integer.
+    base = int(max(np.ceil((bits - 1 - (places + 1) * 2.0**_FACTOR_BITS / factor) + 1)))
+    found = ((bits - base) * factor) >> _FACTOR_BITS
+    if ((((bits - 1 - base) * factor) >> _FACTOR_BITS) > places).any() or (found < places - 2).any():
+        raise DeviceError("the levels are no logarithm: the C front-end cannot guess them")
+    return base, factor
+
+
+def _twiddles(frame: int) -> NDArray[np.float32]:
+    angles = -2 * np.pi * np.arange(3 * frame // 4) / frame
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).ravel()
+
+
+def _order(n: int) -> NDArray[np.uint16]:
+    """Return where a radix-4 transform by decimation in frequency leaves each bin: its digits are reversed."""
+    order = np.zeros(1, np.int64)
+    while len(order) < n:
+        order = np.concatenate([4 * order + digit for digit in range(4)])
+    return order.astype(np.uint16)

@@ -1,0 +1,104 @@
+"""A fitted head as C text.
+
+Rule: thresholds of trees are rounded down to float32, so that ``x <= threshold`` has the answer for every float32
+x that scikit-learn gives, which compares in double precision.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.device.ctext import c_array
+from l3clf.errors import DeviceError
+from l3clf.frozen import LEAF, ForestHead, FrozenHead, LinearHead
+
+__all__ = ["head_source"]
+
+LEAF_FEATURE = 0xFFFF
+LARGEST_STEP = 0xFFFF
+
+
+@singledispatch
+def head_source(head: FrozenHead) -> str:
+    """Return the C text of a head: its constants, and ``void l3clf_head(const float *x, float *probabilities)``.
+
+    Parameters
+    ----------
+    head : LinearHead or ForestHead
+
+    Raises
+    ------
+    DeviceError
+        For any other, or a tree that is too large.
+    """
+    raise DeviceError(f"head {type(head).__name__}: the C runtime has logistic regression and forests of trees only")
+
+
+@head_source.register
+def _(head: LinearHead) -> str:
+    weights = (head.coef / head.scale).astype(np.float32)
+    arrays = [
+        c_array("head_mean", head.mean.astype(np.float32)),
+        c_array("head_weights", weights),
+        c_array("head_intercept", head.intercept.astype(np.float32)),
+    ]
+    value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
+    return _function("linear", arrays, value)
+
+
+@head_source.register
+def _(head: ForestHead) -> str:
+    leaves, rows = np.unique(head.value.astype(np.float32), axis=0, return_inverse=True)
+    if len(leaves) > LARGEST_STEP or head.n_features_in_ >= LEAF_FEATURE:
+        raise DeviceError(f"the forest has {len(leaves)} kinds of leaves; the C runtime takes {LARGEST_STEP}: limit max_depth")
+    order = _preorder(head)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    is_leaf = head.children_left == LEAF
+    steps = np.where(is_leaf, rows.ravel(), place[head.children_right] - place)
+    if steps.max() > LARGEST_STEP:
+        raise DeviceError(f"the forest has a tree of more than {LARGEST_STEP} nodes; limit max_depth")
+    nodes = [
+        f"{{{float(threshold).hex()}F, {LEAF_FEATURE if leaf else feature}, {step}}}"
+        for threshold, leaf, feature, step in zip(
+            rounded_down(head.threshold[order]), is_leaf[order], head.feature[order], steps[order], strict=True
+        )
+    ]
+    arrays = [
+        c_array("head_roots", head.tree_offsets[:-1].astype(np.int32)),
+        f"static const l3clf_node head_nodes[{len(nodes)}] = {{\n    " + ",\n    ".join(nodes) + "\n};\n",
+        c_array("head_leaves", leaves),
+    ]
+    value = f"{{{len(head.classes_)}, {len(head.tree_offsets) - 1}, head_roots, head_nodes, head_leaves}}"
+    return _function("forest", arrays, value)
+
+
+def _function(kind: str, arrays: list[str], value: str) -> str:
+    return (
+        "\n".join(arrays)
+        + f"\nstatic const l3clf_{kind} head = {value};\n\n"
+        + "void l3clf_head(const float *x, float *probabilities)\n{\n"
+        + f"    l3clf_{kind}_probabilities(&head, x, probabilities);\n}}\n"
+    )
+
+
+def rounded_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the largest float32 numbers that are not above `values`."""
+    nearest = values.astype(np.float32)
+    return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+def _preorder(head: ForestHead) -> NDArray[np.int64]:
+    """Return the nodes in the order in which every left child follows its parent, tree after tree."""
+    order = []
+    for root in head.tree_offsets[:-1].tolist():
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            order.append(node)
+            if head.children_left[node] != LEAF:
+                waiting += [int(head.children_right[node]), int(head.children_left[node])]
+    return np.array(order, np.int64)

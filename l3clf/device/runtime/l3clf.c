@@ -1,0 +1,226 @@
+#include "l3clf.h"
+
+#include <string.h>
+
+#include "l3clf_frontend.h"
+
+/* --- a window that has ended ---------------------------------------------------------------------- */
+
+/* The last L3CLF_N_FRAMES frames, the oldest first, as the network's input. */
+static void bring_frames(const l3clf_state *s)
+{
+    int8_t *input = (int8_t *)s->arena + L3CLF_INPUT_OFFSET;
+    const size_t newer = (size_t)(s->next_frame * L3CLF_N_MELS), older = sizeof s->frames - newer;
+    memcpy(input, s->frames + newer, older);
+    memcpy(input + older, s->frames, newer);
+}
+
+/* Room for the probabilities and, behind them, for a vector; beside the network's output. */
+static float *answer_memory(const l3clf_state *s)
+{
+    return (float *)((int8_t *)s->arena + L3CLF_ANSWER_OFFSET);
+}
+
+#ifdef L3CLF_POOL_PROBABILITIES
+
+/* Keeps the window's probabilities. */
+static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
+{
+    const int8_t *steps = (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET;
+    float *vector = answer_memory(s) + L3CLF_N_CLASSES;
+    for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
+        vector[i] = (float)(steps[i] - L3CLF_OUTPUT_ZERO_POINT) * L3CLF_OUTPUT_SCALE;
+    }
+    l3clf_head(vector, slot);
+}
+
+/* The mean of all heard windows' probabilities. */
+static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
+{
+    for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
+        float sum = 0.0F;
+        for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
+            sum += s->heard[slot] ? s->pool[slot * L3CLF_N_CLASSES + c] : 0.0F;
+        }
+        probabilities[c] = sum / (float)n;
+    }
+}
+
+#else
+
+/* Keeps the window's embedding. */
+static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
+{
+    memcpy(slot, (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET, L3CLF_EMBEDDING);
+}
+
+/* The probabilities of the mean of all heard windows' embeddings. */
+static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
+{
+    float *vector = probabilities + L3CLF_N_CLASSES;
+    for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
+        int32_t sum = 0;
+        for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
+            sum += s->heard[slot] ? s->pool[slot * L3CLF_EMBEDDING + i] - L3CLF_OUTPUT_ZERO_POINT : 0;
+        }
+        vector[i] = (float)sum / (float)n * L3CLF_OUTPUT_SCALE;
+    }
+    l3clf_head(vector, probabilities);
+}
+
+#endif
+
+static uint32_t n_heard(const l3clf_state *s)
+{
+    uint32_t n = 0;
+    for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
+        n += s->heard[slot];
+    }
+    return n;
+}
+
+/* The most probable class, the first among equals, if it is probable enough. */
+static void decide(l3clf_state *s)
+{
+    float *probabilities = answer_memory(s);
+    l3clf_decision decision = {L3CLF_UNKNOWN, 0.0F, n_heard(s), s->n_windows, probabilities};
+    memset(probabilities, 0, L3CLF_N_CLASSES * sizeof *probabilities);
+    if (decision.n_windows > 0) {
+        pool(s, decision.n_windows, probabilities);
+    }
+    for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
+        if (probabilities[c] > decision.probability) {
+            decision.probability = probabilities[c];
+            decision.class_id = c;
+        }
+    }
+    if (decision.probability < L3CLF_UNKNOWN_THRESHOLD) {
+        decision.class_id = L3CLF_UNKNOWN;
+    }
+    s->class_id = decision.class_id;
+    s->probability = decision.probability;
+    if (s->callback) {
+        s->callback(s->user, &decision);
+    }
+}
+
+static int is_heard(l3clf_state *s)
+{
+#ifdef L3CLF_GATE_ENERGY
+    const uint64_t energy = s->energy - s->starts[s->first_start];
+    s->first_start = (s->first_start + 1) % L3CLF_OPEN_WINDOWS;
+    s->n_starts--;
+    return energy >= L3CLF_GATE_ENERGY;
+#else
+    (void)s;
+    return 1;
+#endif
+}
+
+static void end_window(l3clf_state *s)
+{
+    const int heard = is_heard(s);
+    if (heard) {
+        bring_frames(s);
+        l3clf_network(s->arena);
+        keep_window(s, s->pool + s->next_slot * L3CLF_POOLED_SIZE);
+    }
+    s->heard[s->next_slot] = (uint8_t)heard;
+    s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;
+    s->n_windows++;
+    s->until_end = L3CLF_WINDOW_HOP;
+    decide(s);
+}
+
+/* --- samples -------------------------------------------------------------------------------------- */
+
+static void start_window(l3clf_state *s)
+{
+#ifdef L3CLF_GATE_ENERGY
+    s->starts[(s->first_start + s->n_starts) % L3CLF_OPEN_WINDOWS] = s->energy;
+    s->n_starts++;
+#endif
+    s->until_start = L3CLF_WINDOW_HOP;
+}
+
+static void end_frame(l3clf_state *s)
+{
+    l3clf_frame(s->pcm, s->frames + s->next_frame * L3CLF_N_MELS, s->arena);
+    s->next_frame = (s->next_frame + 1) % L3CLF_N_FRAMES;
+    s->n_pcm = L3CLF_FRAME - L3CLF_FRAME_HOP;
+    memmove(s->pcm, s->pcm + L3CLF_FRAME_HOP, (size_t)s->n_pcm * sizeof *s->pcm);
+}
+
+static void take(l3clf_state *s, const int16_t *samples, int32_t n)
+{
+    memcpy(s->pcm + s->n_pcm, samples, (size_t)n * sizeof *samples);
+    s->n_pcm += n;
+    s->until_start -= n;
+    s->until_end -= n;
+#ifdef L3CLF_GATE_ENERGY
+    uint64_t energy = 0;
+    for (int32_t i = 0; i < n; i++) {
+        energy += (uint64_t)(samples[i] * samples[i]);
+    }
+    s->energy += energy;
+#endif
+}
+
+static int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+int l3clf_push(l3clf_state *s, const int16_t *samples, size_t n)
+{
+    int decisions = 0;
+    while (n > 0) {
+        if (s->until_start == 0) {
+            start_window(s);
+        }
+        const int32_t next = least(least(L3CLF_FRAME - s->n_pcm, s->until_start), s->until_end);
+        const int32_t some = n < (size_t)next ? (int32_t)n : next;
+        take(s, samples, some);
+        samples += some;
+        n -= (size_t)some;
+        if (s->n_pcm == L3CLF_FRAME) {
+            end_frame(s);
+        }
+        if (s->until_end == 0) {
+            end_window(s);
+            decisions++;
+        }
+    }
+    return decisions;
+}
+
+/* --- life ----------------------------------------------------------------------------------------- */
+
+size_t l3clf_arena_bytes(void)
+{
+    return L3CLF_ARENA_BYTES;
+}
+
+void l3clf_reset(l3clf_state *s)
+{
+    void *arena = s->arena, *user = s->user;
+    const l3clf_callback callback = s->callback;
+    memset(s, 0, sizeof *s);
+    s->arena = arena;
+    s->user = user;
+    s->callback = callback;
+    s->until_end = L3CLF_WINDOW;
+    s->class_id = L3CLF_UNKNOWN;
+}
+
+int l3clf_init(l3clf_state *s, void *arena, size_t arena_bytes, l3clf_callback callback, void *user)
+{
+    if (arena_bytes < L3CLF_ARENA_BYTES || (uintptr_t)arena % 8 != 0) {
+        return -1;
+    }
+    s->arena = arena;
+    s->callback = callback;
+    s->user = user;
+    l3clf_reset(s);
+    return 0;
+}

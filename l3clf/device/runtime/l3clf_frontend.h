@@ -1,0 +1,38 @@
+/* From samples to the network's input: log-mel levels in integer steps, one frame at a time. */
+#ifndef L3CLF_FRONTEND_H
+#define L3CLF_FRONTEND_H
+
+#include <stdint.h>
+
+#include "l3clf_model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define L3CLF_FRAME_WORK_BYTES (L3CLF_FRAME * 6) /* FRAME / 2 complex numbers and FRAME / 2 powers, as floats */
+
+typedef struct {
+    uint16_t first_bin, n_bins;
+} l3clf_band;
+
+/* What the exporter worked out of the front-end's specification. */
+typedef struct {
+    const float *window;         /* FRAME values */
+    const float *twiddles;       /* exp(-2 pi i k / FRAME) for k < 3/4 FRAME, real and imaginary part in turn */
+    const uint16_t *order;       /* where the transform leaves bin k of FRAME / 2 */
+    const l3clf_band *bands;     /* N_MELS of them */
+    const float *weights;        /* of all bands, one behind the other */
+    const float *thresholds;     /* the least power of each level from -127 on, in the units of this code; then FLT_MAX */
+    int32_t guess_base, guess_factor; /* level = ((bits of the float - base) * factor) >> 32, up to two too low */
+} l3clf_frontend;
+
+extern const l3clf_frontend l3clf_model_frontend;
+
+/* Turns L3CLF_FRAME samples into L3CLF_N_MELS levels; `work` is aligned to 4 bytes. */
+void l3clf_frame(const int16_t *samples, int8_t *levels, float *work);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
