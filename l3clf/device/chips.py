@@ -1,0 +1,197 @@
+"""Something to run an export on: this machine, or an emulated Cortex-M4F.
+
+Rule: both offer the same few calls, so that every check runs on both.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+from l3clf.device.toolchain import INSTALL
+from l3clf.errors import DeviceError, MissingDependencyError
+
+__all__ = ["Chip", "EmulatedChip", "HostChip"]
+
+
+class Chip(Protocol):
+    """What both can do. Addresses are integers."""
+
+    def address(self, symbol: str) -> int:
+        """Return where a symbol of the export lies."""
+        ...
+
+    def read(self, address: int, n_bytes: int) -> bytes:
+        """Return memory."""
+        ...
+
+    def write(self, address: int, content: bytes) -> None:
+        """Change memory."""
+        ...
+
+    def room(self, n_bytes: int) -> int:
+        """Return the address of memory that nothing else uses, the same at each call."""
+        ...
+
+    def call(self, function: str, *arguments: int) -> int:
+        """Call a function of at most four integers or addresses, and return its answer."""
+        ...
+
+
+class HostChip:
+    """A shared library on this machine.
+
+    Parameters
+    ----------
+    library : Path
+        From `l3clf.device.toolchain.build_host`.
+    """
+
+    def __init__(self, library: Path) -> None:
+        self._library = ctypes.CDLL(str(library))
+        self._room = ctypes.create_string_buffer(0)
+
+    def address(self, symbol: str) -> int:  # noqa: D102 - Chip says it
+        return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
+
+    def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
+        return ctypes.string_at(address, n_bytes)
+
+    def write(self, address: int, content: bytes) -> None:  # noqa: D102
+        ctypes.memmove(address, content, len(content))
+
+    def room(self, n_bytes: int) -> int:  # noqa: D102
+        if n_bytes > len(self._room):
+            self._room = ctypes.create_string_buffer(n_bytes)
+        return ctypes.addressof(self._room)
+
+    def call(self, function: str, *arguments: int) -> int:  # noqa: D102
+        return int(self._library[function](*(ctypes.c_void_p(argument) for argument in arguments)))
+
+
+_FLASH, _RAM, _STACK, _ROOM, _PERIPHERALS = 0x08000000, 0x20000000, 0x30000000, 0x40000000, 0xE000E000
+_FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES = 8 << 20, 16 << 20, 1 << 16, 16 << 20
+_RETURN = _FLASH + _FLASH_BYTES - 16  # nothing lies there: to come back is to be done
+_PAINT = 0xA5
+_WIDE_THUMB = 0x1D  # first five bits of an instruction of four bytes, or more
+
+
+class EmulatedChip:
+    """An ELF file on an emulated Cortex-M4F.
+
+    Parameters
+    ----------
+    elf : Path
+        From `l3clf.device.toolchain.build_chip`.
+    counting : bool
+        Whether instructions are counted; that is slower.
+
+    Attributes
+    ----------
+    sections : dict of str to int
+        Bytes of each section that is loaded.
+    instructions : Counter
+        By function.
+    """
+
+    def __init__(self, elf: Path, counting: bool = False) -> None:
+        self._load_tools()
+        import unicorn as uc
+        from unicorn import arm_const as arm
+
+        self._arm = arm
+        self._cpu = uc.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB | uc.UC_MODE_MCLASS)
+        self._cpu.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
+        for start, size in (
+            (_FLASH, _FLASH_BYTES),
+            (_RAM, _RAM_BYTES),
+            (_STACK, _STACK_BYTES),
+            (_ROOM, _ROOM_BYTES),
+        ):
+            self._cpu.mem_map(start, size)
+        self.sections: dict[str, int] = {}
+        self._symbols: dict[str, int] = {}
+        self._functions: list[tuple[int, str]] = []
+        self._load(elf)
+        self.instructions: Counter[str] = Counter()
+        self._blocks: dict[tuple[int, int], tuple[str, int]] = {}
+        if counting:
+            self._cpu.hook_add(uc.UC_HOOK_BLOCK, self._count)
+
+    @staticmethod
+    def _load_tools() -> None:
+        try:
+            import elftools  # noqa: F401
+            import unicorn  # noqa: F401
+        except ImportError:
+            raise MissingDependencyError(f"the emulated chip needs unicorn and pyelftools: {INSTALL}") from None
+
+    def _load(self, elf: Path) -> None:
+        from elftools.elf.elffile import ELFFile
+
+        with elf.open("rb") as file:
+            image = ELFFile(file)
+            for segment in image.iter_segments():
+                if segment["p_type"] == "PT_LOAD":
+                    self._cpu.mem_write(segment["p_paddr"], segment.data())
+            for section in image.iter_sections():
+                if section["sh_flags"] & 2:  # takes memory when it runs
+                    self.sections[section.name] = section["sh_size"]
+            for symbol in image.get_section_by_name(".symtab").iter_symbols():
+                self._symbols[symbol.name] = symbol["st_value"]
+                if symbol["st_info"]["type"] == "STT_FUNC":
+                    self._functions.append((symbol["st_value"] & ~1, symbol.name))
+        self._functions.sort()
+
+    def address(self, symbol: str) -> int:  # noqa: D102 - Chip says it
+        return self._symbols[symbol]
+
+    def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
+        return bytes(self._cpu.mem_read(address, n_bytes))
+
+    def write(self, address: int, content: bytes) -> None:  # noqa: D102
+        self._cpu.mem_write(address, content)
+
+    def room(self, n_bytes: int) -> int:  # noqa: D102
+        if n_bytes > _ROOM_BYTES:
+            raise DeviceError(f"the emulated chip has room for {_ROOM_BYTES} bytes, not for {n_bytes}")
+        return _ROOM
+
+    def call(self, function: str, *arguments: int) -> int:  # noqa: D102
+        arm = self._arm
+        registers = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm.UC_ARM_REG_R3)
+        for register, argument in zip(registers, arguments, strict=False):
+            self._cpu.reg_write(register, argument)
+        self._cpu.reg_write(arm.UC_ARM_REG_SP, _STACK + _STACK_BYTES)
+        self._cpu.reg_write(arm.UC_ARM_REG_LR, _RETURN | 1)
+        try:
+            self._cpu.emu_start(self._symbols[function] | 1, _RETURN)
+        except Exception as error:  # unicorn's own
+            place = self._cpu.reg_read(arm.UC_ARM_REG_PC)
+            raise DeviceError(f"{function} fails on the emulated chip at {self._function_at(place)}: {error}") from None
+        answer: int = self._cpu.reg_read(arm.UC_ARM_REG_R0)
+        return answer - (answer >> 31 << 32)  # int
+
+    def stack_bytes(self, function: str, *arguments: int) -> int:
+        """Call a function, and return how much of the stack it took at most."""
+        self.write(_STACK, bytes([_PAINT]) * _STACK_BYTES)
+        self.call(function, *arguments)
+        return len(self.read(_STACK, _STACK_BYTES).lstrip(bytes([_PAINT])))
+
+    def _count(self, cpu: Any, address: int, size: int, _: Any) -> None:
+        known = self._blocks.get((address, size))
+        if known is None:
+            code, place, n = self.read(address, size), 0, 0
+            while place < size:
+                wide = struct.unpack_from("<H", code, place)[0] >> 11 >= _WIDE_THUMB
+                place, n = place + (4 if wide else 2), n + 1
+            known = self._blocks[address, size] = (self._function_at(address), n)
+        self.instructions[known[0]] += known[1]
+
+    def _function_at(self, address: int) -> str:
+        place = bisect.bisect(self._functions, (address, "\x7f")) - 1
+        return self._functions[place][1] if place >= 0 else hex(address)

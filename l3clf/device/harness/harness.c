@@ -1,0 +1,73 @@
+/* What l3clf verify builds around an export, for the host and for an emulated chip: memory for everything, and a
+   record of every decision and, with L3CLF_TRACE, of every tensor. */
+#include "l3clf.h"
+
+#include <string.h>
+
+#define MAX_DECISIONS 256
+#define MAX_TRACE 4000000
+
+typedef struct {
+    int32_t class_id;
+    float probability;
+    uint32_t n_windows, window;
+    float probabilities[L3CLF_N_CLASSES];
+} harness_decision;
+
+l3clf_state harness_state;
+uint8_t harness_arena[L3CLF_ARENA_BYTES] __attribute__((aligned(8)));
+harness_decision harness_decisions[MAX_DECISIONS];
+int32_t harness_n_decisions;
+const int32_t harness_state_bytes = sizeof(l3clf_state), harness_decision_bytes = sizeof(harness_decision);
+const int32_t harness_max_decisions = MAX_DECISIONS;
+
+static void record(void *user, const l3clf_decision *decision)
+{
+    (void)user;
+    if (harness_n_decisions < MAX_DECISIONS) {
+        harness_decision *to = &harness_decisions[harness_n_decisions++];
+        to->class_id = decision->class_id;
+        to->probability = decision->probability;
+        to->n_windows = decision->n_windows;
+        to->window = decision->window;
+        memcpy(to->probabilities, decision->probabilities, sizeof to->probabilities);
+    }
+}
+
+#ifdef L3CLF_TRACE
+int8_t harness_trace[MAX_TRACE];
+int32_t harness_n_trace;
+
+void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size)
+{
+    (void)tensor;
+    if (harness_n_trace + size <= MAX_TRACE) {
+        memcpy(harness_trace + harness_n_trace, values, (size_t)size);
+        harness_n_trace += size;
+    }
+}
+#endif
+
+int harness_start(void)
+{
+    harness_n_decisions = 0;
+#ifdef L3CLF_TRACE
+    harness_n_trace = 0;
+#endif
+    return l3clf_init(&harness_state, harness_arena, sizeof harness_arena, record, NULL);
+}
+
+int harness_push(const int16_t *samples, uint32_t n)
+{
+    return l3clf_push(&harness_state, samples, n);
+}
+
+void harness_network(void)
+{
+    l3clf_network((int8_t *)harness_arena);
+}
+
+void harness_head(const float *x, float *probabilities)
+{
+    l3clf_head(x, probabilities);
+}

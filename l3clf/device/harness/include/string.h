@@ -1,0 +1,8 @@
+/* For the emulated chip, whose compiler brings functions but no headers. */
+#ifndef STRING_H
+#define STRING_H
+#include <stddef.h>
+void *memcpy(void *restrict to, const void *restrict from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
+#endif

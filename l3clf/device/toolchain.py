@@ -1,0 +1,101 @@
+"""Compilers: for this machine, and for a Cortex-M4F.
+
+Rule: what pip can install is enough (ziglang); compilers that are there already are taken first.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from l3clf.errors import DeviceError, MissingDependencyError
+
+__all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "has_arm_gcc"]
+
+HARNESS = Path(str(files("l3clf.device") / "harness"))
+INSTALL = 'pip install "l3clf[device]"'
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O2", "-ffp-contract=off")
+_ARM_GCC = "arm-none-eabi-gcc"
+_SECTIONS = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+
+
+def has_arm_gcc() -> bool:
+    """Return whether GCC for Arm chips is installed."""
+    return shutil.which(_ARM_GCC) is not None
+
+
+def build_host(folder: Path, target: Path, defines: Sequence[str] = ()) -> Path:
+    """Compile an export with its harness into a shared library for this machine.
+
+    Parameters
+    ----------
+    folder : Path
+        The export.
+    target : Path
+        File to write.
+    defines : sequence of str
+        ``NAME`` or ``NAME=VALUE``.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without any C compiler.
+    DeviceError
+        If the compiler refuses.
+    """
+    compiler = [found] if (found := shutil.which("gcc") or shutil.which("clang")) else _zig()
+    _run([*compiler, *WARNINGS, "-shared", "-fPIC", *_sources(folder, defines), "-lm", "-o", str(target)])
+    return target
+
+
+def build_chip(folder: Path, target: Path, defines: Sequence[str] = (), gcc: bool = False) -> Path:
+    """Compile an export with its harness into an ELF file for a Cortex-M4F.
+
+    Parameters
+    ----------
+    folder, target, defines
+        As for `build_host`.
+    gcc : bool
+        With GCC for Arm instead of Zig's clang.
+
+    Raises
+    ------
+    MissingDependencyError, DeviceError
+        As for `build_host`.
+    """
+    script = f"-Wl,-T,{HARNESS / 'chip.ld'}"
+    if gcc:
+        core = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+        start = [_ARM_GCC, *core, "-nostartfiles", "--specs=nosys.specs", "-lm"]
+    else:
+        core = ["-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp", f"-I{HARNESS / 'include'}"]
+        start = [*_zig(), *core, "-fno-sanitize=all", "-fno-exceptions", "-fno-unwind-tables"]
+    libraries = ["-lm"] if gcc else []
+    _run([*start, *WARNINGS, *_SECTIONS, *_sources(folder, defines), script, *libraries, "-o", str(target)])
+    return target
+
+
+def _zig() -> list[str]:
+    if importlib.util.find_spec("ziglang") is None:
+        raise MissingDependencyError(f"there is no C compiler; install one with: {INSTALL}")
+    return [sys.executable, "-m", "ziglang", "cc"]
+
+
+def _sources(folder: Path, defines: Sequence[str]) -> list[str]:
+    found = sorted(folder.glob("l3clf*.c"))
+    if not (folder / "l3clf_model.c").is_file():
+        raise DeviceError(f"{folder}: has no l3clf_model.c; name a folder that l3clf export wrote")
+    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(HARNESS / "harness.c")]
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        problem = next((line for line in lines if "error" in line), lines[-1] if lines else "no output")
+        raise DeviceError(f"{Path(command[0]).name} cannot compile the export: {problem.strip()}")
