@@ -34,13 +34,16 @@ def network_source(model: Int8Model, layers: Sequence[Layer], plan: Plan) -> str
         _call(model, name, layer, plan.offsets, scratch)
         for name, layer, scratch in zip(names, layers, plan.scratch, strict=True)
     )
-    return f"{constants}\nvoid l3clf_network(int8_t *arena)\n{{\n{calls}\n}}\n"
+    start = _trace(model, model.source, plan.offsets)
+    return f"{constants}\nvoid l3clf_network(int8_t *arena)\n{{\n{start}\n{calls}\n}}\n"
 
 
 def _call(model: Int8Model, name: str, layer: Layer, offsets: dict[int, int], scratch: int) -> str:
     arguments = [f"&{name}", *(f"arena + {offsets[index]}" for index in (*layer.sources, layer.target))]
     if layer.kernel in _WITH_SCRATCH:
         arguments.append(f"arena + {scratch}")
-    target = layer.target
-    trace = f"TRACE({target}, arena + {offsets[target]}, {model.tensors[target].size});"
-    return f"    l3clf_{layer.kernel}({', '.join(arguments)});\n    {trace}"
+    return f"    l3clf_{layer.kernel}({', '.join(arguments)});\n{_trace(model, layer.target, offsets)}"
+
+
+def _trace(model: Int8Model, tensor: int, offsets: dict[int, int]) -> str:
+    return f"    TRACE({tensor}, arena + {offsets[tensor]}, {model.tensors[tensor].size});"

@@ -6,11 +6,13 @@ the same model gives the same bytes.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,13 +32,15 @@ from l3clf.embedders.student import Student
 from l3clf.errors import DeviceError
 from l3clf.estimators import ClipClassifier
 from l3clf.features import MelSpec
-from l3clf.heads import freeze_head
 from l3clf.frozen import ForestHead, LinearHead
+from l3clf.heads import freeze_head
+from l3clf.modelfile import load_model, save_model
 
-__all__ = ["POOLINGS", "RUNTIME", "DeviceModel", "device_model", "write_export"]
+__all__ = ["POOLINGS", "RUNTIME", "DeviceModel", "device_model", "read_export", "write_export"]
 
 POOLINGS = ("mean", "probability")
 RUNTIME = Path(str(files("l3clf.device") / "runtime"))
+MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
 DEFAULT_WINDOWS = 10
 LARGEST_FRAME_WORK = 6  # bytes for each sample of a frame
 FLOAT_BYTES = 4
@@ -48,6 +52,8 @@ class DeviceModel:
 
     Attributes
     ----------
+    classifier : ClipClassifier
+        The fitted model.
     student : Student
         In integers.
     spec : MelSpec
@@ -63,6 +69,7 @@ class DeviceModel:
     unknown_threshold, gate_dbfs : float or None
     """
 
+    classifier: ClipClassifier
     student: Student
     spec: MelSpec
     network: Int8Model
@@ -105,6 +112,7 @@ def device_model(
     pool_windows: int = DEFAULT_WINDOWS,
     unknown_threshold: float | None = None,
     gate_dbfs: float | None = None,
+    student: Student | None = None,
 ) -> DeviceModel:
     """Check that a model can be put on a chip, and lower it.
 
@@ -116,6 +124,8 @@ def device_model(
         How many of the last windows a decision rests on.
     unknown_threshold, gate_dbfs : float or None
         In the place of the model's own.
+    student : Student, optional
+        In the place of the model's embedder: the same, from another file.
 
     Raises
     ------
@@ -124,7 +134,7 @@ def device_model(
     """
     if not hasattr(model, "head_"):
         raise DeviceError("the model is not fitted: call fit first, or give a model file of l3clf fit")
-    student = _student(model.embedder_)
+    student = student or _student(model.embedder_)
     check_pooling(model.pooling)
     if model.pooling not in POOLINGS:
         raise DeviceError(
@@ -147,7 +157,7 @@ def device_model(
     names = tuple(str(name) for name in model.classes_)
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(
-        student, spec, network, layers, plan, head, names, model.pooling, model.hop_s, pool_windows, threshold, gate
+        model, student, spec, network, layers, plan, head, names, model.pooling, model.hop_s, pool_windows, threshold, gate
     )
 
 
@@ -279,6 +289,34 @@ def _banner(d: DeviceModel) -> str:
     )
 
 
+def _settings(d: DeviceModel) -> dict[str, Any]:
+    return {name: getattr(d, name) for name in ("pool_windows", "unknown_threshold", "gate_dbfs")}
+
+
+def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
+    """Return what an export was made of.
+
+    Parameters
+    ----------
+    folder : path-like
+        From `write_export`.
+
+    Raises
+    ------
+    DeviceError
+        If it is none.
+    """
+    place = Path(folder)
+    try:
+        found = json.loads((place / SETTINGS_FILE).read_text(encoding="utf-8"))
+        settings = {name: found[name] for name in ("pool_windows", "unknown_threshold", "gate_dbfs")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DeviceError(f"{place}: is no export, or a damaged one; make it with l3clf export") from None
+    model = load_model(place / MODEL_FILE)
+    student = place / STUDENT_FILE
+    return device_model(model, **settings, student=Student(weights=str(student), precision="int8"))
+
+
 def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     """Write the C library into a folder.
 
@@ -304,6 +342,9 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
         for source in sorted(RUNTIME.iterdir()):
             if source.is_file():
                 shutil.copyfile(source, out / source.name)
+        save_model(d.classifier, out / MODEL_FILE)
+        shutil.copyfile(d.student.path, out / STUDENT_FILE)
+        (out / SETTINGS_FILE).write_text(json.dumps(_settings(d), indent=1), encoding="utf-8")
         (out / "l3clf_model.h").write_text(model_header(d), encoding="utf-8")
         (out / "l3clf_model.c").write_text(model_source(d), encoding="utf-8")
     except OSError as error:

@@ -145,7 +145,9 @@ class Student(Embedder):
         if self.precision not in ("float32", "int8"):
             raise ParameterError(f"precision={self.precision!r}; expected 'float32' or 'int8'")
 
-    def _path(self) -> Path:
+    @property
+    def path(self) -> Path:
+        """The student file."""
         if self.weights is None:
             raise ParameterError(f"embedder {self.name!r}: give weights=, the path of a student file")
         return Path(self.weights)
@@ -156,7 +158,7 @@ class Student(Embedder):
 
     @cached_property
     def _file(self) -> StudentFile:
-        return read_student(self._path())
+        return read_student(self.path)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -222,9 +224,11 @@ class L3Mini(Student):
 
     name: ClassVar[str] = "l3mini"
 
-    def _path(self) -> Path:
+    @property
+    def path(self) -> Path:
+        """The student file."""
         return Path(self.weights) if self.weights else Path(str(files("l3clf.embedders") / "data" / "l3mini.student"))
 
     def is_ready(self) -> bool:
         """Return whether its file is there."""
-        return self._path().is_file()
+        return self.path.is_file()

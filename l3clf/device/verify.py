@@ -1,0 +1,343 @@
+"""Proof that an export answers as Python does: real sound through the C code, through an emulated chip, through Python.
+
+Rule: all three hear the same 16-bit samples, resampled and rounded once, with the zeros that Python puts around a
+clip; nothing is compared with a tolerance that is not printed.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio import Source, level_dbfs
+from l3clf.decide import decide
+from l3clf.device.chips import Chip, EmulatedChip, HostChip
+from l3clf.device.export import PCM_FULL_SCALE, DeviceModel, read_export
+from l3clf.device.toolchain import build_chip, build_host, has_arm_gcc
+from l3clf.embedders.base import WindowEmbeddings
+from l3clf.embedders.frontend import levels, quantise_levels
+from l3clf.embedders.int8 import Int8Network
+from l3clf.errors import DeviceError
+
+__all__ = ["Cost", "Ledger", "Verification", "verify"]
+
+Int16Array = NDArray[np.int16]
+
+MAX_WINDOWS = 250  # of a clip; what the harness keeps
+PIECES = (1, 7, 160, 161, 512, 4000, 16_000)  # lengths in which samples are pushed
+
+
+@dataclass
+class Ledger:
+    """How the answers of one build compare with Python's.
+
+    Attributes
+    ----------
+    name : str
+    n_features, features_differ, largest_step : int
+        Integer levels that the front-end made, how many are others than Python's, and by how many steps at most.
+    n_values, values_differ : int
+        Values of all layers, and how many are others than Python's integers on the same levels.
+    n_windows, embeddings_differ : int
+        Windows, and those whose embedding is another than Python's from sound to end.
+    n_clips, decisions_differ : int
+    largest_probability : float
+        Difference of any class's probability.
+    """
+
+    name: str
+    n_features: int = 0
+    features_differ: int = 0
+    largest_step: int = 0
+    n_values: int = 0
+    values_differ: int = 0
+    n_windows: int = 0
+    embeddings_differ: int = 0
+    n_clips: int = 0
+    decisions_differ: int = 0
+    largest_probability: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an export takes on a Cortex-M4F.
+
+    Attributes
+    ----------
+    flash_bytes, ram_bytes, stack_bytes : int
+        Code and constants; state and arena; the deepest stack of `l3clf_push`, not counted in `ram_bytes`.
+    frontend : int
+        Instructions for a second of sound, frames and samples.
+    network : int
+        Instructions for a window.
+    decision : int
+        Instructions for pooling and head, once a window.
+    macs : int
+        Multiply-accumulates of a window.
+    """
+
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    frontend: int
+    network: int
+    decision: int
+    macs: int
+
+
+@dataclass
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    ledgers : list of Ledger
+        One a build.
+    cost : Cost
+        Of the build with DSP instructions.
+    """
+
+    cost: Cost
+    ledgers: list[Ledger] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every layer is exact, no level is off by more than one step, and every decision agrees."""
+        return all(
+            ledger.values_differ == 0 and ledger.largest_step <= 1 and ledger.decisions_differ == 0
+            for ledger in self.ledgers
+        )
+
+
+def verify(
+    folder: str | Path,
+    clips: Sequence[Source],
+    say: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Run sound through an export on this machine and on an emulated Cortex-M4F, and compare with Python.
+
+    Parameters
+    ----------
+    folder : path-like
+        From ``l3clf export``.
+    clips : sequence of paths, Clips or arrays
+        What to hear; each at most 250 windows long.
+    say : callable, default: silence
+        Told which build is running.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    MissingDependencyError
+        Without a compiler, or without the emulator.
+    DeviceError
+        If the folder is no export, a clip is too long, or the code does not run.
+    AudioError
+        If a clip cannot be read.
+    """
+    d = read_export(folder)
+    heard = [_hear(d, clip) for clip in clips]
+    if not heard:
+        raise DeviceError("no sound to verify with; name at least one file")
+    with tempfile.TemporaryDirectory() as place:
+        builds = list(_builds(Path(folder), Path(place), max(len(clip.windows) for clip in heard)))
+        found = Verification(_cost(d, Path(folder), Path(place)))
+        for name, make in builds:
+            say(name)
+            found.ledgers.append(_compare(name, d, make(), heard))
+    return found
+
+
+def _builds(folder: Path, place: Path, pool_windows: int) -> Iterator[tuple[str, Callable[[], Chip]]]:
+    """Yield every build's name, and what makes it."""
+    defines = ["L3CLF_TRACE", f"L3CLF_POOL_WINDOWS={pool_windows}"]
+    plain = [*defines, "L3CLF_PORTABLE"]
+    yield "this machine, plain C", lambda: HostChip(build_host(folder, place / "host.so", plain))
+    yield "Cortex-M4F, DSP", lambda: EmulatedChip(build_chip(folder, place / "dsp.elf", defines))
+    yield "Cortex-M4F, plain C", lambda: EmulatedChip(build_chip(folder, place / "plain.elf", plain))
+    if has_arm_gcc():
+        yield "Cortex-M4F, DSP, GCC", lambda: EmulatedChip(build_chip(folder, place / "gcc.elf", defines, gcc=True))
+
+
+# --- what Python says -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Heard:
+    """A clip as Python hears it: samples with zeros around, its windows' levels and embeddings, its probabilities."""
+
+    samples: Int16Array
+    windows: NDArray[np.int8]
+    embeddings: NDArray[np.int8]
+    probabilities: NDArray[np.float64]
+    answer: str
+
+
+def _hear(d: DeviceModel, clip: Source) -> _Heard:
+    cut = np.concatenate(list(d.student.read_windows(clip, d.hop_s, d.classifier.center)))
+    if len(cut) > MAX_WINDOWS:
+        raise DeviceError(f"{clip}: has {len(cut)} windows; expected at most {MAX_WINDOWS}: name a piece of it")
+    pcm = np.clip(np.rint(cut * PCM_FULL_SCALE), -PCM_FULL_SCALE, PCM_FULL_SCALE - 1).astype(np.int16)
+    windows = pcm.astype(np.float32) / np.float32(PCM_FULL_SCALE)
+    steps = quantise_levels(levels(d.spec, windows))
+    embeddings = d.student.network.run(steps[..., np.newaxis])
+    output = d.network.output
+    vectors = (embeddings.reshape(len(pcm), -1).astype(np.float32) - np.float32(output.zero_point)) * output.scale
+    found = WindowEmbeddings(vectors, np.zeros((len(pcm), 2)), level_dbfs(windows))
+    model = d.classifier.set_params(gate_dbfs=d.gate_dbfs)
+    probabilities = model.predict_proba([found])
+    answer = decide(probabilities, np.array(d.class_names), d.unknown_threshold)[0]
+    return _Heard(_joined(pcm, d.hop), steps, embeddings.reshape(len(pcm), -1), probabilities[0], str(answer))
+
+
+def _joined(windows: Int16Array, hop: int) -> Int16Array:
+    """Return the samples that windows were cut from; between windows that leave a gap there are zeros."""
+    size = windows.shape[1]
+    samples = np.zeros((len(windows) - 1) * hop + size, np.int16)
+    for number, window in enumerate(windows):
+        samples[number * hop : number * hop + size] = window
+    return samples
+
+
+# --- what the C code says ---------------------------------------------------------------------------
+
+
+def _compare(name: str, d: DeviceModel, chip: Chip, heard: Sequence[_Heard]) -> Ledger:
+    ledger = Ledger(name)
+    rng = np.random.default_rng(0)
+    for clip in heard:
+        levels_found, layers_found = _run(d, chip, clip.samples, rng)
+        _compare_numbers(ledger, d, clip, levels_found, layers_found)
+        _compare_decision(ledger, d, chip, clip)
+    return ledger
+
+
+def _run(
+    d: DeviceModel, chip: Chip, samples: Int16Array, rng: np.random.Generator
+) -> tuple[NDArray[np.int8], list[NDArray[np.int8]]]:
+    """Push samples in pieces; return the levels (n, frames, bands) and every layer's values (n, size)."""
+    if chip.call("harness_start"):
+        raise DeviceError("the export refuses its own arena")
+    sizes = [d.network.input.size, *(d.network.tensors[layer.target].size for layer in d.layers)]
+    traces, place = [], 0
+    while place < len(samples):
+        piece = samples[place : place + int(rng.choice(PIECES))]
+        push(chip, piece)
+        place += len(piece)
+        traces.append(_trace(chip))
+    values = np.frombuffer(b"".join(traces), np.int8).reshape(-1, sum(sizes))
+    levels_found, *layers = np.split(values, np.cumsum(sizes)[:-1], axis=1)
+    return levels_found.reshape(-1, d.spec.n_frames, d.spec.n_bands), layers
+
+
+def push(chip: Chip, samples: Int16Array) -> int:
+    """Push samples into a build that was started, and return the number of decisions."""
+    room = chip.room(2 * len(samples))
+    chip.write(room, samples.tobytes())
+    return chip.call("harness_push", room, len(samples))
+
+
+def _trace(chip: Chip) -> bytes:
+    count = chip.address("harness_n_trace")
+    (n,) = struct.unpack("<i", chip.read(count, 4))
+    chip.write(count, bytes(4))
+    return chip.read(chip.address("harness_trace"), n)
+
+
+def _compare_numbers(
+    ledger: Ledger, d: DeviceModel, clip: _Heard, levels_found: NDArray[np.int8], layers: list[NDArray[np.int8]]
+) -> None:
+    audible = _audible(d, clip)
+    if len(levels_found) != len(audible):
+        raise DeviceError(f"the export computed {len(levels_found)} windows where Python computes {len(audible)}")
+    steps = np.abs(levels_found.astype(np.int16) - clip.windows[audible])
+    ledger.n_features += steps.size
+    ledger.features_differ += int((steps > 0).sum())
+    ledger.largest_step = max(ledger.largest_step, int(steps.max(initial=0)))
+    expected = Int8Network(d.network).layers(levels_found[..., np.newaxis])
+    for layer, values in zip(d.layers, layers, strict=True):
+        ledger.n_values += values.size
+        ledger.values_differ += int((expected[layer.target].reshape(values.shape) != values).sum())
+    ledger.n_windows += len(audible)
+    ledger.embeddings_differ += int((layers[-1] != clip.embeddings[audible]).any(axis=1).sum())
+
+
+def _audible(d: DeviceModel, clip: _Heard) -> NDArray[np.intp]:
+    """Return the windows that the gate lets through."""
+    starts = np.arange(len(clip.windows)) * d.hop
+    if d.gate_dbfs is None:
+        return np.arange(len(starts))
+    cut = np.stack([clip.samples[start : start + d.window] for start in starts])
+    return np.flatnonzero(level_dbfs(cut.astype(np.float32) / np.float32(PCM_FULL_SCALE)) >= d.gate_dbfs)
+
+
+def _compare_decision(ledger: Ledger, d: DeviceModel, chip: Chip, clip: _Heard) -> None:
+    last = decisions(d, chip)[-1]
+    answer = "unknown" if last.class_id < 0 else d.class_names[last.class_id]
+    ledger.n_clips += 1
+    ledger.decisions_differ += answer != clip.answer
+    difference = float(np.abs(last.probabilities - clip.probabilities).max())
+    ledger.largest_probability = max(ledger.largest_probability, difference)
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """One decision of the C code; see ``l3clf.h``."""
+
+    class_id: int
+    probability: float
+    n_windows: int
+    window: int
+    probabilities: NDArray[np.float32]
+
+
+def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
+    """Return what a build has decided since it was started."""
+    (n,) = struct.unpack("<i", chip.read(chip.address("harness_n_decisions"), 4))
+    (size,) = struct.unpack("<i", chip.read(chip.address("harness_decision_bytes"), 4))
+    content = chip.read(chip.address("harness_decisions"), n * size)
+    out = []
+    for place in range(0, n * size, size):
+        numbers: tuple[Any, ...] = struct.unpack_from("<ifII", content, place)
+        out.append(Decision(*numbers, np.frombuffer(content, np.float32, len(d.class_names), place + 16)))
+    return out
+
+
+# --- what it costs ----------------------------------------------------------------------------------
+
+_NETWORK = ("conv", "depthwise", "add", "mean", "max_pool", "average_pool", "rectify", "pad", "network")
+_DECISION = ("linear_probabilities", "forest_probabilities", "head")
+
+
+def _cost(d: DeviceModel, folder: Path, place: Path) -> Cost:
+    """Measure flash, memory and instructions on noise."""
+    chip = EmulatedChip(build_chip(folder, place / "cost.elf"), counting=True)
+    chip.call("harness_start")
+    noise = np.random.default_rng(0).normal(0, 3000, d.spec.sample_rate).astype(np.int16)
+    filled = d.window - 1
+    push(chip, np.resize(noise, filled))
+    before = chip.instructions.copy()
+    room = chip.room(2 * len(noise))
+    chip.write(room, noise[:1].tobytes())
+    stack = chip.stack_bytes("harness_push", room, 1)
+    last = chip.instructions - before
+    network = sum(last[f"l3clf_{name}"] for name in _NETWORK)
+    frontend = sum(before.values()) * d.spec.sample_rate / filled
+    flash = sum(size for name, size in chip.sections.items() if name != ".bss")
+    ram = _size(chip, "harness_state_bytes") + d.arena_bytes
+    return Cost(flash, ram, stack, round(frontend), network, sum(last.values()) - network, sum(x.macs for x in d.layers))
+
+
+def _size(chip: Chip, symbol: str) -> int:
+    found: int = struct.unpack("<i", chip.read(chip.address(symbol), 4))[0]
+    return found
