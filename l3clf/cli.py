@@ -203,6 +203,14 @@ def _distill(args: Args) -> int:
     return command.run(args, paths) or (1 if failures else 0)
 
 
+def _verify(args: Args) -> int:
+    from l3clf.device import command
+
+    paths, failures = expand(args.audio)
+    print_failures(failures)
+    return command.run_verify(args, paths) or (1 if failures else 0)
+
+
 def _demo(args: Args) -> int:
     from l3clf import demo
 
@@ -334,6 +342,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_baseline(commands)
     _add_embed(commands)
     _add_distill(commands)
+    _add_device(commands)
     _add_weights(commands)
     _add_cache(commands)
     demo = _command(commands, "demo", _demo, "make ten classes of sounds and do with them what a user would")
@@ -401,6 +410,13 @@ def _add_distill(commands: Any) -> None:
     from l3clf.distill.command import add_arguments
 
     add_arguments(_command(commands, "distill", _distill, "train a small student to answer as frozen teachers do"))
+
+
+def _add_device(commands: Any) -> None:
+    from l3clf.device.command import add_export_arguments, add_verify_arguments, run_export
+
+    add_export_arguments(_command(commands, "export", run_export, "write a fitted model as a C library for a chip"))
+    add_verify_arguments(_command(commands, "verify", _verify, "prove that an export answers as Python does"))
 
 
 def _add_weights(commands: Any) -> None:

@@ -12,10 +12,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from l3clf.device.toolchain import INSTALL
 from l3clf.errors import DeviceError, MissingDependencyError
 
-__all__ = ["Chip", "EmulatedChip", "HostChip"]
+__all__ = ["Chip", "EmulatedChip", "HostChip", "push"]
 
 
 class Chip(Protocol):
@@ -40,6 +43,13 @@ class Chip(Protocol):
     def call(self, function: str, *arguments: int) -> int:
         """Call a function of at most four integers or addresses, and return its answer."""
         ...
+
+
+def push(chip: Chip, samples: NDArray[np.int16]) -> int:
+    """Push samples into a build that was started, and return the number of decisions."""
+    room = chip.room(2 * len(samples))
+    chip.write(room, samples.tobytes())
+    return chip.call("harness_push", room, len(samples))
 
 
 class HostChip:

@@ -53,12 +53,12 @@ def _lines(items: list[str]) -> str:
 
 
 def c_string(text: str) -> str:
-    """Return a C string literal: printable ASCII as it is, everything else as octal bytes of its UTF-8.
+    r"""Return a C string literal: printable ASCII as it is, everything else as octal bytes of its UTF-8.
 
     Examples
     --------
     >>> print(c_string('a "b" ü'))
-    "a \\"b\\" \\303\\274"
+    "a \"b\" \303\274"
     """
     out = []
     for byte in text.encode("utf-8", "surrogateescape"):
@@ -88,4 +88,3 @@ def _structure(name: str, fields: Mapping[str, Field], arrays: list[str]) -> str
             text = str(value)
         members.append(f".{member} = {text}")
     return "{" + ", ".join(members) + "}"
-

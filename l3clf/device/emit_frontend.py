@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.device.ctext import c_array
+from l3clf.device.model import PCM_FULL_SCALE
 from l3clf.embedders.frontend import quantise_levels
 from l3clf.errors import DeviceError
 from l3clf.features import MelSpec, absolute_level_db, hann, mel_filters
 
 __all__ = ["frontend_source", "thresholds"]
 
-PCM_FULL_SCALE = 32768.0
-POWER_UNIT = np.float32(4 * PCM_FULL_SCALE**2)  # of the C code: its transform leaves out two halves, its samples are int16
+POWER_UNIT = np.float32(
+    4 * PCM_FULL_SCALE**2
+)  # of the C code: its transform leaves out two halves, its samples are int16
 LARGEST_FLOAT = 0x7F7FFFFF
 _FACTOR_BITS = 32
 
@@ -60,12 +62,16 @@ def _check(spec: MelSpec) -> None:
     n = spec.frame // 2
     powers_of_four = [4**k for k in range(2, 7)]
     if n not in powers_of_four or spec.n_mels is None or spec.power != 2 or spec.level != "db_absolute" or spec.lead:
-        raise DeviceError(f"{spec}: the C front-end has frames of 2 * 4^k samples, mel bands of powers, absolute levels")
+        raise DeviceError(
+            f"{spec}: the C front-end has frames of 2 * 4^k samples, mel bands of powers, absolute levels"
+        )
     filters = mel_filters(spec)
     inside = bool((filters[0] == 0).all() and (filters[-1] == 0).all())
     whole = all(np.flatnonzero(np.diff(np.r_[0, band > 0, 0])).size == 2 for band in filters.T)
     if not inside or not whole:
-        raise DeviceError(f"{spec}: a band is empty, or takes in the first or last bin; the C front-end leaves these out")
+        raise DeviceError(
+            f"{spec}: a band is empty, or takes in the first or last bin; the C front-end leaves these out"
+        )
 
 
 def thresholds() -> NDArray[np.float32]:

@@ -53,7 +53,9 @@ def _(head: LinearHead) -> str:
 def _(head: ForestHead) -> str:
     leaves, rows = np.unique(head.value.astype(np.float32), axis=0, return_inverse=True)
     if len(leaves) > LARGEST_STEP or head.n_features_in_ >= LEAF_FEATURE:
-        raise DeviceError(f"the forest has {len(leaves)} kinds of leaves; the C runtime takes {LARGEST_STEP}: limit max_depth")
+        raise DeviceError(
+            f"the forest has {len(leaves)} kinds of leaves; the C runtime takes {LARGEST_STEP}: limit max_depth"
+        )
     order = _preorder(head)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))

@@ -303,7 +303,9 @@ def _output(out: Requantisation, bias: NDArray[Any], weights: NDArray[Any]) -> d
     shifts = np.maximum(out.shifts, 0).astype(np.int64)
     largest = (np.abs(bias.astype(np.int64)) + _ABS_MAX * weights.astype(np.int64)) << shifts
     if int(largest.max()) > LARGEST_SUM:
-        raise DeviceError(f"has sums of up to {int(largest.max())}, more than the {LARGEST_SUM} that the C runtime takes")
+        raise DeviceError(
+            f"has sums of up to {int(largest.max())}, more than the {LARGEST_SUM} that the C runtime takes"
+        )
     return {
         "factors": np.stack([bias.astype(np.int32), np.broadcast_to(out.multipliers, bias.shape)], axis=1),
         "right": -out.shifts.astype(np.int8),

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio import Source, level_dbfs
-from l3clf.decide import decide
-from l3clf.device.chips import Chip, EmulatedChip, HostChip
-from l3clf.device.export import PCM_FULL_SCALE, DeviceModel, read_export
+from l3clf.decide import heard
+from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
+from l3clf.device.cost import Cost, measure_cost
+from l3clf.device.export import read_export
+from l3clf.device.golden import Answers
+from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.device.toolchain import build_chip, build_host, has_arm_gcc
-from l3clf.embedders.base import WindowEmbeddings
-from l3clf.embedders.frontend import levels, quantise_levels
 from l3clf.embedders.int8 import Int8Network
 from l3clf.errors import DeviceError
 
-__all__ = ["Cost", "Ledger", "Verification", "verify"]
+__all__ = ["Decision", "Ledger", "Verification", "decisions", "verify"]
 
 Int16Array = NDArray[np.int16]
 
@@ -65,33 +65,6 @@ class Ledger:
     largest_probability: float = 0.0
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an export takes on a Cortex-M4F.
-
-    Attributes
-    ----------
-    flash_bytes, ram_bytes, stack_bytes : int
-        Code and constants; state and arena; the deepest stack of `l3clf_push`, not counted in `ram_bytes`.
-    frontend : int
-        Instructions for a second of sound, frames and samples.
-    network : int
-        Instructions for a window.
-    decision : int
-        Instructions for pooling and head, once a window.
-    macs : int
-        Multiply-accumulates of a window.
-    """
-
-    flash_bytes: int
-    ram_bytes: int
-    stack_bytes: int
-    frontend: int
-    network: int
-    decision: int
-    macs: int
-
-
 @dataclass
 class Verification:
     """What `verify` found.
@@ -118,7 +91,7 @@ class Verification:
 
 def verify(
     folder: str | Path,
-    clips: Sequence[Source],
+    clips: Iterable[Source],
     say: Callable[[str], None] = lambda _: None,
 ) -> Verification:
     """Run sound through an export on this machine and on an emulated Cortex-M4F, and compare with Python.
@@ -146,15 +119,15 @@ def verify(
         If a clip cannot be read.
     """
     d = read_export(folder)
-    heard = [_hear(d, clip) for clip in clips]
-    if not heard:
+    sounds = [_hear(d, clip) for clip in clips]
+    if not sounds:
         raise DeviceError("no sound to verify with; name at least one file")
     with tempfile.TemporaryDirectory() as place:
-        builds = list(_builds(Path(folder), Path(place), max(len(clip.windows) for clip in heard)))
-        found = Verification(_cost(d, Path(folder), Path(place)))
+        builds = list(_builds(Path(folder), Path(place), max(len(clip.windows) for clip in sounds)))
+        found = Verification(measure_cost(d, Path(folder)))
         for name, make in builds:
             say(name)
-            found.ledgers.append(_compare(name, d, make(), heard))
+            found.ledgers.append(_compare(name, d, make(), sounds))
     return found
 
 
@@ -174,13 +147,11 @@ def _builds(folder: Path, place: Path, pool_windows: int) -> Iterator[tuple[str,
 
 @dataclass(frozen=True, eq=False)
 class _Heard:
-    """A clip as Python hears it: samples with zeros around, its windows' levels and embeddings, its probabilities."""
+    """A clip as Python hears it: samples with zeros around, and the answers to its windows."""
 
     samples: Int16Array
-    windows: NDArray[np.int8]
-    embeddings: NDArray[np.int8]
-    probabilities: NDArray[np.float64]
-    answer: str
+    windows: Int16Array
+    answers: Answers
 
 
 def _hear(d: DeviceModel, clip: Source) -> _Heard:
@@ -188,16 +159,7 @@ def _hear(d: DeviceModel, clip: Source) -> _Heard:
     if len(cut) > MAX_WINDOWS:
         raise DeviceError(f"{clip}: has {len(cut)} windows; expected at most {MAX_WINDOWS}: name a piece of it")
     pcm = np.clip(np.rint(cut * PCM_FULL_SCALE), -PCM_FULL_SCALE, PCM_FULL_SCALE - 1).astype(np.int16)
-    windows = pcm.astype(np.float32) / np.float32(PCM_FULL_SCALE)
-    steps = quantise_levels(levels(d.spec, windows))
-    embeddings = d.student.network.run(steps[..., np.newaxis])
-    output = d.network.output
-    vectors = (embeddings.reshape(len(pcm), -1).astype(np.float32) - np.float32(output.zero_point)) * output.scale
-    found = WindowEmbeddings(vectors, np.zeros((len(pcm), 2)), level_dbfs(windows))
-    model = d.classifier.set_params(gate_dbfs=d.gate_dbfs)
-    probabilities = model.predict_proba([found])
-    answer = decide(probabilities, np.array(d.class_names), d.unknown_threshold)[0]
-    return _Heard(_joined(pcm, d.hop), steps, embeddings.reshape(len(pcm), -1), probabilities[0], str(answer))
+    return _Heard(_joined(pcm, d.hop), pcm, Answers(d, pcm))
 
 
 def _joined(windows: Int16Array, hop: int) -> Int16Array:
@@ -212,10 +174,10 @@ def _joined(windows: Int16Array, hop: int) -> Int16Array:
 # --- what the C code says ---------------------------------------------------------------------------
 
 
-def _compare(name: str, d: DeviceModel, chip: Chip, heard: Sequence[_Heard]) -> Ledger:
+def _compare(name: str, d: DeviceModel, chip: Chip, sounds: Sequence[_Heard]) -> Ledger:
     ledger = Ledger(name)
     rng = np.random.default_rng(0)
-    for clip in heard:
+    for clip in sounds:
         levels_found, layers_found = _run(d, chip, clip.samples, rng)
         _compare_numbers(ledger, d, clip, levels_found, layers_found)
         _compare_decision(ledger, d, chip, clip)
@@ -240,13 +202,6 @@ def _run(
     return levels_found.reshape(-1, d.spec.n_frames, d.spec.n_bands), layers
 
 
-def push(chip: Chip, samples: Int16Array) -> int:
-    """Push samples into a build that was started, and return the number of decisions."""
-    room = chip.room(2 * len(samples))
-    chip.write(room, samples.tobytes())
-    return chip.call("harness_push", room, len(samples))
-
-
 def _trace(chip: Chip) -> bytes:
     count = chip.address("harness_n_trace")
     (n,) = struct.unpack("<i", chip.read(count, 4))
@@ -260,7 +215,7 @@ def _compare_numbers(
     audible = _audible(d, clip)
     if len(levels_found) != len(audible):
         raise DeviceError(f"the export computed {len(levels_found)} windows where Python computes {len(audible)}")
-    steps = np.abs(levels_found.astype(np.int16) - clip.windows[audible])
+    steps = np.abs(levels_found.astype(np.int16) - clip.answers.levels[audible])
     ledger.n_features += steps.size
     ledger.features_differ += int((steps > 0).sum())
     ledger.largest_step = max(ledger.largest_step, int(steps.max(initial=0)))
@@ -269,24 +224,20 @@ def _compare_numbers(
         ledger.n_values += values.size
         ledger.values_differ += int((expected[layer.target].reshape(values.shape) != values).sum())
     ledger.n_windows += len(audible)
-    ledger.embeddings_differ += int((layers[-1] != clip.embeddings[audible]).any(axis=1).sum())
+    ledger.embeddings_differ += int((layers[-1] != clip.answers.embeddings[audible]).any(axis=1).sum())
 
 
 def _audible(d: DeviceModel, clip: _Heard) -> NDArray[np.intp]:
     """Return the windows that the gate lets through."""
-    starts = np.arange(len(clip.windows)) * d.hop
-    if d.gate_dbfs is None:
-        return np.arange(len(starts))
-    cut = np.stack([clip.samples[start : start + d.window] for start in starts])
-    return np.flatnonzero(level_dbfs(cut.astype(np.float32) / np.float32(PCM_FULL_SCALE)) >= d.gate_dbfs)
+    levels_dbfs = level_dbfs(clip.windows.astype(np.float32) / np.float32(PCM_FULL_SCALE))
+    return np.flatnonzero(heard(levels_dbfs, d.gate_dbfs))
 
 
 def _compare_decision(ledger: Ledger, d: DeviceModel, chip: Chip, clip: _Heard) -> None:
     last = decisions(d, chip)[-1]
-    answer = "unknown" if last.class_id < 0 else d.class_names[last.class_id]
     ledger.n_clips += 1
-    ledger.decisions_differ += answer != clip.answer
-    difference = float(np.abs(last.probabilities - clip.probabilities).max())
+    ledger.decisions_differ += last.class_id != clip.answers.class_id
+    difference = float(np.abs(last.probabilities - clip.answers.probabilities).max())
     ledger.largest_probability = max(ledger.largest_probability, difference)
 
 
@@ -308,36 +259,7 @@ def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
     content = chip.read(chip.address("harness_decisions"), n * size)
     out = []
     for place in range(0, n * size, size):
-        numbers: tuple[Any, ...] = struct.unpack_from("<ifII", content, place)
-        out.append(Decision(*numbers, np.frombuffer(content, np.float32, len(d.class_names), place + 16)))
+        class_id, probability, n_windows, window = struct.unpack_from("<ifII", content, place)
+        shares = np.frombuffer(content, np.float32, len(d.class_names), place + 16)
+        out.append(Decision(class_id, probability, n_windows, window, shares))
     return out
-
-
-# --- what it costs ----------------------------------------------------------------------------------
-
-_NETWORK = ("conv", "depthwise", "add", "mean", "max_pool", "average_pool", "rectify", "pad", "network")
-_DECISION = ("linear_probabilities", "forest_probabilities", "head")
-
-
-def _cost(d: DeviceModel, folder: Path, place: Path) -> Cost:
-    """Measure flash, memory and instructions on noise."""
-    chip = EmulatedChip(build_chip(folder, place / "cost.elf"), counting=True)
-    chip.call("harness_start")
-    noise = np.random.default_rng(0).normal(0, 3000, d.spec.sample_rate).astype(np.int16)
-    filled = d.window - 1
-    push(chip, np.resize(noise, filled))
-    before = chip.instructions.copy()
-    room = chip.room(2 * len(noise))
-    chip.write(room, noise[:1].tobytes())
-    stack = chip.stack_bytes("harness_push", room, 1)
-    last = chip.instructions - before
-    network = sum(last[f"l3clf_{name}"] for name in _NETWORK)
-    frontend = sum(before.values()) * d.spec.sample_rate / filled
-    flash = sum(size for name, size in chip.sections.items() if name != ".bss")
-    ram = _size(chip, "harness_state_bytes") + d.arena_bytes
-    return Cost(flash, ram, stack, round(frontend), network, sum(last.values()) - network, sum(x.macs for x in d.layers))
-
-
-def _size(chip: Chip, symbol: str) -> int:
-    found: int = struct.unpack("<i", chip.read(chip.address(symbol), 4))[0]
-    return found

@@ -1,0 +1,105 @@
+"""What ``l3clf export`` and ``l3clf verify`` take and print; nothing heavy is imported before they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from l3clf.errors import DeviceError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from l3clf.device.cost import Cost
+    from l3clf.device.model import DeviceModel
+    from l3clf.device.verify import Ledger
+
+__all__ = ["add_export_arguments", "add_verify_arguments", "run_export", "run_verify"]
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``l3clf export``."""
+    parser.add_argument("model", metavar="MODEL", help="model file of `l3clf fit --embedder l3mini`, or of a student")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to write the C library to")
+    parser.add_argument("--windows", type=int, metavar="K", help="windows that a decision rests on (default: 10)")
+    parser.add_argument("--unknown-threshold", type=float, metavar="P", help="in the place of the model's")
+    parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="in the place of the model's")
+    parser.add_argument("--arena", type=int, metavar="BYTES", help="refuse an arena larger than this")
+    parser.add_argument("--weights", metavar="PATH", help="the student file, where it lies elsewhere than when fitted")
+
+
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``l3clf verify``."""
+    parser.add_argument("folder", metavar="DIR", help="folder that `l3clf export` wrote")
+    parser.add_argument("--audio", metavar="FILES", nargs="+", required=True, help="sound files, or folders of them")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Export a model and print what it takes."""
+    from l3clf.device.cost import measure_cost
+    from l3clf.device.export import write_export
+    from l3clf.device.model import DEFAULT_WINDOWS, device_model
+    from l3clf.modelfile import load_model
+
+    model = load_model(args.model, weights=args.weights)
+    windows = DEFAULT_WINDOWS if args.windows is None else args.windows
+    d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs)
+    if args.arena is not None and d.arena_bytes > args.arena:
+        raise DeviceError(
+            f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them, or take a smaller student"
+        )
+    out = write_export(d, args.out)
+    print(f"C library: {out} ({len(d.class_names)} classes, {d.head.kind} head, {d.pooling} pooling)")
+    try:
+        cost = measure_cost(d, out)
+    except MissingDependencyError as error:
+        print(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
+        return 0
+    print("\n".join(_cost_lines(d, cost)))
+    return 0
+
+
+def _cost_lines(d: DeviceModel, cost: Cost) -> list[str]:
+    from l3clf.device.cost import CHIPS, fits
+
+    lines = [
+        f"Flash:        {cost.flash_bytes:9,} bytes, code and constants",
+        f"RAM:          {cost.ram_bytes:9,} bytes: arena {cost.arena_bytes:,}, state {cost.state_bytes:,}, "
+        f"stack {cost.stack_bytes:,}",
+        f"Network:      {cost.macs:9,} multiply-accumulates and {cost.network:,} instructions a window "
+        f"({cost.network / cost.macs:.2f} each; Cortex-M4F)",
+        f"Front-end:    {cost.frontend:9,} instructions a second of sound",
+        f"Decision:     {cost.decision:9,} instructions a window",
+        "",
+    ]
+    return [*lines, *(f"{chip.name:10} {fits(cost, chip, d.hop_s)}" for chip in CHIPS)]
+
+
+def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
+    """Verify an export and print the ledger."""
+    from l3clf.audio import Clip
+    from l3clf.device.verify import verify
+
+    clips = [Clip(path) for path in paths]
+    found = verify(Path(args.folder), clips, lambda name: print(f"running: {name}", file=sys.stderr))
+    print("\n".join(_ledger_lines(found.ledgers)))
+    cost = found.cost
+    print(
+        f"Cortex-M4F: {cost.network:,} instructions a window, {cost.frontend:,} a second of sound; "
+        f"stack at most {cost.stack_bytes:,} bytes"
+    )
+    print("Verified." if found.passed else "NOT verified: the export does not answer as Python does.")
+    return 0 if found.passed else 1
+
+
+def _ledger_lines(ledgers: Sequence[Ledger]) -> list[str]:
+    lines = ["| build | features | layers | embeddings | decisions | probabilities |", "|---|---|---|---|---|---|"]
+    for one in ledgers:
+        equal = 1 - one.features_differ / max(1, one.n_features)
+        lines.append(
+            f"| {one.name} | {equal:.4%} equal, at most {one.largest_step} LSB | {one.values_differ} of "
+            f"{one.n_values:,} values differ | {one.n_windows - one.embeddings_differ} of {one.n_windows} bit-exact | "
+            f"{one.n_clips - one.decisions_differ} of {one.n_clips} agree | within {one.largest_probability:.1e} |"
+        )
+    return lines

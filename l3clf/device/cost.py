@@ -1,0 +1,153 @@
+"""What an export takes: flash, memory, instructions; and which chips have that.
+
+Rule: figures are measured on the code that was exported, compiled for a Cortex-M4F and run on an emulated one;
+instructions are no cycles, and what was not measured is not claimed.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from l3clf.device.chips import EmulatedChip, push
+from l3clf.device.model import DeviceModel
+from l3clf.device.toolchain import build_chip
+
+__all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
+
+_NETWORK = ("conv", "depthwise", "add", "mean", "max_pool", "average_pool", "rectify", "pad", "network")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an export takes on a Cortex-M4F with DSP instructions.
+
+    Attributes
+    ----------
+    flash_bytes : int
+        Code and constants, the C library's functions that are called included.
+    state_bytes, arena_bytes, stack_bytes : int
+        Memory: what lives between calls, what a call works in, and the deepest stack of ``l3clf_push``.
+    frontend : int
+        Instructions for a second of sound: samples and frames.
+    network : int
+        Instructions for a window.
+    decision : int
+        Instructions for pooling and head, once a window.
+    macs : int
+        Multiply-accumulates of a window.
+    """
+
+    flash_bytes: int
+    state_bytes: int
+    arena_bytes: int
+    stack_bytes: int
+    frontend: int
+    network: int
+    decision: int
+    macs: int
+
+    @property
+    def ram_bytes(self) -> int:
+        """State, arena and stack."""
+        return self.state_bytes + self.arena_bytes + self.stack_bytes
+
+
+@dataclass(frozen=True)
+class KnownChip:
+    """A chip that people use.
+
+    Attributes
+    ----------
+    name, core : str
+    flash_bytes, ram_bytes : int
+    clock_hz : int
+        The highest.
+    measured : bool
+        Whether the instructions of a Cortex-M4F hold for it.
+    """
+
+    name: str
+    core: str
+    flash_bytes: int
+    ram_bytes: int
+    clock_hz: int
+    measured: bool
+
+
+_KB = 1024
+CHIPS = (  # sizes and clocks from the makers' data sheets
+    KnownChip("STM32L476", "Cortex-M4F", 1024 * _KB, 128 * _KB, 80_000_000, True),
+    KnownChip("STM32F411", "Cortex-M4F", 512 * _KB, 128 * _KB, 100_000_000, True),
+    KnownChip("nRF52840", "Cortex-M4F", 1024 * _KB, 256 * _KB, 64_000_000, True),
+    KnownChip("RP2040", "Cortex-M0+, no FPU, no DSP", 2048 * _KB, 264 * _KB, 133_000_000, False),
+    KnownChip("ESP32-S3", "Xtensa LX7, plain C", 8192 * _KB, 512 * _KB, 240_000_000, False),
+    KnownChip("STM32U585", "Cortex-M33F", 2048 * _KB, 786 * _KB, 160_000_000, True),
+)
+
+
+def fits(cost: Cost, chip: KnownChip, hop_s: float) -> str:
+    """Return one sentence on whether an export fits a chip.
+
+    Parameters
+    ----------
+    cost : Cost
+    chip : KnownChip
+    hop_s : float
+        From one window to the next.
+
+    Returns
+    -------
+    str
+        ``fits``, with the share of its time at one instruction a cycle where that was measured; or what is missing.
+    """
+    if cost.flash_bytes > chip.flash_bytes:
+        return f"does not fit: {cost.flash_bytes:,} bytes of flash, it has {chip.flash_bytes:,}"
+    if cost.ram_bytes > chip.ram_bytes:
+        return f"does not fit: {cost.ram_bytes:,} bytes of RAM, it has {chip.ram_bytes:,}"
+    if not chip.measured:
+        return f"fits in memory; speed not measured ({chip.core})"
+    share = (cost.frontend + (cost.network + cost.decision) / hop_s) / chip.clock_hz
+    verdict = "fits" if share < 1 else "too slow"
+    return f"{verdict}: {share:.0%} of its time at {chip.clock_hz / 1e6:g} MHz and one instruction a cycle"
+
+
+def measure_cost(d: DeviceModel, folder: Path) -> Cost:
+    """Measure flash, memory and instructions of an export, on noise.
+
+    Parameters
+    ----------
+    d : DeviceModel
+    folder : Path
+        The export.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without a compiler, or without the emulator.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        chip = EmulatedChip(build_chip(folder, Path(place) / "cost.elf"), counting=True)
+    chip.call("harness_start")
+    noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
+    push(chip, noise[:-1])
+    before = chip.instructions.copy()
+    room = chip.room(2)
+    chip.write(room, noise[-1:].tobytes())
+    stack = chip.stack_bytes("harness_push", room, 1)  # the window's last sample
+    last = chip.instructions - before
+    network = sum(last[f"l3clf_{name}"] for name in _NETWORK)
+    return Cost(
+        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),
+        state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
+        arena_bytes=d.arena_bytes,
+        stack_bytes=stack,
+        frontend=round(sum(before.values()) * d.spec.sample_rate / (d.window - 1)),
+        network=network,
+        decision=sum(last.values()) - network,
+        macs=sum(layer.macs for layer in d.layers),
+    )

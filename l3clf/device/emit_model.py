@@ -1,0 +1,131 @@
+"""The model as C text: sizes and names for the runtime, weights and tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from l3clf import __version__
+from l3clf.audio import level_dbfs
+from l3clf.device.ctext import c_string
+from l3clf.device.emit_frontend import frontend_source
+from l3clf.device.emit_head import head_source
+from l3clf.device.emit_network import network_source
+from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
+
+__all__ = ["gate_energy", "model_header", "model_source"]
+
+
+def model_header(d: DeviceModel) -> str:
+    """Return ``l3clf_model.h``: every size and constant that the runtime is compiled with."""
+    output = d.network.output
+    pooled = ("float", len(d.class_names)) if d.pooling == "probability" else ("int8_t", output.size)
+    numbers = {
+        "SAMPLE_RATE": d.spec.sample_rate,
+        "FRAME": d.spec.frame,
+        "FRAME_HOP": d.spec.hop,
+        "N_FRAMES": d.spec.n_frames,
+        "N_MELS": d.spec.n_bands,
+        "WINDOW": d.window,
+        "WINDOW_HOP": d.hop,
+        "N_CLASSES": len(d.class_names),
+        "EMBEDDING": output.size,
+        "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
+        "OUTPUT_SCALE": f"{float(output.scale).hex()}F",
+        "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0)).hex()}F",
+        "ARENA_BYTES": f"{d.arena_bytes}U",
+        "INPUT_OFFSET": d.plan.offsets[d.network.source],
+        "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
+        "ANSWER_OFFSET": d.answer_offset,
+        "POOLED_SIZE": pooled[1],
+    }
+    if d.gate_dbfs is not None:
+        numbers["GATE_ENERGY"] = f"UINT64_C({gate_energy(d.gate_dbfs, d.window)}) /* {d.gate_dbfs:g} dBFS */"
+        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1
+    defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in numbers.items())
+    mode = "#define L3CLF_POOL_PROBABILITIES\n" if d.pooling == "probability" else ""
+    return f"""/* {_banner(d)} */
+#ifndef L3CLF_MODEL_H
+#define L3CLF_MODEL_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+{defines}
+{mode}
+/* How many of the last windows a decision rests on. */
+#ifndef L3CLF_POOL_WINDOWS
+#define L3CLF_POOL_WINDOWS {d.pool_windows}
+#endif
+
+typedef {pooled[0]} l3clf_pooled; /* what is kept of a window */
+
+extern const char *const l3clf_class_names[L3CLF_N_CLASSES];
+extern const char l3clf_version[];
+
+void l3clf_network(int8_t *arena);
+void l3clf_head(const float *x, float *probabilities);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def gate_energy(gate_dbfs: float, window: int) -> int:
+    """Return the least sum of squares of int16 samples whose level reaches a gate."""
+
+    def reaches(energy: int) -> bool:
+        value = np.sqrt(energy / window) / PCM_FULL_SCALE
+        return bool(level_dbfs(np.full((1, 1), value, np.float64))[0] >= gate_dbfs)
+
+    low, high = -1, window * int(PCM_FULL_SCALE) ** 2 * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high
+
+
+def model_source(d: DeviceModel) -> str:
+    """Return ``l3clf_model.c``: weights, tables and the order of the layers."""
+    names = ",\n    ".join(c_string(name) for name in d.class_names)
+    return f"""/* {_banner(d)} */
+#include "l3clf_model.h"
+
+#include "l3clf_frontend.h"
+#include "l3clf_head.h"
+#include "l3clf_kernels.h"
+
+/* Called behind every layer with its tensor; tests look at all of them. */
+#ifdef L3CLF_TRACE
+void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size);
+#define TRACE(tensor, values, size) l3clf_trace(tensor, values, size)
+#else
+#define TRACE(tensor, values, size) (void)0
+#endif
+
+const char l3clf_version[] = {c_string(_banner(d))};
+
+const char *const l3clf_class_names[L3CLF_N_CLASSES] = {{
+    {names},
+}};
+
+/* --- front-end ------------------------------------------------------------------------------------ */
+
+{frontend_source(d.spec)}
+/* --- head ----------------------------------------------------------------------------------------- */
+
+{head_source(d.head)}
+/* --- network -------------------------------------------------------------------------------------- */
+
+{network_source(d.network, d.layers, d.plan)}"""
+
+
+def _banner(d: DeviceModel) -> str:
+    return (
+        f"l3clf {__version__}: {d.student.name} {d.student.fingerprint}, {len(d.class_names)} classes, "
+        f"{d.head.kind} head, {d.pooling} pooling, hop {d.hop_s:g} s"
+    )

@@ -1,0 +1,64 @@
+"""Answers that every build of an export must give, computed by Python in integers: they travel with the export."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio import level_dbfs
+from l3clf.decide import decide
+from l3clf.device.ctext import c_array
+from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
+from l3clf.embedders.base import WindowEmbeddings
+from l3clf.embedders.frontend import levels, quantise_levels
+
+__all__ = ["Answers", "golden_header"]
+
+
+class Answers:
+    """What Python says of windows of 16-bit samples.
+
+    Parameters
+    ----------
+    d : DeviceModel
+    windows : array of shape (n, window samples), int16
+
+    Attributes
+    ----------
+    levels : array of shape (n, frames, bands), int8
+    embeddings : array of shape (n, size), int8
+    probabilities : array of shape (n_classes,), float64
+        Of all windows together; zeros where nothing was heard.
+    class_id : int
+        -1 for "unknown".
+    """
+
+    def __init__(self, d: DeviceModel, windows: NDArray[np.int16]) -> None:
+        samples = windows.astype(np.float32) / np.float32(PCM_FULL_SCALE)
+        self.levels = quantise_levels(levels(d.spec, samples))
+        self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
+        output = d.network.output
+        vectors = (self.embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
+        found = WindowEmbeddings(vectors, np.zeros((len(windows), 2)), level_dbfs(samples))
+        self.probabilities = d.classifier.set_params(gate_dbfs=d.gate_dbfs).predict_proba([found])[0]
+        answer = decide(self.probabilities[np.newaxis], np.arange(len(d.class_names)), d.unknown_threshold)[0]
+        self.class_id = -1 if answer == "unknown" else int(answer)
+
+
+def golden_header(d: DeviceModel) -> str:
+    """Return ``l3clf_golden.h``: a window of sound, its levels, its embedding and the decision on it."""
+    time_s = np.arange(d.window) / d.spec.sample_rate
+    sweep = np.sin(2 * np.pi * (200 + 1500 * time_s) * time_s) * np.exp(-2 * time_s)
+    noise = np.random.default_rng(0).normal(0, 0.05, d.window)
+    pcm = np.rint((0.5 * sweep + noise) * (PCM_FULL_SCALE / 2)).astype(np.int16)
+    found = Answers(d, pcm[np.newaxis])
+    arrays = [
+        c_array("l3clf_golden_pcm", pcm),
+        c_array("l3clf_golden_levels", found.levels[0]),
+        c_array("l3clf_golden_embedding", found.embeddings[0]),
+    ]
+    return (
+        "/* A window of sound and what Python says of it. */\n#include <stdint.h>\n\n"
+        + "\n".join(arrays)
+        + f"\nstatic const int32_t l3clf_golden_class = {found.class_id};\n"
+    )

@@ -1,0 +1,72 @@
+/* Compares this build with the golden answers that came with the export; runs on the target.
+   Link with -DL3CLF_NO_MAIN and call l3clf_selftest() where there is no operating system: 0 is good, else the number
+   of the check that failed. */
+#include <string.h>
+
+#include "l3clf.h"
+#include "l3clf_frontend.h"
+#include "l3clf_golden.h"
+
+static l3clf_state state;
+static union {
+    uint8_t bytes[L3CLF_ARENA_BYTES];
+    uint64_t alignment;
+} arena;
+
+/* Floating point may round otherwise on another machine: single levels may be one step off. */
+static int levels_agree(void)
+{
+    int8_t levels[L3CLF_N_MELS];
+    int32_t differ = 0;
+    for (int32_t frame = 0; frame < L3CLF_N_FRAMES; frame++) {
+        l3clf_frame(l3clf_golden_pcm + frame * L3CLF_FRAME_HOP, levels, (float *)(void *)arena.bytes);
+        for (int32_t i = 0; i < L3CLF_N_MELS; i++) {
+            const int32_t step = levels[i] - l3clf_golden_levels[frame * L3CLF_N_MELS + i];
+            if (step < -1 || step > 1) {
+                return 0;
+            }
+            differ += step != 0;
+        }
+    }
+    return differ <= L3CLF_N_FRAMES * L3CLF_N_MELS / 1000;
+}
+
+/* Integers must be the same. */
+static int embedding_agrees(void)
+{
+    memcpy(arena.bytes + L3CLF_INPUT_OFFSET, l3clf_golden_levels, sizeof l3clf_golden_levels);
+    l3clf_network((int8_t *)arena.bytes);
+    return memcmp(arena.bytes + L3CLF_OUTPUT_OFFSET, l3clf_golden_embedding, sizeof l3clf_golden_embedding) == 0;
+}
+
+static int decision_agrees(void)
+{
+    if (l3clf_init(&state, &arena, sizeof arena, NULL, NULL) != 0) {
+        return 0;
+    }
+    const int decisions = l3clf_push(&state, l3clf_golden_pcm, L3CLF_WINDOW);
+    return decisions == 1 && state.class_id == l3clf_golden_class;
+}
+
+int l3clf_selftest(void)
+{
+    if (!levels_agree()) {
+        return 1;
+    }
+    if (!embedding_agrees()) {
+        return 2;
+    }
+    return decision_agrees() ? 0 : 3;
+}
+
+#ifndef L3CLF_NO_MAIN
+#include <stdio.h>
+
+int main(void)
+{
+    static const char *const checks[] = {"all checks pass", "levels differ", "the embedding differs", "the decision differs"};
+    const int failed = l3clf_selftest();
+    printf("%s\n", checks[failed]);
+    return failed;
+}
+#endif
