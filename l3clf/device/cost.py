@@ -15,7 +15,7 @@ import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
 from l3clf.device.model import DeviceModel
-from l3clf.device.toolchain import build_chip
+from l3clf.device.toolchain import build_chip, export_sources
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
 
@@ -131,7 +131,7 @@ def measure_cost(d: DeviceModel, folder: Path) -> Cost:
         Without a compiler, or without the emulator.
     """
     with tempfile.TemporaryDirectory() as place:
-        chip = EmulatedChip(build_chip(folder, Path(place) / "cost.elf"), counting=True)
+        chip = EmulatedChip(build_chip(export_sources(folder), Path(place) / "cost.elf"), counting=True)
     chip.call("harness_start")
     noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
     push(chip, noise[:-1])

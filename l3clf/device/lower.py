@@ -146,7 +146,6 @@ def _conv(
     out: Requantisation,
 ) -> Layer:
     """A product of weights (channels, values) with the values under a window."""
-    _check_dilation(window)
     channels, values = weights.shape
     depth = -(-values // GROUP) * GROUP
     padded = np.zeros((channels, depth), np.int8)
@@ -171,12 +170,9 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
     source, target = tensors[op.source], tensors[op.target]
     rows, columns, channels = op.weights.shape
     flat = op.weights.reshape(rows * columns, channels)
-    if source.shape[-1] == 1:  # one channel in: an ordinary convolution
+    if op.depth_multiplier != 1 or source.shape[-1] == 1:
         shapes = _shape(source), _shape(target)
-        return _conv(op.source, op.target, *shapes, op.window, np.ascontiguousarray(flat.T), op.bias, source, op.out)
-    if op.depth_multiplier != 1:
-        raise DeviceError(f"has depth multiplier {op.depth_multiplier}; the C runtime has 1 only")
-    _check_dilation(op.window)
+        return _conv(op.source, op.target, *shapes, op.window, _dense(op), op.bias, source, op.out)
     fields: dict[str, Field] = {
         "in": _shape(source),
         "out": _shape(target),
@@ -192,6 +188,15 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
     taps = -(-len(flat) // 2) * 2
     scratch = taps * POINTER_BYTES + channels + GROUP - 1
     return Layer("depthwise", (op.source,), op.target, fields, scratch, target.size * len(flat))
+
+
+def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
+    """Return the weights (out, taps * in) of an ordinary convolution that does the same: zeros for other channels."""
+    rows, columns, channels = op.weights.shape
+    out = np.zeros((channels, rows * columns, channels // op.depth_multiplier), np.int8)
+    each = np.arange(channels)
+    out[each, :, each // op.depth_multiplier] = op.weights.reshape(-1, channels).T
+    return out.reshape(channels, -1)
 
 
 def _in_pairs(weights: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -227,11 +232,14 @@ def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
 @_lower.register
 def _(op: Mean, tensors: tuple[Tensor, ...]) -> Layer:
     source = tensors[op.source]
-    if len(source.shape) != 4 or op.axes != (1, 2):
-        raise DeviceError(f"averages axes {op.axes} of {len(source.shape)}; the C runtime averages rows and columns")
-    count = source.shape[1] * source.shape[2]
+    first, last = op.axes[0], op.axes[-1]
+    if op.axes != tuple(range(first, last + 1)):
+        raise DeviceError(f"averages axes {op.axes}; the C runtime averages axes that are neighbours")
+    count = math.prod(source.shape[first : last + 1])
     fields: dict[str, Field] = {
-        "in": _shape(source),
+        "outer": math.prod(source.shape[:first]),
+        "count": count,
+        "inner": math.prod(source.shape[last + 1 :]),
         "output": _output(op.out, np.array([-count * source.zero_point]), np.array([count])),
     }
     return Layer("mean", (op.source,), op.target, fields)
@@ -289,13 +297,8 @@ def _shape(tensor: Tensor) -> dict[str, int]:
 
 
 def _window(window: Window) -> dict[str, int]:
-    names = ("rows", "columns", "row_stride", "column_stride", "above", "left")
-    return dict(zip(names, (*window.size, *window.stride, *window.before), strict=True))
-
-
-def _check_dilation(window: Window) -> None:
-    if window.dilation != (1, 1):
-        raise DeviceError(f"has dilation {window.dilation}; the C runtime has none")
+    names = ("rows", "columns", "row_stride", "column_stride", "row_dilation", "column_dilation", "above", "left")
+    return dict(zip(names, (*window.size, *window.stride, *window.dilation, *window.before), strict=True))
 
 
 def _output(out: Requantisation, bias: NDArray[Any], weights: NDArray[Any]) -> dict[str, Field]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from l3clf.errors import DeviceError, MissingDependencyError
 
-__all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "has_arm_gcc"]
+__all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "export_sources", "has_arm_gcc"]
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
 INSTALL = 'pip install "l3clf[device]"'
@@ -29,17 +29,36 @@ def has_arm_gcc() -> bool:
     return shutil.which(_ARM_GCC) is not None
 
 
-def build_host(folder: Path, target: Path, defines: Sequence[str] = ()) -> Path:
-    """Compile an export with its harness into a shared library for this machine.
+def export_sources(folder: Path, defines: Sequence[str] = ()) -> list[str]:
+    """Return a compiler's arguments for an export and the harness around it.
 
     Parameters
     ----------
     folder : Path
         The export.
-    target : Path
-        File to write.
     defines : sequence of str
         ``NAME`` or ``NAME=VALUE``.
+
+    Raises
+    ------
+    DeviceError
+        If the folder is no export.
+    """
+    found = sorted(folder.glob("l3clf*.c"))
+    if not (folder / "l3clf_model.c").is_file():
+        raise DeviceError(f"{folder}: has no l3clf_model.c; name a folder that l3clf export wrote")
+    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(HARNESS / "harness.c")]
+
+
+def build_host(sources: Sequence[str], target: Path) -> Path:
+    """Compile a shared library for this machine.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        From `export_sources`.
+    target : Path
+        File to write.
 
     Raises
     ------
@@ -49,16 +68,16 @@ def build_host(folder: Path, target: Path, defines: Sequence[str] = ()) -> Path:
         If the compiler refuses.
     """
     compiler = [found] if (found := shutil.which("gcc") or shutil.which("clang")) else _zig()
-    _run([*compiler, *WARNINGS, "-shared", "-fPIC", *_sources(folder, defines), "-lm", "-o", str(target)])
+    _run([*compiler, *WARNINGS, "-shared", "-fPIC", *sources, "-lm", "-o", str(target)])
     return target
 
 
-def build_chip(folder: Path, target: Path, defines: Sequence[str] = (), gcc: bool = False) -> Path:
-    """Compile an export with its harness into an ELF file for a Cortex-M4F.
+def build_chip(sources: Sequence[str], target: Path, gcc: bool = False) -> Path:
+    """Compile an ELF file for a Cortex-M4F.
 
     Parameters
     ----------
-    folder, target, defines
+    sources, target
         As for `build_host`.
     gcc : bool
         With GCC for Arm instead of Zig's clang.
@@ -71,12 +90,11 @@ def build_chip(folder: Path, target: Path, defines: Sequence[str] = (), gcc: boo
     script = f"-Wl,-T,{HARNESS / 'chip.ld'}"
     if gcc:
         core = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
-        start = [_ARM_GCC, *core, "-nostartfiles", "--specs=nosys.specs", "-lm"]
+        start, libraries = [_ARM_GCC, *core, "-nostartfiles", "--specs=nosys.specs"], ["-lm"]
     else:
         core = ["-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp", f"-I{HARNESS / 'include'}"]
-        start = [*_zig(), *core, "-fno-sanitize=all", "-fno-exceptions", "-fno-unwind-tables"]
-    libraries = ["-lm"] if gcc else []
-    _run([*start, *WARNINGS, *_SECTIONS, *_sources(folder, defines), script, *libraries, "-o", str(target)])
+        start, libraries = [*_zig(), *core, "-fno-sanitize=all", "-fno-exceptions", "-fno-unwind-tables"], []
+    _run([*start, *WARNINGS, *_SECTIONS, *sources, script, *libraries, "-o", str(target)])
     return target
 
 
@@ -84,13 +102,6 @@ def _zig() -> list[str]:
     if importlib.util.find_spec("ziglang") is None:
         raise MissingDependencyError(f"there is no C compiler; install one with: {INSTALL}")
     return [sys.executable, "-m", "ziglang", "cc"]
-
-
-def _sources(folder: Path, defines: Sequence[str]) -> list[str]:
-    found = sorted(folder.glob("l3clf*.c"))
-    if not (folder / "l3clf_model.c").is_file():
-        raise DeviceError(f"{folder}: has no l3clf_model.c; name a folder that l3clf export wrote")
-    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(HARNESS / "harness.c")]
 
 
 def _run(command: list[str]) -> None:

@@ -22,7 +22,7 @@ from l3clf.device.cost import Cost, measure_cost
 from l3clf.device.export import read_export
 from l3clf.device.golden import Answers
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
-from l3clf.device.toolchain import build_chip, build_host, has_arm_gcc
+from l3clf.device.toolchain import build_chip, build_host, export_sources, has_arm_gcc
 from l3clf.embedders.int8 import Int8Network
 from l3clf.errors import DeviceError
 
@@ -134,12 +134,12 @@ def verify(
 def _builds(folder: Path, place: Path, pool_windows: int) -> Iterator[tuple[str, Callable[[], Chip]]]:
     """Yield every build's name, and what makes it."""
     defines = ["L3CLF_TRACE", f"L3CLF_POOL_WINDOWS={pool_windows}"]
-    plain = [*defines, "L3CLF_PORTABLE"]
-    yield "this machine, plain C", lambda: HostChip(build_host(folder, place / "host.so", plain))
-    yield "Cortex-M4F, DSP", lambda: EmulatedChip(build_chip(folder, place / "dsp.elf", defines))
-    yield "Cortex-M4F, plain C", lambda: EmulatedChip(build_chip(folder, place / "plain.elf", plain))
+    fast, plain = export_sources(folder, defines), export_sources(folder, [*defines, "L3CLF_PORTABLE"])
+    yield "this machine, plain C", lambda: HostChip(build_host(plain, place / "host.so"))
+    yield "Cortex-M4F, DSP", lambda: EmulatedChip(build_chip(fast, place / "dsp.elf"))
+    yield "Cortex-M4F, plain C", lambda: EmulatedChip(build_chip(plain, place / "plain.elf"))
     if has_arm_gcc():
-        yield "Cortex-M4F, DSP, GCC", lambda: EmulatedChip(build_chip(folder, place / "gcc.elf", defines, gcc=True))
+        yield "Cortex-M4F, DSP, GCC", lambda: EmulatedChip(build_chip(fast, place / "gcc.elf", gcc=True))
 
 
 # --- what Python says -------------------------------------------------------------------------------

@@ -30,31 +30,37 @@ static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
     }
 }
 
+/* One row of a window: taps from `x` on, those outside of the map with the value that stands for zero. */
+static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t x, int8_t *to)
+{
+    const int32_t channels = layer->in.channels, columns = row ? layer->in.columns : 0;
+    for (int32_t j = 0; j < layer->window.columns; j++, x += layer->window.column_dilation, to += channels) {
+        if (x >= 0 && x < columns) {
+            copy(to, row + x * channels, channels);
+        } else {
+            fill(to, channels, (int8_t)layer->zero_point);
+        }
+    }
+}
+
 /* All inputs of one output place, in the order of the weights: in the map itself, or gathered. */
 static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int32_t place, int8_t *gathered)
 {
-    const l3clf_window *w = &layer->window;
-    const int32_t channels = layer->in.channels, run = w->columns * channels;
-    if (w->rows == 1 && w->columns == 1 && w->row_stride == 1 && w->column_stride == 1 && layer->depth == channels) {
+    const l3clf_window w = layer->window;
+    const int32_t channels = layer->in.channels, run = w.columns * channels;
+    if (w.rows == 1 && w.columns == 1 && w.row_stride == 1 && w.column_stride == 1 && layer->depth == channels) {
         return in + place * channels;
     }
-    const int8_t outside = (int8_t)layer->zero_point;
-    const int32_t first_row = place / layer->out.columns * w->row_stride - w->above;
-    const int32_t first_column = place % layer->out.columns * w->column_stride - w->left;
-    const int32_t before = first_column < 0 ? -first_column : 0;
-    const int32_t beyond = first_column + w->columns - layer->in.columns;
-    const int32_t after = beyond > 0 ? beyond : 0;
+    const int32_t x = place % layer->out.columns * w.column_stride - w.left;
+    int32_t y = place / layer->out.columns * w.row_stride - w.above;
     int8_t *to = gathered;
-    for (int32_t i = 0; i < w->rows; i++, to += run) {
-        const int32_t row = first_row + i;
-        if (row < 0 || row >= layer->in.rows) {
-            fill(to, run, outside);
-            continue;
+    for (int32_t i = 0; i < w.rows; i++, y += w.row_dilation, to += run) {
+        const int8_t *row = y >= 0 && y < layer->in.rows ? in + y * layer->in.columns * channels : 0;
+        if (row && x >= 0 && x + w.columns <= layer->in.columns && w.column_dilation == 1) {
+            copy(to, row + x * channels, run);
+        } else {
+            gather_row(layer, row, x, to);
         }
-        const int8_t *from = in + (row * layer->in.columns + first_column + before) * channels;
-        fill(to, before * channels, outside);
-        copy(to + before * channels, from, run - (before + after) * channels);
-        fill(to + run - after * channels, after * channels, outside);
     }
     fill(to, (int32_t)(gathered + layer->depth - to), 0);
     return gathered;
@@ -105,11 +111,10 @@ static void find_taps(const l3clf_depthwise_layer *layer, const int8_t *in, int3
     const l3clf_shape map = layer->in;
     const int32_t top = place / layer->out.columns * w.row_stride - w.above;
     const int32_t left = place % layer->out.columns * w.column_stride - w.left;
-    for (int32_t y = top; y < top + w.rows; y++) {
+    for (int32_t i = 0, y = top; i < w.rows; i++, y += w.row_dilation) {
         const int32_t columns = y >= 0 && y < map.rows ? map.columns : 0; /* of this row, that can be used */
-        const int8_t *from = in + (y * map.columns + left) * map.channels;
-        for (int32_t x = left; x < left + w.columns; x++, from += map.channels) {
-            *taps++ = x >= 0 && x < columns ? from : outside;
+        for (int32_t j = 0, x = left; j < w.columns; j++, x += w.column_dilation) {
+            *taps++ = x >= 0 && x < columns ? in + (y * map.columns + x) * map.channels : outside;
         }
     }
 }
@@ -222,15 +227,17 @@ void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out)
 {
     const l3clf_output to = layer->output;
     const l3clf_factor factor = to.factors[0];
-    const int32_t places = layer->in.rows * layer->in.columns, channels = layer->in.channels;
-    for (int32_t channel = 0; channel < channels; channel++) {
-        int32_t sum = factor.bias;
-        for (int32_t place = 0; place < places; place++) {
-            sum += in[place * channels + channel];
+    const int32_t right = to.right[0], count = layer->count, inner = layer->inner;
+    for (int32_t outer = 0; outer < layer->outer; outer++, in += count * inner) {
+        for (int32_t i = 0; i < inner; i++) {
+            int32_t sum = factor.bias;
+            for (int32_t k = 0; k < count; k++) {
+                sum += in[k * inner + i];
+            }
+            out[outer * inner + i] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
         }
-        out[channel] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, to.right[0]) + to.zero_point);
     }
-    clamp_map(&layer->output, out, channels);
+    clamp_map(&layer->output, out, layer->outer * inner);
 }
 
 void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, void *scratch)

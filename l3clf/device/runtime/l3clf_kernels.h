@@ -30,7 +30,8 @@ typedef struct {
 } l3clf_shape;
 
 typedef struct {
-    int32_t rows, columns, row_stride, column_stride, above, left; /* above, left: padding */
+    int32_t rows, columns, row_stride, column_stride, row_dilation, column_dilation;
+    int32_t above, left; /* padding */
 } l3clf_window;
 
 /* Convolution; a pointwise one has a window of 1 x 1, a dense layer a map of 1 x 1. */
@@ -58,10 +59,11 @@ typedef struct {
     l3clf_window window;
     int32_t low, high;
 } l3clf_pool_layer;
+typedef l3clf_pool_layer l3clf_max_pool_layer, l3clf_average_pool_layer;
 
-/* Mean over rows and columns: one factor for all channels. */
+/* Mean over `count` values that lie `inner` apart, `outer` times; one factor for all. */
 typedef struct {
-    l3clf_shape in;
+    int32_t outer, count, inner;
     l3clf_output output;
 } l3clf_mean_layer;
 
