@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "baseline",
     "datasets",
+    "device",
     "distill",
     "load_embedder",
     "load_model",
@@ -56,7 +57,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "distill"):
+    if name in ("datasets", "device", "distill"):
         return import_module(f"l3clf.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'l3clf' has no attribute {name!r}")

@@ -15,10 +15,10 @@ from l3clf.device.chips import EmulatedChip, HostChip, push
 from l3clf.device.emit_frontend import POWER_UNIT, thresholds
 from l3clf.device.emit_head import rounded_down
 from l3clf.device.emit_model import gate_energy
-from l3clf.device.export import read_export, write_export
+from l3clf.device.folder import read_export, write_export
+from l3clf.device.ledger import decisions, verify
 from l3clf.device.model import device_model
 from l3clf.device.toolchain import build_chip, build_host, export_sources
-from l3clf.device.verify import decisions, verify
 from l3clf.embedders.frontend import levels, quantise_levels
 from l3clf.errors import DeviceError, L3clfError, MissingDependencyError
 from l3clf.features import absolute_level_db

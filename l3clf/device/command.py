@@ -12,8 +12,8 @@ from l3clf.errors import DeviceError, MissingDependencyError
 
 if TYPE_CHECKING:
     from l3clf.device.cost import Cost
+    from l3clf.device.ledger import Ledger
     from l3clf.device.model import DeviceModel
-    from l3clf.device.verify import Ledger
 
 __all__ = ["add_export_arguments", "add_verify_arguments", "run_export", "run_verify"]
 
@@ -38,7 +38,7 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
 def run_export(args: argparse.Namespace) -> int:
     """Export a model and print what it takes."""
     from l3clf.device.cost import measure_cost
-    from l3clf.device.export import write_export
+    from l3clf.device.folder import write_export
     from l3clf.device.model import DEFAULT_WINDOWS, device_model
     from l3clf.modelfile import load_model
 
@@ -52,7 +52,7 @@ def run_export(args: argparse.Namespace) -> int:
     out = write_export(d, args.out)
     print(f"C library: {out} ({len(d.class_names)} classes, {d.head.kind} head, {d.pooling} pooling)")
     try:
-        cost = measure_cost(d, out)
+        cost = measure_cost(out)
     except MissingDependencyError as error:
         print(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
         return 0
@@ -79,7 +79,7 @@ def _cost_lines(d: DeviceModel, cost: Cost) -> list[str]:
 def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
     """Verify an export and print the ledger."""
     from l3clf.audio import Clip
-    from l3clf.device.verify import verify
+    from l3clf.device.ledger import verify
 
     clips = [Clip(path) for path in paths]
     found = verify(Path(args.folder), clips, lambda name: print(f"running: {name}", file=sys.stderr))

@@ -6,6 +6,7 @@ instructions are no cycles, and what was not measured is not claimed.
 
 from __future__ import annotations
 
+import os
 import struct
 import tempfile
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.model import DeviceModel
+from l3clf.device.folder import read_export
 from l3clf.device.toolchain import build_chip, export_sources
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
@@ -116,22 +117,24 @@ def fits(cost: Cost, chip: KnownChip, hop_s: float) -> str:
     return f"{verdict}: {share:.0%} of its time at {chip.clock_hz / 1e6:g} MHz and one instruction a cycle"
 
 
-def measure_cost(d: DeviceModel, folder: Path) -> Cost:
+def measure_cost(folder: str | os.PathLike[str]) -> Cost:
     """Measure flash, memory and instructions of an export, on noise.
 
     Parameters
     ----------
-    d : DeviceModel
-    folder : Path
-        The export.
+    folder : path-like
+        From `l3clf.device.export`.
 
     Raises
     ------
     MissingDependencyError
         Without a compiler, or without the emulator.
+    DeviceError
+        If the folder is no export.
     """
+    d = read_export(folder)
     with tempfile.TemporaryDirectory() as place:
-        chip = EmulatedChip(build_chip(export_sources(folder), Path(place) / "cost.elf"), counting=True)
+        chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf"), counting=True)
     chip.call("harness_start")
     noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
     push(chip, noise[:-1])

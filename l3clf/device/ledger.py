@@ -19,7 +19,7 @@ from l3clf.audio import Source, level_dbfs
 from l3clf.decide import heard
 from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
 from l3clf.device.cost import Cost, measure_cost
-from l3clf.device.export import read_export
+from l3clf.device.folder import read_export
 from l3clf.device.golden import Answers
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.device.toolchain import build_chip, build_host, export_sources, has_arm_gcc
@@ -124,7 +124,7 @@ def verify(
         raise DeviceError("no sound to verify with; name at least one file")
     with tempfile.TemporaryDirectory() as place:
         builds = list(_builds(Path(folder), Path(place), max(len(clip.windows) for clip in sounds)))
-        found = Verification(measure_cost(d, Path(folder)))
+        found = Verification(measure_cost(folder))
         for name, make in builds:
             say(name)
             found.ledgers.append(_compare(name, d, make(), sounds))

@@ -15,16 +15,51 @@ from typing import Any
 
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
-from l3clf.device.model import DeviceModel, device_model
+from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
 from l3clf.embedders.student import Student
 from l3clf.errors import DeviceError
+from l3clf.estimators import ClipClassifier
 from l3clf.modelfile import load_model, save_model
 
-__all__ = ["RUNTIME", "read_export", "write_export"]
+__all__ = ["RUNTIME", "export", "read_export", "write_export"]
 
 RUNTIME = Path(str(files("l3clf.device") / "runtime"))
 MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
 SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs")
+
+
+def export(
+    model: ClipClassifier,
+    out: str | os.PathLike[str],
+    pool_windows: int = DEFAULT_WINDOWS,
+    unknown_threshold: float | None = None,
+    gate_dbfs: float | None = None,
+) -> Path:
+    """Write a fitted model as a C library for a microcontroller.
+
+    Parameters
+    ----------
+    model : ClipClassifier
+        Fitted on embeddings of l3mini or of another student, with pooling "mean" or "probability" and a head that is
+        a logistic regression or a forest. The chip computes the student's integers, whatever the model was fitted on.
+    out : path-like
+        Folder to write; made if it is not there.
+    pool_windows : int, default=10
+        How many of the last windows a decision rests on.
+    unknown_threshold, gate_dbfs : float or None
+        In the place of the model's own.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DeviceError
+        By name, what cannot run on a chip; or when the folder cannot be written.
+    """
+    return write_export(device_model(model, pool_windows, unknown_threshold, gate_dbfs), out)
 
 
 def _settings(d: DeviceModel) -> dict[str, Any]:
