@@ -13,9 +13,8 @@ from l3clf.errors import DeviceError, MissingDependencyError
 if TYPE_CHECKING:
     from l3clf.device.cost import Cost
     from l3clf.device.ledger import Ledger
-    from l3clf.device.model import DeviceModel
 
-__all__ = ["add_export_arguments", "add_verify_arguments", "run_export", "run_verify"]
+__all__ = ["add_export_arguments", "add_verify_arguments", "cost_lines", "ledger_lines", "run_export", "run_verify"]
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,11 +55,12 @@ def run_export(args: argparse.Namespace) -> int:
     except MissingDependencyError as error:
         print(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
         return 0
-    print("\n".join(_cost_lines(d, cost)))
+    print("\n".join(cost_lines(cost, d.hop_s)))
     return 0
 
 
-def _cost_lines(d: DeviceModel, cost: Cost) -> list[str]:
+def cost_lines(cost: Cost, hop_s: float) -> list[str]:
+    """Return what an export takes and which chips have that, as lines of text."""
     from l3clf.device.cost import CHIPS, fits
 
     lines = [
@@ -73,7 +73,7 @@ def _cost_lines(d: DeviceModel, cost: Cost) -> list[str]:
         f"Decision:     {cost.decision:9,} instructions a window",
         "",
     ]
-    return [*lines, *(f"{chip.name:10} {fits(cost, chip, d.hop_s)}" for chip in CHIPS)]
+    return [*lines, *(f"{chip.name:10} {fits(cost, chip, hop_s)}" for chip in CHIPS)]
 
 
 def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
@@ -83,7 +83,7 @@ def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
 
     clips = [Clip(path) for path in paths]
     found = verify(Path(args.folder), clips, lambda name: print(f"running: {name}", file=sys.stderr))
-    print("\n".join(_ledger_lines(found.ledgers)))
+    print("\n".join(ledger_lines(found.ledgers)))
     cost = found.cost
     print(
         f"Cortex-M4F: {cost.network:,} instructions a window, {cost.frontend:,} a second of sound; "
@@ -93,7 +93,8 @@ def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
     return 0 if found.passed else 1
 
 
-def _ledger_lines(ledgers: Sequence[Ledger]) -> list[str]:
+def ledger_lines(ledgers: Sequence[Ledger]) -> list[str]:
+    """Return ledgers as a table."""
     lines = ["| build | features | layers | embeddings | decisions | probabilities |", "|---|---|---|---|---|---|"]
     for one in ledgers:
         equal = 1 - one.features_differ / max(1, one.n_features)

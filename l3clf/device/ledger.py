@@ -26,7 +26,7 @@ from l3clf.device.toolchain import build_chip, build_host, export_sources, has_a
 from l3clf.embedders.int8 import Int8Network
 from l3clf.errors import DeviceError
 
-__all__ = ["Decision", "Ledger", "Verification", "decisions", "verify"]
+__all__ = ["Decision", "Heard", "Ledger", "Verification", "decisions", "hear", "verify"]
 
 Int16Array = NDArray[np.int16]
 
@@ -119,7 +119,7 @@ def verify(
         If a clip cannot be read.
     """
     d = read_export(folder)
-    sounds = [_hear(d, clip) for clip in clips]
+    sounds = [hear(d, clip) for clip in clips]
     if not sounds:
         raise DeviceError("no sound to verify with; name at least one file")
     with tempfile.TemporaryDirectory() as place:
@@ -146,20 +146,40 @@ def _builds(folder: Path, place: Path, pool_windows: int) -> Iterator[tuple[str,
 
 
 @dataclass(frozen=True, eq=False)
-class _Heard:
-    """A clip as Python hears it: samples with zeros around, and the answers to its windows."""
+class Heard:
+    """A clip as Python hears it.
+
+    Attributes
+    ----------
+    samples : array of shape (n_samples,), int16
+        With the zeros that Python puts around.
+    windows : array of shape (n_windows, window samples), int16
+    answers : Answers
+    """
 
     samples: Int16Array
     windows: Int16Array
     answers: Answers
 
 
-def _hear(d: DeviceModel, clip: Source) -> _Heard:
+def hear(d: DeviceModel, clip: Source) -> Heard:
+    """Return what Python hears and says of a clip, in 16-bit samples.
+
+    Parameters
+    ----------
+    d : DeviceModel
+    clip : path, Clip or array
+
+    Raises
+    ------
+    DeviceError
+        If it has more windows than the harness keeps.
+    """
     cut = np.concatenate(list(d.student.read_windows(clip, d.hop_s, d.classifier.center)))
     if len(cut) > MAX_WINDOWS:
         raise DeviceError(f"{clip}: has {len(cut)} windows; expected at most {MAX_WINDOWS}: name a piece of it")
     pcm = np.clip(np.rint(cut * PCM_FULL_SCALE), -PCM_FULL_SCALE, PCM_FULL_SCALE - 1).astype(np.int16)
-    return _Heard(_joined(pcm, d.hop), pcm, Answers(d, pcm))
+    return Heard(_joined(pcm, d.hop), pcm, Answers(d, pcm))
 
 
 def _joined(windows: Int16Array, hop: int) -> Int16Array:
@@ -174,7 +194,7 @@ def _joined(windows: Int16Array, hop: int) -> Int16Array:
 # --- what the C code says ---------------------------------------------------------------------------
 
 
-def _compare(name: str, d: DeviceModel, chip: Chip, sounds: Sequence[_Heard]) -> Ledger:
+def _compare(name: str, d: DeviceModel, chip: Chip, sounds: Sequence[Heard]) -> Ledger:
     ledger = Ledger(name)
     rng = np.random.default_rng(0)
     for clip in sounds:
@@ -210,7 +230,7 @@ def _trace(chip: Chip) -> bytes:
 
 
 def _compare_numbers(
-    ledger: Ledger, d: DeviceModel, clip: _Heard, levels_found: NDArray[np.int8], layers: list[NDArray[np.int8]]
+    ledger: Ledger, d: DeviceModel, clip: Heard, levels_found: NDArray[np.int8], layers: list[NDArray[np.int8]]
 ) -> None:
     audible = _audible(d, clip)
     if len(levels_found) != len(audible):
@@ -227,13 +247,13 @@ def _compare_numbers(
     ledger.embeddings_differ += int((layers[-1] != clip.answers.embeddings[audible]).any(axis=1).sum())
 
 
-def _audible(d: DeviceModel, clip: _Heard) -> NDArray[np.intp]:
+def _audible(d: DeviceModel, clip: Heard) -> NDArray[np.intp]:
     """Return the windows that the gate lets through."""
     levels_dbfs = level_dbfs(clip.windows.astype(np.float32) / np.float32(PCM_FULL_SCALE))
     return np.flatnonzero(heard(levels_dbfs, d.gate_dbfs))
 
 
-def _compare_decision(ledger: Ledger, d: DeviceModel, chip: Chip, clip: _Heard) -> None:
+def _compare_decision(ledger: Ledger, d: DeviceModel, chip: Chip, clip: Heard) -> None:
     last = decisions(d, chip)[-1]
     ledger.n_clips += 1
     ledger.decisions_differ += last.class_id != clip.answers.class_id
