@@ -237,7 +237,7 @@ def test_it_is_in_a_model_file(precision, table, tmp_path):
 def test_a_model_file_without_its_student_says_so(table, tmp_path, monkeypatch):
     paths, labels = table
     mini = load_embedder("l3mini", weights=GOLDEN)
-    monkeypatch.setattr(L3Mini, "_path", lambda self: GOLDEN)  # as if it were the one in the package
+    monkeypatch.setattr(L3Mini, "path", GOLDEN)  # as if it were the one in the package
     l3clf.save_model(l3clf.ClipClassifier(mini, cache=None).fit(paths, labels), tmp_path / "model.l3clf")
     assert l3clf.load_model(tmp_path / "model.l3clf").set_params(cache=None).predict(paths).tolist() == labels
     monkeypatch.setattr(L3Mini, "_path", lambda self: tmp_path / "missing.student")
