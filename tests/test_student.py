@@ -240,7 +240,7 @@ def test_a_model_file_without_its_student_says_so(table, tmp_path, monkeypatch):
     monkeypatch.setattr(L3Mini, "path", GOLDEN)  # as if it were the one in the package
     l3clf.save_model(l3clf.ClipClassifier(mini, cache=None).fit(paths, labels), tmp_path / "model.l3clf")
     assert l3clf.load_model(tmp_path / "model.l3clf").set_params(cache=None).predict(paths).tolist() == labels
-    monkeypatch.setattr(L3Mini, "_path", lambda self: tmp_path / "missing.student")
+    monkeypatch.setattr(L3Mini, "path", tmp_path / "missing.student")
     with pytest.raises(ModelFileError, match=r"missing\.student cannot be read") as error:
         l3clf.load_model(tmp_path / "model.l3clf")
     one_sentence(error)
