@@ -138,6 +138,24 @@ def test_the_same_model_gives_the_same_bytes(model, export, tmp_path):
     assert [(export / name).read_bytes() for name in names] == [(again / name).read_bytes() for name in names]
 
 
+def test_exporting_changes_nothing_about_the_model(model, tmp_path):
+    before = model.get_params()
+    out = write_export(device_model(model, unknown_threshold=0.9, gate_dbfs=-50.0), tmp_path / "c")
+    assert model.get_params() == before
+    assert (read_export(out).unknown_threshold, read_export(out).gate_dbfs) == (0.9, -50.0)
+
+
+def test_an_export_of_ones_own_student_needs_no_other_file(tmp_path):
+    mine = tmp_path / "mine.student"
+    shutil.copyfile(l3clf.load_embedder("l3mini").path, mine)
+    clips, labels = sounds()
+    model = l3clf.ClipClassifier(str(mine), sample_rate=RATE, cache=None).fit(clips, labels)
+    out = l3clf.device.export(model, tmp_path / "c")
+    mine.unlink()
+    found = verify(out, held_out(tmp_path)[:1])
+    assert found.passed
+
+
 def test_what_was_exported_is_read_back(export):
     d = read_export(export)
     assert (d.pool_windows, d.class_names, d.pooling) == (3, ('buzz "ü"', "noise", "tone"), "mean")

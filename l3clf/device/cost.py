@@ -20,8 +20,6 @@ from l3clf.device.toolchain import build_chip, export_sources
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
 
-_NETWORK = ("conv", "depthwise", "add", "mean", "max_pool", "average_pool", "rectify", "pad", "network")
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -139,18 +137,21 @@ def measure_cost(folder: str | os.PathLike[str]) -> Cost:
     noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
     push(chip, noise[:-1])
     before = chip.instructions.copy()
+    frontend = before.total()
     room = chip.room(2)
     chip.write(room, noise[-1:].tobytes())
     stack = chip.stack_bytes("harness_push", room, 1)  # the window's last sample
-    last = chip.instructions - before
-    network = sum(last[f"l3clf_{name}"] for name in _NETWORK)
+    window = (chip.instructions - before).total()
+    before = chip.instructions.copy()
+    chip.call("harness_network")
+    network = (chip.instructions - before).total()
     return Cost(
         flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
         arena_bytes=d.arena_bytes,
         stack_bytes=stack,
-        frontend=round(sum(before.values()) * d.spec.sample_rate / (d.window - 1)),
+        frontend=round(frontend * d.spec.sample_rate / (d.window - 1)),
         network=network,
-        decision=sum(last.values()) - network,
+        decision=window - network,
         macs=sum(layer.macs for layer in d.layers),
     )

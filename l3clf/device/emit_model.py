@@ -17,31 +17,8 @@ __all__ = ["gate_energy", "model_header", "model_source"]
 
 def model_header(d: DeviceModel) -> str:
     """Return ``l3clf_model.h``: every size and constant that the runtime is compiled with."""
-    output = d.network.output
-    pooled = ("float", len(d.class_names)) if d.pooling == "probability" else ("int8_t", output.size)
-    numbers = {
-        "SAMPLE_RATE": d.spec.sample_rate,
-        "FRAME": d.spec.frame,
-        "FRAME_HOP": d.spec.hop,
-        "N_FRAMES": d.spec.n_frames,
-        "N_MELS": d.spec.n_bands,
-        "WINDOW": d.window,
-        "WINDOW_HOP": d.hop,
-        "N_CLASSES": len(d.class_names),
-        "EMBEDDING": output.size,
-        "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
-        "OUTPUT_SCALE": f"{float(output.scale).hex()}F",
-        "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0)).hex()}F",
-        "ARENA_BYTES": f"{d.arena_bytes}U",
-        "INPUT_OFFSET": d.plan.offsets[d.network.source],
-        "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
-        "ANSWER_OFFSET": d.answer_offset,
-        "POOLED_SIZE": pooled[1],
-    }
-    if d.gate_dbfs is not None:
-        numbers["GATE_ENERGY"] = f"UINT64_C({gate_energy(d.gate_dbfs, d.window)}) /* {d.gate_dbfs:g} dBFS */"
-        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1
-    defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in numbers.items())
+    pooled = "float" if d.pooling == "probability" else "int8_t"
+    defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in _numbers(d).items())
     mode = "#define L3CLF_POOL_PROBABILITIES\n" if d.pooling == "probability" else ""
     return f"""/* {_banner(d)} */
 #ifndef L3CLF_MODEL_H
@@ -60,7 +37,7 @@ extern "C" {{
 #define L3CLF_POOL_WINDOWS {d.pool_windows}
 #endif
 
-typedef {pooled[0]} l3clf_pooled; /* what is kept of a window */
+typedef {pooled} l3clf_pooled; /* what is kept of a window */
 
 extern const char *const l3clf_class_names[L3CLF_N_CLASSES];
 extern const char l3clf_version[];
@@ -73,6 +50,34 @@ void l3clf_head(const float *x, float *probabilities);
 #endif
 #endif
 """
+
+
+def _numbers(d: DeviceModel) -> dict[str, int | str]:
+    """Return the header's sizes and constants, by name."""
+    output = d.network.output
+    numbers: dict[str, int | str] = {
+        "SAMPLE_RATE": d.spec.sample_rate,
+        "FRAME": d.spec.frame,
+        "FRAME_HOP": d.spec.hop,
+        "N_FRAMES": d.spec.n_frames,
+        "N_MELS": d.spec.n_bands,
+        "WINDOW": d.window,
+        "WINDOW_HOP": d.hop,
+        "N_CLASSES": len(d.class_names),
+        "EMBEDDING": output.size,
+        "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
+        "OUTPUT_SCALE": f"{float(output.scale).hex()}F",
+        "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0)).hex()}F",
+        "ARENA_BYTES": f"{d.arena_bytes}U",
+        "INPUT_OFFSET": d.plan.offsets[d.network.source],
+        "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
+        "ANSWER_OFFSET": d.answer_offset,
+        "POOLED_SIZE": len(d.class_names) if d.pooling == "probability" else output.size,
+    }
+    if d.gate_dbfs is not None:
+        numbers["GATE_ENERGY"] = f"UINT64_C({gate_energy(d.gate_dbfs, d.window)}) /* {d.gate_dbfs:g} dBFS */"
+        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1
+    return numbers
 
 
 def gate_energy(gate_dbfs: float, window: int) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
-from l3clf.embedders.student import Student
 from l3clf.errors import DeviceError
 from l3clf.estimators import ClipClassifier
 from l3clf.modelfile import load_model, save_model
@@ -85,9 +84,7 @@ def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
         settings = {name: found[name] for name in SETTINGS}
     except (OSError, ValueError, KeyError, TypeError):
         raise DeviceError(f"{place}: is no export, or a damaged one; make it with l3clf export") from None
-    model = load_model(place / MODEL_FILE)
-    student = place / STUDENT_FILE
-    return device_model(model, **settings, student=Student(weights=str(student), precision="int8"))
+    return device_model(load_model(place / MODEL_FILE, weights=place / STUDENT_FILE), **settings)
 
 
 def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:

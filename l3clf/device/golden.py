@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +42,8 @@ class Answers:
         output = d.network.output
         vectors = (self.embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
         found = WindowEmbeddings(vectors, np.zeros((len(windows), 2)), level_dbfs(samples))
-        self.probabilities = d.classifier.set_params(gate_dbfs=d.gate_dbfs).predict_proba([found])[0]
+        model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # the user's own stays as it is
+        self.probabilities = model.predict_proba([found])[0]
         answer = decide(self.probabilities[np.newaxis], np.arange(len(d.class_names)), d.unknown_threshold)[0]
         self.class_id = -1 if answer == "unknown" else int(answer)
 

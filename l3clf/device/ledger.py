@@ -96,11 +96,13 @@ def verify(
 ) -> Verification:
     """Run sound through an export on this machine and on an emulated Cortex-M4F, and compare with Python.
 
+    The folder's C code is compiled and runs here: verify only what you exported yourself, or have read.
+
     Parameters
     ----------
     folder : path-like
         From ``l3clf export``.
-    clips : sequence of paths, Clips or arrays
+    clips : iterable of Clip or Samples
         What to hear; each at most 250 windows long.
     say : callable, default: silence
         Told which build is running.
@@ -168,7 +170,7 @@ def hear(d: DeviceModel, clip: Source) -> Heard:
     Parameters
     ----------
     d : DeviceModel
-    clip : path, Clip or array
+    clip : Clip or Samples
 
     Raises
     ------

@@ -92,7 +92,6 @@ def device_model(
     pool_windows: int = DEFAULT_WINDOWS,
     unknown_threshold: float | None = None,
     gate_dbfs: float | None = None,
-    student: Student | None = None,
 ) -> DeviceModel:
     """Check that a model can be put on a chip, and lower it.
 
@@ -104,8 +103,6 @@ def device_model(
         How many of the last windows a decision rests on.
     unknown_threshold, gate_dbfs : float or None
         In the place of the model's own.
-    student : Student, optional
-        In the place of the model's embedder: the same, from another file.
 
     Raises
     ------
@@ -114,7 +111,7 @@ def device_model(
     """
     if not hasattr(model, "head_"):
         raise DeviceError("the model is not fitted: call fit first, or give a model file of l3clf fit")
-    student = student or _student(model.embedder_)
+    student = _student(model.embedder_)
     check_pooling(model.pooling)
     if model.pooling not in POOLINGS:
         raise DeviceError(
