@@ -1,5 +1,6 @@
 """Exports: complete, refused by name where they cannot be, and proven to answer as Python does."""
 
+import re
 import shutil
 import subprocess
 
@@ -10,7 +11,7 @@ from sounds import noise, tone, write
 
 import l3clf
 from l3clf import cli
-from l3clf.device import toolchain
+from l3clf.device import board, toolchain
 from l3clf.device.chips import EmulatedChip, HostChip, push
 from l3clf.device.emit_frontend import POWER_UNIT, thresholds
 from l3clf.device.emit_head import rounded_down
@@ -129,6 +130,21 @@ def test_the_export_is_whole_and_tests_itself(export, tmp_path):
     assert first.startswith(f"l3clf {l3clf.__version__}: l3mini ")
     assert [line.split(": ")[0] for line in lines] == [f"window {k}" for k in range(1, len(lines) + 1)]
     assert all(": noise (" in line for line in lines)
+
+
+@pytest.mark.parametrize("gcc", [False, True])
+def test_the_self_test_passes_and_fails_on_a_second_emulator(gcc, export, tmp_path, monkeypatch):
+    if not board.has_board() or (gcc and not toolchain.has_arm_gcc()):
+        pytest.skip("no qemu-system-arm, or no GCC for Arm")
+    monkeypatch.setattr(board, "has_arm_gcc", lambda: gcc)
+    assert board.self_test(export, tmp_path) == board.PASSED
+    broken = tmp_path / "c"
+    shutil.copytree(export, broken)
+    golden = (broken / "l3clf_golden.h").read_text()
+    other = re.sub(r"(l3clf_golden_embedding\[[^\]]*\] = \{\s*)(-?\d+)", lambda m: m[1] + str(int(m[2]) ^ 1), golden)
+    assert other != golden
+    (broken / "l3clf_golden.h").write_text(other)
+    assert board.self_test(broken, tmp_path) == "the embedding differs"
 
 
 def test_the_same_model_gives_the_same_bytes(model, export, tmp_path):

@@ -89,6 +89,8 @@ def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
         f"Cortex-M4F: {cost.network:,} instructions a window, {cost.frontend:,} a second of sound; "
         f"stack at most {cost.stack_bytes:,} bytes"
     )
+    if found.board is not None:
+        print(f"Self-test on QEMU (mps2-an386): {found.board}")
     print("Verified." if found.passed else "NOT verified: the export does not answer as Python does.")
     return 0 if found.passed else 1
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from l3clf.audio import Source, level_dbfs
 from l3clf.decide import heard
+from l3clf.device.board import PASSED, has_board, self_test
 from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
 from l3clf.device.cost import Cost, measure_cost
 from l3clf.device.folder import read_export
@@ -75,15 +76,18 @@ class Verification:
         One a build.
     cost : Cost
         Of the build with DSP instructions.
+    board : str or None
+        What the export's self-test said on QEMU's Cortex-M4F; None without QEMU.
     """
 
     cost: Cost
     ledgers: list[Ledger] = field(default_factory=list)
+    board: str | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether every layer is exact, no level is off by more than one step, and every decision agrees."""
-        return all(
+        """Whether all layers are exact, no level is more than one step off, all decisions agree, the board passes."""
+        return self.board in (None, PASSED) and all(
             ledger.values_differ == 0 and ledger.largest_step <= 1 and ledger.decisions_differ == 0
             for ledger in self.ledgers
         )
@@ -130,6 +134,9 @@ def verify(
         for name, make in builds:
             say(name)
             found.ledgers.append(_compare(name, d, make(), sounds))
+        if has_board():
+            say("self-test on QEMU")
+            found.board = self_test(Path(folder), Path(place))
     return found
 
 

@@ -29,7 +29,7 @@ def has_arm_gcc() -> bool:
     return shutil.which(_ARM_GCC) is not None
 
 
-def export_sources(folder: Path, defines: Sequence[str] = ()) -> list[str]:
+def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HARNESS / "harness.c") -> list[str]:
     """Return a compiler's arguments for an export and the harness around it.
 
     Parameters
@@ -38,6 +38,7 @@ def export_sources(folder: Path, defines: Sequence[str] = ()) -> list[str]:
         The export.
     defines : sequence of str
         ``NAME`` or ``NAME=VALUE``.
+    harness : Path
 
     Raises
     ------
@@ -47,7 +48,7 @@ def export_sources(folder: Path, defines: Sequence[str] = ()) -> list[str]:
     found = sorted(folder.glob("l3clf*.c"))
     if not (folder / "l3clf_model.c").is_file():
         raise DeviceError(f"{folder}: has no l3clf_model.c; name a folder that l3clf export wrote")
-    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(HARNESS / "harness.c")]
+    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(harness)]
 
 
 def build_host(sources: Sequence[str], target: Path) -> Path:
@@ -72,7 +73,7 @@ def build_host(sources: Sequence[str], target: Path) -> Path:
     return target
 
 
-def build_chip(sources: Sequence[str], target: Path, gcc: bool = False) -> Path:
+def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: str = "chip.ld") -> Path:
     """Compile an ELF file for a Cortex-M4F.
 
     Parameters
@@ -81,20 +82,21 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False) -> Path:
         As for `build_host`.
     gcc : bool
         With GCC for Arm instead of Zig's clang.
+    script : str
+        The linker's, of those beside the harness.
 
     Raises
     ------
     MissingDependencyError, DeviceError
         As for `build_host`.
     """
-    script = f"-Wl,-T,{HARNESS / 'chip.ld'}"
     if gcc:
         core = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
         start, libraries = [_ARM_GCC, *core, "-nostartfiles", "--specs=nosys.specs"], ["-lm"]
     else:
         core = ["-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp", f"-I{HARNESS / 'include'}"]
         start, libraries = [*_zig(), *core, "-fno-sanitize=all", "-fno-exceptions", "-fno-unwind-tables"], []
-    _run([*start, *WARNINGS, *_SECTIONS, *sources, script, *libraries, "-o", str(target)])
+    _run([*start, *WARNINGS, *_SECTIONS, *sources, f"-Wl,-T,{HARNESS / script}", *libraries, "-o", str(target)])
     return target
 
 
