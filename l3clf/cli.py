@@ -208,7 +208,9 @@ def _verify(args: Args) -> int:
 
     paths, failures = expand(args.audio)
     print_failures(failures)
-    return command.run_verify(args, paths) or (1 if failures else 0)
+    found = command.run_verify(args, paths)
+    print_failures(found.failures)
+    return 0 if found.passed and not failures and not found.failures else 1
 
 
 def _demo(args: Args) -> int:

@@ -21,7 +21,7 @@ from l3clf.decide import VECTOR_POOLINGS, check_pooling, decide, heard, pool_ans
 from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, ModelFileError, ParameterError
 from l3clf.heads import make_head
-from l3clf.inputs import Item, as_cache, as_embedder, as_labels, as_sources, check_number, check_sizes, digest_of
+from l3clf.inputs import Item, as_cache, as_embedder, as_labels, as_sources, check_limits, check_sizes, digest_of
 from l3clf.pipeline import Outcome, embed_sources
 
 __all__ = ["ClipClassifier", "ClipEmbedder", "WindowPredictions"]
@@ -372,8 +372,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_pooling(self.pooling)
-        check_number("unknown_threshold", self.unknown_threshold, 0.0, 1.0)
-        check_number("gate_dbfs", self.gate_dbfs, -200.0, 0.0)
+        check_limits(self.unknown_threshold, self.gate_dbfs)
 
     def _vectors(self, outcome: Outcome) -> FloatArray:
         """Return the embeddings of the windows that are heard: none for a clip that failed."""

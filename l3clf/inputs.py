@@ -27,7 +27,7 @@ __all__ = [
     "as_embedder",
     "as_labels",
     "as_sources",
-    "check_number",
+    "check_limits",
     "check_sizes",
     "digest_of",
 ]
@@ -165,7 +165,7 @@ def digest_of(
     return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode()).hexdigest()
 
 
-def check_number(name: str, value: object, low: float, high: float) -> None:
+def _check_number(name: str, value: object, low: float, high: float) -> None:
     """Refuse a parameter that is neither None nor a number from low to high.
 
     Raises
@@ -175,6 +175,17 @@ def check_number(name: str, value: object, low: float, high: float) -> None:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if value is not None and not (number and low <= value <= high):  # type: ignore[operator]
         raise ParameterError(f"{name}={value!r}; expected None or a number from {low:g} to {high:g}")
+
+
+def check_limits(unknown_threshold: object, gate_dbfs: object) -> None:
+    """Refuse a threshold or a gate that is neither None nor in its range.
+
+    Raises
+    ------
+    ParameterError
+    """
+    _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0)
+    _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0)
 
 
 def _contents(items: Sequence[Item], cache: EmbeddingCache | None) -> list[str]:

@@ -381,8 +381,13 @@ def test_other_heads_are_refused():
 def test_an_unfitted_model_and_silly_numbers_are_refused(model):
     with pytest.raises(DeviceError, match="not fitted"):
         device_model(l3clf.ClipClassifier("l3mini"))
-    with pytest.raises(DeviceError, match="pool_windows=0; expected 1 to 1000"):
-        device_model(model, pool_windows=0)
+    for number in (0, 1001, "4", 2.5, None):
+        with pytest.raises(DeviceError, match=r"pool_windows=.*; expected a whole number from 1 to 1000"):
+            device_model(model, pool_windows=number)
+    with pytest.raises(L3clfError, match=r"unknown_threshold=2; expected None or a number from 0 to 1"):
+        device_model(model, unknown_threshold=2)
+    with pytest.raises(L3clfError, match=r"gate_dbfs=5; expected None or a number from -200 to 0"):
+        device_model(model, gate_dbfs=5)
 
 
 def test_folders_that_are_no_export_are_refused(export, tmp_path):
@@ -431,6 +436,22 @@ def test_the_commands_do_the_whole_way(model, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "| Cortex-M4F, DSP | " in text
     assert text.strip().endswith("Verified.")
+
+
+def test_a_file_that_cannot_be_heard_keeps_none_from_being_verified(export, tmp_path, capsys):
+    (tmp_path / "bad.wav").write_text("no sound")
+    write(tmp_path / "long.wav", noise(130 * RATE, 1, 0.1))
+    good = str(held_out(tmp_path)[0].path)
+    files = [str(tmp_path / "bad.wav"), good, str(tmp_path / "long.wav"), str(tmp_path / "gone.wav")]
+    assert cli.main(["verify", str(export), "--audio", *files]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("| 1 of 1 agree |") >= 3
+    assert "Verified." in out
+    assert "bad.wav: not a sound file" in err
+    assert re.search(r"long\.wav: has 26\d windows; expected at most 250", err)
+    assert "gone.wav: no such file" in err
+    assert cli.main(["verify", str(export), "--audio", files[0]]) == 1
+    assert "bad.wav: not a sound file" in capsys.readouterr().err
 
 
 def test_an_arena_that_is_too_small_is_refused(model, tmp_path, capsys):

@@ -12,7 +12,7 @@ from l3clf.errors import DeviceError, MissingDependencyError
 
 if TYPE_CHECKING:
     from l3clf.device.cost import Cost
-    from l3clf.device.ledger import Ledger
+    from l3clf.device.ledger import Ledger, Verification
 
 __all__ = ["add_export_arguments", "add_verify_arguments", "cost_lines", "ledger_lines", "run_export", "run_verify"]
 
@@ -76,8 +76,8 @@ def cost_lines(cost: Cost, hop_s: float) -> list[str]:
     return [*lines, *(f"{chip.name:10} {fits(cost, chip, hop_s)}" for chip in CHIPS)]
 
 
-def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
-    """Verify an export and print the ledger."""
+def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> Verification:
+    """Verify an export, print the ledger, and return what was found."""
     from l3clf.audio import Clip
     from l3clf.device.ledger import verify
 
@@ -92,7 +92,7 @@ def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> int:
     if found.board is not None:
         print(f"Self-test on QEMU (mps2-an386): {found.board}")
     print("Verified." if found.passed else "NOT verified: the export does not answer as Python does.")
-    return 0 if found.passed else 1
+    return found
 
 
 def ledger_lines(ledgers: Sequence[Ledger]) -> list[str]:

@@ -25,7 +25,7 @@ from l3clf.device.golden import Answers
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.device.toolchain import build_chip, build_host, export_sources, has_arm_gcc
 from l3clf.embedders.int8 import Int8Network
-from l3clf.errors import DeviceError
+from l3clf.errors import AudioError, DeviceError, L3clfError
 
 __all__ = ["Decision", "Heard", "Ledger", "Verification", "decisions", "hear", "verify"]
 
@@ -78,11 +78,14 @@ class Verification:
         Of the build with DSP instructions.
     board : str or None
         What the export's self-test said on QEMU's Cortex-M4F; None without QEMU.
+    failures : list of L3clfError
+        Clips that could not be heard; the others were compared.
     """
 
     cost: Cost
     ledgers: list[Ledger] = field(default_factory=list)
     board: str | None = None
+    failures: list[L3clfError] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -107,7 +110,7 @@ def verify(
     folder : path-like
         From ``l3clf export``.
     clips : iterable of Clip or Samples
-        What to hear; each at most 250 windows long.
+        What to hear; each at most 250 windows long. One that cannot be heard is left out and told of.
     say : callable, default: silence
         Told which build is running.
 
@@ -120,17 +123,15 @@ def verify(
     MissingDependencyError
         Without a compiler, or without the emulator.
     DeviceError
-        If the folder is no export, a clip is too long, or the code does not run.
-    AudioError
-        If a clip cannot be read.
+        If the folder is no export, no clip can be heard, or the code does not run.
     """
     d = read_export(folder)
-    sounds = [hear(d, clip) for clip in clips]
+    sounds, failures = _hear_all(d, clips)
     if not sounds:
-        raise DeviceError("no sound to verify with; name at least one file")
+        raise failures[0] if failures else DeviceError("no sound to verify with; name at least one file")
     with tempfile.TemporaryDirectory() as place:
         builds = list(_builds(Path(folder), Path(place), max(len(clip.windows) for clip in sounds)))
-        found = Verification(measure_cost(folder))
+        found = Verification(measure_cost(folder), failures=failures)
         for name, make in builds:
             say(name)
             found.ledgers.append(_compare(name, d, make(), sounds))
@@ -138,6 +139,17 @@ def verify(
             say("self-test on QEMU")
             found.board = self_test(Path(folder), Path(place))
     return found
+
+
+def _hear_all(d: DeviceModel, clips: Iterable[Source]) -> tuple[list[Heard], list[L3clfError]]:
+    sounds: list[Heard] = []
+    failures: list[L3clfError] = []
+    for clip in clips:
+        try:
+            sounds.append(hear(d, clip))
+        except (AudioError, DeviceError) as error:
+            failures.append(error)
+    return sounds, failures
 
 
 def _builds(folder: Path, place: Path, pool_windows: int) -> Iterator[tuple[str, Callable[[], Chip]]]:

@@ -16,6 +16,7 @@ from l3clf.estimators import ClipClassifier
 from l3clf.features import MelSpec
 from l3clf.frozen import ForestHead, LinearHead
 from l3clf.heads import freeze_head
+from l3clf.inputs import check_limits
 
 __all__ = ["DEFAULT_WINDOWS", "PCM_FULL_SCALE", "POOLINGS", "DeviceModel", "device_model"]
 
@@ -108,6 +109,8 @@ def device_model(
     ------
     DeviceError
         By name, what cannot run on a chip: another embedder, pooling or head, a hop that is none of whole frames.
+    ParameterError
+        If the threshold or the gate is out of its range.
     """
     if not hasattr(model, "head_"):
         raise DeviceError("the model is not fitted: call fit first, or give a model file of l3clf fit")
@@ -124,13 +127,14 @@ def device_model(
             f"hop_s={model.hop_s:g}: on a chip windows share their frames; fit with a multiple of "
             f"{spec.hop / spec.sample_rate:g} s"
         )
-    if not 1 <= pool_windows <= MOST_WINDOWS:
-        raise DeviceError(f"pool_windows={pool_windows}; expected 1 to {MOST_WINDOWS}")
+    if not isinstance(pool_windows, int) or not 1 <= pool_windows <= MOST_WINDOWS:
+        raise DeviceError(f"pool_windows={pool_windows!r}; expected a whole number from 1 to {MOST_WINDOWS}")
     network = student.network.model
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
     threshold = model.unknown_threshold if unknown_threshold is None else unknown_threshold
     gate = model.gate_dbfs if gate_dbfs is None else gate_dbfs
+    check_limits(threshold, gate)
     names = tuple(str(name) for name in model.classes_)
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(

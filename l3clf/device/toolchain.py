@@ -111,4 +111,5 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         problem = next((line for line in lines if "error" in line), lines[-1] if lines else "no output")
-        raise DeviceError(f"{Path(command[0]).name} cannot compile the export: {problem.strip()}")
+        name = "zig cc" if "ziglang" in command else Path(command[0]).name
+        raise DeviceError(f"{name} cannot compile the export: {problem.strip()}")
