@@ -18,9 +18,10 @@ from sklearn.metrics import accuracy_score, f1_score
 import l3clf
 from l3clf.device.chips import EmulatedChip, push
 from l3clf.device.command import cost_lines, ledger_lines
+from l3clf.device.cost import CHIPS, fits, measure_cost
 from l3clf.device.folder import read_export
 from l3clf.device.ledger import decisions, hear
-from l3clf.device.toolchain import build_chip, export_sources
+from l3clf.device.toolchain import build_chip, export_sources, has_arm_gcc
 from l3clf.evaluate import make_split
 
 WINDOWS = 12  # a clip of 5 s has 11
@@ -79,7 +80,11 @@ def main() -> None:
             print(f"| {name} | {accuracy_score(truth, answers):.2%} | {f1:.2%} | {same} |")
         first = Path(place) / "0"
         proof = l3clf.device.verify(first, [table.clips[i] for i in split[0][1]])
-        print("\n".join(["", *ledger_lines(proof.ledgers), "", *cost_lines(proof.cost, HOP_S)]))
+        print("\n".join(["", *ledger_lines(proof.ledgers), f"Self-test on QEMU: {proof.board}", ""]))
+        print("\n".join(cost_lines(proof.cost, HOP_S)))
+        print(f"\nWith one window a second, {CHIPS[0].name} {fits(proof.cost, CHIPS[0], 1.0)}")
+        if has_arm_gcc():
+            print("\n".join(["\nCompiled with GCC for Arm:", *cost_lines(measure_cost(first, gcc=True), HOP_S)[:5]]))
 
 
 if __name__ == "__main__":

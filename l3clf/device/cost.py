@@ -115,13 +115,15 @@ def fits(cost: Cost, chip: KnownChip, hop_s: float) -> str:
     return f"{verdict}: {share:.0%} of its time at {chip.clock_hz / 1e6:g} MHz and one instruction a cycle"
 
 
-def measure_cost(folder: str | os.PathLike[str]) -> Cost:
+def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
     """Measure flash, memory and instructions of an export, on noise.
 
     Parameters
     ----------
     folder : path-like
         From `l3clf.device.export`.
+    gcc : bool
+        Compiled with GCC for Arm instead of Zig's clang.
 
     Raises
     ------
@@ -132,7 +134,7 @@ def measure_cost(folder: str | os.PathLike[str]) -> Cost:
     """
     d = read_export(folder)
     with tempfile.TemporaryDirectory() as place:
-        chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf"), counting=True)
+        chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf", gcc), counting=True)
     chip.call("harness_start")
     noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
     push(chip, noise[:-1])
