@@ -18,6 +18,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import onnx
+from edgel3_int8 import EdgeL3Int8
 
 import l3clf
 from l3clf.embedders import Embedder
@@ -127,7 +128,7 @@ def main() -> None:
         names = ("edgel3", "yamnet", "speech")
         rows += [l3clf.load_embedder("mfcc")]
         rows += [l3clf.load_embedder(name, weights=args.shared / "weights") for name in names]
-        rows += [l3clf.load_embedder("edgel3", weights=args.shared / "weights", precision="int8")]
+        rows += [EdgeL3Int8(str(args.shared / "weights/edgel3_int8_256.tflite"))]
     frozen(rows, esc10, fsdd)
     if args.gains or args.all:
         from student_gains import print_gains
