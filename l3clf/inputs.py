@@ -162,7 +162,7 @@ def digest_of(
     """Return a digest of clips (their content, wherever they lie) and labels; their order counts if `ordered`."""
     contents = _contents(items, cache)
     lines = [f"{content}\t{label}" for content, label in zip(contents, labels, strict=True)]
-    return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:

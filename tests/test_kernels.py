@@ -12,8 +12,9 @@ from tfledit import randomised
 import l3clf
 from l3clf.device.arena import plan_memory
 from l3clf.device.lower import lower
+from l3clf.embedders.frontend import student_spec
 from l3clf.embedders.int8 import Int8Network
-from l3clf.embedders.int8model import Mean
+from l3clf.embedders.int8model import DepthwiseConv2D, Mean
 from l3clf.embedders.tflite import read_tflite
 from l3clf.errors import DeviceError
 
@@ -67,6 +68,23 @@ def test_l3mini_on_200_windows_of_sound(build, tmp_path):
     assert sum(int((values != expected[index]).sum()) for index, values in found.items()) == 0
 
 
+@pytest.mark.parametrize(("name", "window_s"), [("S", 0.975), ("M", 2.0)])
+def test_students_of_all_sizes_on_this_machine(name, window_s, tmp_path):
+    """Where pointers have eight bytes, the depthwise layers' table of them is twice as long as on the chip."""
+    pytest.importorskip("tensorflow")
+    from l3clf.distill.quantise import student_tflite
+    from l3clf.distill.students import ARCHITECTURES, build_student
+
+    spec = student_spec(window_s)
+    x = windows_for((spec.n_frames, spec.n_bands), 8, 1)
+    student = build_student(ARCHITECTURES[name], spec.n_frames, spec.n_bands, 32)
+    net = Int8Network(read_tflite(student_tflite(ARCHITECTURES[name], student, x), name))
+    x = x[..., np.newaxis]
+    expected = net.layers(x)
+    for index, values in CNetwork(net.model, "host", tmp_path).every_tensor(x).items():
+        np.testing.assert_array_equal(values, expected[index], err_msg=f"tensor {index}")
+
+
 # --- memory ----------------------------------------------------------------------------------------
 
 
@@ -103,8 +121,32 @@ def test_sums_beyond_thirty_bits_are_refused():
     model = read_tflite(content_of("separable"), "model")
     op = model.operators[0]
     hot = replace(op, bias=np.full_like(op.bias, 1 << 30))
-    with pytest.raises(DeviceError, match=r"place 0 has sums of up to .* more than the 1073741824"):
+    with pytest.raises(DeviceError, match=r"place 0 has sums of up to .* the C runtime takes less than 1073741824"):
         lower(replace(model, operators=(hot, *model.operators[1:])))
+
+
+@pytest.mark.parametrize(("above", "refused"), [(-1, False), (0, True)])
+def test_the_largest_sum_is_one_below_thirty_bits(above, refused):
+    model = read_tflite(content_of("separable"), "model")
+    op = model.operators[0]
+    weights = np.zeros_like(op.weights)
+    out = replace(op.out, shifts=np.minimum(op.out.shifts, 0))
+    hot = replace(op, weights=weights, bias=np.full_like(op.bias, (1 << 30) + above), out=out)
+    model = replace(model, operators=(hot, *model.operators[1:]))
+    if refused:
+        with pytest.raises(DeviceError, match="sums of up to 1073741824"):
+            lower(model)
+    else:
+        lower(model)
+
+
+def test_depthwise_layers_that_would_explode_are_refused():
+    model = read_tflite(content_of("separable"), "model")
+    place, op = next((i, o) for i, o in enumerate(model.operators) if isinstance(o, DepthwiseConv2D))
+    wide = replace(op, weights=np.zeros((3, 3, 4096), np.int8), depth_multiplier=2)
+    ops = (*model.operators[:place], wide, *model.operators[place + 1 :])
+    with pytest.raises(DeviceError, match=r"depthwise with a multiplier of 2 and takes 75,497,472 weights on a chip"):
+        lower(replace(model, operators=ops))
 
 
 def test_means_over_axes_that_are_no_neighbours_are_refused():

@@ -68,7 +68,7 @@ def cost_lines(cost: Cost, hop_s: float) -> list[str]:
         f"RAM:          {cost.ram_bytes:9,} bytes: arena {cost.arena_bytes:,}, state {cost.state_bytes:,}, "
         f"stack {cost.stack_bytes:,}",
         f"Network:      {cost.macs:9,} multiply-accumulates and {cost.network:,} instructions a window "
-        f"({cost.network / cost.macs:.2f} each; Cortex-M4F)",
+        f"({cost.network / max(1, cost.macs):.2f} each; Cortex-M4F)",
         f"Front-end:    {cost.frontend:9,} instructions a second of sound",
         f"Decision:     {cost.decision:9,} instructions a window",
         "",
@@ -97,12 +97,14 @@ def run_verify(args: argparse.Namespace, paths: Sequence[str]) -> Verification:
 
 def ledger_lines(ledgers: Sequence[Ledger]) -> list[str]:
     """Return ledgers as a table."""
-    lines = ["| build | features | layers | embeddings | decisions | probabilities |", "|---|---|---|---|---|---|"]
+    names = ("build", "features", "layers", "embeddings", "decisions", "clips", "probabilities")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for one in ledgers:
         equal = 1 - one.features_differ / max(1, one.n_features)
         lines.append(
             f"| {one.name} | {equal:.4%} equal, at most {one.largest_step} LSB | {one.values_differ} of "
             f"{one.n_values:,} values differ | {one.n_windows - one.embeddings_differ} of {one.n_windows} bit-exact | "
-            f"{one.n_clips - one.decisions_differ} of {one.n_clips} agree | within {one.largest_probability:.1e} |"
+            f"{one.decisions_agree} of {one.n_decisions} agree | {one.clips_agree} of {one.n_clips} agree | "
+            f"within {one.largest_probability:.1e} |"
         )
     return lines

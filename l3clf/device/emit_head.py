@@ -39,11 +39,10 @@ def head_source(head: FrozenHead) -> str:
 
 @head_source.register
 def _(head: LinearHead) -> str:
-    weights = (head.coef / head.scale).astype(np.float32)
     arrays = [
-        c_array("head_mean", head.mean.astype(np.float32)),
-        c_array("head_weights", weights),
-        c_array("head_intercept", head.intercept.astype(np.float32)),
+        c_array("head_mean", _floats(head.mean)),
+        c_array("head_weights", _floats(head.coef / head.scale)),
+        c_array("head_intercept", _floats(head.intercept)),
     ]
     value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
     return _function("linear", arrays, value)
@@ -76,6 +75,14 @@ def _(head: ForestHead) -> str:
     ]
     value = f"{{{len(head.classes_)}, {len(head.tree_offsets) - 1}, head_roots, head_nodes, head_leaves}}"
     return _function("forest", arrays, value)
+
+
+def _floats(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise DeviceError("the head has numbers that float32 cannot hold; fit it on embeddings of ordinary size")
+    return found
 
 
 def _function(kind: str, arrays: list[str], value: str) -> str:

@@ -20,6 +20,7 @@ def model_header(d: DeviceModel) -> str:
     pooled = "float" if d.pooling == "probability" else "int8_t"
     defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in _numbers(d).items())
     mode = "#define L3CLF_POOL_PROBABILITIES\n" if d.pooling == "probability" else ""
+    mode += "#define L3CLF_EXACT_MEAN\n" if d.head.kind == "forest" else ""
     return f"""/* {_banner(d)} */
 #ifndef L3CLF_MODEL_H
 #define L3CLF_MODEL_H
@@ -66,16 +67,17 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "N_CLASSES": len(d.class_names),
         "EMBEDDING": output.size,
         "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
-        "OUTPUT_SCALE": f"{float(output.scale).hex()}F",
-        "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0)).hex()}F",
+        "OUTPUT_SCALE": f"{float(output.scale)!r}F",
+        "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0))!r}F",
         "ARENA_BYTES": f"{d.arena_bytes}U",
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
         "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
         "ANSWER_OFFSET": d.answer_offset,
         "POOLED_SIZE": len(d.class_names) if d.pooling == "probability" else output.size,
     }
-    if d.gate_dbfs is not None:
-        numbers["GATE_ENERGY"] = f"UINT64_C({gate_energy(d.gate_dbfs, d.window)}) /* {d.gate_dbfs:g} dBFS */"
+    energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
+    if energy:  # else every window is heard
+        numbers["GATE_ENERGY"] = f"UINT64_C({energy}) /* {d.gate_dbfs:g} dBFS */"
         numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1
     return numbers
 

@@ -82,7 +82,7 @@ def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
     try:
         found = json.loads((place / SETTINGS_FILE).read_text(encoding="utf-8"))
         settings = {name: found[name] for name in SETTINGS}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise DeviceError(f"{place}: is no export, or a damaged one; make it with l3clf export") from None
     return device_model(load_model(place / MODEL_FILE, weights=place / STUDENT_FILE), **settings)
 
@@ -107,16 +107,21 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
         If it cannot be written.
     """
     out = Path(folder)
+    makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
+    texts = {
+        name: make(d) for name, make in makers.items()
+    }  # whatever is refused is refused before anything is written
     try:
+        student = Path(d.student.path).read_bytes()  # may be the one that is written
         out.mkdir(parents=True, exist_ok=True)
         for source in sorted(RUNTIME.iterdir()):
             if source.is_file():
                 shutil.copyfile(source, out / source.name)
         save_model(d.classifier, out / MODEL_FILE)
-        shutil.copyfile(d.student.path, out / STUDENT_FILE)
+        (out / STUDENT_FILE).write_bytes(student)
         (out / SETTINGS_FILE).write_text(json.dumps(_settings(d), indent=1), encoding="utf-8")
-        for name, text in (("model.h", model_header), ("model.c", model_source), ("golden.h", golden_header)):
-            (out / f"l3clf_{name}").write_text(text(d), encoding="utf-8")
+        for name, text in texts.items():
+            (out / f"l3clf_{name}").write_text(text, encoding="utf-8")
     except OSError as error:
         raise DeviceError(f"{out}: cannot be written ({error.strerror}); name another folder or make room") from None
     return out

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio import level_dbfs
-from l3clf.decide import decide
+from l3clf.decide import decide, heard
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings
@@ -29,10 +30,12 @@ class Answers:
     ----------
     levels : array of shape (n, frames, bands), int8
     embeddings : array of shape (n, size), int8
-    probabilities : array of shape (n_classes,), float64
-        Of all windows together; zeros where nothing was heard.
-    class_id : int
-        -1 for "unknown".
+    heard : array of shape (n,), bool
+        Which windows the gate lets through.
+    probabilities : array of shape (n, n_classes), float64
+        With each window, of the last `pool_windows` together; zeros where nothing was heard.
+    class_ids : array of shape (n,), int64
+        The decision with each window; -1 for "unknown".
     """
 
     def __init__(self, d: DeviceModel, windows: NDArray[np.int16]) -> None:
@@ -41,27 +44,32 @@ class Answers:
         self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
         output = d.network.output
         vectors = (self.embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
-        found = WindowEmbeddings(vectors, np.zeros((len(windows), 2)), level_dbfs(samples))
+        levels_dbfs, times_s = level_dbfs(samples), np.zeros((len(windows), 2))
+        self.heard = heard(levels_dbfs, d.gate_dbfs)
+        pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(windows) + 1)]
         model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # the user's own stays as it is
-        self.probabilities = model.predict_proba([found])[0]
-        answer = decide(self.probabilities[np.newaxis], np.arange(len(d.class_names)), d.unknown_threshold)[0]
-        self.class_id = -1 if answer == "unknown" else int(answer)
+        self.probabilities = model.predict_proba(
+            [WindowEmbeddings(vectors[pool], times_s[pool], levels_dbfs[pool]) for pool in pools]
+        )
+        answers = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
+        self.class_ids = np.array([-1 if answer == "unknown" else int(answer) for answer in answers])
 
 
 def golden_header(d: DeviceModel) -> str:
-    """Return ``l3clf_golden.h``: a window of sound, its levels, its embedding and the decision on it."""
+    """Return ``l3clf_golden.h``: a window of sound, its levels, embedding and probabilities, the decision on it."""
     time_s = np.arange(d.window) / d.spec.sample_rate
     sweep = np.sin(2 * np.pi * (200 + 1500 * time_s) * time_s) * np.exp(-2 * time_s)
     noise = np.random.default_rng(0).normal(0, 0.05, d.window)
     pcm = np.rint((0.5 * sweep + noise) * (PCM_FULL_SCALE / 2)).astype(np.int16)
-    found = Answers(d, pcm[np.newaxis])
+    found, ungated = Answers(d, pcm[np.newaxis]), Answers(replace(d, gate_dbfs=None), pcm[np.newaxis])
     arrays = [
         c_array("l3clf_golden_pcm", pcm),
         c_array("l3clf_golden_levels", found.levels[0]),
         c_array("l3clf_golden_embedding", found.embeddings[0]),
+        c_array("l3clf_golden_probabilities", ungated.probabilities[0].astype(np.float32)),
     ]
     return (
         "/* A window of sound and what Python says of it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
-        + f"\nstatic const int32_t l3clf_golden_class = {found.class_id};\n"
+        + f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
     )

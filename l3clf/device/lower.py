@@ -40,7 +40,8 @@ Field: TypeAlias = "int | tuple[int, ...] | NDArray[Any] | Mapping[str, Field]"
 
 LARGEST_SUM = 1 << 30  # SMMULR takes twice the sum
 GROUP = 4  # values that the kernels take at a time
-POINTER_BYTES = 4
+POINTER_BYTES = 8  # of the largest machine that it may run on
+MOST_DENSE = 1 << 20  # weights of a depthwise layer that is written out as an ordinary one
 ADD_SCRATCH_BYTES = 2048
 _ABS_MAX = -INT8_MIN
 
@@ -193,6 +194,12 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
 def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
     """Return the weights (out, taps * in) of an ordinary convolution that does the same: zeros for other channels."""
     rows, columns, channels = op.weights.shape
+    size = channels * rows * columns * channels // op.depth_multiplier
+    if size > MOST_DENSE:
+        raise DeviceError(
+            f"is depthwise with a multiplier of {op.depth_multiplier} and takes {size:,} weights on a chip, of at most "
+            f"{MOST_DENSE:,}"
+        )
     out = np.zeros((channels, rows * columns, channels // op.depth_multiplier), np.int8)
     each = np.arange(channels)
     out[each, :, each // op.depth_multiplier] = op.weights.reshape(-1, channels).T
@@ -305,10 +312,8 @@ def _output(out: Requantisation, bias: NDArray[Any], weights: NDArray[Any]) -> d
     """Requantisation of sums whose weights have the absolute sums `weights`."""
     shifts = np.maximum(out.shifts, 0).astype(np.int64)
     largest = (np.abs(bias.astype(np.int64)) + _ABS_MAX * weights.astype(np.int64)) << shifts
-    if int(largest.max()) > LARGEST_SUM:
-        raise DeviceError(
-            f"has sums of up to {int(largest.max())}, more than the {LARGEST_SUM} that the C runtime takes"
-        )
+    if int(largest.max()) >= LARGEST_SUM:
+        raise DeviceError(f"has sums of up to {int(largest.max())}, the C runtime takes less than {LARGEST_SUM}")
     return {
         "factors": np.stack([bias.astype(np.int32), np.broadcast_to(out.multipliers, bias.shape)], axis=1),
         "right": -out.shifts.astype(np.int8),

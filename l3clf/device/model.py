@@ -135,7 +135,7 @@ def device_model(
     threshold = model.unknown_threshold if unknown_threshold is None else unknown_threshold
     gate = model.gate_dbfs if gate_dbfs is None else gate_dbfs
     check_limits(threshold, gate)
-    names = tuple(str(name) for name in model.classes_)
+    names = tuple(_c_name(str(name)) for name in model.classes_)
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(
         model,
@@ -152,6 +152,17 @@ def device_model(
         threshold,
         gate,
     )
+
+
+def _c_name(name: str) -> str:
+    """Refuse a class name that C cannot hold."""
+    try:
+        content = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        content = b"\0"
+    if b"\0" in content:
+        raise DeviceError(f"class {name!r}: has a character that a C string cannot hold; rename it")
+    return name
 
 
 def _student(embedder: Embedder) -> Student:

@@ -45,6 +45,7 @@ def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HA
     DeviceError
         If the folder is no export.
     """
+    folder = folder.resolve()  # a name may begin with "-"
     found = sorted(folder.glob("l3clf*.c"))
     if not (folder / "l3clf_model.c").is_file():
         raise DeviceError(f"{folder}: has no l3clf_model.c; name a folder that l3clf export wrote")

@@ -19,7 +19,6 @@ uint8_t harness_arena[L3CLF_ARENA_BYTES] __attribute__((aligned(8)));
 harness_decision harness_decisions[MAX_DECISIONS];
 int32_t harness_n_decisions;
 const int32_t harness_state_bytes = sizeof(l3clf_state), harness_decision_bytes = sizeof(harness_decision);
-const int32_t harness_max_decisions = MAX_DECISIONS;
 
 static void record(void *user, const l3clf_decision *decision)
 {
@@ -36,14 +35,17 @@ static void record(void *user, const l3clf_decision *decision)
 
 #ifdef L3CLF_TRACE
 int8_t harness_trace[MAX_TRACE];
-int32_t harness_n_trace;
+int32_t harness_n_trace; /* -1 when there was too much */
+const int32_t harness_max_trace = MAX_TRACE;
 
 void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size)
 {
     (void)tensor;
-    if (harness_n_trace + size <= MAX_TRACE) {
+    if (harness_n_trace >= 0 && size <= MAX_TRACE - harness_n_trace) {
         memcpy(harness_trace + harness_n_trace, values, (size_t)size);
         harness_n_trace += size;
+    } else {
+        harness_n_trace = -1;
     }
 }
 #endif

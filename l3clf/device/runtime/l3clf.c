@@ -18,7 +18,7 @@ static void bring_frames(const l3clf_state *s)
 /* Room for the probabilities and, behind them, for a vector; beside the network's output. */
 static float *answer_memory(const l3clf_state *s)
 {
-    return (float *)((int8_t *)s->arena + L3CLF_ANSWER_OFFSET);
+    return (float *)(void *)((int8_t *)s->arena + L3CLF_ANSWER_OFFSET);
 }
 
 #ifdef L3CLF_POOL_PROBABILITIES
@@ -54,16 +54,29 @@ static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
     memcpy(slot, (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET, L3CLF_EMBEDDING);
 }
 
+#ifdef L3CLF_EXACT_MEAN
+/* Trees compare with thresholds that lie on the values themselves: rounded as Python rounds. */
+typedef double mean_sum;
+#define MEAN(sum, n) (float)((sum) / (double)(n))
+#define VALUE(steps) (double)((float)(steps) * L3CLF_OUTPUT_SCALE)
+#else
+typedef int32_t mean_sum;
+#define MEAN(sum, n) ((float)(sum) / (float)(n) * L3CLF_OUTPUT_SCALE)
+#define VALUE(steps) (steps)
+#endif
+
 /* The probabilities of the mean of all heard windows' embeddings. */
 static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
 {
     float *vector = probabilities + L3CLF_N_CLASSES;
     for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
-        int32_t sum = 0;
+        mean_sum sum = 0;
         for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
-            sum += s->heard[slot] ? s->pool[slot * L3CLF_EMBEDDING + i] - L3CLF_OUTPUT_ZERO_POINT : 0;
+            if (s->heard[slot]) {
+                sum += VALUE(s->pool[slot * L3CLF_EMBEDDING + i] - L3CLF_OUTPUT_ZERO_POINT);
+            }
         }
-        vector[i] = (float)sum / (float)n * L3CLF_OUTPUT_SCALE;
+        vector[i] = MEAN(sum, n);
     }
     l3clf_head(vector, probabilities);
 }

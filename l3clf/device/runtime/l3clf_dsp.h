@@ -3,13 +3,21 @@
 #ifndef L3CLF_DSP_H
 #define L3CLF_DSP_H
 
+#include <limits.h>
+
 #include "l3clf_kernels.h"
 
 #if (-1 >> 1) != -1
 #error "l3clf needs a compiler that shifts negative numbers to the right with their sign"
 #endif
 
-#if defined(__ARM_FEATURE_DSP) && !defined(L3CLF_PORTABLE)
+#if INT_MAX < 2147483647
+#error "l3clf needs an int of 32 bits"
+#endif
+
+/* GCC has the intrinsics since version 10. */
+#if defined(__ARM_FEATURE_SIMD32) && !defined(L3CLF_PORTABLE) && !defined(__ARM_BIG_ENDIAN) && \
+    (defined(__clang__) || !defined(__GNUC__) || __GNUC__ >= 10)
 #include <arm_acle.h>
 #define L3CLF_DSP 1
 #else
