@@ -18,7 +18,7 @@ from lessons import SPEC, TINY, Bands, Start, Stopping, one_sentence, sounds
 
 import l3clf
 from l3clf import cli
-from l3clf.distill import Schedule, distil
+from l3clf.distill import Augmentation, Schedule, distil
 from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels
 from l3clf.embedders.openl3 import OpenL3
 from l3clf.embedders.student import Student
@@ -97,8 +97,32 @@ def test_a_seed_gives_the_same_student_in_another_folder(distilled, tmp_path):
 def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, change):
     _, again, folder = distilled
     shutil.copytree(folder, tmp_path / "copy")
+    examples = {name: (folder / name).read_bytes() for name in ("examples.json", "targets-0.f2", "features.i8")}
     with pytest.raises(ParameterError, match="is the checkpoint of another student, schedule or set of examples"):
         again(tmp_path / "copy", **change)
+    assert {name: (tmp_path / "copy" / name).read_bytes() for name in examples} == examples  # nothing made is lost
+
+
+def test_numbers_may_be_numpys(tmp_path):
+    schedule = Schedule(
+        epochs=np.int64(1), learning_rate=np.float32(1e-3), seed=np.int32(3), teacher_weights=[np.float32(2)]
+    )
+    more = {
+        "whitening": np.float32(0.5),
+        "augmentation": Augmentation(p_mix=np.float32(0.5)),
+        "held_out": np.float64(0.2),
+    }
+    made = distil(
+        Bands(),
+        sounds(6, 0.6),
+        student="S",
+        sizes=[np.int64(4)],
+        per_window=np.int64(2),
+        out=tmp_path,
+        schedule=schedule,
+        **more,
+    )
+    assert made.embedding_size == 4
 
 
 def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
@@ -130,6 +154,9 @@ def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
             r"teacher_weights=\(1, 2\); expected one for each of 1 teachers",
         ),
         ({"sizes": [0]}, r"sizes=\[0\]; expected"),
+        ({"sizes": 4}, "sizes=4; expected a list of whole numbers"),
+        ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
+        ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student cannot be read"),
         ({"init": TINY, "student": "M"}, "is of size 'S', not 'M'"),
         ({"init": TINY, "teachers": Start(0.7)}, "hears 0.5 s at once and the first teacher 0.7 s"),

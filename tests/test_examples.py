@@ -234,6 +234,17 @@ def test_examples_of_something_else_are_not_believed(corpus, tmp_path, small_blo
         np.testing.assert_array_equal(found, wanted)  # and not the zeros that the stopped run left
 
 
+@pytest.mark.parametrize("done", [99999, -64, 3, float("inf"), "[" * 100_000])
+def test_a_note_that_cannot_be_true_is_not_believed(corpus, tmp_path, done):
+    expected = arrays(make(corpus, tmp_path))
+    note = tmp_path / "examples.json"
+    told = json.loads(note.read_text())
+    note.write_text(done if isinstance(done, str) else json.dumps(told | {"done": done}))
+    (tmp_path / "targets-0.f2").write_bytes(bytes((tmp_path / "targets-0.f2").stat().st_size))
+    for found, wanted in zip(arrays(make(corpus, tmp_path)), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("name", ["features.i8", "targets-0.f2", "examples.json"])
 @pytest.mark.parametrize("damage", [lambda data: data[:-5], lambda data: b"", None], ids=["cut", "empty", "missing"])
 def test_examples_with_a_damaged_file_are_made_again(corpus, tmp_path, name, damage):
@@ -292,7 +303,9 @@ def test_what_a_teacher_says_must_be_learnable(tmp_path, scale, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window_s": 1.0, "per_window": 0}, "per_window=0; expected at least 1"),
+        ({"window_s": 1.0, "per_window": 0}, "per_window=0; expected a whole number of at least 1"),
+        ({"window_s": 1.0, "per_window": 2.5}, "per_window=2.5; expected a whole number"),
+        ({"window_s": 1.0, "held_out": "x"}, "held_out='x'; expected a share between 0 and 1"),
         ({"window_s": 1.0, "held_out": 1.0}, "held_out=1.0; expected a share between 0 and 1"),
     ],
 )

@@ -463,6 +463,26 @@ def test_a_network_that_no_student_has_is_refused(tmp_path, case):
     assert any(part in sentence for part in message.split("|"))
 
 
+def no_number(model):
+    values = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    values.flat[0] = np.nan
+    model.graph.initializer[0].raw_data = values.tobytes()
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    sentence = refused(with_member(tmp_path / "x.student", "network.onnx", edited(no_number)))
+    assert "has a tensor that has NaN or infinite numbers" in sentence
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("level", [1e4, 1e20])
+def test_sounds_beyond_all_measure_give_numbers(student, precision, level):
+    x = np.float32(level) * noise(3 * WINDOW, 1, 1.0).reshape(3, WINDOW)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(Student(GOLDEN, precision=precision).embed_windows(x)).all()
+
+
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not ONNX", bytes(1000)])
 def test_what_is_no_onnx_is_refused(tmp_path, content):
     refused(with_member(tmp_path / "x.student", "network.onnx", content))
@@ -492,6 +512,18 @@ def test_maps_and_work_are_bounded():
         graph.dense(np.ones((9, SIZE)), np.zeros(SIZE))
         with pytest.raises(WeightsError, match=message):
             check_student_onnx(graph.build(SIZE).SerializeToString(), SHAPE, SIZE, "x")
+
+
+def test_all_maps_together_are_bounded():
+    """Each may be that large, but a file of a few kilobytes could keep hundreds of them alive."""
+    graph = wide(1, 40, 16)
+    graph.dense(np.ones((9, SIZE)), np.zeros(SIZE))
+    model = graph.build(SIZE)
+    first = model.graph.node[0].output[0]
+    for i in range(20):
+        model.graph.node.insert(1, helper.make_node("Relu", [first], [f"kept_{i}"]))
+    with pytest.raises(WeightsError, match="computes more than 4194304 numbers a window"):
+        check_student_onnx(model.SerializeToString(), SHAPE, SIZE, "x")
 
 
 def test_the_engine_gets_what_was_checked_and_nothing_else():

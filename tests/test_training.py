@@ -191,7 +191,9 @@ def test_patience_is_counted_from_the_best_epoch():
         ({"learning_rate": float("nan")}, "learning_rate=nan; expected"),
         ({"weight_decay": -1}, "weight_decay=-1; expected a number of at least 0"),
         ({"label_weight": "1"}, "label_weight='1'; expected"),
-        ({"teacher_weights": (1, 0)}, r"teacher_weights=\(1, 0\); expected numbers above 0"),
+        ({"teacher_weights": (1, 0)}, r"teacher_weights=\(1, 0\); expected a tuple of numbers above 0"),
+        ({"teacher_weights": 5}, "teacher_weights=5; expected a tuple of numbers above 0"),
+        ({"seed": -1}, "seed=-1; expected a whole number of at least 0"),
     ],
 )
 def test_other_schedules_are_refused(options, message):

@@ -131,9 +131,11 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     """What was decoded in `folder`, if it was completed and is still there."""
     try:
         found = json.loads((folder / HEADER).read_text())
-        whole = (folder / SAMPLES).stat().st_size == 2 * found["offsets"][-1]
-        return found if whole and {"clips", "sample_rate", "kept"} <= set(found) else None
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        offsets, kept = found["offsets"], found["kept"]
+        whole = (folder / SAMPLES).stat().st_size == 2 * offsets[-1] and offsets == sorted(offsets)
+        fits = offsets[0] == 0 and len(offsets) == len(kept) + 1 and set(kept) <= set(range(len(found["clips"])))
+        return found if whole and fits and "sample_rate" in found else None
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None
 
 

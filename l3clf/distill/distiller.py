@@ -82,7 +82,7 @@ def distil(
         0 to 1: how far the variances of a teacher's components are made the same. 1 makes the student learn the
         small ones, which are mostly noise, as eagerly as the large ones; 0 leaves the teacher's proportions.
     per_window : int, default=8
-        Examples made of each window's length of a clip, the first as it is, the others augmented.
+        Examples made of each window's length of a clip. One of each clip's is as it is, the others are augmented.
     held_out : float, default=0.05
         Share of the clips that is not learned from, to measure on and to know when to stop; at least one clip.
     augmentation : Augmentation, optional
@@ -200,6 +200,10 @@ def _check_tensorflow() -> None:
         raise MissingDependencyError(
             'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
         )
+    if keras.backend.backend() not in ("tensorflow", "torch"):
+        raise ParameterError(
+            f"Keras runs on {keras.backend.backend()!r}, which is not known to train here; set KERAS_BACKEND=tensorflow"
+        )
 
 
 def _teachers(teachers: str | Embedder | Sequence[str | Embedder]) -> list[Embedder]:
@@ -233,7 +237,7 @@ def _folder(out: str | os.PathLike[str]) -> Path:
 
 
 def _untrained(job: _Job, recipe: Recipe, examples: Examples, targets: FloatArray, seed: int) -> Any:
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(int(seed))
     spec = student_spec(recipe.window_s)
     model = build_student(architecture(job.name), spec.n_frames, spec.n_bands, targets.shape[1])
     if job.start is not None:
@@ -266,6 +270,8 @@ def _about(job: _Job, recipe: Recipe, schedule: Schedule, corpus: Corpus, exampl
 def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[int]:
     if sizes is None:
         sizes = [FIRST_SIZE] + [OTHER_SIZE] * (len(teachers) - 1)
+    if not isinstance(sizes, Sequence) or not all(isinstance(size, int | np.integer) for size in sizes):
+        raise ParameterError(f"sizes={sizes!r}; expected a list of whole numbers, one for each teacher")
     if len(sizes) != len(teachers) or min(sizes) < 1 or sum(sizes) > LARGEST:
         raise ParameterError(
             f"sizes={list(sizes)}; expected a number of at least 1 for each of {len(teachers)} teachers, "
@@ -277,7 +283,7 @@ def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[in
 def _student_to_start_from(init: str | os.PathLike[str], window_s: float, student: str | None) -> Student:
     name = os.fspath(init)
     found = load_embedder(name) if name == "l3mini" else Student(name)
-    if not isinstance(found, Student) or found.about.get("architecture") not in ARCHITECTURES:
+    if not isinstance(found, Student) or found.about.get("architecture") not in list(ARCHITECTURES):
         raise ParameterError(f"init={name!r}: is of no architecture known here ({', '.join(ARCHITECTURES)})")
     if student not in (None, found.about["architecture"]):
         raise ParameterError(
@@ -294,6 +300,8 @@ def _numbered(labels: Sequence[object] | None, n_clips: int) -> tuple[list[str],
     """The classes, and the number of its class for each clip."""
     if labels is None:
         return [], None
+    if not hasattr(labels, "__len__"):
+        raise ParameterError(f"labels={labels!r}; expected a list of classes, one for each clip")
     if len(labels) != n_clips:
         raise ParameterError(f"labels: found {len(labels)}; expected one for each of {n_clips} clips")
     classes, numbers = np.unique([str(label) for label in labels], return_inverse=True)

@@ -27,12 +27,14 @@ from l3clf.audio import FloatArray
 from l3clf.distill.augment import Augmentation, gain, mix, time_stretch
 from l3clf.distill.corpus import Corpus, cannot_write
 from l3clf.embedders.base import Embedder
-from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels, student_spec
+from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_ZERO_POINT, SAMPLE_RATE, levels, quantise_levels, student_spec
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.pipeline import n_threads
 
-__all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
+__all__ = ["CHECKPOINT", "Examples", "Recipe", "check_whole", "make_examples", "render", "teacher_targets"]
 
+CHECKPOINT = "checkpoint.npz"  # what training leaves beside the examples
+REVISION = 1  # raised whenever the same description gives other examples
 BLOCK = 64
 INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
 OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
@@ -46,6 +48,17 @@ _DTYPES: dict[str, Any] = {
 }  # by the end of a file's name
 
 
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse a parameter that is no whole number of at least `least`.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ParameterError(f"{name}={value!r}; expected a whole number of at least {least}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How examples are made of a corpus.
@@ -55,7 +68,7 @@ class Recipe:
     window_s : float
         Length of the student's window.
     per_window : int
-        Examples for each window's length of a clip; the first is the clip as it is.
+        Examples for each window's length of a clip. One of each clip's is a piece of it as it is.
     held_out : float
         Share of clips to measure on, never learned from.
     seed : int
@@ -69,10 +82,9 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if self.per_window < 1:
-            raise ParameterError(f"per_window={self.per_window}; expected at least 1")
-        if not 0 < self.held_out < 1:
-            raise ParameterError(f"held_out={self.held_out}; expected a share between 0 and 1")
+        check_whole("per_window", self.per_window, 1)
+        if not isinstance(self.held_out, int | float | np.number) or not 0 < self.held_out < 1:
+            raise ParameterError(f"held_out={self.held_out!r}; expected a share between 0 and 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +220,8 @@ def make_examples(
     ------
     DatasetError
         If the disk is full, or a teacher gives numbers that cannot be learned.
+    ParameterError
+        If a student was already begun in `folder` with other examples: those are kept.
     """
     rows, held = plan(corpus, recipe)
     spec = student_spec(recipe.window_s)
@@ -248,7 +262,8 @@ def _description(
     told: dict[str, Any] = {"recipe": asdict(recipe), "corpus": corpus.digest}
     told |= {"spec": asdict(student_spec(recipe.window_s)), "teachers": [teacher.fingerprint for teacher in teachers]}
     told |= {"labels": "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
-    out: dict[str, Any] = json.loads(json.dumps(told))
+    told |= {"steps": [INPUT_STEP_DB, INPUT_ZERO_POINT], "revision": REVISION}
+    out: dict[str, Any] = json.loads(json.dumps(told, default=np.generic.item))
     return out
 
 
@@ -289,7 +304,15 @@ class _Files:
 
     def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], told: dict[str, Any]) -> None:
         self.folder, self.note, self.told = folder, folder / "examples.json", told
-        self.done = self._read_done(told) if _are_whole(folder, shapes) else 0
+        found, n = self._read_note(), next(iter(shapes.values()))[0]
+        if found is not None and found[0] != told and (folder / CHECKPOINT).exists():
+            raise ParameterError(
+                f"{folder / CHECKPOINT}: is the checkpoint of another student, schedule or set of examples; "
+                "give what it was begun with, or another out"
+            )
+        self.done = found[1] if found is not None and found[0] == told and _are_whole(folder, shapes) else 0
+        if not 0 <= self.done <= n or (self.done % BLOCK and self.done != n):
+            self.done = 0
         try:
             if not self.done:
                 self.note.unlink(missing_ok=True)  # before what it speaks of goes
@@ -300,12 +323,13 @@ class _Files:
         except (OSError, ValueError) as error:
             raise cannot_write(folder, "training examples", error) from None
 
-    def _read_done(self, told: dict[str, Any]) -> int:
+    def _read_note(self) -> tuple[dict[str, Any], int] | None:
+        """What the examples here are, and how many are done; None without a note that can be read."""
         try:
             found = json.loads(self.note.read_text())
-            return int(found["done"]) if {k: v for k, v in found.items() if k != "done"} == told else 0
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return 0
+            return {k: v for k, v in found.items() if k != "done"}, int(found["done"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            return None
 
     def put(self, first: int, block: dict[str, NDArray[Any]]) -> None:
         for name, values in block.items():

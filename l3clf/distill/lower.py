@@ -93,7 +93,9 @@ def start_from(student: Any, onnx: bytes, features: NDArray[np.int8]) -> None:
     ParameterError
         If the other is of another architecture or has another window.
     """
-    arrays = [numpy_helper.to_array(tensor) for tensor in load_model_from_string(onnx).graph.initializer]
+    graph = load_model_from_string(onnx).graph
+    named = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    arrays = [named[name] for node in graph.node for name in node.input if name in named]  # as the layers read them
     norms, bias = [], np.zeros(0, np.float32)
     layers = [layer for layer in student.layers if layer.weights]
     if len(arrays) != 2 * sum(not isinstance(layer, keras.layers.BatchNormalization) for layer in layers):

@@ -14,9 +14,10 @@ from l3clf.errors import MissingDependencyError, ParameterError
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no accelerator is no error
 try:
     import keras
-except ImportError:
+except ImportError as error:
+    backend = "" if error.name in (None, "keras", "tensorflow") else f", and set KERAS_BACKEND=tensorflow ({error})"
     raise MissingDependencyError(
-        'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
+        f'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"{backend}'
     ) from None
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from l3clf.audio import FloatArray
 from l3clf.distill.corpus import cannot_write
-from l3clf.distill.examples import NO_LABEL, Examples
+from l3clf.distill.examples import CHECKPOINT, NO_LABEL, Examples, check_whole
 from l3clf.distill.students import keras
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import DatasetError, ParameterError
@@ -65,16 +65,17 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-                raise ParameterError(f"{name}={value!r}; expected a whole number of at least 1")
+        for name, smallest in (("epochs", 1), ("batch", 1), ("patience", 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), smallest)
         for name, least in (("learning_rate", 1e-9), ("weight_decay", 0), ("label_weight", 0)):
             value = getattr(self, name)
             if not (isinstance(value, int | float | np.number) and least <= value < np.inf):
                 raise ParameterError(f"{name}={value!r}; expected a number of at least {least:g}")
-        if not all(isinstance(w, int | float | np.number) and 0 < w < np.inf for w in self.teacher_weights):
-            raise ParameterError(f"teacher_weights={self.teacher_weights!r}; expected numbers above 0")
+        weights = self.teacher_weights
+        if not isinstance(weights, tuple | list) or not all(
+            isinstance(w, int | float | np.number) and 0 < w < np.inf for w in weights
+        ):
+            raise ParameterError(f"teacher_weights={weights!r}; expected a tuple of numbers above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +191,7 @@ def train(
     DatasetError
         If the disk is full.
     """
-    keras.utils.set_random_seed(schedule.seed)
+    keras.utils.set_random_seed(int(schedule.seed))
     n_classes = 0 if distributions is None else distributions.shape[1]
     learner = _with_classes(student, n_classes)
     wanted = targets if distributions is None else np.hstack([targets, distributions])
@@ -200,7 +201,7 @@ def train(
     learner.compile(optimizer=_optimizer(schedule, n_steps), loss=_loss(sizes, schedule), jit_compile=compiled)
     learner.optimizer.build(learner.trainable_variables)
     decides = {"schedule": asdict(schedule), "sizes": list(sizes), **(about or {})}
-    state = _Checkpoint(folder / "checkpoint.npz", learner, decides)
+    state = _Checkpoint(folder / CHECKPOINT, learner, decides)
     log, best = state.load()
     while len(log) < schedule.epochs and not _stalled(log, schedule.patience):
         order = np.random.default_rng([schedule.seed, len(log)]).permutation(training)
@@ -327,7 +328,7 @@ class _Checkpoint:
     def __init__(self, path: Path, learner: Any, about: dict[str, Any]) -> None:
         self.path, self.learner = path, learner
         shapes = [list(v.shape) for v in self._variables()]
-        self.about = json.loads(json.dumps(about | {"shapes": shapes}))
+        self.about = json.loads(json.dumps(about | {"shapes": shapes}, default=np.generic.item))
 
     def _variables(self) -> list[Any]:
         return [*self.learner.variables, *self.learner.optimizer.variables]

@@ -27,6 +27,7 @@ Int8Array: TypeAlias = NDArray[np.int8]
 SAMPLE_RATE = 16_000
 FRAME, HOP, N_MELS = 512, 160, 64
 FMIN_HZ, FMAX_HZ = 60.0, 7600.0
+LOUDEST = np.float32(1e6)  # full scale is 1
 INPUT_STEPS = 32  # make 1.0 at the network's input
 INPUT_STEP_DB, INPUT_ZERO_POINT = 0.4, 47  # -128 is -70 dB, where the level rule ends; 127 is +32 dB
 
@@ -49,6 +50,8 @@ def levels(spec: MelSpec, windows: FloatArray) -> FloatArray:
     -------
     array of shape (n, n_frames, n_mels), float32
     """
+    if np.abs(windows).max(initial=0) > LOUDEST:  # the power of more is no number in float32
+        windows = np.clip(windows, -LOUDEST, LOUDEST)
     return log_spectrogram(spec, windows).transpose(0, 2, 1)
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
@@ -21,6 +22,7 @@ __all__ = ["check_student_onnx"]
 Attributes: TypeAlias = Mapping[str, list[int] | int]
 
 MAX_BYTES = 4 << 20
+MAX_TOTAL = 4 << 20  # elements of all maps of a window, which a hostile file could keep alive together
 MAX_NODES, MAX_TENSORS, MAX_NAME = 200, 400, 100
 MOST = {"kernel_shape": 128, "pads": 64, "strides": 16, "group": 4096, "axis": 1}
 _SINGLE = {"group", "axis"}
@@ -135,13 +137,15 @@ def _tensor_problem(tensor: TensorProto) -> str:
         return "is not of float32, or lies outside the file"
     if len(tensor.dims) > 4 or any(not 0 < d <= MAX_BYTES for d in tensor.dims):
         return f"has the shape {list(tensor.dims)}"
-    return "" if len(tensor.raw_data) == 4 * math.prod(tensor.dims) else "is shorter or longer than its shape"
+    if len(tensor.raw_data) != 4 * math.prod(tensor.dims):
+        return "is shorter or longer than its shape"
+    return "" if np.isfinite(np.frombuffer(tensor.raw_data, "<f4")).all() else "has NaN or infinite numbers"
 
 
 def _nodes_problem(graph: GraphProto, weights: Mapping[str, tuple[int, ...]], start: tuple[int, ...], size: int) -> str:
     """Follow the shapes through the layers; what a layer reads must have been computed before."""
     shapes: dict[str, tuple[int, ...]] = {graph.input[0].name: start}
-    work = 0
+    work = total = 0
     for node in graph.node:
         out = _out_shape(node, shapes, weights)
         if isinstance(out, str):
@@ -152,6 +156,9 @@ def _nodes_problem(graph: GraphProto, weights: Mapping[str, tuple[int, ...]], st
         work += _work(node, out, weights)
         if work > MAX_WORK:
             return f"takes more work than {MAX_WORK} multiply-accumulates a window"
+        total += math.prod(out)
+        if total > MAX_TOTAL:
+            return f"computes more than {MAX_TOTAL} numbers a window"
     if shapes.get(graph.output[0].name) != (size,):
         return f"does not give its {size} numbers"
     return ""

@@ -70,7 +70,7 @@ def write_student(path: Path, about: dict[str, Any], onnx: bytes, tflite: bytes)
         At least ``window_s`` and ``embedding_size``; JSON.
     onnx, tflite : bytes
     """
-    told = json.dumps({"format": FORMAT, **about}, indent=1).encode()
+    told = json.dumps({"format": FORMAT, **about}, indent=1, default=np.generic.item).encode()
     write_zip(path, {ABOUT: told, FLOAT: onnx, INT8: tflite})
 
 

@@ -53,10 +53,13 @@ def read_tensors(model: Table, subgraph: Table) -> tuple[Tensor, ...]:
     """Return the tensors of a file's only subgraph, each checked on its own."""
     buffers = model.tables(ModelField.BUFFERS, MAX_TENSORS)
     tables = subgraph.tables(SubgraphField.TENSORS, MAX_TENSORS)
-    tensors = tuple(_read_tensor(index, table, buffers) for index, table in enumerate(tables))
-    total = sum(tensor.size for tensor in tensors)
-    require(total <= MAX_TOTAL_ELEMENTS, f"has {total} values in all tensors, more than {MAX_TOTAL_ELEMENTS}")
-    return tensors
+    tensors: list[Tensor] = []
+    total = 0
+    for index, table in enumerate(tables):
+        tensors.append(_read_tensor(index, table, buffers))
+        total += tensors[-1].size
+        require(total <= MAX_TOTAL_ELEMENTS, f"has more than {MAX_TOTAL_ELEMENTS} values in all tensors")
+    return tuple(tensors)
 
 
 def _read_tensor(index: int, table: Table, buffers: list[Table]) -> Tensor:
@@ -87,7 +90,7 @@ def _read_data(
         return None
     expected = math.prod(shape) * dtype.itemsize
     require(len(data) == expected, f"has {where} of shape {shape} with {len(data)} bytes, not {expected}")
-    return data.view(dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+    return data.view(dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
 
 
 def _read_quantisation(
@@ -97,8 +100,8 @@ def _read_quantisation(
     if found is None:
         return np.empty(0, np.float32), np.empty(0, np.int64), 0
     require(not found.scalar(QuantisationField.DETAILS_TYPE, "B"), f"has {where} with a foreign quantisation")
-    scales = found.vector(QuantisationField.SCALE, "<f4").astype(np.float32)
-    zero_points = found.vector(QuantisationField.ZERO_POINT, "<i8").astype(np.int64)
+    scales = found.vector(QuantisationField.SCALE, "<f4").astype(np.float32, copy=False)
+    zero_points = found.vector(QuantisationField.ZERO_POINT, "<i8").astype(np.int64, copy=False)
     axis = found.scalar(QuantisationField.DIMENSION, "i")
     require(bool(np.all(np.isfinite(scales) & (scales > 0))), f"has {where} with a scale that is not above zero")
     in_range = (zero_points >= INT8_MIN) & (zero_points <= INT8_MAX)
