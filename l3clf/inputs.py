@@ -29,6 +29,7 @@ __all__ = [
     "as_sources",
     "check_limits",
     "check_sizes",
+    "check_whole",
     "digest_of",
 ]
 
@@ -186,6 +187,17 @@ def check_limits(unknown_threshold: object, gate_dbfs: object) -> None:
     """
     _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0)
     _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse a parameter that is no whole number of at least `least`.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ParameterError(f"{name}={value!r}; expected a whole number of at least {least}")
 
 
 def _contents(items: Sequence[Item], cache: EmbeddingCache | None) -> list[str]:

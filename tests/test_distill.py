@@ -269,6 +269,13 @@ def test_keras_alone_is_not_enough(tmp_path, monkeypatch):
         distil(Bands(), sounds(), out=tmp_path)
 
 
+def test_another_backend_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("l3clf.distill.distiller.keras.backend.backend", lambda: "torch")
+    with pytest.raises(ParameterError, match="Keras runs on 'torch', from which no integer network can be made"):
+        distil(Bands(), sounds(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # --- the path of the mission -----------------------------------------------------------------------
 
 

@@ -108,9 +108,7 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     """
     out = Path(folder)
     makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
-    texts = {
-        name: make(d) for name, make in makers.items()
-    }  # whatever is refused is refused before anything is written
+    texts = {name: make(d) for name, make in makers.items()}  # what is refused is refused before anything is written
     try:
         student = Path(d.student.path).read_bytes()  # may be the one that is written
         out.mkdir(parents=True, exist_ok=True)

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from l3clf.audio import FloatArray, Samples, Source, read_blocks
-from l3clf.errors import AudioError, ClipWarning, DatasetError
+from l3clf.errors import AudioError, ClipWarning, DatasetError, ParameterError
 
-__all__ = ["Corpus", "cannot_write", "decode", "refused_clips"]
+__all__ = ["CHECKPOINT", "Corpus", "cannot_write", "decode", "other_checkpoint", "refused_clips"]
 
 HEADER, SAMPLES = "corpus.json", "corpus.i16"
+CHECKPOINT = "checkpoint.npz"  # what training leaves beside them
 
 FULL_SCALE = 32767
 SILENT_PEAK = 8  # of 32767: -72 dBFS
@@ -111,6 +112,14 @@ def cannot_write(folder: Path, what: str, error: OSError | ValueError) -> Datase
     """Return what to raise when something cannot be kept in `folder`."""
     why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
     return DatasetError(f"{folder}: the {what} cannot be written ({why}); free some room or give another out")
+
+
+def other_checkpoint(path: Path) -> ParameterError:
+    """Return what to raise when `path` is not the checkpoint of what is asked for."""
+    return ParameterError(
+        f"{path}: is the checkpoint of another student, schedule or set of examples; "
+        "give what it was begun with, or another out"
+    )
 
 
 def _identity(clip: Source) -> list[object]:

@@ -200,9 +200,10 @@ def _check_tensorflow() -> None:
         raise MissingDependencyError(
             'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
         )
-    if keras.backend.backend() not in ("tensorflow", "torch"):
+    if keras.backend.backend() != "tensorflow":
         raise ParameterError(
-            f"Keras runs on {keras.backend.backend()!r}, which is not known to train here; set KERAS_BACKEND=tensorflow"
+            f"Keras runs on {keras.backend.backend()!r}, from which no integer network can be made; "
+            "set KERAS_BACKEND=tensorflow"
         )
 
 

@@ -25,15 +25,15 @@ from tqdm import tqdm
 
 from l3clf.audio import FloatArray
 from l3clf.distill.augment import Augmentation, gain, mix, time_stretch
-from l3clf.distill.corpus import Corpus, cannot_write
+from l3clf.distill.corpus import CHECKPOINT, Corpus, cannot_write, other_checkpoint
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_ZERO_POINT, SAMPLE_RATE, levels, quantise_levels, student_spec
 from l3clf.errors import DatasetError, ParameterError
+from l3clf.inputs import check_whole
 from l3clf.pipeline import n_threads
 
-__all__ = ["CHECKPOINT", "Examples", "Recipe", "check_whole", "make_examples", "render", "teacher_targets"]
+__all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
-CHECKPOINT = "checkpoint.npz"  # what training leaves beside the examples
 REVISION = 1  # raised whenever the same description gives other examples
 BLOCK = 64
 INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
@@ -46,17 +46,6 @@ _DTYPES: dict[str, Any] = {
     "f4": np.float32,
     "f2": np.float16,
 }  # by the end of a file's name
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Refuse a parameter that is no whole number of at least `least`.
-
-    Raises
-    ------
-    ParameterError
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ParameterError(f"{name}={value!r}; expected a whole number of at least {least}")
 
 
 @dataclass(frozen=True)
@@ -306,13 +295,9 @@ class _Files:
         self.folder, self.note, self.told = folder, folder / "examples.json", told
         found, n = self._read_note(), next(iter(shapes.values()))[0]
         if found is not None and found[0] != told and (folder / CHECKPOINT).exists():
-            raise ParameterError(
-                f"{folder / CHECKPOINT}: is the checkpoint of another student, schedule or set of examples; "
-                "give what it was begun with, or another out"
-            )
-        self.done = found[1] if found is not None and found[0] == told and _are_whole(folder, shapes) else 0
-        if not 0 <= self.done <= n or (self.done % BLOCK and self.done != n):
-            self.done = 0
+            raise other_checkpoint(folder / CHECKPOINT)  # before examples that took hours are overwritten
+        done = found[1] if found is not None and found[0] == told and _are_whole(folder, shapes) else 0
+        self.done = done if done == n or (0 <= done < n and done % BLOCK == 0) else 0
         try:
             if not self.done:
                 self.note.unlink(missing_ok=True)  # before what it speaks of goes

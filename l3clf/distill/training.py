@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from l3clf.audio import FloatArray
-from l3clf.distill.corpus import cannot_write
-from l3clf.distill.examples import CHECKPOINT, NO_LABEL, Examples, check_whole
+from l3clf.distill.corpus import CHECKPOINT, cannot_write, other_checkpoint
+from l3clf.distill.examples import NO_LABEL, Examples
 from l3clf.distill.students import keras
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import DatasetError, ParameterError
+from l3clf.inputs import check_whole
 
 __all__ = ["Schedule", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
 
@@ -358,10 +359,7 @@ class _Checkpoint:
             why = str(error) or type(error).__name__
             raise ParameterError(f"{self.path}: is damaged ({why}); delete it to begin again") from None
         if about != self.about:
-            raise ParameterError(
-                f"{self.path}: is the checkpoint of another student, schedule or set of examples; "
-                "give what it was begun with, or another out"
-            )
+            raise other_checkpoint(self.path)
         return log, best
 
     def _assign(self, values: list[NDArray[Any]]) -> None:
