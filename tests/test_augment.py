@@ -15,13 +15,14 @@ from l3clf.distill.augment import (
     gain,
     mix,
     pitch_shift,
+    reverberate,
     time_shift,
     time_stretch,
 )
 from l3clf.errors import ParameterError
 
 RATE = 16_000
-NEVER = dict.fromkeys(("p_stretch", "p_pitch", "p_noise", "p_mix", "p_band", "p_colour"), 0.0)
+NEVER = dict.fromkeys(("p_stretch", "p_pitch", "p_noise", "p_mix", "p_band", "p_colour", "p_room"), 0.0)
 
 
 def rms(x):
@@ -214,6 +215,25 @@ def drawn(seed, change=None):
     return stretch, change.apply_noise(change.apply(x, RATE, rng), rng), change.draw_mix_db(rng)
 
 
+@pytest.mark.parametrize("decay_s", [0.2, 0.8])
+@pytest.mark.parametrize("direct_db", [-3.0, 10.0])
+def test_a_room_answers_a_click_with_echoes_that_fade_60_db_in_their_time(decay_s, direct_db):
+    click = np.zeros(RATE, np.float32)
+    click[0] = 1
+    echoes = reverberate(click, RATE, decay_s, direct_db, np.random.default_rng(0))
+    assert echoes.dtype == np.float32
+    assert echoes[0] == pytest.approx(1, abs=1e-6)
+    assert 10 * np.log10(np.sum(echoes[1:] ** 2)) == pytest.approx(-direct_db, abs=0.05)
+    n = round(decay_s * RATE)
+    assert np.abs(echoes[n:]).max() < 1e-6
+    level = [db(rms(part)) for part in np.array_split(echoes[1:n], 10)]
+    assert level[0] - level[-1] == pytest.approx(54, abs=1.5)  # nine tenths of 60 dB
+
+
+def test_a_room_leaves_silence_silent():
+    assert not reverberate(np.zeros(100, np.float32), RATE, 0.5, 0, np.random.default_rng(0)).any()
+
+
 def test_a_seed_repeats_and_another_does_not():
     sounds = [drawn(seed) for seed in range(20)]
     for seed, (stretch, x, mix_db) in enumerate(sounds):
@@ -272,6 +292,8 @@ def test_noise_and_band_are_heard_when_drawn():
         ({"pitch": (1.0, 3.0)}, "pitch: factor=3.0; expected a number from 0.5 to 2"),
         ({"low_hz": (0.0, 100.0)}, "low_hz=.*expected 0 < low_hz < high_hz"),
         ({"high_hz": (300.0, 8000.0)}, "low_hz=.*expected 0 < low_hz < high_hz"),
+        ({"decay_s": (0.0, 1.0)}, r"decay_s=\(0.0, 1.0\); expected times above 0"),
+        ({"direct_db": (3.0, -3.0)}, "direct_db="),
         ({"colour_db": -1.0}, "colour_db=-1.0; expected a number of decibels"),
     ],
 )

@@ -25,6 +25,7 @@ __all__ = [
     "gain",
     "mix",
     "pitch_shift",
+    "reverberate",
     "time_shift",
     "time_stretch",
 ]
@@ -104,12 +105,12 @@ def _respaced(spectra: NDArray[np.complex64], read_at: NDArray[np.float64]) -> N
     before = read_at.astype(np.intp)
     part = (read_at - before)[:, np.newaxis].astype(np.float32)
     magnitude = np.abs(spectra)
+    phasors = np.where(magnitude > 0, spectra / np.maximum(magnitude, np.float32(1e-30)), np.complex64(1))
     magnitude = magnitude[before] * (1 - part) + magnitude[before + 1] * part
-    phase = np.angle(spectra)
-    advance = phase[before + 1] - phase[before]
     # Frames come out as far apart as they went in, so that multiples of 2 pi do not matter.
-    phases = phase[0] + np.concatenate([np.zeros((1, phase.shape[1]), np.float32), np.cumsum(advance[:-1], axis=0)])
-    return np.asarray(magnitude * np.exp(1j * phases), np.complex64)
+    turns = phasors[before[:-1] + 1] * phasors[before[:-1]].conj()
+    phasors = np.cumprod(np.concatenate([phasors[:1], turns]), axis=0)
+    return np.asarray(magnitude * phasors, np.complex64)
 
 
 def _overlap_add(frames: FloatArray, window: FloatArray, hop: int) -> FloatArray:
@@ -193,7 +194,38 @@ def equalise(samples: FloatArray, sample_rate: int, gains_db: NDArray[np.floatin
     return np.asarray(fft.irfft(spectrum, n)[: len(samples)], np.float32)
 
 
-_RANGES = ("stretch", "pitch", "gain_db", "snr_db", "mix_db", "low_hz", "high_hz")
+def reverberate(
+    samples: FloatArray, sample_rate: int, decay_s: float, direct_db: float, rng: np.random.Generator
+) -> FloatArray:
+    """Put a sound into a room: echoes that fade, 60 dB in `decay_s`, as noise does.
+
+    Parameters
+    ----------
+    samples : array of shape (n,)
+    sample_rate : int
+        In Hz.
+    decay_s : float
+    direct_db : float
+        How far the echoes' power, all together, lies below the sound's own.
+    rng : Generator
+
+    Returns
+    -------
+    array of shape (n,), float32
+
+    References
+    ----------
+    J. A. Moorer: "About This Reverberation Business", Computer Music Journal, 1979.
+    """
+    n = max(2, round(decay_s * sample_rate))
+    echoes = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
+    echoes[0] = 0
+    echoes *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(echoes**2))
+    wet = signal.fftconvolve(samples, echoes.astype(np.float32))[: len(samples)]
+    return np.asarray(samples + wet, np.float32)
+
+
+_RANGES = ("decay_s", "direct_db", "stretch", "pitch", "gain_db", "snr_db", "mix_db", "low_hz", "high_hz")
 
 
 def _is_number(value: object) -> bool:
@@ -219,6 +251,10 @@ class Augmentation:
         How far a second clip lies below the first.
     low_hz, high_hz : (low, high)
         Where the band's lower and upper ends may lie, drawn on a logarithmic scale.
+    decay_s : (low, high)
+        Of a room's echoes, by 60 dB.
+    direct_db : (low, high)
+        How far a room's echoes lie below the sound.
     colour_db : float
         Standard deviation of the gain at each of the equaliser's eight frequencies.
     """
@@ -230,6 +266,8 @@ class Augmentation:
     mix_db: Range = (0.0, 15.0)
     low_hz: Range = (60.0, 500.0)
     high_hz: Range = (2500.0, 8000.0)
+    decay_s: Range = (0.1, 1.0)
+    direct_db: Range = (-3.0, 15.0)
     colour_db: float = 4.0
     p_stretch: float = 0.2
     p_pitch: float = 0.3
@@ -237,6 +275,7 @@ class Augmentation:
     p_mix: float = 0.4
     p_band: float = 0.15
     p_colour: float = 0.4
+    p_room: float = 0.2
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -249,6 +288,8 @@ class Augmentation:
             _check_factor(name, getattr(self, name)[1])
         if not 0 < self.low_hz[0] <= self.low_hz[1] < self.high_hz[0]:
             raise ParameterError(f"low_hz={self.low_hz}, high_hz={self.high_hz}; expected 0 < low_hz < high_hz")
+        if self.decay_s[0] <= 0:
+            raise ParameterError(f"decay_s={self.decay_s}; expected times above 0")
         if not _is_number(self.colour_db) or self.colour_db < 0:
             raise ParameterError(f"colour_db={self.colour_db!r}; expected a number of decibels of at least 0")
 
@@ -257,9 +298,12 @@ class Augmentation:
         return rng.uniform(*self.stretch) if rng.random() < self.p_stretch else 1.0
 
     def apply(self, samples: FloatArray, sample_rate: int, rng: np.random.Generator) -> FloatArray:
-        """Return a sound with drawn pitch, colour, band and level, of the same length."""
+        """Return a sound with drawn pitch, room, colour, band and level, of the same length."""
         if rng.random() < self.p_pitch:
             samples = pitch_shift(samples, sample_rate, rng.uniform(*self.pitch))
+        if rng.random() < self.p_room:
+            decay_s, direct_db = rng.uniform(*self.decay_s), rng.uniform(*self.direct_db)
+            samples = reverberate(samples, sample_rate, decay_s, direct_db, rng)
         if rng.random() < self.p_colour:
             samples = equalise(samples, sample_rate, self.colour_db * rng.standard_normal(len(EQUALISER_HZ)))
         if rng.random() < self.p_band:
