@@ -1,23 +1,41 @@
 """How l3mini is made: distilled from YAMNet and Google's speech embedding on openly licensed sounds.
 
-    L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR
+    L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR [--init STUDENT_FILE]
 
-The sounds are those of the pool whose licence asks for no share-alike, words spoken by espeak-ng, and
-synthetic tones, sweeps, pulses and noise. No evaluation audio is touched. It is trained twice, the second time from
-the best weights of the first with a lower rate. Stopped, the same command goes on. About 20 minutes of examples
-and an hour and a half of training on two cores; MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 in the
-environment saves a sixth. `benchmarks/l3mini_labbook.md` says what else was tried.
+Examples are made of the pool's sounds whose licence asks for no share-alike, of synthetic sounds and of words by
+espeak-ng, strongly augmented. YAMNet answers for all of them, the speech embedding for speech and a little of the rest:
+its answers cost most and say least about other sounds. No evaluation audio is
+touched. Stopped, the same command goes on. On two cores the examples take half an hour, an hour of training sees
+four million windows; MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 in the environment saves a sixth.
+It needs espeak-ng and `pip install torch`, which trains faster than Keras on TensorFlow on a CPU.
+`benchmarks/l3mini_labbook.md` says what else was tried.
 """
 
 import argparse
 import csv
+import math
 import os
-import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch_training import Lesson, Network, train
+
 import l3clf
-from l3clf.distill import Schedule, distil
+from l3clf.audio import Source
+from l3clf.distill import Augmentation
+from l3clf.distill.corpus import decode
+from l3clf.distill.examples import Examples, Recipe, make_examples
+from l3clf.distill.lower import fit_embedding, start_from, student_onnx
+from l3clf.distill.quantise import student_tflite
+from l3clf.distill.students import ARCHITECTURES, build_student, keras, macs_of
 from l3clf.distill.synthesis import spoken, synthetic_sounds
+from l3clf.distill.training import whiten
+from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
+from l3clf.embedders.student import write_student
 
 VOICES = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "de", "fr-fr", "es", "it", "nl", "pl")
 WORDS = """yes no stop go left right up down on off one two three four five six seven eight nine ten zero hundred hello
@@ -29,13 +47,51 @@ reason minute second hour yesterday tomorrow between under over behind because a
 quickly slowly follow visual forward backward learn sheila marvin wow tree bird cat dog bed shoe think throat judge
 vision measure joy choice boy thousand zebra fuzzy vase cave sieve verve heist noise fine sign sticks fix mix box free
 tea sea""".split()  # noqa: SIM905
-STAGES = ((18, 3e-3), (24, 2e-3))  # epochs, highest learning rate
+N_WORDS, N_SYNTHETIC = 3500, 3600
+STRONG = Augmentation(
+    stretch=(0.7, 1.4), pitch=(0.6, 1.6), mix_db=(-3.0, 15.0), colour_db=6.0,
+    p_stretch=0.15, p_pitch=0.35, p_noise=0.3, p_mix=0.6, p_band=0.2, p_colour=0.5, p_room=0.3,
+)  # fmt: skip
+HELD_OUT = 0.02
+TEACHERS = ("yamnet", "speech")
+SIZES = (144, 48)  # of their parts of the embedding
+MEASURED_ON = ("pool", "speech")  # the groups that their principal components are of
+WHITENING, WEIGHTS = 0.5, (1.0, 1.0)
+STUDENT, EPOCHS, RATE = "L", 25, 2e-3
+TO_START_FROM, TO_QUANTISE = 6000, 2000  # examples
+
+
+@dataclass(frozen=True)
+class Group:
+    """Examples that are made alike: of which sounds, whom they are played to, how many for each window's length."""
+
+    name: str
+    sounds: str
+    teachers: tuple[str, ...]
+    per_window: int
+
+
+GROUPS = (
+    Group("pool", "pool", ("yamnet",), 8),
+    Group("synthetic", "synthetic", ("yamnet",), 3),
+    Group("speech", "speech", TEACHERS, 6),
+    Group("rest", "pool", TEACHERS, 2),
+)
 
 
 def pool_clips(pool: Path) -> list[l3clf.Clip]:
     """Return the pool's clips whose licence asks for no share-alike."""
     with (pool / "manifest.csv").open(encoding="utf-8") as file:
         return [l3clf.Clip(pool / row["path"]) for row in csv.DictReader(file) if "SA" not in row["licence"]]
+
+
+def speech_clips(pool: Path) -> list[l3clf.Clip]:
+    """Return those of `pool_clips` in which somebody speaks, as their folders' names say."""
+    kinds = defaultdict(set)
+    with (pool / "parts.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            kinds[str(pool / row["path"])].add(row["kind"])
+    return [clip for clip in pool_clips(pool) if "speech" in kinds[clip.path]]
 
 
 def credits(pool: Path) -> str:
@@ -50,35 +106,103 @@ def credits(pool: Path) -> str:
     return "\n".join(["# Makers of the sounds that l3mini learned from, by licence\n", *parts])
 
 
+def sounds(name: str, pool: Path) -> Sequence[Source]:
+    """Return what is learned from."""
+    if name == "synthetic":
+        return synthetic_sounds(N_SYNTHETIC)
+    return pool_clips(pool) if name == "pool" else [*speech_clips(pool), *spoken(WORDS, VOICES, N_WORDS)]
+
+
+def examples_of(group: Group, seed: int, shared: Path, out: Path) -> Examples:
+    """Make a group's examples, or find them."""
+    for folder in (out / group.sounds, out / group.name):
+        folder.mkdir(parents=True, exist_ok=True)
+    teachers = [l3clf.load_embedder(name, weights=shared / "weights") for name in group.teachers]
+    clips = sounds(group.sounds, shared / "data/pool")
+    corpus = decode(clips, SAMPLE_RATE, out / group.sounds, progress=True)
+    recipe = Recipe(teachers[0].window_s, group.per_window, HELD_OUT, seed, STRONG)
+    return make_examples(corpus, teachers, recipe, out / group.name, progress=True)
+
+
+def lessons_of(sets: Mapping[str, Examples]) -> list[Lesson]:
+    """Return examples with whitened answers, None for a teacher that was not asked."""
+    found = []
+    for teacher, (name, size) in enumerate(zip(MEASURED_ON, SIZES, strict=True)):
+        examples = sets[name]
+        found.append(whiten(examples.targets[teacher][~examples.held_out], size, WHITENING))
+    return [
+        Lesson(
+            examples.features,
+            [
+                torch.from_numpy(whitening.apply(examples.targets[i])) if i < len(examples.targets) else None
+                for i, whitening in enumerate(found)
+            ],
+            examples.held_out,
+        )
+        for examples in sets.values()
+    ]
+
+
+def some(lessons: Sequence[Lesson], n: int) -> list[tuple[Lesson, np.ndarray]]:
+    """Return some rows of each lesson, in proportion, and none that is held out."""
+    total = sum(len(lesson.features) for lesson in lessons)
+    rng = np.random.default_rng(0)
+    return [
+        (x, np.sort(rng.permutation(np.flatnonzero(~x.held_out))[: round(n * len(x.features) / total)]))
+        for x in lessons
+    ]
+
+
+def started(init: Path | None, lessons: Sequence[Lesson]) -> keras.Model:
+    """Return an untrained student, or one that answers as `init` does, its last layer solved for the targets."""
+    keras.utils.set_random_seed(0)
+    spec = student_spec(l3clf.load_embedder("l3mini").window_s)
+    model = build_student(ARCHITECTURES[STUDENT], spec.n_frames, spec.n_bands, sum(SIZES))
+    if init is not None:
+        asked = some([lesson for lesson in lessons if None not in lesson.targets], TO_START_FROM)
+        features = np.concatenate([lesson.features[rows] for lesson, rows in asked])
+        targets = [np.concatenate([lesson.targets[i][rows] for lesson, rows in asked]) for i in range(len(SIZES))]
+        start_from(model, l3clf.load_embedder(str(init)).onnx, features)
+        fit_embedding(model, features, np.hstack(targets))
+    return model
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=os.environ.get("L3CLF_SHARED"), help="default: $L3CLF_SHARED")
     parser.add_argument("--out", type=Path, default="l3mini")
-    parser.add_argument("--student", default="L", choices=["S", "M", "L"])
-    parser.add_argument("--spoken", type=int, default=3500, help="words by espeak-ng")
+    parser.add_argument("--init", type=Path, help="a student file of the same size to start from")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     args = parser.parse_args()
     if args.shared is None:
         parser.error("name the folder with the data: --shared or L3CLF_SHARED")
-    teachers = [l3clf.load_embedder(name, weights=args.shared / "weights") for name in ("yamnet", "speech")]
-    clips = [*pool_clips(args.shared / "data/pool"), *spoken(WORDS, VOICES, args.spoken), *synthetic_sounds(300)]
-    start = None
-    for number, (epochs, rate) in enumerate(STAGES, 1):
-        folder = args.out / f"stage {number}"
-        if start and not folder.exists():  # the examples are the same
-            shutil.copytree(Path(start).parent, folder, ignore=shutil.ignore_patterns("checkpoint*", "*.student"))
-        student = distil(
-            teachers,
-            clips,
-            student=args.student,
-            init=start,
-            out=folder,
-            whitening=1.0,
-            schedule=Schedule(epochs=epochs, learning_rate=rate),
-            progress=True,
-        )
-        start = student.weights
+    sets = {group.name: examples_of(group, seed, args.shared, args.out) for seed, group in enumerate(GROUPS)}
+    lessons = lessons_of(sets)
+    model = started(args.init, lessons)
+    network = Network(ARCHITECTURES[STUDENT], *model.input_shape[1:3], sum(SIZES))
+    network.take(model.get_weights())
+    log = train(network, lessons, WEIGHTS, args.epochs, RATE, args.out)
+    model.set_weights(network.give())
+    features = np.concatenate([lesson.features[rows] for lesson, rows in some(lessons, TO_QUANTISE)])
+    onnx = student_onnx(ARCHITECTURES[STUDENT], model)
+    about = {
+        "window_s": l3clf.load_embedder("l3mini").window_s,
+        "architecture": STUDENT,
+        "embedding_size": sum(SIZES),
+        "teachers": list(TEACHERS),
+        "parts": list(SIZES),
+        "whitening": WHITENING,
+        "examples": {name: len(examples) for name, examples in sets.items()},
+        "epochs": len(log),
+        "held_out_cosine": [log[-1][f"cosine_{i}"] for i in range(len(SIZES))],
+        "parameters": sum(math.prod(tensor.dims) for tensor in onnx.graph.initializer),
+        "macs": macs_of(model),
+        "made_by": f"l3clf {l3clf.__version__}, benchmarks/make_l3mini.py",
+    }
+    content = student_tflite(ARCHITECTURES[STUDENT], model, features)
+    write_student(args.out / "l3mini.student", about, onnx.SerializeToString(), content)
     (args.out / "l3mini_credits.md").write_text(credits(args.shared / "data/pool"), encoding="utf-8")
-    print(f"{student.weights}: held-out cosine {student.about['held_out_cosine']}")
+    print(about)
 
 
 if __name__ == "__main__":

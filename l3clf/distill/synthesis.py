@@ -151,12 +151,12 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _curve(n: int, knots: NDArray[np.floating]) -> FloatArray:
-    return np.interp(np.linspace(0, len(knots) - 1, n), np.arange(len(knots)), knots).astype(np.float32)
+    return np.asarray(np.interp(np.linspace(0, len(knots) - 1, n), np.arange(len(knots)), knots), np.float32)
 
 
 def _swell(n: int, rate_hz: float, rng: np.random.Generator) -> FloatArray:
     """A level that moves some times a second, from soft to loud."""
-    return _curve(n, rng.uniform(0.02, 1, 2 + round(n / SAMPLE_RATE * rate_hz)) ** 2)
+    return _curve(n, np.square(rng.uniform(0.02, 1, 2 + round(n / SAMPLE_RATE * rate_hz))))
 
 
 def _syllables(n: int, rng: np.random.Generator) -> FloatArray:
@@ -164,8 +164,8 @@ def _syllables(n: int, rng: np.random.Generator) -> FloatArray:
     if rng.random() < 0.2:
         return np.ones(n, np.float32)
     length = max(64, min(n, round(SAMPLE_RATE * _between(rng, 0.05, 1))))
-    one = np.hanning(length).astype(np.float32) ** np.float32(rng.uniform(0.2, 1))
-    return np.minimum(_placed(n, one, rng), 1)
+    one = np.power(np.hanning(length), rng.uniform(0.2, 1)).astype(np.float32)
+    return np.minimum(_placed(n, one, rng), 1).astype(np.float32)
 
 
 def _placed(n: int, event: FloatArray, rng: np.random.Generator) -> FloatArray:
