@@ -22,8 +22,10 @@ from lessons import RECIPE, SPEC, Bands, Start, Stopping, one_sentence, sounds
 from l3clf.audio import Clip, Samples, read_blocks
 from l3clf.distill import distil
 from l3clf.distill import examples as examples_module
+from l3clf.distill.augment import Augmentation
 from l3clf.distill.corpus import FULL_SCALE, decode, refused_clips
 from l3clf.distill.examples import NO_LABEL, Recipe, make_examples, plan, render, teacher_targets
+from l3clf.distill.training import one_hot
 from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels
 from l3clf.errors import ClipWarning, DatasetError, ParameterError
 
@@ -154,6 +156,24 @@ def test_what_is_held_out_never_mixes_with_what_is_learned(corpus):
     assert all(0.5 <= share < 0.86 for _, _, share in mixed)  # 0 to 15 dB below
     assert max(float(np.abs(samples).max()) for _, samples, _, _ in found) <= 1 + 1e-6
     assert all(np.isfinite(samples).all() for _, samples, _, _ in found)
+
+
+def test_what_is_silent_in_the_window_has_no_share_of_the_label(tmp_path):
+    pause = Samples(np.pad(tone(500, 0.2, amplitude=0.5), (0, 3 * 16_000)), SAMPLE_RATE)
+    corpus = decode([pause, Samples(noise(16_000), SAMPLE_RATE), pause], SAMPLE_RATE, tmp_path)
+    held, recipe = np.zeros(3, np.bool_), replace(RECIPE, augmentation=Augmentation(p_mix=0.5))
+    silent = mixed_into_silence = mixed_with_silence = 0
+    for number in range(200):
+        samples, other, share = render(corpus, held, recipe, 0, number)
+        first = render(corpus, held, replace(recipe, augmentation=Augmentation(p_mix=0.0)), 0, number)[0].any()
+        assert (share > 0) == first
+        assert samples.any() == (first or other is not None)
+        silent += not samples.any()
+        mixed_into_silence += other is not None and not first
+        mixed_with_silence += other is None and first
+    assert min(silent, mixed_into_silence, mixed_with_silence) > 10
+    labels = np.array([[0, NO_LABEL], [0, 1]], np.int32)
+    np.testing.assert_array_equal(one_hot(labels, np.zeros(2, np.float32), 2), [[0, 0], [0, 1]])
 
 
 def test_a_teacher_with_a_shorter_window_gives_the_mean_of_those_inside():

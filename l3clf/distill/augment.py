@@ -23,6 +23,7 @@ __all__ = [
     "coloured_noise",
     "equalise",
     "gain",
+    "is_silent",
     "mix",
     "pitch_shift",
     "reverberate",
@@ -153,18 +154,22 @@ def coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> FloatAr
     return np.asarray(noise / max(np.sqrt(np.mean(noise**2)), 1e-9), np.float32)
 
 
+def is_silent(samples: FloatArray) -> bool:
+    """Whether a sound has too little power for a ratio to be taken of it."""
+    return float(np.mean(samples.astype(np.float64) ** 2)) < LOWEST_POWER
+
+
 def mix(samples: FloatArray, other: FloatArray, ratio_db: float) -> FloatArray:
     """Add another sound, its power `ratio_db` below this one's; where either is silent, at its own level."""
-    ours, theirs = (float(np.mean(x.astype(np.float64) ** 2)) for x in (samples, other))
-    if ours < LOWEST_POWER or theirs < LOWEST_POWER:
+    if is_silent(samples) or is_silent(other):
         return samples + other
+    ours, theirs = (float(np.mean(x.astype(np.float64) ** 2)) for x in (samples, other))
     return samples + other * np.float32(np.sqrt(ours / theirs) * 10 ** (-ratio_db / 20))
 
 
 def add_noise(samples: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
     """Add noise at a signal-to-noise ratio in dB; silence stays silent, as it has no such ratio."""
-    silent = float(np.mean(samples.astype(np.float64) ** 2)) < LOWEST_POWER
-    return samples if silent else mix(samples, noise, snr_db)
+    return samples if is_silent(samples) else mix(samples, noise, snr_db)
 
 
 def band_limit(samples: FloatArray, sample_rate: int, low_hz: float | None, high_hz: float | None) -> FloatArray:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from l3clf.audio import FloatArray
-from l3clf.distill.augment import Augmentation, gain, mix, time_stretch
+from l3clf.distill.augment import Augmentation, gain, is_silent, mix, time_stretch
 from l3clf.distill.corpus import CHECKPOINT, Corpus, cannot_write, other_checkpoint
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_ZERO_POINT, SAMPLE_RATE, levels, quantise_levels, student_spec
@@ -34,7 +34,7 @@ from l3clf.pipeline import n_threads
 
 __all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
-REVISION = 1  # raised whenever the same description gives other examples
+REVISION = 2  # raised whenever the same description gives other examples
 BLOCK = 64
 INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
 OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
@@ -89,7 +89,7 @@ class Examples:
     labels : array of shape (n, 2), int32
         Classes of the clip and of the one mixed in; -1 for none.
     shares : array of shape (n,), float32
-        The first class's part of the label.
+        The first class's part of the label; the second has the rest, if there is one.
     held_out : array of shape (n,), bool
     digest : str
         Of everything that decides them.
@@ -131,21 +131,23 @@ def render(
     other : int or None
         The clip that was mixed in; of the same side, held out or not.
     share : float
-        The first clip's part, by amplitude.
+        The first clip's part, by amplitude; 0 where it is silent in the window.
     """
     n = round(recipe.window_s * corpus.sample_rate)
     rng = np.random.default_rng([recipe.seed, clip, number])
     if number == 0:
-        return _cut(corpus, clip, n, 1.0, rng), None, 1.0
+        samples = _cut(corpus, clip, n, 1.0, rng)
+        return samples, None, float(not is_silent(samples))
     change = recipe.augmentation
     samples = change.apply(_cut(corpus, clip, n, change.draw_stretch(rng), rng), corpus.sample_rate, rng)
-    other, share, below_db = None, 1.0, change.draw_mix_db(rng)
+    share = float(not is_silent(samples))
+    other, below_db = None, change.draw_mix_db(rng)
     if below_db is not None:
         chosen = int(rng.choice(np.flatnonzero(held == held[clip])))
         second = _cut(corpus, chosen, n, 1.0, rng)
         samples = mix(samples, second, below_db)
-        if second.any():  # a pause in the second clip adds nothing
-            other, share = chosen, 1 / (1 + 10 ** (-below_db / 20))
+        if not is_silent(second):  # a pause in either clip says nothing of its class
+            other, share = chosen, share / (1 + 10 ** (-below_db / 20))
     samples = change.apply_noise(samples, rng)
     peak = float(np.abs(samples).max())
     return (gain(samples, -20 * np.log10(peak)) if peak > 1 else samples), other, share
