@@ -16,16 +16,16 @@ import csv
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from torch_training import Lesson, Network, train
 
 import l3clf
-from l3clf.audio import Source
 from l3clf.distill import Augmentation
 from l3clf.distill.corpus import decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
@@ -34,7 +34,7 @@ from l3clf.distill.quantise import student_tflite
 from l3clf.distill.students import ARCHITECTURES, build_student, keras, macs_of
 from l3clf.distill.synthesis import spoken, synthetic_sounds
 from l3clf.distill.training import whiten
-from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
+from l3clf.embedders.frontend import INPUT_STEPS, SAMPLE_RATE, student_spec
 from l3clf.embedders.student import write_student
 
 VOICES = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "de", "fr-fr", "es", "it", "nl", "pl")
@@ -106,11 +106,23 @@ def credits(pool: Path) -> str:
     return "\n".join(["# Makers of the sounds that l3mini learned from, by licence\n", *parts])
 
 
-def sounds(name: str, pool: Path) -> Sequence[Source]:
+def sounds(name: str, pool: Path, out: Path) -> list[l3clf.Clip]:
     """Return what is learned from."""
     if name == "synthetic":
-        return synthetic_sounds(N_SYNTHETIC)
-    return pool_clips(pool) if name == "pool" else [*speech_clips(pool), *spoken(WORDS, VOICES, N_WORDS)]
+        return kept(out / "synthetic sounds", lambda: synthetic_sounds(N_SYNTHETIC))
+    if name == "speech":
+        return [*speech_clips(pool), *kept(out / "words", lambda: spoken(WORDS, VOICES, N_WORDS))]
+    return pool_clips(pool)
+
+
+def kept(folder: Path, make: Callable[[], list[l3clf.audio.Samples]]) -> list[l3clf.Clip]:
+    """Return sounds that are made once and kept in a folder."""
+    if not (folder / "complete").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, sound in enumerate(make()):
+            soundfile.write(folder / f"{i:05}.wav", sound.samples, int(sound.sample_rate), subtype="FLOAT")
+        (folder / "complete").touch()
+    return [l3clf.Clip(path) for path in sorted(folder.glob("*.wav"))]
 
 
 def examples_of(group: Group, seed: int, shared: Path, out: Path) -> Examples:
@@ -118,7 +130,7 @@ def examples_of(group: Group, seed: int, shared: Path, out: Path) -> Examples:
     for folder in (out / group.sounds, out / group.name):
         folder.mkdir(parents=True, exist_ok=True)
     teachers = [l3clf.load_embedder(name, weights=shared / "weights") for name in group.teachers]
-    clips = sounds(group.sounds, shared / "data/pool")
+    clips = sounds(group.sounds, shared / "data/pool", out)
     corpus = decode(clips, SAMPLE_RATE, out / group.sounds, progress=True)
     recipe = Recipe(teachers[0].window_s, group.per_window, HELD_OUT, seed, STRONG)
     return make_examples(corpus, teachers, recipe, out / group.name, progress=True)
@@ -167,6 +179,16 @@ def started(init: Path | None, lessons: Sequence[Lesson]) -> keras.Model:
     return model
 
 
+def check_same(network: Network, model: keras.Model, features: np.ndarray) -> None:
+    """Stop where PyTorch's network and Keras' do not answer alike."""
+    x = features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
+    with torch.no_grad():
+        theirs = network.eval()(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+    difference = np.abs(theirs - model.predict(x, verbose=0)).max() / np.abs(theirs).max()
+    if not difference < 1e-4:
+        raise SystemExit(f"PyTorch's network and Keras' differ by {difference:.1e} of the largest value")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=os.environ.get("L3CLF_SHARED"), help="default: $L3CLF_SHARED")
@@ -185,6 +207,7 @@ def main() -> None:
     model.set_weights(network.give())
     features = np.concatenate([lesson.features[rows] for lesson, rows in some(lessons, TO_QUANTISE)])
     onnx = student_onnx(ARCHITECTURES[STUDENT], model)
+    check_same(network, model, features[:100])
     about = {
         "window_s": l3clf.load_embedder("l3mini").window_s,
         "architecture": STUDENT,

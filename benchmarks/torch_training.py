@@ -119,6 +119,8 @@ def train(
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
     if path.exists():
         found = torch.load(path, weights_only=True)
+        if found["epochs"] != epochs:
+            raise SystemExit(f"{path}: was begun with {found['epochs']} epochs, not {epochs}; delete it to begin again")
         for name, part in parts.items():
             part.load_state_dict(found[name])
         log = found["log"]
@@ -138,7 +140,8 @@ def train(
         log[-1] |= {f"cosine_{i}": cosine for i, cosine in enumerate(held_out_cosines(network, lessons))}
         log[-1]["cosine"] = float(np.mean([value for name, value in log[-1].items() if name.startswith("cosine_")]))
         print(log[-1], flush=True)
-        torch.save({name: part.state_dict() for name, part in parts.items()} | {"log": log}, path.with_suffix(".part"))
+        states = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({**states, "log": log, "epochs": epochs}, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
     return log
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", required=True, help="folder for everything; a stopped run goes on there"
     )
-    parser.add_argument("--student", choices=SIZES, help="about 28, 61 or 109 thousand parameters (default: M)")
+    parser.add_argument("--student", choices=SIZES, help="about 28, 61 or 120 thousand parameters (default: M)")
     parser.add_argument(
         "--init", metavar="STUDENT", help="student to start from: l3mini, or the path of a student file"
     )

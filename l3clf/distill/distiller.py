@@ -69,7 +69,7 @@ def distil(
     labels : sequence, optional
         The class of each clip: it is learned beside the teachers' embeddings.
     student : {"S", "M", "L"}, optional
-        Size of the student: 28, 61 or 109 thousand parameters (with an embedding of 192 numbers). "M" when left
+        Size of the student: 28, 61 or 120 thousand parameters (with an embedding of 192 numbers). "M" when left
         out, or that of `init`.
     init : "l3mini" or path, optional
         A student to start from, instead of random weights.
