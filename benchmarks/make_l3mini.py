@@ -26,6 +26,7 @@ import torch
 from torch_training import Lesson, Network, train
 
 import l3clf
+from l3clf.audio import Samples
 from l3clf.distill import Augmentation
 from l3clf.distill.corpus import decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
@@ -115,7 +116,7 @@ def sounds(name: str, pool: Path, out: Path) -> list[l3clf.Clip]:
     return pool_clips(pool)
 
 
-def kept(folder: Path, make: Callable[[], list[l3clf.audio.Samples]]) -> list[l3clf.Clip]:
+def kept(folder: Path, make: Callable[[], list[Samples]]) -> list[l3clf.Clip]:
     """Return sounds that are made once and kept in a folder."""
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
