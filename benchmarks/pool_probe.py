@@ -97,15 +97,14 @@ def main() -> None:
     classes = heard_classes(pool, paths, weights)
     tasks = draws(classes)
     print(f"{len(paths)} clips, {DRAWS} draws of {CLASSES} heard classes\n| embedder | accuracy |\n|---|---|")
-    embedders = [l3clf.load_embedder(student) for student in args.students or ["l3mini"]]
-    for embedder in [*embedders, l3clf.load_embedder("yamnet", weights=weights)]:
+    embedders = {student: l3clf.load_embedder(student) for student in args.students or ["l3mini"]}
+    for name, embedder in (embedders | {"yamnet": l3clf.load_embedder("yamnet", weights=weights)}).items():
         clips = [l3clf.Clip(pool / path, 0, None) for path in paths]
         found = embed_sources(embedder, clips, hop_s=0.5, center=True, cache=None)
         vectors = np.stack([w.vectors.mean(axis=0) for w in found])
         with threadpool_limits(1):
             heard = np.mean([accuracy(vectors[task], classes[task]) for task in tasks])
-        name = Path(getattr(embedder, "weights", None) or embedder.name).name
-        print(f"| {name} | {heard:.2%} |", flush=True)
+        print(f"| {Path(name).name} | {heard:.2%} |", flush=True)
 
 
 if __name__ == "__main__":
