@@ -3,10 +3,10 @@
     L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR [--init STUDENT_FILE]
 
 Examples are made of the pool's sounds whose licence asks for no share-alike, of synthetic sounds and of words by
-espeak-ng, strongly augmented. YAMNet answers for all of them, the speech embedding for speech and a little of the rest:
-its answers cost most and say least about other sounds. No evaluation audio is
-touched. Stopped, the same command goes on. On two cores without AVX-512 the training takes an hour for 3.6 million
-windows. The shipped weights were started from an earlier l3mini; its model card says from which.
+espeak-ng, strongly augmented. YAMNet answers for all of them, the speech embedding for speech and a little of the
+rest: its answers cost most and say least about other sounds. No evaluation audio is touched. Stopped, the same
+command goes on. On two cores without AVX-512 the training takes an hour for 3.6 million windows. The shipped
+weights were started from an earlier l3mini; its model card says from which.
 It needs espeak-ng and `pip install torch`, which trains faster than Keras on TensorFlow on a CPU.
 `benchmarks/l3mini_labbook.md` says what else was tried.
 """

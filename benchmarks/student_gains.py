@@ -66,7 +66,7 @@ def classify(embedder: l3clf.Embedder, task: Task, train: np.ndarray, test: np.n
 
 def trained(task: Task, init: str, weights: Path, seed: int, train: np.ndarray, folder: Path) -> l3clf.Embedder:
     teachers = [l3clf.load_embedder(name, weights=weights) for name in task.teachers]
-    sizes = [128, 64] if len(teachers) == 2 else [192]  # as l3mini's, so that its last layer is taken over
+    sizes = [128, 64] if len(teachers) == 2 else [192]  # together as long as l3mini's
     schedule = Schedule(epochs=task.epochs, learning_rate=1e-3, patience=task.epochs, seed=seed)
     return distil(
         teachers, [task.table.clips[i] for i in train], task.table.labels[train], init=init, out=folder,

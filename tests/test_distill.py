@@ -23,6 +23,7 @@ from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels
 from l3clf.embedders.openl3 import OpenL3
 from l3clf.embedders.student import Student
 from l3clf.errors import L3clfError, MissingDependencyError, ParameterError
+from l3clf.locks import lock_now
 from l3clf.synth import CLASSES, synthesise
 
 # --- the whole way ---------------------------------------------------------------------------------
@@ -101,6 +102,17 @@ def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, 
     with pytest.raises(ParameterError, match="is the checkpoint of another student, schedule or set of examples"):
         again(tmp_path / "copy", **change)
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in examples} == examples  # nothing made is lost
+
+
+def test_two_calls_do_not_work_in_one_folder(distilled):
+    _, again, folder = distilled
+    examples = (folder / "features.i8").read_bytes()
+    with (folder / "lock").open("ab") as handle:
+        assert lock_now(handle.fileno())
+        with pytest.raises(ParameterError, match="another call is at work there; wait, or give another"):
+            again(per_window=2)
+    assert (folder / "features.i8").read_bytes() == examples
+    again()  # the lock went with its holder
 
 
 def test_numbers_may_be_numpys(tmp_path):

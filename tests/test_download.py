@@ -299,7 +299,7 @@ def test_without_locks_everyone_has_a_part_of_his_own(server, tmp_path, monkeypa
     def no_locks(descriptor):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(download, "_lock_now", no_locks)
+    monkeypatch.setattr(download, "lock_now", no_locks)
     with ThreadPoolExecutor(4) as pool:
         paths = list(pool.map(lambda _: get(server, tmp_path), range(4)))
     assert {p.read_bytes() for p in paths} == {BODY}

@@ -15,6 +15,7 @@ ROOT = PACKAGE.parent
 # A module may import only from those before it.
 ROOMS = (
     "errors",
+    "locks",
     "safezip",
     "soundfiles",
     "audio",

@@ -172,7 +172,7 @@ def _check_enough(n_kept: int, n_clips: int, refused: Sequence[str]) -> None:
     if n_kept < AT_LEAST:
         raise DatasetError(f"found {n_clips} clips; expected at least two: one is held out to measure on")
     if refused:
-        warnings.warn(f"{len(refused)} of {n_clips} clips left out: {said}", ClipWarning, stacklevel=5)
+        warnings.warn(f"{len(refused)} of {n_clips} clips left out: {said}", ClipWarning, stacklevel=6)
 
 
 def _write_clip(clip: Source, sample_rate: int, file: BinaryIO) -> int:

@@ -6,7 +6,8 @@ same call goes on where it was stopped, and repeats nothing that is done.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from l3clf import __version__, plots
 from l3clf.audio import Clip, FloatArray, Samples, Source
 from l3clf.distill.augment import Augmentation
-from l3clf.distill.corpus import Corpus, decode
+from l3clf.distill.corpus import Corpus, cannot_write, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.lower import fit_embedding, start_from, student_onnx
 from l3clf.distill.quantise import student_tflite
@@ -30,6 +31,7 @@ from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.inputs import as_embedder
+from l3clf.locks import lock_now
 
 __all__ = ["distil"]
 
@@ -101,7 +103,7 @@ def distil(
     DatasetError
         If fewer than two clips can be learned from, a teacher's answers cannot be, or the disk is full.
     ParameterError
-        If a parameter cannot work, or `out` holds the checkpoint of another student.
+        If a parameter cannot work, `out` holds the checkpoint of another student, or another call is at work there.
     MissingDependencyError
         If Keras or TensorFlow is not installed.
 
@@ -116,6 +118,19 @@ def distil(
     _check_weights(job, schedule, whitening)
     recipe = Recipe(job.window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
     folder = _folder(out)
+    with _sole_use(folder):
+        return _distilled(job, recipe, schedule, whitening, folder, n_jobs, progress)
+
+
+def _distilled(
+    job: "_Job",
+    recipe: Recipe,
+    schedule: Schedule,
+    whitening: float,
+    folder: Path,
+    n_jobs: int | None,
+    progress: bool,
+) -> Student:
     corpus = decode(job.sources, max(SAMPLE_RATE, *(t.sample_rate for t in job.teachers)), folder, progress)
     numbers = None if job.numbers is None else job.numbers[corpus.kept]
     examples = make_examples(corpus, job.teachers, recipe, folder, numbers, n_jobs, progress)
@@ -235,6 +250,20 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError) as error:
         raise ParameterError(f"out={os.fspath(out)!r}: is no folder and cannot be made one ({error})") from None
     return folder
+
+
+@contextmanager
+def _sole_use(folder: Path) -> Iterator[None]:
+    """Keep other calls out of a folder: two at once would write over each other's examples."""
+    try:
+        handle = (folder / "lock").open("ab")
+    except OSError as error:
+        raise cannot_write(folder, "lock", error) from None
+    with handle:
+        with suppress(OSError):  # a file system without locks: nothing to ask
+            if not lock_now(handle.fileno()):
+                raise ParameterError(f"out={str(folder)!r}: another call is at work there; wait, or give another")
+        yield
 
 
 def _untrained(job: _Job, recipe: Recipe, examples: Examples, targets: FloatArray, seed: int) -> Any:

@@ -6,7 +6,6 @@ final name. What breaks off is continued where it stopped, now or by the next ca
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http
 import http.client
@@ -15,7 +14,6 @@ import re
 import secrets
 import socket
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from l3clf.errors import DownloadError
+from l3clf.locks import lock_now, unlock
 
 ATTEMPTS = 5
 BACKOFF_S = 0.5  # doubled after each failed attempt
@@ -37,24 +36,6 @@ BLOCK_BYTES = 1 << 16
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth asking again
-_LOCK_IS_HELD = frozenset({errno.EAGAIN, errno.EACCES})
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock_now(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-else:
-    import fcntl
-
-    def _lock_now(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 class _TransferError(Exception):
@@ -170,11 +151,7 @@ def _store(part: Path, target: Path) -> None:
 
 @contextmanager
 def _sole_use(target: Path) -> Iterator[Path]:
-    """Yield the name of the part file, for this caller alone.
-
-    The lock belongs to the open file, so it ends with its process and cannot go stale. The empty lock file
-    stays: removing it could hand the same lock to two processes.
-    """
+    """Yield the name of the part file, for this caller alone."""
     with target.with_name(f"{target.name}.lock").open("ab") as handle:
         if not _wait_for_lock(handle.fileno()):
             with _private_part(target) as part:
@@ -183,20 +160,17 @@ def _sole_use(target: Path) -> Iterator[Path]:
         try:
             yield target.with_name(f"{target.name}.part")
         finally:
-            _unlock(handle.fileno())
+            unlock(handle.fileno())
 
 
 def _wait_for_lock(descriptor: int) -> bool:
     """Wait until the lock is ours; False when this file system has no locks."""
-    while True:
-        try:
-            _lock_now(descriptor)
-        except OSError as error:
-            if error.errno not in _LOCK_IS_HELD:
-                return False
+    try:
+        while not lock_now(descriptor):
             time.sleep(LOCK_POLL_S)
-        else:
-            return True
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
