@@ -1,12 +1,13 @@
 """What training on a task's own labels adds to l3mini, and the talk's CNN from scratch, on ESC-10 and FSDD.
 
-    L3CLF_SHARED=... python benchmarks/student_gains.py [--student FILE] [--seeds 3] [--work DIR]
+    L3CLF_SHARED=... python benchmarks/student_gains.py [--student FILE] [--seeds 3] [--work DIR] [--torch]
 
 For every fold a student is started from l3mini and trained on the other folds' clips, with their labels beside
 the teachers' embeddings (YAMNet for ESC-10; YAMNet and the speech embedding for FSDD); the held-out fold is
 classified by mean pooling and the logistic head on its embeddings, the same as for the frozen one. The
 settings are fixed here and were not chosen by these figures. Every trained fold is kept in `work`; stopped, the
-same command goes on. About two and a half hours on two cores.
+same command goes on. About two and a half hours on two cores of a Xeon, five of an EPYC without AVX-512; with
+`--torch` (`pip install torch`) the training loop alone is PyTorch's, by `torch_distil.py`: half of that.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,17 +66,26 @@ def classify(embedder: l3clf.Embedder, task: Task, train: np.ndarray, test: np.n
     return int((classifier.predict([task.table.clips[i] for i in test]) == task.table.labels[test]).sum())
 
 
-def trained(task: Task, init: str, weights: Path, seed: int, train: np.ndarray, folder: Path) -> l3clf.Embedder:
+def trained(
+    task: Task, init: str, weights: Path, seed: int, train: np.ndarray, folder: Path, engine: AbstractContextManager
+) -> l3clf.Embedder:
     teachers = [l3clf.load_embedder(name, weights=weights) for name in task.teachers]
     sizes = [128, 64] if len(teachers) == 2 else [192]  # together as long as l3mini's
     schedule = Schedule(epochs=task.epochs, learning_rate=1e-3, patience=task.epochs, seed=seed)
-    return distil(
-        teachers, [task.table.clips[i] for i in train], task.table.labels[train], init=init, out=folder,
-        sizes=sizes, per_window=task.per_window, schedule=schedule,
-    )  # fmt: skip
+    with engine:
+        return distil(
+            teachers, [task.table.clips[i] for i in train], task.table.labels[train], init=init, out=folder,
+            sizes=sizes, per_window=task.per_window, schedule=schedule,
+        )  # fmt: skip
 
 
-def gain(task: Task, init: str, weights: Path, seeds: int, work: Path) -> None:
+def in_pytorch() -> AbstractContextManager:
+    from torch_distil import in_torch
+
+    return in_torch()
+
+
+def gain(task: Task, init: str, weights: Path, seeds: int, work: Path, torch: bool) -> None:
     """Print the accuracy of a trained student for each seed."""
     table = task.table
     split = make_split(table.labels, table.folds, table.groups)
@@ -82,10 +93,10 @@ def gain(task: Task, init: str, weights: Path, seeds: int, work: Path) -> None:
     for seed in range(seeds):
         right = 0
         for number, (train, test) in enumerate(split):
-            folder = work / task.name / f"seed {seed}" / f"fold {number}"
+            folder = work / (f"{task.name} in PyTorch" if torch else task.name) / f"seed {seed}" / f"fold {number}"
 
             def make(seed: int = seed, train=train, test=test, folder=folder) -> int:
-                student = trained(task, init, weights, seed, train, folder)
+                student = trained(task, init, weights, seed, train, folder, in_pytorch() if torch else nullcontext())
                 found = classify(student, task, train, test)
                 for big in [*folder.glob("*.f2"), *folder.glob("*.i8"), *folder.glob("*.i16")]:
                     big.unlink()
@@ -136,14 +147,14 @@ def talk_cnn(task: Task, seed: int, epochs: int, work: Path) -> None:
     print(f"| the talk's CNN from scratch ({epochs} epochs, one seed) | {task.name} | {share:.2%} |", flush=True)
 
 
-def print_gains(shared: Path, student: str, seeds: int, work: Path, only: str | None = None) -> None:
+def print_gains(shared: Path, student: str, seeds: int, work: Path, only: str | None, torch: bool) -> None:
     print("| what | data set | accuracy (each seed) |\n|---|---|---|")
     found = tasks(shared)
     if only in (None, "talk"):
         talk_cnn(found[0], seed=0, epochs=20, work=work)
     for task in found:
         if only in (None, task.name):
-            gain(task, student, shared / "weights", seeds, work)
+            gain(task, student, shared / "weights", seeds, work, torch)
 
 
 def main() -> None:
@@ -154,12 +165,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default="student-gains", help="what was trained is kept here")
     parser.add_argument("--again", action="store_true", help="forget what was trained")
     parser.add_argument("--only", choices=["ESC-10", "FSDD", "talk"])
+    parser.add_argument("--torch", action="store_true", help="train in PyTorch, which is faster on a CPU")
     args = parser.parse_args()
     if args.shared is None:
         parser.error("name the folder with the data: --shared or L3CLF_SHARED")
     if args.again:
         shutil.rmtree(args.work, ignore_errors=True)
-    print_gains(args.shared, args.student, args.seeds, args.work, args.only)
+    print_gains(args.shared, args.student, args.seeds, args.work, args.only, args.torch)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ Rule: file names that are no UTF-8 come out as they went in, and a place that ca
 before the work and not after.
 """
 
+import codecs
 import csv
+import io
 import json
 import os
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +20,15 @@ import numpy as np
 
 from l3clf.errors import L3clfError, ParameterError
 
-__all__ = ["check_target", "expand", "output", "print_failures", "write_csv", "write_json_lines"]
+__all__ = ["check_target", "expand", "output", "print_failures", "take_any_name", "write_csv", "write_json_lines"]
+
+
+def take_any_name(stream: io.TextIOWrapper) -> None:
+    """Let every file name come out: as it came in where the stream is UTF-8, and else with escapes."""
+    if not stream.isatty():  # what a file or a pipe takes, whatever the console's code page is
+        stream.reconfigure(encoding="utf-8")
+    utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+    stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
@@ -38,21 +49,50 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
 def check_target(out: str) -> None:
     """Refuse a place that cannot be written before hours are spent, and not after."""
     target = Path(out)
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        found = "is a folder" if target.is_dir() else "its folder does not exist"
+    found = ""
+    if target.exists() and not target.is_file():
+        found = "is a folder" if target.is_dir() else "is no regular file"
+    elif not target.absolute().parent.is_dir():
+        found = "its folder does not exist"
+    if found:
         raise ParameterError(f"--out {out}: {found}; name a file in a folder that exists")
+    try:
+        with _beside(target):
+            pass
+    except OSError as error:
+        raise _cannot_write(out, error) from None
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A new, empty file in the target's folder, which is removed if it is still there at the end."""
+    path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.touch(exist_ok=False)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _cannot_write(out: str, error: OSError) -> ParameterError:
+    return ParameterError(f"--out {out}: cannot be written ({error.strerror or error}); name another file")
 
 
 @contextmanager
 def output(out: str | None) -> Iterator[IO[str]]:
-    """Open the file to write, or standard output where none is named."""
+    """Open the file to write, or standard output where none is named; a file appears complete or not at all."""
     if out is None:
         with nullcontext(sys.stdout) as file:
             yield file
         return
     check_target(out)
-    with Path(out).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        yield file
+    try:
+        with _beside(Path(out)) as part:
+            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                yield file
+            part.replace(out)
+    except OSError as error:
+        raise _cannot_write(out, error) from None
 
 
 def write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:

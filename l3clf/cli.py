@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from l3clf import __version__
-from l3clf.answers import check_target, expand, output, print_failures, write_csv, write_json_lines
+from l3clf.answers import check_target, expand, output, print_failures, take_any_name, write_csv, write_json_lines
 from l3clf.errors import ClipWarning, L3clfError, L3clfWarning, ParameterError
 
 __all__ = ["main"]
 
 Args = argparse.Namespace
 SECONDS_A_DAY = 86_400
+MOST = 1e12  # megabytes, days
 # Written out: their modules take a second to import, and `l3clf --help` should not.
 HEADS = ("logistic", "forest")
 POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
@@ -47,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.argv = sys.argv[1:] if argv is None else list(argv)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # file names that are no UTF-8 come out as they came in
-            stream.reconfigure(errors="surrogateescape")
+        if isinstance(stream, io.TextIOWrapper):
+            take_any_name(stream)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
@@ -125,8 +126,10 @@ def _fit(args: Args) -> int:
 
 
 def _predict(args: Args) -> int:
+    from l3clf.inputs import check_limits
     from l3clf.modelfile import load_model
 
+    check_limits(args.unknown_threshold, args.gate_dbfs)
     if args.out is not None:
         check_target(args.out)
     model = load_model(args.model, weights=args.weights)
@@ -200,6 +203,8 @@ def _distill(args: Args) -> int:
 
     paths, failures = expand(args.files)
     print_failures(failures)
+    if failures and not paths:  # all is said
+        return 1
     return command.run(args, paths) or (1 if failures else 0)
 
 
@@ -241,7 +246,7 @@ def _weights_fetch(args: Args) -> int:
 def _weights_check(args: Args) -> int:
     from l3clf.embedders.weights import KNOWN, check, find
 
-    files = _weight_files(args.names) if args.names else list(KNOWN)
+    files = _weight_files(args.names) if args.names else _files_at(args.weights) if args.weights else list(KNOWN)
     found = [(file, find(file, args.weights)) for file in files]
     failures: list[L3clfError] = []
     for file, path in found:
@@ -256,6 +261,23 @@ def _weights_check(args: Args) -> int:
     if not any(path for _, path in found):
         print("no weight files on this machine")
     return 1 if failures else 0
+
+
+def _files_at(place: str) -> list[Any]:
+    """Those of the known weight files that are in a folder, or the one that a file's name says it is."""
+    from l3clf.embedders.weights import KNOWN
+
+    path = Path(place).expanduser()
+    if not path.exists():
+        raise ParameterError(f"--weights {place}: does not exist; give a weight file or a folder of them")
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+    files = [file for file in KNOWN if names & {*file.names}]
+    if not files:
+        raise ParameterError(
+            f"--weights {place}: found no weight file by a known name; name what it is of, as in "
+            "`l3clf weights check yamnet --weights FILE`"
+        )
+    return files
 
 
 def _weight_files(names: Sequence[str], default: str | None = None) -> list[Any]:
@@ -488,8 +510,8 @@ def _cache_choice(text: str) -> str | None:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number greater than 0")
+    if not 0 < value < MOST:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number greater than 0, and less than {MOST:g}")
     return value
 
 

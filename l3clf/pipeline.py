@@ -177,6 +177,8 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
                 levels_dbfs=np.concatenate([np.zeros(0, np.float32), *(out.levels_dbfs for out in windows)]),
             )
         temporary.replace(target)
+    except OSError as error:
+        raise ParameterError(f"{target}: cannot be written ({error.strerror or error}); name another file") from None
     finally:
         temporary.unlink(missing_ok=True)
     return sum(len(out) for out in windows)
@@ -210,7 +212,8 @@ class _Work:
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
         for key, stored in cache.get_many(list(first)).items():
-            self.done[first[key]] = _unstored(stored)
+            if np.isfinite(stored.vectors).all():  # an earlier version kept what is refused now
+                self.done[first[key]] = _unstored(stored)
 
     def to_do(self) -> list[int]:
         return [i for i in self.same if i not in self.done]
@@ -334,7 +337,7 @@ class _Run:
         """Yield (index, outcome) as clips are finished, in any order."""
         if not clips:
             return
-        parts: dict[int, _Parts] = {i: _Parts() for i, _ in clips}
+        parts: dict[int, _Parts] = {i: _Parts(str(source)) for i, source in clips}
         with threadpool_limits(1, "blas"):  # the threads are ours already
             for result in in_parallel(self._jobs(clips), self.threads):
                 for i, number, found in result:
@@ -398,7 +401,8 @@ class _Run:
 class _Parts:
     """The parts of one clip, which may arrive in any order."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self.label = label
         self.batches: dict[int, Batch] = {}
         self.expected: int | None = None
         self.error: L3clfError | None = None
@@ -417,7 +421,10 @@ class _Parts:
         if self.error is not None:
             return self.error
         batches = [self.batches[n] for n in range(len(self.batches))]
-        return run.embedder.assemble(batches, run.hop_s, run.center)
+        try:
+            return run.embedder.assemble(batches, run.hop_s, run.center, self.label)
+        except L3clfError as error:
+            return error
 
 
 def _is_large(source: Source) -> bool:

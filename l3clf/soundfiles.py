@@ -88,6 +88,8 @@ def open_sound(path: str) -> SoundFile:
 
 
 def _check_header(file: SoundFile, path: str) -> None:
+    if file.format == "RAW":  # .vox and .gsm: what is in them is guessed by the name
+        raise AudioError(f"{path}: headerless audio; convert it to WAV or FLAC first")
     check_rate(file.samplerate, path)
     cut = CHUNK_SIZE.search(file.extra_info)
     if cut and int(cut[1]) > int(cut[2]) and int(cut[1]) not in STREAMED_SIZES:

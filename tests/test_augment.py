@@ -16,7 +16,6 @@ from l3clf.distill.augment import (
     mix,
     pitch_shift,
     reverberate,
-    time_shift,
     time_stretch,
 )
 from l3clf.errors import ParameterError
@@ -56,16 +55,6 @@ def purity_db(x, hz, rate=RATE):
 
 
 # --- time and pitch --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("n", "expected"),
-    [(0, [1, 2, 3]), (1, [0, 1, 2]), (-1, [2, 3, 0]), (3, [0, 0, 0]), (-3, [0, 0, 0]), (4, [0] * 3), (-9, [0] * 3)],
-)
-def test_a_shift_moves_samples_and_brings_in_zeros(n, expected):
-    out = time_shift(np.float32([1, 2, 3]), n)
-    assert out.tolist() == expected
-    assert out.dtype == np.float32
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])

@@ -197,6 +197,23 @@ def test_weights_commands(tmp_path, capsys, monkeypatch):
     assert "no such weights" in capsys.readouterr().err
 
 
+def test_weights_check_looks_at_what_a_folder_holds(tmp_path, capsys):
+    assert cli.main(["weights", "check", "--weights", str(tmp_path / "none")]) == 1
+    assert "none: does not exist; give a weight file or a folder of them" in capsys.readouterr().err
+    assert cli.main(["weights", "check", "--weights", str(tmp_path)]) == 1
+    assert "found no weight file by a known name" in capsys.readouterr().err
+    (tmp_path / "edgel3_sea64.h5").write_bytes(b"nonsense")
+    for place in (tmp_path, tmp_path / "edgel3_sea64.h5"):
+        assert cli.main(["weights", "check", "--weights", str(place)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"l3clf: failed: {tmp_path / 'edgel3_sea64.h5'}")
+
+
+def test_weights_check_knows_all_real_files(shared, capsys):
+    assert cli.main(["weights", "check", "--weights", str(shared / "weights")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
 def test_weights_check_knows_the_real_file(shared, capsys):
     assert cli.main(["weights", "check", "edgel3", "--weights", str(shared / "weights")]) == 0
     assert "edgel3_sea64.h5" in capsys.readouterr().out
@@ -214,6 +231,8 @@ def test_weights_check_knows_the_real_file(shared, capsys):
         (["fit", "data", "--embedder", "mfcc", "--out", "m", "--gate-dbfs", "5"], "gate_dbfs=5.0"),
         (["fit", "data", "--embedder", "mfcc", "--out", "m", "--jobs", "0"], "n_jobs=0"),
         (["predict", "nowhere.l3clf", "data"], "nowhere.l3clf"),
+        (["predict", "nowhere.l3clf", "data", "--unknown-threshold", "5"], "unknown_threshold=5.0"),
+        (["predict", "nowhere.l3clf", "data", "--out", os.devnull], "is no regular file"),
         (["cache", "info", "--cache", "data/low/0.wav"], "0.wav"),
     ],
 )
@@ -226,7 +245,54 @@ def test_what_cannot_work_is_said_in_one_sentence(data, argv, words, capsys, mon
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("argv", [[], ["fit"], ["fit", "x"], ["nonsense"], ["fit", "x", "--out", "m", "--hop", "-1"]])
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system has no folder that takes no files")
+def test_a_place_that_takes_no_files_is_refused_before_the_work(data, capsys):
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--out", "/proc/m.l3clf"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("l3clf: --out /proc/m.l3clf: cannot be written (")
+
+
+def test_answers_replace_a_file_only_when_they_are_complete(model, data, tmp_path, monkeypatch):
+    out = tmp_path / "answers.csv"
+    out.write_text("before")
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("l3clf.cli.write_csv", stop)
+        assert cli.main(["predict", str(model), str(data), "--out", str(out)]) == 130
+    assert out.read_text() == "before"
+    assert cli.main(["predict", str(model), str(data), "--out", str(out)]) == 0
+    assert len(rows(out.read_text())) == 10
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_any_file_name_comes_out_where_the_code_page_lacks_it(model, data):
+    """As on Windows, where a redirected stream has the machine's code page."""
+    name = "\u65e5\u672c"
+    write_tone(data / f"{name}.wav", 300)
+    (data / f"{name} bad.wav").write_bytes(b"RIFF")
+    command = [sys.executable, "-m", "l3clf", "predict", str(model), str(data), "--cache", "none"]
+    found = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=False)
+    assert found.returncode == 1
+    assert len(rows(found.stdout.decode())) == 11
+    assert f"{name}.wav," in found.stdout.decode()
+    assert f"{name} bad.wav" in found.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["cache", "prune", "--max-mb", "1e303"],
+        ["fit"],
+        ["fit", "x"],
+        ["nonsense"],
+        ["fit", "x", "--out", "m", "--hop", "-1"],
+    ],
+)
 def test_wrong_commands_exit_with_2(argv):
     with pytest.raises(SystemExit) as caught:
         cli.main(argv)

@@ -61,13 +61,34 @@ def test_a_corpus_is_decoded_once_and_again_when_it_changed(tmp_path):
         lambda: write(paths[0], tone(500)),
         lambda: file.write_bytes(file.read_bytes()[:-2]),
         lambda: (tmp_path / "corpus.json").write_text("{"),
+        lambda: swap(*paths[:2]),
     ):
         change()
         made.append((decode([Clip(p) for p in paths], SAMPLE_RATE, tmp_path).digest, file.stat().st_mtime_ns))
         assert decode([Clip(p) for p in paths], SAMPLE_RATE, tmp_path).digest == made[-1][0]
         assert file.stat().st_mtime_ns == made[-1][1]
-    assert len({digest for digest, _ in made}) == 2
-    assert len({time for _, time in made}) == 4
+    assert len({digest for digest, _ in made}) == 3
+    assert len({time for _, time in made}) == 5
+
+
+def swap(a, b):
+    """Exchange two files of one size, both with one time of change before and after."""
+    for path in (a, b):
+        os.utime(path, ns=(0, 0))
+    Path(a).rename(f"{a}.other")
+    Path(b).rename(a)
+    Path(f"{a}.other").rename(b)
+
+
+def test_a_corpus_of_other_clips_is_kept_where_examples_were_made_of_it(corpus, tmp_path):
+    make(corpus, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(
+        ParameterError, match=r"other clips \(10 then, 9 now; the first that differs .*: samples\)"
+    ) as error:
+        decode(sounds(9), SAMPLE_RATE, tmp_path)
+    one_sentence(error)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_clips_that_cannot_be_heard_are_left_out_and_named(tmp_path):
@@ -90,7 +111,7 @@ def test_clips_that_cannot_be_heard_are_left_out_and_named(tmp_path):
     ("clips", "message"),
     [
         ([], "found no clips to learn from"),
-        ([Samples(tone(), SAMPLE_RATE)], "found 1 clips; expected at least two: one is held out"),
+        ([Samples(tone(), SAMPLE_RATE)], "found 1 clip; expected at least two: one is held out"),
         (
             [Samples(np.zeros(9999), SAMPLE_RATE, f"s{i}") for i in range(5)],
             "0 of 5 clips .* expected at least two: s0: is",
@@ -144,6 +165,26 @@ def test_the_first_example_is_the_clip_as_it_is(corpus):
         whole = np.pad(corpus.piece(clip, 0, corpus.length(clip)), 4000)
         places = np.lib.stride_tricks.sliding_window_view(whole, 8000)
         assert (places[:, ::97] == samples[::97]).all(axis=1).any()
+
+
+def test_examples_are_shifted_and_may_hang_over_the_clips_ends(tmp_path):
+    """Without other changes but the level, what is heard of a ramp of steps says from where it is."""
+    ramp = np.repeat(np.arange(1, 21, dtype=np.float32) / 20, SAMPLE_RATE // 10)
+    corpus = decode([Samples(ramp, SAMPLE_RATE, f"{i}") for i in range(2)], SAMPLE_RATE, tmp_path)
+    off = {f"p_{name}": 0.0 for name in ("stretch", "pitch", "noise", "mix", "band", "colour", "room")}
+    recipe = replace(RECIPE, augmentation=Augmentation(gain_db=(0.0, 0.0), **off))
+    whole = np.pad(corpus.piece(0, 0, len(ramp)), 8000)
+    places = np.lib.stride_tricks.sliding_window_view(whole, 8000)[:, ::50]
+    starts = []
+    for number in range(1, 61):
+        samples, _, _ = render(corpus, np.array([False, True]), recipe, 0, number)
+        (found,) = np.flatnonzero(np.abs(places - samples[::50]).max(axis=1) < 1e-6)[:1]
+        starts.append(int(found) - 8000)
+    assert min(starts) < 0
+    assert max(starts) > len(ramp) - 8000
+    assert min(starts) >= -4000
+    assert max(starts) <= len(ramp) - 4000
+    assert len({start // 1600 for start in starts}) > 15
 
 
 def test_what_is_held_out_never_mixes_with_what_is_learned(corpus):
@@ -245,13 +286,16 @@ def test_examples_that_were_stopped_go_on_and_come_out_the_same(corpus, tmp_path
 
 
 def test_examples_of_something_else_are_not_believed(corpus, tmp_path, small_blocks):
+    """Nor are they thrown away: whoever wants others names another folder, or deletes these."""
     first = arrays(make(corpus, tmp_path / "a"))
+    with pytest.raises(ParameterError, match=r"examples\.json: speaks of 120 examples of other sounds") as error:
+        make(corpus, tmp_path / "a", recipe=replace(RECIPE, seed=5))
+    one_sentence(error)
+    for found, wanted in zip(arrays(make(corpus, tmp_path / "a", Stopping(Bands(), 0))), first, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    (tmp_path / "a" / "examples.json").unlink()
     other = arrays(make(corpus, tmp_path / "a", recipe=replace(RECIPE, seed=5)))
     assert (first[0] != other[0]).any()
-    with pytest.raises(KeyboardInterrupt):
-        make(corpus, tmp_path / "a", Stopping(Bands(), 0))
-    for found, wanted in zip(arrays(make(corpus, tmp_path / "a", recipe=replace(RECIPE, seed=5))), other, strict=True):
-        np.testing.assert_array_equal(found, wanted)  # and not the zeros that the stopped run left
 
 
 @pytest.mark.parametrize("done", [99999, -64, 3, float("inf"), "[" * 100_000])
@@ -275,6 +319,15 @@ def test_examples_with_a_damaged_file_are_made_again(corpus, tmp_path, name, dam
         (tmp_path / name).write_bytes(damage(content))
     for found, wanted in zip(arrays(make(corpus, tmp_path)), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_where_no_room_can_be_reserved_it_is_filled(corpus, tmp_path, monkeypatch):
+    expected = arrays(make(corpus, tmp_path / "a"))
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    for found, wanted in zip(arrays(make(corpus, tmp_path / "b")), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    for name in ("features.i8", "targets-0.f2"):
+        assert (tmp_path / "b" / name).stat().st_blocks * 512 >= (tmp_path / "b" / name).stat().st_size
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no room on disk")

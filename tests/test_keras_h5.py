@@ -290,3 +290,22 @@ def test_damage_anywhere_is_an_error_or_harmless(tmp_path):
         else:
             assert all(np.isfinite(a).all() for a in flat(found).values())
     assert refused > 30
+
+
+@pytest.mark.parametrize("filters", [{"compression": "gzip"}, {"shuffle": True}, {"fletcher32": True}])
+def test_compressed_values_are_refused(tmp_path, filters):
+    """A chunk of a few kilobytes can unpack to gigabytes, whatever the shape says."""
+    path = keras_file(tmp_path / "w.h5")
+    with h5py.File(path, "a") as file:
+        del file["bn/bn/gamma:0"]
+        file["bn/bn"].create_dataset("gamma:0", data=np.ones(1000, "f4"), chunks=(1000,), **filters)
+    with pytest.raises(WeightsError, match="has compressed values at /bn/bn/gamma:0"):
+        read_keras_h5(path)
+
+
+def test_chunks_as_they_are_can_be_read(tmp_path):
+    path = keras_file(tmp_path / "w.h5")
+    with h5py.File(path, "a") as file:
+        del file["bn/bn/gamma:0"]
+        file["bn/bn"].create_dataset("gamma:0", data=np.arange(1000, dtype="f4"), chunks=(100,))
+    np.testing.assert_array_equal(read_keras_h5(path)["bn"]["gamma"], np.arange(1000))

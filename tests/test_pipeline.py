@@ -535,7 +535,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pipeline.np, "savez", half)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ParameterError, match=r"out\.npz: cannot be written \(No space left on device\)"):
         save_embeddings(out, ["a"], outcomes)
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
     assert out.read_bytes() == b"old"
@@ -552,3 +552,45 @@ def test_names_and_outcomes_belong_together(tmp_path):
     with pytest.raises(ValueError, match="zip"):
         save_embeddings(tmp_path / "out.npz", ["a", "b"], [AudioError("bad")])
     assert list(tmp_path.iterdir()) == []
+
+
+class Broken(FakeEmbedder):
+    """Answers loud windows with NaN."""
+
+    def embed_windows(self, windows):
+        vectors = original_embed_windows(self, windows)
+        vectors[np.abs(windows).max(axis=1) > 100] = np.nan
+        return vectors
+
+
+def test_embeddings_that_are_no_numbers_fail_with_their_clip(tmp_path):
+    cache = EmbeddingCache(tmp_path / "cache.sqlite")
+    sources = [Samples(sound(seed=i) * (1000 if i == 1 else 1), RATE, f"clip {i}") for i in range(3)]
+    for _ in range(2):  # computed, and looked for in the cache
+        found = embed_sources(Broken(), sources, cache=cache)
+        assert [isinstance(outcome, WindowEmbeddings) for outcome in found] == [True, False, True]
+        assert "clip 1: 'fake' gives embeddings that are NaN or infinite" in str(found[1])
+    assert cache.info()["entries"] == 2
+    with pytest.raises(AudioError, match="gives embeddings that are NaN or infinite"):
+        Broken().embed(sound() * 1000, RATE)
+
+
+def test_kept_embeddings_that_are_no_numbers_are_made_again(tmp_path, monkeypatch):
+    cache = EmbeddingCache(tmp_path / "cache.sqlite")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            FakeEmbedder,
+            "assemble",
+            lambda self, batches, *_: WindowEmbeddings(
+                np.full((1, 4), np.nan, np.float32), np.zeros((1, 2)), np.zeros(1, np.float32)
+            ),
+        )
+        embed_sources(EMBEDDER, [Samples(sound(), RATE, "clip")], cache=cache)
+    (found,) = embed_sources(EMBEDDER, [Samples(sound(), RATE, "clip")], cache=cache)
+    assert np.isfinite(found.vectors).all()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system has no folder that takes no files")
+def test_embeddings_without_a_place_are_one_sentence():
+    with pytest.raises(ParameterError, match=r"^/proc/x\.npz: cannot be written \(.*\); name another file$"):
+        save_embeddings("/proc/x.npz", [], [])

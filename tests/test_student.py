@@ -593,3 +593,15 @@ def test_a_student_that_cannot_be_written_says_so(tmp_path):
     with pytest.raises(L3clfError, match="cannot be written") as error:
         write_student(tmp_path / "no" / "folder.student", ABOUT, b"", b"")
     one_sentence(error)
+
+
+def test_l3mini_in_integers_equals_tflite_micro():
+    pytest.importorskip("tflite_micro")
+    from oracle import every_tensor, windows_for
+
+    mini = load_embedder("l3mini", precision="int8")
+    spec = student_spec(mini.window_s)
+    x = windows_for((spec.n_frames, spec.n_bands, 1), 6, 0)
+    found = mini.network.layers(x)
+    for index, values in every_tensor(mini.tflite, x).items():
+        np.testing.assert_array_equal(found[index], values)

@@ -1,6 +1,7 @@
 """Training: targets, losses, checkpoints that go on as if nothing had been."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from l3clf.distill.examples import NO_LABEL, make_examples
 from l3clf.distill.students import ARCHITECTURES, build_student, keras
 from l3clf.distill.training import _loss, _stalled, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders.frontend import SAMPLE_RATE
-from l3clf.errors import ParameterError
+from l3clf.errors import DatasetError, ParameterError
 
 # --- targets and labels ----------------------------------------------------------------------------
 
@@ -111,6 +112,35 @@ def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(lesson, whole, 
     for ours, expected in zip(student.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(ours, expected)
     assert not (tmp_path / "checkpoint.part").exists()
+
+
+def test_a_seed_gives_the_same_compiled_training(lesson, tmp_path, monkeypatch):
+    """Long trainings are compiled, short ones not; rounding is all that differs."""
+    monkeypatch.setattr("l3clf.distill.training.COMPILED_FROM", 1)
+    one = replace(SCHEDULE, epochs=1)
+    (a, log), (b, again) = trained(lesson, tmp_path / "a", one), trained(lesson, tmp_path / "b", one)
+    assert log == again
+    for ours, theirs in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    monkeypatch.setattr("l3clf.distill.training.COMPILED_FROM", 10**9)
+    _, plain = trained(lesson, tmp_path / "c", one)
+    assert log[0]["cosine"] == pytest.approx(plain[0]["cosine"], abs=0.01)
+
+
+def test_training_ends_early_when_nothing_gets_better(lesson, tmp_path):
+    schedule = Schedule(epochs=50, batch=32, learning_rate=1e-9, patience=2)
+    _, log = trained(lesson, tmp_path, schedule)
+    best = int(np.argmax([row["cosine"] for row in log]))
+    assert len(log) == best + 3 < 50
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("name", ["checkpoint.part", "log.csv"])
+def test_a_checkpoint_without_room_is_one_sentence(lesson, tmp_path, name):
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(DatasetError, match=r"the checkpoint cannot be written \(the disk is full\)") as error:
+        trained(lesson, tmp_path, replace(SCHEDULE, epochs=1))
+    one_sentence(error)
 
 
 def test_a_finished_training_is_only_read(lesson, whole):

@@ -27,7 +27,6 @@ __all__ = [
     "mix",
     "pitch_shift",
     "reverberate",
-    "time_shift",
     "time_stretch",
 ]
 
@@ -39,23 +38,6 @@ EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 RINGING_S = 0.1
 FILTER_ORDER = 4
 LOWEST_POWER = 1e-12  # of what counts as a sound: a signal-to-noise ratio needs a signal
-
-
-def time_shift(samples: FloatArray, n: int) -> FloatArray:
-    """Shift a sound by `n` samples, to the right when positive; zeros come in.
-
-    Examples
-    --------
-    >>> time_shift(np.float32([1, 2, 3]), 1).tolist()
-    [0.0, 1.0, 2.0]
-    """
-    out = np.zeros_like(samples)
-    n = int(np.clip(n, -len(samples), len(samples)))
-    if n >= 0:
-        out[n:] = samples[: len(samples) - n]
-    else:
-        out[:n] = samples[-n:]
-    return out
 
 
 def gain(samples: FloatArray, db: float) -> FloatArray:

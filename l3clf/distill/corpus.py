@@ -19,10 +19,10 @@ from tqdm import tqdm
 from l3clf.audio import FloatArray, Samples, Source, read_blocks
 from l3clf.errors import AudioError, ClipWarning, DatasetError, ParameterError
 
-__all__ = ["CHECKPOINT", "Corpus", "cannot_write", "decode", "other_checkpoint", "refused_clips"]
+__all__ = ["CHECKPOINT", "EXAMPLES", "Corpus", "cannot_write", "decode", "other_checkpoint", "refused_clips"]
 
 HEADER, SAMPLES = "corpus.json", "corpus.i16"
-CHECKPOINT = "checkpoint.npz"  # what training leaves beside them
+EXAMPLES, CHECKPOINT = "examples.json", "checkpoint.npz"  # what the next steps leave beside them
 
 FULL_SCALE = 32767
 SILENT_PEAK = 8  # of 32767: -72 dBFS
@@ -89,9 +89,13 @@ def decode(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
     ------
     DatasetError
         If fewer than two clips can be heard, or the disk is full.
+    ParameterError
+        If examples were made in `folder` of other clips.
     """
-    names = [_identity(clip) for clip in clips]
+    names = json.loads(json.dumps([_identity(clip) for clip in clips]))
     told = _read_header(folder)
+    if told is not None and told["clips"] != names and any((folder / name).exists() for name in (EXAMPLES, CHECKPOINT)):
+        raise _other_clips(folder, told["clips"], names)
     if told is None or (told["clips"], told["sample_rate"]) != (names, sample_rate):
         try:
             told = {"clips": names, "sample_rate": sample_rate, **_write(clips, sample_rate, folder, progress)}
@@ -122,6 +126,16 @@ def other_checkpoint(path: Path) -> ParameterError:
     )
 
 
+def _other_clips(folder: Path, before: list[Any], now: list[Any]) -> ParameterError:
+    """What to raise, with the first clip that is not what it was."""
+    which = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
+    name = (now[which] if which < len(now) else before[which])[0]
+    return ParameterError(
+        f"{folder}: holds examples of other clips ({len(before)} then, {len(now)} now; the first that differs or has "
+        f"changed: {name}); give those clips, or another out"
+    )
+
+
 def _identity(clip: Source) -> list[object]:
     """What tells one clip from another, short of reading it."""
     if isinstance(clip, Samples):
@@ -130,10 +144,10 @@ def _identity(clip: Source) -> list[object]:
         return ["samples", digest.hexdigest(), float(clip.sample_rate)]
     try:
         found = Path(clip.path).stat()
-        size, changed = found.st_size, found.st_mtime_ns
+        state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
     except (OSError, ValueError):  # decoding it says what is wrong
-        size = changed = -1
-    return [clip.path, size, changed, clip.start_s, clip.end_s]
+        state = []
+    return [clip.path, *state, clip.start_s, clip.end_s]
 
 
 def _read_header(folder: Path) -> dict[str, Any] | None:
@@ -170,7 +184,9 @@ def _check_enough(n_kept: int, n_clips: int, refused: Sequence[str]) -> None:
     if n_kept < AT_LEAST and refused:
         raise DatasetError(f"{n_kept} of {n_clips} clips can be learned from, expected at least two: {said}")
     if n_kept < AT_LEAST:
-        raise DatasetError(f"found {n_clips} clips; expected at least two: one is held out to measure on")
+        raise DatasetError(
+            f"found {n_clips} clip{'s' * (n_clips != 1)}; expected at least two: one is held out to measure on"
+        )
     if refused:
         warnings.warn(f"{len(refused)} of {n_clips} clips left out: {said}", ClipWarning, stacklevel=6)
 

@@ -1,7 +1,8 @@
 """From teachers and sounds to a student file: the whole way, in steps that are kept on disk.
 
 Rule: one folder holds everything (decoded sounds, examples, checkpoint, log, curve, student), so that the
-same call goes on where it was stopped, and repeats nothing that is done.
+same call goes on where it was stopped, and repeats nothing that is done (but a decoding that was stopped).
+Another call does not begin there: what was made is not thrown away.
 """
 
 import math
@@ -32,6 +33,7 @@ from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, wri
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.inputs import as_embedder
 from l3clf.locks import lock_now
+from l3clf.pipeline import n_threads
 
 __all__ = ["distil"]
 
@@ -74,7 +76,8 @@ def distil(
         Size of the student: 28, 61 or 120 thousand parameters (with an embedding of 192 numbers). "M" when left
         out, or that of `init`.
     init : "l3mini" or path, optional
-        A student to start from, instead of random weights.
+        A student to start from, instead of random weights. Its window may be of another length than the first
+        teacher's.
     out : path
         A folder, new or of an earlier call: the same call goes on where that was stopped.
     sizes : sequence of int, optional
@@ -113,6 +116,7 @@ def distil(
     >>> student = l3clf.distill.distil("openl3", ["a.wav", "b.wav"], out="student")  # doctest: +SKIP
     >>> l3clf.ClipClassifier(student).fit(paths, classes)                            # doctest: +SKIP
     """
+    n_jobs = n_threads(n_jobs)
     job = _Job.checked(teachers, clips, labels, student, init, sizes)
     schedule = schedule or Schedule()
     _check_weights(job, schedule, whitening)
@@ -193,7 +197,7 @@ class _Job:
         schools = _teachers(teachers)
         fingerprints = [teacher.fingerprint for teacher in schools]  # finds, or fetches, what they need
         sources = _sources(clips)
-        start = None if init is None else _student_to_start_from(init, schools[0].window_s, student)
+        start = None if init is None else _student_to_start_from(init, student)
         name = student or (start.about["architecture"] if start else "M")
         architecture(name)
         classes, numbers = _numbered(labels, len(sources))
@@ -310,7 +314,7 @@ def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[in
     return [min(size, teacher.embedding_size) for size, teacher in zip(sizes, teachers, strict=True)]
 
 
-def _student_to_start_from(init: str | os.PathLike[str], window_s: float, student: str | None) -> Student:
+def _student_to_start_from(init: str | os.PathLike[str], student: str | None) -> Student:
     name = os.fspath(init)
     found = load_embedder(name) if name == "l3mini" else Student(name)
     if not isinstance(found, Student) or found.about.get("architecture") not in list(ARCHITECTURES):
@@ -318,10 +322,6 @@ def _student_to_start_from(init: str | os.PathLike[str], window_s: float, studen
     if student not in (None, found.about["architecture"]):
         raise ParameterError(
             f"init={name!r}: is of size {found.about['architecture']!r}, not {student!r}; leave that out"
-        )
-    if student_spec(found.window_s) != student_spec(window_s):
-        raise ParameterError(
-            f"init={name!r}: hears {found.window_s:g} s at once and the first teacher {window_s:g} s; expected the same"
         )
     return found
 

@@ -5,12 +5,10 @@ order, by any thread, and again. Blocks are made in order and counted when they 
 stopped goes on there.
 """
 
-import errno
 import hashlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -25,7 +23,7 @@ from tqdm import tqdm
 
 from l3clf.audio import FloatArray
 from l3clf.distill.augment import Augmentation, gain, is_silent, mix, time_stretch
-from l3clf.distill.corpus import CHECKPOINT, Corpus, cannot_write, other_checkpoint
+from l3clf.distill.corpus import CHECKPOINT, EXAMPLES, Corpus, cannot_write, other_checkpoint
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_ZERO_POINT, SAMPLE_RATE, levels, quantise_levels, student_spec
 from l3clf.errors import DatasetError, ParameterError
@@ -36,6 +34,7 @@ __all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
 REVISION = 2  # raised whenever the same description gives other examples
 BLOCK = 64
+ZEROS = 1 << 20
 INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
 OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
 NO_LABEL = -1
@@ -294,10 +293,13 @@ class _Files:
     """Memory-mapped arrays in a folder, with a note of what they are and how far they are done."""
 
     def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], told: dict[str, Any]) -> None:
-        self.folder, self.note, self.told = folder, folder / "examples.json", told
+        self.folder, self.note, self.told = folder, folder / EXAMPLES, told
         found, n = self._read_note(), next(iter(shapes.values()))[0]
-        if found is not None and found[0] != told and (folder / CHECKPOINT).exists():
-            raise other_checkpoint(folder / CHECKPOINT)  # before examples that took hours are overwritten
+        if found is not None and found[0] != told:  # before what took hours is overwritten
+            if (folder / CHECKPOINT).exists():
+                raise other_checkpoint(folder / CHECKPOINT)
+            if found[1] > 0:
+                raise _other_examples(self.note, found[1])
         done = found[1] if found is not None and found[0] == told and _are_whole(folder, shapes) else 0
         self.done = done if done == n or (0 <= done < n and done % BLOCK == 0) else 0
         try:
@@ -332,6 +334,13 @@ class _Files:
             raise cannot_write(self.folder, "training examples", error) from None
 
 
+def _other_examples(note: Path, done: int) -> ParameterError:
+    return ParameterError(
+        f"{note}: speaks of {done:,} examples of other sounds, teachers, labels or settings; "
+        "give what they were made of, or another out"
+    )
+
+
 def _dtype(name: str) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(_DTYPES[name.rpartition(".")[2]])
     return dtype
@@ -355,7 +364,6 @@ def _reserve(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
         with (folder / name).open("wb") as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
-            elif shutil.disk_usage(folder).free < size:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            else:
-                file.truncate(size)
+            else:  # a file that is only made longer takes no room yet
+                for first in range(0, size, ZEROS):
+                    file.write(bytes(min(ZEROS, size - first)))

@@ -77,7 +77,8 @@ def _folded(weights: Any, depthwise: bool = True) -> tuple[NDArray[np.float64], 
 def start_from(student: Any, onnx: bytes, features: NDArray[np.int8]) -> None:
     """Give a student the weights of another of its architecture: it answers the same, and can be trained on.
 
-    The embedding's layer is taken over where it has the same size.
+    The embedding's layer is taken over where it has the same size. Where the windows are of other lengths, the layer
+    that weighs places is stretched in time.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def start_from(student: Any, onnx: bytes, features: NDArray[np.int8]) -> None:
     Raises
     ------
     ParameterError
-        If the other is of another architecture or has another window.
+        If the other is of another architecture.
     """
     graph = load_model_from_string(onnx).graph
     named = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -138,12 +139,23 @@ def _take_over(layer: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32
     kernel = kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
     if kernel.shape != tuple(layer.kernel.shape) and kernel.ndim == 4:
         kernel = kernel.transpose(0, 1, 3, 2)  # a depthwise one
+    if layer.name == "places":
+        kernel = _stretched(kernel, layer.kernel.shape[0])
     if kernel.shape != tuple(layer.kernel.shape):
         raise ParameterError(
             f"init: its layers have other sizes ({kernel.shape} where {tuple(layer.kernel.shape)} is needed); "
-            "start from a student of the same architecture and window"
+            "start from a student of the same architecture"
         )
     layer.set_weights([kernel])
+
+
+def _stretched(kernel: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    """A kernel over places in time, for `n` of them: interpolated, its sum about what it was."""
+    before = len(kernel)
+    at = (np.arange(n) + 0.5) * before / n - 0.5
+    flat = kernel.reshape(before, -1)
+    columns = [np.interp(at, np.arange(before), column) for column in flat.T]
+    return (np.stack(columns, axis=1) * before / n).reshape(n, *kernel.shape[1:]).astype(np.float32)
 
 
 def _normalise_again(student: Any, norms: list[tuple[Any, NDArray[np.float32]]], features: NDArray[np.int8]) -> None:

@@ -60,7 +60,12 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Standard error of the process to nowhere: the converter's C++ talks to it whatever it is told."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         with warnings.catch_warnings():

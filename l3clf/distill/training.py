@@ -72,6 +72,8 @@ class Schedule:
             value = getattr(self, name)
             if not (isinstance(value, int | float | np.number) and least <= value < np.inf):
                 raise ParameterError(f"{name}={value!r}; expected a number of at least {least:g}")
+        if self.seed >= 2**32:
+            raise ParameterError(f"seed={self.seed}; expected a whole number below 2**32")
         weights = self.teacher_weights
         if not isinstance(weights, tuple | list) or not all(
             isinstance(w, int | float | np.number) and 0 < w < np.inf for w in weights
@@ -270,6 +272,7 @@ def _epoch(
     losses = []
     for first in tqdm(range(0, len(order) - batch + 1, batch), what, unit="step", disable=not progress):
         rows = np.sort(order[first : first + batch])  # in the order of the disk
+        learner.reset_metrics()  # before Keras 3.15, what comes back is the mean since the start
         losses.append(float(learner.train_on_batch(_inputs(features[rows]), wanted[rows])))
         if not np.isfinite(losses[-1]):
             raise ParameterError("the training diverged (its loss is no number); give a smaller learning_rate")

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l3clf import audio
 from l3clf.audio import FloatArray, Framing, Samples, Source
-from l3clf.errors import ParameterError
+from l3clf.errors import AudioError, ParameterError
 
 __all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
 
@@ -165,11 +165,21 @@ class Embedder(ABC):
         """
         source = Samples(np.asarray(samples), sample_rate)
         batches = [(self.embed_windows(w), audio.level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
-        return self.assemble(batches, hop_s, center)
+        return self.assemble(batches, hop_s, center, str(source))
 
-    def assemble(self, batches: list[tuple[FloatArray, FloatArray]], hop_s: float, center: bool) -> WindowEmbeddings:
-        """Join the (vectors, levels) of one clip's batches, in order."""
+    def assemble(
+        self, batches: list[tuple[FloatArray, FloatArray]], hop_s: float, center: bool, label: str
+    ) -> WindowEmbeddings:
+        """Join the (vectors, levels) of one clip's batches, in order.
+
+        Raises
+        ------
+        AudioError
+            If a vector is no number: what comes after could only fail, or be wrong, without naming the clip.
+        """
         vectors = np.concatenate([vectors for vectors, _ in batches])
+        if not np.isfinite(vectors).all():
+            raise AudioError(f"{label}: {self.name!r} gives embeddings that are NaN or infinite; leave out the clip")
         levels = np.concatenate([levels for _, levels in batches])
         return WindowEmbeddings(vectors, self.framing(hop_s, center).times_s(len(vectors)), levels)
 

@@ -235,6 +235,8 @@ def _read_array(dataset: h5py.Dataset, budget: _Budget) -> NDArray[np.float32]:
         raise _UnusableError(f"has type {dataset.dtype} in place of float32 at {dataset.name}")
     if dataset.shape is None:
         raise _UnusableError(f"has no values at {dataset.name}")
+    if dataset.id.get_create_plist().get_nfilters():  # a compressed chunk may unpack to far more than its shape says
+        raise _UnusableError(f"has compressed values at {dataset.name}")
     budget.spend(0, dataset.size, dataset.name)
     with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf, which is refused
         array = np.asarray(dataset[()]).astype(np.float32)
