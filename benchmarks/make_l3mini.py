@@ -6,7 +6,11 @@ Examples are made of the pool's sounds whose licence asks for no share-alike, of
 espeak-ng, strongly augmented. YAMNet answers for all of them, the speech embedding for speech and a little of the
 rest: its answers cost most and say least about other sounds. No evaluation audio is touched. Stopped, the same
 command goes on. On two cores without AVX-512 the training takes an hour for 3.6 million windows. The shipped
-weights were started from an earlier l3mini; its model card says from which.
+weights were started from run 2's:
+
+    git show 043b089:l3clf/embedders/data/l3mini.student > run2.student
+    L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR --init run2.student
+
 It needs espeak-ng and `pip install torch`, which trains faster than Keras on TensorFlow on a CPU.
 `benchmarks/l3mini_labbook.md` says what else was tried.
 """
@@ -15,6 +19,7 @@ import argparse
 import csv
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,11 +37,12 @@ from l3clf.distill.corpus import decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.lower import fit_embedding, start_from, student_onnx
 from l3clf.distill.quantise import student_tflite
-from l3clf.distill.students import ARCHITECTURES, build_student, keras, macs_of
+from l3clf.distill.students import ARCHITECTURES, Architecture, build_student, keras, macs_of
 from l3clf.distill.synthesis import spoken, synthetic_sounds
 from l3clf.distill.training import whiten
 from l3clf.embedders.frontend import INPUT_STEPS, SAMPLE_RATE, student_spec
 from l3clf.embedders.student import write_student
+from l3clf.errors import ParameterError
 
 VOICES = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "de", "fr-fr", "es", "it", "nl", "pl")
 WORDS = """yes no stop go left right up down on off one two three four five six seven eight nine ten zero hundred hello
@@ -59,6 +65,8 @@ SIZES = (144, 48)  # of their parts of the embedding
 MEASURED_ON = ("pool", "speech")  # the groups that their principal components are of
 WHITENING, WEIGHTS = 0.5, (1.0, 1.0)
 STUDENT, EPOCHS, RATE = "L", 23, 2e-3
+EARLIER = Architecture(32, ((64, 2), (96, 1), (96, 1), (96, 1), (160, 2), (160, 1)))  # the student of runs 1 to 3
+ADDED, AT_FIRST = 5, 0.2  # the block that it lacks, and how loud that is at first
 TO_START_FROM, TO_QUANTISE = 6000, 2000  # examples
 
 
@@ -98,13 +106,26 @@ def speech_clips(pool: Path) -> list[l3clf.Clip]:
 def credits(pool: Path) -> str:
     """Return who made the pool's sounds that are used, by licence."""
     used = {Path(clip.path).relative_to(pool).as_posix() for clip in pool_clips(pool)}
+    elsewhere = named_upstream(pool)
     authors: dict[str, set[str]] = {}
     with (pool / "parts.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["path"] in used:
-                authors.setdefault(row["licence"], set()).add(row["author"])
+                names = authors.setdefault(row["licence"], set())
+                names.add(elsewhere[Path(row["path"]).parts[0]] if "see CREDITS.md" in row["author"] else row["author"])
     parts = [f"## {licence}\n\n{'; '.join(sorted(names))}.\n" for licence, names in sorted(authors.items())]
     return "\n".join(["# Makers of the sounds that l3mini learned from, by licence\n", *parts])
+
+
+def named_upstream(pool: Path) -> dict[str, str]:
+    """Return, for each folder of the pool, the makers whom its CREDITS.md names for the folder as a whole."""
+    folder, found = "", {}
+    for line in (pool / "CREDITS.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            folder = line[3:]
+        elif line.startswith(("  Authors named upstream: ", "  Authors continued: ")):
+            found[folder] = line.partition(": ")[2].rstrip(".")
+    return found
 
 
 def sounds(name: str, pool: Path, out: Path) -> list[l3clf.Clip]:
@@ -175,9 +196,31 @@ def started(init: Path | None, lessons: Sequence[Lesson]) -> keras.Model:
         asked = some([lesson for lesson in lessons if None not in lesson.targets], TO_START_FROM)
         features = np.concatenate([lesson.features[rows] for lesson, rows in asked])
         targets = [np.concatenate([lesson.targets[i][rows] for lesson, rows in asked]) for i in range(len(SIZES))]
-        start_from(model, l3clf.load_embedder(str(init)).onnx, features)
+        take_over(model, l3clf.load_embedder(str(init)).onnx, features)
         fit_embedding(model, features, np.hstack(targets))
     return model
+
+
+def take_over(model: keras.Model, onnx: bytes, features: np.ndarray) -> None:
+    """Let a student answer as another does, of its size or of the earlier one, whose missing block says little."""
+    try:
+        start_from(model, onnx, features)
+        return
+    except ParameterError:
+        older = build_student(EARLIER, *model.input_shape[1:3], model.output_shape[1])
+        start_from(older, onnx, features)
+    for layer in model.layers:
+        in_block = re.fullmatch(r"block_(\d+)(_.+)", layer.name)
+        number = int(in_block[1]) if in_block else 0
+        if layer.weights and number != ADDED:
+            name = f"block_{number - 1}{in_block[2]}" if in_block and number > ADDED else layer.name
+            layer.set_weights(older.get_layer(name).get_weights())
+    x = features[:1024, ..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
+    for name, gamma in ((f"block_{ADDED}_depthwise_norm", 1.0), (f"block_{ADDED}_pointwise_norm", AT_FIRST)):
+        norm = model.get_layer(name)
+        heard = keras.Model(model.input, norm.input).predict(x, verbose=0)
+        mean, variance = heard.mean((0, 1, 2)), heard.var((0, 1, 2))
+        norm.set_weights([np.full_like(mean, gamma), np.zeros_like(mean), mean, variance])
 
 
 def check_same(network: Network, model: keras.Model, features: np.ndarray) -> None:
@@ -194,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=os.environ.get("L3CLF_SHARED"), help="default: $L3CLF_SHARED")
     parser.add_argument("--out", type=Path, default="l3mini")
-    parser.add_argument("--init", type=Path, help="a student file of the same size to start from")
+    parser.add_argument("--init", type=Path, help="a student file to start from, of this size or of runs 1 to 3")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     args = parser.parse_args()
     if args.shared is None:
