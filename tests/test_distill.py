@@ -272,6 +272,15 @@ def test_other_arguments_are_refused(folders, capsys, more):
     assert error.value.code == 2
 
 
+def test_a_refusal_is_all_that_a_process_says(folders):
+    """TensorFlow, too, is silent."""
+    arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
+    found = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "missing.student cannot be read" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
 WITHOUT = """
 import sys
 sys.modules[sys.argv[1]] = None  # as if it were not installed

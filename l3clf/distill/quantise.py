@@ -6,7 +6,6 @@ training examples. The network is converted in its plain form, its channels equa
 
 import contextlib
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.distill.equalise import equalised
-from l3clf.distill.students import Architecture
+from l3clf.distill.students import Architecture, quiet
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import MissingDependencyError
 
@@ -52,29 +51,14 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     converter.representative_dataset = lambda: _representative(features, seed)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), _quiet():
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # that ranges are not given but measured
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        quiet(),
+    ):
         content: bytes = converter.convert()
     return content
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Standard error of the process to nowhere: the converter's C++ talks to it whatever it is told."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is none
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that ranges are not given but measured
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _representative(features: NDArray[np.int8], seed: int) -> Iterator[list[NDArray[np.float32]]]:

@@ -4,16 +4,38 @@ Rule: only layers that a chip's runtime has. The network takes the front-end's i
 divided by `frontend.INPUT_STEPS`, so that padding with zeros means a middling level, and gives the embedding.
 """
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from l3clf.errors import MissingDependencyError, ParameterError
 
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Standard error of the process to nowhere: TensorFlow's C++ talks to it whatever it is told."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no accelerator is no error
 try:
-    import keras
+    with quiet():
+        import keras
 except ImportError as error:
     backend = "" if error.name in (None, "keras", "tensorflow") else f", and set KERAS_BACKEND=tensorflow ({error})"
     raise MissingDependencyError(
@@ -23,7 +45,16 @@ except ImportError as error:
 if TYPE_CHECKING:
     from keras import KerasTensor
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture", "build_student", "build_talk_cnn", "keras", "macs_of"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "architecture",
+    "build_student",
+    "build_talk_cnn",
+    "keras",
+    "macs_of",
+    "quiet",
+]
 
 
 MOMENTUM = 0.9  # of the running statistics: with Keras' 0.99 they lag behind all of a short training
