@@ -6,8 +6,8 @@ For every fold a student is started from l3mini and trained on the other folds' 
 the teachers' embeddings (YAMNet for ESC-10; YAMNet and the speech embedding for FSDD); the held-out fold is
 classified by mean pooling and the logistic head on its embeddings, the same as for the frozen one. The
 settings are fixed here and were not chosen by these figures. Every trained fold is kept in `work`; stopped, the
-same command goes on. About two and a half hours on two cores of a Xeon, five of an EPYC without AVX-512; with
-`--torch` (`pip install torch`) the training loop alone is PyTorch's, by `torch_distil.py`: half of that.
+same command goes on. Two and a half hours on two cores of a Xeon with AVX-512, about twice as long on an EPYC without;
+with `--torch` (`pip install torch`) the training loop alone is PyTorch's, by `torch_distil.py`, which is faster there.
 """
 
 import argparse

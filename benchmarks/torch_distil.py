@@ -1,6 +1,6 @@
 """The training loop of `l3clf.distill` in PyTorch: the same examples, loss, schedule and order of examples.
 
-`with in_torch():` lets `distil` train by it, three times faster on a CPU without AVX-512 than TensorFlow; all else
+`with in_torch():` lets `distil` train by it, faster on a CPU without AVX-512 than by TensorFlow; all else
 (examples, whitening, where the weights start, files) stays distil's own. What differs is rounding, and the classes'
 first weights. A training that was stopped begins again.
 """

@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 Args = argparse.Namespace
 SECONDS_A_DAY = 86_400
-MOST = 1e12  # megabytes, days
+MOST_BYTES = 2**62
 # Written out: their modules take a second to import, and `l3clf --help` should not.
 HEADS = ("logistic", "forest")
 POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
@@ -313,7 +313,7 @@ def _cache_verify(args: Args) -> int:
 def _cache_prune(args: Args) -> int:
     removed = _open_cache(args).prune(
         fingerprint=args.fingerprint,
-        max_bytes=None if args.max_mb is None else int(args.max_mb * 1e6),
+        max_bytes=None if args.max_mb is None else int(min(args.max_mb * 1e6, MOST_BYTES)),
         older_than_s=None if args.unused_days is None else args.unused_days * SECONDS_A_DAY,
     )
     print(f"{removed} entries removed")
@@ -510,8 +510,8 @@ def _cache_choice(text: str) -> str | None:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0 < value < MOST:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number greater than 0, and less than {MOST:g}")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected a number greater than 0")
     return value
 
 
