@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_training import Network
+from torch_training import Network, inputs
 
 from l3clf.distill.examples import Examples
 from l3clf.distill.students import ARCHITECTURES
 from l3clf.distill.training import WARM_UP, Schedule
-from l3clf.embedders.frontend import INPUT_STEPS
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def train(
         losses = []
         for first in range(0, len(order) - batch + 1, batch):
             rows = np.sort(order[first : first + batch])
-            answer = network(_inputs(examples.features[rows]))
+            answer = network(inputs(examples.features[rows]))
             loss = sum(1 - cosine.mean() for cosine in _cosines(answer, truths, rows))
             if shares is not None:
                 logs = functional.log_softmax(classes(answer), 1)
@@ -107,11 +106,6 @@ def _share(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
 
 
-def _inputs(features: np.ndarray) -> torch.Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(features)).float() / INPUT_STEPS
-    return x[:, None].contiguous(memory_format=torch.channels_last)
-
-
 def _cosines(answer: torch.Tensor, truths: Sequence[torch.Tensor], rows: np.ndarray) -> list[torch.Tensor]:
     parts = answer.split([truth.shape[1] for truth in truths], 1)
     return [functional.cosine_similarity(ours, truth[rows]) for ours, truth in zip(parts, truths, strict=True)]
@@ -123,5 +117,5 @@ def _held_out(network: Network, examples: Examples, truths: Sequence[torch.Tenso
     with torch.no_grad():
         for first, last in pairwise([*range(0, len(held), 512), len(held)]):
             rows = held[first:last]
-            found.append(torch.stack(_cosines(network(_inputs(examples.features[rows])), truths, rows)))
+            found.append(torch.stack(_cosines(network(inputs(examples.features[rows])), truths, rows)))
     return torch.cat(found, 1).mean(1).tolist()

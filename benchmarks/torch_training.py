@@ -160,7 +160,8 @@ def _share(step: int, total: int) -> float:
     return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def _inputs(features: np.ndarray) -> torch.Tensor:
+def inputs(features: np.ndarray) -> torch.Tensor:
+    """Return features as the network takes them."""
     x = torch.from_numpy(np.ascontiguousarray(features)).float() / INPUT_STEPS
     return x[:, None].contiguous(memory_format=torch.channels_last)
 
@@ -168,7 +169,7 @@ def _inputs(features: np.ndarray) -> torch.Tensor:
 def _loss(
     network: Network, lessons: Sequence[Lesson], rows: Sequence[np.ndarray], weights: Sequence[float]
 ) -> torch.Tensor:
-    answers = network(_inputs(np.concatenate([x.features[r] for x, r in zip(lessons, rows, strict=True)])))
+    answers = network(inputs(np.concatenate([x.features[r] for x, r in zip(lessons, rows, strict=True)])))
     total, n = torch.zeros(()), len(answers)
     for lesson, part, heard in zip(lessons, answers.split([len(r) for r in rows]), rows, strict=True):
         for cosines, weight in zip(_cosines(part, lesson, heard), weights, strict=True):
@@ -201,7 +202,7 @@ def held_out_cosines(network: Network, lessons: Sequence[Lesson]) -> list[float]
             for first, last in pairwise([*range(0, len(rows), 512), len(rows)]):
                 part = rows[first:last]
                 for kept, cosines in zip(
-                    found, _cosines(network(_inputs(lesson.features[part])), lesson, part), strict=True
+                    found, _cosines(network(inputs(lesson.features[part])), lesson, part), strict=True
                 ):
                     if cosines.ndim:
                         kept.append(cosines)
