@@ -1,6 +1,7 @@
 """Every figure of l3mini, with its peers: accuracy, size, exactness of its integers, speed, gain by training.
 
-    L3CLF_SHARED=... python benchmarks/l3mini_table.py [--all] [--student FILE] [--peers] [--speed] [--chip] [--gains]
+    L3CLF_SHARED=... python benchmarks/l3mini_table.py [--all] [--student FILE] [--peers] [--speed] [--chip]
+        [--gains [--torch FSDD]]
 
 Frozen: ESC-10 (its five folds) and FSDD (one speaker left out at a time), mean pooling, standardised logistic
 regression with C=0.1. `--gains` is benchmarks/student_gains.py and takes hours. Every call reads the evaluation
@@ -112,6 +113,13 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true", help="also windows a second")
     parser.add_argument("--gains", action="store_true", help="also students trained on labels, the talk's CNN")
     parser.add_argument("--work", type=Path, default="student-gains", help="of --gains: what was trained is kept here")
+    parser.add_argument(
+        "--torch",
+        nargs="+",
+        choices=["ESC-10", "FSDD"],
+        default=[],
+        help="of --gains: train in PyTorch, faster on a CPU",
+    )
     parser.add_argument("--all", action="store_true")
     args = parser.parse_args()
     if args.shared is None:
@@ -133,7 +141,7 @@ def main() -> None:
     if args.gains or args.all:
         from student_gains import print_gains
 
-        print_gains(args.shared, args.student or "l3mini", 3, args.work)
+        print_gains(args.shared, args.student or "l3mini", 3, args.work, torch=args.torch)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,21 @@
 """What training on a task's own labels adds to l3mini, and the talk's CNN from scratch, on ESC-10 and FSDD.
 
-    L3CLF_SHARED=... python benchmarks/student_gains.py [--student FILE] [--seeds 3] [--work DIR] [--torch]
+    L3CLF_SHARED=... python benchmarks/student_gains.py [--student FILE] [--seeds 3] [--work DIR] [--torch FSDD]
 
 For every fold a student is started from l3mini and trained on the other folds' clips, with their labels beside
 the teachers' embeddings (YAMNet for ESC-10; YAMNet and the speech embedding for FSDD); the held-out fold is
 classified by mean pooling and the logistic head on its embeddings, the same as for the frozen one. The
 settings are fixed here and were not chosen by these figures. Every trained fold is kept in `work`; stopped, the
 same command goes on. Two and a half hours on two cores of a Xeon with AVX-512, about twice as long on an EPYC without;
-with `--torch` (`pip install torch`) the training loop alone is PyTorch's, by `torch_distil.py`, which is faster there.
+with `--torch ESC-10 FSDD`, or one of them, the training loop alone is PyTorch's (`pip install torch`), by
+`torch_distil.py`, which is faster there.
 """
 
 import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,14 +148,17 @@ def talk_cnn(task: Task, seed: int, epochs: int, work: Path) -> None:
     print(f"| the talk's CNN from scratch ({epochs} epochs, one seed) | {task.name} | {share:.2%} |", flush=True)
 
 
-def print_gains(shared: Path, student: str, seeds: int, work: Path, only: str | None, torch: bool) -> None:
+def print_gains(
+    shared: Path, student: str, seeds: int, work: Path, only: str | None = None, torch: Sequence[str] = ()
+) -> None:
+    """Print what labels add; `torch` names the data sets whose students PyTorch trains."""
     print("| what | data set | accuracy (each seed) |\n|---|---|---|")
     found = tasks(shared)
     if only in (None, "talk"):
         talk_cnn(found[0], seed=0, epochs=20, work=work)
     for task in found:
         if only in (None, task.name):
-            gain(task, student, shared / "weights", seeds, work, torch)
+            gain(task, student, shared / "weights", seeds, work, task.name in torch)
 
 
 def main() -> None:
@@ -165,7 +169,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default="student-gains", help="what was trained is kept here")
     parser.add_argument("--again", action="store_true", help="forget what was trained")
     parser.add_argument("--only", choices=["ESC-10", "FSDD", "talk"])
-    parser.add_argument("--torch", action="store_true", help="train in PyTorch, which is faster on a CPU")
+    parser.add_argument(
+        "--torch", nargs="+", choices=["ESC-10", "FSDD"], default=[], help="train in PyTorch, which is faster on a CPU"
+    )
     args = parser.parse_args()
     if args.shared is None:
         parser.error("name the folder with the data: --shared or L3CLF_SHARED")
