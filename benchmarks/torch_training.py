@@ -104,9 +104,9 @@ class Network(nn.Module):
 
 def train(
     network: Network, lessons: Sequence[Lesson], weights: Sequence[float], epochs: int, rate: float, folder: Path,
-    batch: int = 256,
+    batch: int = 256, seed: int = 0,
 ) -> list[dict[str, float]]:  # fmt: skip
-    """Train with AdamW, the rate falling along half a cosine; an epoch hears every example once.
+    """Train with AdamW, the rate falling along half a cosine; an epoch hears every example once, in an order by `seed`.
 
     Stopped, it goes on after the last whole epoch. Each teacher's cosine counts `weights` times.
     """
@@ -125,7 +125,7 @@ def train(
             part.load_state_dict(found[name])
         log = found["log"]
     while len(log) < epochs:
-        rng = np.random.default_rng(len(log))
+        rng = np.random.default_rng([len(log), seed])
         orders = [np.array_split(rng.permutation(part), steps) for part in rows]
         network.train()
         losses = []
