@@ -423,11 +423,12 @@ def test_what_was_done_before_an_interruption_is_kept(tmp_path, monkeypatch, cac
     before_each_call(monkeypatch, interrupt)
     with pytest.raises(error):
         embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1)
-    assert cache.info()["entries"] == 2 * pipeline.CLIPS_AT_ONCE
+    kept = cache.info()["entries"]
+    assert kept >= 2 * pipeline.CLIPS_AT_ONCE  # and what the thread went on to before the error was heard of
     calls.clear()
     before_each_call(monkeypatch, lambda windows: calls.append(len(windows)))
     assert_all_same(embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1), wanted)
-    assert sum(calls) == 12 * 3
+    assert sum(calls) == (len(sources) - kept) * 3
 
 
 RUN = """
