@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 
 import l3clf
-from l3clf.baselines import ready_embedders
-from l3clf.synth import CLASSES, synthesise
+from l3clf.baselines.run import ready_embedders
+from l3clf.demo.sounds import CLASSES, synthesise
 
 POOLINGS = ("mean", "mean+std", "probability", "vote")
 RATE_HZ = 22_050

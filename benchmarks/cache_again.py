@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import l3clf
-from l3clf import demo
+from l3clf.demo import tour as demo
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "golden"))
 from openl3_recipe import write_weights

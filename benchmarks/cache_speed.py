@@ -18,7 +18,7 @@ import joblib
 import numpy as np
 import soundfile
 
-from l3clf.cache import EmbeddingCache, StoredWindows, cache_key
+from l3clf.storage.embedding_cache import EmbeddingCache, StoredWindows, cache_key
 
 ROUNDS = 3
 N_WINDOWS, EMBEDDING_SIZE = 11, 512

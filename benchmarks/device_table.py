@@ -16,12 +16,13 @@ import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
 import l3clf
+from l3clf.cli.export_command import cost_lines
+from l3clf.cli.verify_command import ledger_lines
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.command import cost_lines, ledger_lines
 from l3clf.device.cost import CHIPS, fits, measure_cost
-from l3clf.device.folder import read_export
-from l3clf.device.ledger import decisions, hear
+from l3clf.device.export import read_export
 from l3clf.device.toolchain import build_chip, export_sources, has_arm_gcc
+from l3clf.device.verify import decisions, hear
 from l3clf.evaluate import make_split
 
 WINDOWS = 12  # a clip of 5 s has 11

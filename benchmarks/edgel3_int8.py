@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from l3clf.audio import FloatArray
+from l3clf.audio.clip import FloatArray
+from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders import Embedder
-from l3clf.features import MelSpec, log_spectrogram
 
 # Frames are centred: 51 of them need 512 samples before the window.
 FRONT_END = MelSpec(8000, 1024, 160, 51, 64, 0.0, 4000.0, scale="htk", power=2, lead=512)

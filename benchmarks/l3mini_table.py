@@ -22,11 +22,11 @@ import onnx
 from edgel3_int8 import EdgeL3Int8
 
 import l3clf
+from l3clf.classifier.inputs import as_sources
 from l3clf.embedders import Embedder
 from l3clf.embedders.frontend import levels, quantise_levels, student_spec
 from l3clf.embedders.student import Student
 from l3clf.evaluate import cross_validate, make_split
-from l3clf.inputs import as_sources
 from l3clf.pipeline import embed_sources
 
 TESTS = Path(__file__).parent.parent / "tests"

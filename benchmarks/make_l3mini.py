@@ -31,13 +31,13 @@ import torch
 from torch_training import Lesson, Network, train
 
 import l3clf
-from l3clf.audio import Samples
+from l3clf.audio.clip import Samples
 from l3clf.distill import Augmentation
+from l3clf.distill.architectures import ARCHITECTURES, Architecture, build_student, keras, macs_of
 from l3clf.distill.corpus import decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
-from l3clf.distill.lower import fit_embedding, start_from, student_onnx
-from l3clf.distill.quantise import student_tflite
-from l3clf.distill.students import ARCHITECTURES, Architecture, build_student, keras, macs_of
+from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
+from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.synthesis import spoken, synthetic_sounds
 from l3clf.distill.training import whiten
 from l3clf.embedders.frontend import INPUT_STEPS, SAMPLE_RATE, student_spec

@@ -23,10 +23,10 @@ import onnxruntime
 import soundfile
 
 import l3clf
-from l3clf.embedders.graph import run_graph, session
-from l3clf.embedders.keras_h5 import read_keras_h5
+from l3clf.audio.spectrogram import log_spectrogram
 from l3clf.embedders.openl3 import CHANNELS, FINAL_POOL, build_graph, front_end
-from l3clf.features import log_spectrogram
+from l3clf.networks.onnx_build import run_graph, session
+from l3clf.weights.keras_h5 import read_keras_h5
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "golden"))
 from openl3_recipe import write_weights

@@ -32,17 +32,17 @@ from torch_training import Lesson, Network, held_out_cosines, inputs, train
 from tqdm import tqdm
 
 import l3clf
+from l3clf.audio.spectrogram import MelSpec
+from l3clf.distill.architectures import ARCHITECTURES, build_student, keras, macs_of
 from l3clf.distill.corpus import decode
 from l3clf.distill.examples import Examples, Recipe, make_examples, plan, render
-from l3clf.distill.lower import fit_embedding, student_onnx
-from l3clf.distill.quantise import student_tflite
-from l3clf.distill.students import ARCHITECTURES, build_student, keras, macs_of
+from l3clf.distill.student_onnx import fit_embedding, student_onnx
+from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import whiten
 from l3clf.embedders import frontend
 from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_STEPS, INPUT_ZERO_POINT, SAMPLE_RATE, levels
-from l3clf.embedders.int8 import Int8Network
-from l3clf.embedders.tflite import read_tflite
-from l3clf.features import MelSpec
+from l3clf.networks.int8_run import Int8Network
+from l3clf.networks.tflite_read import read_tflite
 
 WINDOW_S, PROBE_HOP_S = 0.975, 0.5
 PER_WINDOW, HELD_OUT, SEED = 3, 0.06, 10

@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 import l3clf
-from l3clf.heads import make_head
+from l3clf.classifier.heads import make_head
 from l3clf.pipeline import embed_sources
 
 RATE, WINDOW, LONGEST_S = 16_000, 15_600, 10

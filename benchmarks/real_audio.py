@@ -19,7 +19,7 @@ from pathlib import Path
 from sklearn.model_selection import LeaveOneGroupOut, PredefinedSplit, cross_val_score
 
 import l3clf
-from l3clf import cli
+from l3clf.cli import main as cli
 from l3clf.datasets import ClipTable
 
 ESC_ROWS = [

@@ -24,7 +24,7 @@ import numpy as np
 
 import l3clf
 from l3clf.distill import Schedule, distil
-from l3clf.distill.students import build_talk_cnn, keras
+from l3clf.distill.architectures import build_talk_cnn, keras
 from l3clf.embedders.frontend import INPUT_STEPS, levels, quantise_levels, student_spec
 from l3clf.evaluate import make_split
 

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn import functional
 from torch_training import Network, inputs
 
+from l3clf.distill.architectures import ARCHITECTURES
 from l3clf.distill.examples import Examples
-from l3clf.distill.students import ARCHITECTURES
 from l3clf.distill.training import WARM_UP, Schedule
 
 

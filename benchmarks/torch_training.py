@@ -1,6 +1,6 @@
 """The training of l3mini in PyTorch, on a CPU faster than Keras on TensorFlow; what comes out is Keras' student.
 
-Rule: the network is `l3clf.distill.students.build_student`'s, layer by layer, so that weights go over and back. A
+Rule: the network is `l3clf.distill.architectures.build_student`'s, layer by layer, so that weights go over and back. A
 teacher that was not asked about some examples has no part in their loss.
 """
 
@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from l3clf.distill.students import MOMENTUM, Architecture
+from l3clf.distill.architectures import MOMENTUM, Architecture
 from l3clf.embedders.frontend import INPUT_STEPS
-from l3clf.embedders.graph import BATCH_NORM_EPSILON
+from l3clf.networks.onnx_build import BATCH_NORM_EPSILON
 
 WARM_UP, LAST_RATE, WEIGHT_DECAY = 0.03, 0.01, 1e-2
 

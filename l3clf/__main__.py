@@ -2,7 +2,7 @@
 
 import sys
 
-from l3clf.cli import main
+from l3clf.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

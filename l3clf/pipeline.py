@@ -21,10 +21,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from l3clf.audio import Clip, FloatArray, Samples, Source, level_dbfs
-from l3clf.cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, cache_key, file_digest
+from l3clf.audio.clip import Clip, FloatArray, Samples, Source
+from l3clf.audio.framing import level_dbfs
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.errors import L3clfError, ParameterError
+from l3clf.storage.embedding_cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, cache_key, file_digest
 
 __all__ = ["Outcome", "content_ids", "embed_sources", "in_parallel", "n_threads", "save_embeddings"]
 

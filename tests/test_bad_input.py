@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from sounds import RATE, content, cut, noise, put, spoil, tone, wav, write
+from helpers.sound_files import RATE, content, cut, noise, put, spoil, tone, wav, write
 
 from l3clf import load_embedder
-from l3clf.audio import Clip
-from l3clf.cli import main
+from l3clf.audio.clip import Clip
+from l3clf.classifier.estimators import ClipClassifier, ClipEmbedder
+from l3clf.cli.main import main
 from l3clf.errors import AudioError, ClipWarning, L3clfError, ParameterError, WeightsError
-from l3clf.estimators import ClipClassifier, ClipEmbedder
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX file names, links and pipes")
 LONGEST = 300  # characters of a message, its paths left out

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fake import FakeEmbedder
+from helpers import TESTS
+from helpers.fake_embedder import FakeEmbedder
 
 from l3clf import pipeline
-from l3clf.audio import Clip, Samples
-from l3clf.cache import EmbeddingCache
+from l3clf.audio.clip import Clip, Samples
 from l3clf.embedders import WindowEmbeddings
 from l3clf.errors import AudioError, L3clfError, ParameterError, WeightsError
 from l3clf.pipeline import content_ids, embed_sources, n_threads, save_embeddings
+from l3clf.storage.embedding_cache import EmbeddingCache
 
 RATE = 8000
 EMBEDDER = FakeEmbedder()
@@ -434,10 +435,10 @@ def test_what_was_done_before_an_interruption_is_kept(tmp_path, monkeypatch, cac
 RUN = """
 import sys, time
 import numpy as np
-from fake import FakeEmbedder
+from helpers.fake_embedder import FakeEmbedder
 from l3clf import pipeline
-from l3clf.audio import Clip
-from l3clf.cache import EmbeddingCache
+from l3clf.audio.clip import Clip
+from l3clf.storage.embedding_cache import EmbeddingCache
 
 cache, out, seconds, *paths = sys.argv[1:]
 embed_windows = FakeEmbedder.embed_windows
@@ -456,7 +457,7 @@ np.savez(out, *[f.vectors for f in found])
 
 def start(cache, out, sources, call_s):
     """Embed in another process, which says so whenever it begins with some windows."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    env = {**os.environ, "PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-c", RUN, str(cache.path), str(out), str(call_s), *(clip.path for clip in sources)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
 

@@ -5,11 +5,11 @@ clip that cannot be read is found out when it is read.
 """
 
 from l3clf.datasets.audacity import load_audacity_labels
+from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.describe import Description
-from l3clf.datasets.files import SOUND_SUFFIXES, find_sounds, load_csv, load_folder
+from l3clf.datasets.folders import SOUND_SUFFIXES, find_sounds, load_csv, load_folder
 from l3clf.datasets.published import load_esc, load_fsdd, load_urbansound8k
 from l3clf.datasets.recognise import load
-from l3clf.datasets.table import ClipTable
 
 __all__ = [
     "SOUND_SUFFIXES",

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from l3clf.audio import Clip, duration_s
-from l3clf.datasets.files import entries, find_sounds, warn_left_out
-from l3clf.datasets.table import ClipTable
+from l3clf.audio.clip import Clip
+from l3clf.audio.decode import duration_s
+from l3clf.datasets.clip_table import ClipTable
+from l3clf.datasets.folders import entries, find_sounds, warn_left_out
 from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 
 __all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels", "pieces", "read_labels"]

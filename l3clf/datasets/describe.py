@@ -14,9 +14,9 @@ from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from l3clf.audio import Clip, piece_frames
+from l3clf.audio.clip import Clip
+from l3clf.audio.decode import open_sound, piece_frames
 from l3clf.errors import AudioError
-from l3clf.soundfiles import open_sound
 
 __all__ = ["FEW_CLIPS", "Description", "describe", "problems", "some"]
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from l3clf.audio import Clip
-from l3clf.datasets.rows import Row, column, require_values
-from l3clf.datasets.table import ClipTable
+from l3clf.audio.clip import Clip
+from l3clf.datasets.csv_rows import Row, column, require_values
 
-__all__ = ["ESC", "ESC_NAME", "LAYOUTS", "URBANSOUND8K", "Layout", "esc_names", "layout_of", "load_layout"]
+__all__ = ["ESC", "ESC_NAME", "LAYOUTS", "URBANSOUND8K", "Layout", "esc_names", "layout_columns", "layout_of"]
 
 ESC_NAME = re.compile(r"(?P<fold>[0-9]{1,2})-(?P<recording>[0-9]+)-[A-Z]+(?:-[0-9]+)?")
 
@@ -64,10 +64,10 @@ def layout_of(columns: Sequence[str]) -> Layout | None:
     return next((layout for layout in LAYOUTS if set(layout.needs) <= set(columns)), None)
 
 
-def load_layout(
+def layout_columns(
     table: Path, columns: Sequence[str], rows: Sequence[Row], layout: Layout, group: str | None
-) -> ClipTable:
-    """Return the clips of a published table."""
+) -> dict[str, Any]:
+    """Return the columns of a published table, as the arguments of `ClipTable`."""
     require_values(table, rows, layout.needs)
     places = [layout.place.format_map(row) for _, row in rows]
     names = esc_names(places)
@@ -76,13 +76,13 @@ def load_layout(
         groups = names[1]
     root = _sounds_root(table, places[0])
     group_is = f"column {group!r}" if group else layout.group_is
-    return ClipTable(
-        [Clip(root / place) for place in places],
-        [row[layout.label] for _, row in rows],
-        folds=[row["fold"] for _, row in rows],
-        groups=groups,
-        origin=f"{layout.name}: its own folds" + (f", groups from {group_is}" if groups else ""),
-    )
+    return {
+        "clips": [Clip(root / place) for place in places],
+        "labels": [row[layout.label] for _, row in rows],
+        "folds": [row["fold"] for _, row in rows],
+        "groups": groups,
+        "origin": f"{layout.name}: its own folds" + (f", groups from {group_is}" if groups else ""),
+    }
 
 
 def _sounds_root(table: Path, place: str) -> Path:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from l3clf.datasets.clip_table import ClipTable
+from l3clf.datasets.csv_rows import read_rows, require_columns
 from l3clf.datasets.describe import some
-from l3clf.datasets.files import entries, find_sounds, is_sound, load_csv, load_folder
+from l3clf.datasets.folders import entries, find_sounds, is_sound, load_csv, load_folder
 from l3clf.datasets.layouts import ESC, ESC_NAME, URBANSOUND8K, Layout, esc_names
-from l3clf.datasets.rows import read_rows, require_columns
-from l3clf.datasets.table import ClipTable
 from l3clf.errors import DatasetError
 
 __all__ = ["FSDD_SOUNDS", "META_NAME", "fsdd_names", "load_esc", "load_fsdd", "load_urbansound8k", "with_esc_names"]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l3clf.datasets.audacity import find_tracks, is_track, load_audacity_labels
+from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.describe import some
-from l3clf.datasets.files import entries, find_sounds, load_csv, load_folder, warn_left_out
+from l3clf.datasets.folders import entries, find_sounds, load_csv, load_folder, warn_left_out
 from l3clf.datasets.layouts import LAYOUTS
 from l3clf.datasets.published import FSDD_SOUNDS, META_NAME, fsdd_names, load_fsdd, with_esc_names
-from l3clf.datasets.table import ClipTable
 from l3clf.errors import DatasetError
 
 __all__ = ["load"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from l3clf.device.lower import Layer
-from l3clf.embedders.int8model import Int8Model
+from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["ALIGNMENT", "Plan", "plan_memory"]
 

@@ -1,6 +1,6 @@
 """A second emulator, where it is installed: QEMU's board mps2-an386 runs the self-test that came with an export.
 
-Rule: nothing depends on it. What pip can install is the proof (`l3clf.device.ledger`); this one shares no code with it.
+Rule: nothing depends on it. What pip can install is the proof (`l3clf.device.verify`); this one shares no code with it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.folder import read_export
+from l3clf.device.export import read_export
 from l3clf.device.toolchain import build_chip, export_sources
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE
 from l3clf.embedders.frontend import quantise_levels
 from l3clf.errors import DeviceError
-from l3clf.features import MelSpec, absolute_level_db, hann, mel_filters
 
 __all__ = ["frontend_source", "thresholds"]
 

@@ -11,9 +11,9 @@ from functools import singledispatch
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.classifier.frozen_heads import LEAF, ForestHead, FrozenHead, LinearHead
 from l3clf.device.ctext import c_array
 from l3clf.errors import DeviceError
-from l3clf.frozen import LEAF, ForestHead, FrozenHead, LinearHead
 
 __all__ = ["head_source"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from l3clf import __version__
-from l3clf.audio import level_dbfs
+from l3clf._version import __version__
+from l3clf.audio.framing import level_dbfs
 from l3clf.device.ctext import c_string
 from l3clf.device.emit_frontend import frontend_source
 from l3clf.device.emit_head import head_source

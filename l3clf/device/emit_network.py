@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from l3clf.device.arena import Plan
 from l3clf.device.ctext import c_layer
 from l3clf.device.lower import Layer
-from l3clf.embedders.int8model import Int8Model
+from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["network_source"]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.audio import level_dbfs
-from l3clf.decide import decide, heard
+from l3clf.audio.framing import level_dbfs
+from l3clf.classifier.decision import decide, heard
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.embedders.int8model import (
+from l3clf.errors import DeviceError
+from l3clf.networks.int8_model import (
     INT8_MIN,
     Add,
     AveragePool2D,
@@ -32,7 +33,6 @@ from l3clf.embedders.int8model import (
     Tensor,
     Window,
 )
-from l3clf.errors import DeviceError
 
 __all__ = ["Field", "Layer", "lower"]
 
@@ -83,7 +83,7 @@ def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
     Parameters
     ----------
     model : Int8Model
-        From `l3clf.embedders.tflite.read_tflite`.
+        From `l3clf.networks.tflite_read.read_tflite`.
 
     Returns
     -------

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from l3clf.decide import check_pooling
+from l3clf.audio.spectrogram import MelSpec
+from l3clf.classifier.decision import check_pooling
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.frozen_heads import ForestHead, LinearHead
+from l3clf.classifier.heads import freeze_head
+from l3clf.classifier.inputs import check_limits
 from l3clf.device.arena import ALIGNMENT, Plan, plan_memory
 from l3clf.device.lower import Layer, lower
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import student_spec
-from l3clf.embedders.int8model import Int8Model
 from l3clf.embedders.student import Student
 from l3clf.errors import DeviceError
-from l3clf.estimators import ClipClassifier
-from l3clf.features import MelSpec
-from l3clf.frozen import ForestHead, LinearHead
-from l3clf.heads import freeze_head
-from l3clf.inputs import check_limits
+from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["DEFAULT_WINDOWS", "PCM_FULL_SCALE", "POOLINGS", "DeviceModel", "device_model"]
 

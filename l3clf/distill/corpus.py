@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from l3clf.audio import FloatArray, Samples, Source, read_blocks
+from l3clf.audio.clip import FloatArray, Samples, Source
+from l3clf.audio.decode import read_blocks
 from l3clf.errors import AudioError, ClipWarning, DatasetError, ParameterError
 
 __all__ = ["CHECKPOINT", "EXAMPLES", "Corpus", "cannot_write", "decode", "other_checkpoint", "refused_clips"]

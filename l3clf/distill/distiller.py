@@ -18,22 +18,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf import __version__, plots
-from l3clf.audio import Clip, FloatArray, Samples, Source
-from l3clf.distill.augment import Augmentation
+from l3clf import plots
+from l3clf._version import __version__
+from l3clf.audio.augmentation import Augmentation
+from l3clf.audio.clip import Clip, FloatArray, Samples, Source
+from l3clf.classifier.inputs import as_embedder
+from l3clf.distill.architectures import ARCHITECTURES, architecture, build_student, keras, macs_of
 from l3clf.distill.corpus import Corpus, cannot_write, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
-from l3clf.distill.lower import fit_embedding, start_from, student_onnx
-from l3clf.distill.quantise import student_tflite
-from l3clf.distill.students import ARCHITECTURES, architecture, build_student, keras, macs_of
+from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
+from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import Embedder, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
-from l3clf.inputs import as_embedder
-from l3clf.locks import lock_now
 from l3clf.pipeline import n_threads
+from l3clf.storage.locks import lock_now
 
 __all__ = ["distil"]
 

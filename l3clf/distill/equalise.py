@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.audio import FloatArray
-from l3clf.distill.students import Architecture, build_student, keras
+from l3clf.audio.clip import FloatArray
+from l3clf.distill.architectures import Architecture, build_student, keras
 from l3clf.embedders.frontend import INPUT_STEPS
 
 __all__ = ["equalised"]

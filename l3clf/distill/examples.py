@@ -21,16 +21,16 @@ import soxr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from l3clf.audio import FloatArray
-from l3clf.distill.augment import Augmentation, gain, is_silent, mix, time_stretch
+from l3clf.audio.augmentation import Augmentation, gain, is_silent, mix, time_stretch
+from l3clf.audio.clip import FloatArray
+from l3clf.classifier.inputs import check_whole
 from l3clf.distill.corpus import CHECKPOINT, EXAMPLES, Corpus, cannot_write, other_checkpoint
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_ZERO_POINT, SAMPLE_RATE, levels, quantise_levels, student_spec
 from l3clf.errors import DatasetError, ParameterError
-from l3clf.inputs import check_whole
 from l3clf.pipeline import n_threads
 
-__all__ = ["Examples", "Recipe", "make_examples", "render", "teacher_targets"]
+__all__ = ["Augmentation", "Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
 REVISION = 2  # raised whenever the same description gives other examples
 BLOCK = 64

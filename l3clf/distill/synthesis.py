@@ -15,8 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 from scipy import signal
 
-from l3clf.audio import FloatArray, Samples
-from l3clf.distill.augment import EQUALISER_HZ, band_limit, coloured_noise, equalise, mix
+from l3clf.audio.augmentation import EQUALISER_HZ, band_limit, coloured_noise, equalise, mix
+from l3clf.audio.clip import FloatArray, Samples
 from l3clf.errors import MissingDependencyError
 
 __all__ = ["spoken", "synthetic_sounds"]

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from l3clf.audio import FloatArray
+from l3clf.audio.clip import FloatArray
+from l3clf.classifier.inputs import check_whole
+from l3clf.distill.architectures import keras
 from l3clf.distill.corpus import CHECKPOINT, cannot_write, other_checkpoint
 from l3clf.distill.examples import NO_LABEL, Examples
-from l3clf.distill.students import keras
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import DatasetError, ParameterError
-from l3clf.inputs import check_whole
 
 __all__ = ["Schedule", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
 

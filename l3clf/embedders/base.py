@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from l3clf import audio
-from l3clf.audio import FloatArray, Framing, Samples, Source
+from l3clf.audio.clip import FloatArray, Samples, Source
+from l3clf.audio.decode import REVISION, read_blocks
+from l3clf.audio.framing import Framing, level_dbfs
 from l3clf.errors import AudioError, ParameterError
 
 __all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
@@ -36,7 +37,7 @@ class WindowEmbeddings:
         Start and end of each window in seconds, clip start = 0. With centring the first window starts
         half a window before the clip.
     levels_dbfs : array of shape (n_windows,), float32
-        RMS level of each window; see `l3clf.audio.level_dbfs`.
+        RMS level of each window; see `l3clf.audio.framing.level_dbfs`.
     """
 
     vectors: FloatArray
@@ -113,7 +114,7 @@ class Embedder(ABC):
             "options": self.options,
             "revision": self.revision,
             "weights": self.weights_digest(),
-            "audio": audio.REVISION,
+            "audio": REVISION,
         }
         return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -128,7 +129,7 @@ class Embedder(ABC):
 
     def read_windows(self, source: Source, hop_s: float, center: bool) -> Iterator[FloatArray]:
         """Yield the windows of one clip, at most `batch_windows` at a time."""
-        blocks = audio.read_blocks(source, self.sample_rate)
+        blocks = read_blocks(source, self.sample_rate)
         return self.framing(hop_s, center).windows(blocks, self.batch_windows)
 
     def embed(self, samples: ArrayLike, sample_rate: int, hop_s: float = 0.5, center: bool = True) -> WindowEmbeddings:
@@ -164,7 +165,7 @@ class Embedder(ABC):
         ((4, 60), [-0.5, 0.5])
         """
         source = Samples(np.asarray(samples), sample_rate)
-        batches = [(self.embed_windows(w), audio.level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
+        batches = [(self.embed_windows(w), level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
         return self.assemble(batches, hop_s, center, str(source))
 
     def assemble(

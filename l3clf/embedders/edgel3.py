@@ -7,13 +7,13 @@ from typing import ClassVar
 import numpy as np
 import onnxruntime
 
-from l3clf.audio import FloatArray
-from l3clf.embedders import weights as weight_files
+from l3clf.audio.clip import FloatArray
+from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders.base import Embedder, as_path_option
-from l3clf.embedders.graph import Weights, run_graph, session
-from l3clf.embedders.keras_h5 import digest, read_keras_h5
 from l3clf.embedders.openl3 import build_graph
-from l3clf.features import MelSpec, log_spectrogram
+from l3clf.networks.onnx_build import Weights, run_graph, session
+from l3clf.weights import registry as weight_files
+from l3clf.weights.keras_h5 import digest, read_keras_h5
 
 __all__ = ["EdgeL3"]
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.audio import FloatArray
-from l3clf.features import MelSpec, log_spectrogram
+from l3clf.audio.clip import FloatArray
+from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 
 __all__ = [
     "INPUT_STEPS",

@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 import scipy.fft
 
-from l3clf.audio import FloatArray
+from l3clf.audio.clip import FloatArray
+from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders.base import Embedder
-from l3clf.features import MelSpec, log_spectrogram
 
 __all__ = ["Mfcc"]
 

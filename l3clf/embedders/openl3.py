@@ -9,10 +9,11 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto
 
-from l3clf.audio import FloatArray
-from l3clf.embedders import weights as weight_files
+from l3clf.audio.clip import FloatArray
+from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders.base import Embedder, as_path_option
-from l3clf.embedders.graph import (
+from l3clf.errors import ParameterError
+from l3clf.networks.onnx_build import (
     GraphBuilder,
     Weights,
     check_layers,
@@ -21,9 +22,8 @@ from l3clf.embedders.graph import (
     run_graph,
     session,
 )
-from l3clf.embedders.keras_h5 import digest, read_keras_h5
-from l3clf.errors import ParameterError
-from l3clf.features import MelSpec, log_spectrogram
+from l3clf.weights import registry as weight_files
+from l3clf.weights.keras_h5 import digest, read_keras_h5
 
 __all__ = ["OpenL3", "build_graph", "front_end"]
 
@@ -62,7 +62,7 @@ def build_graph(
     Parameters
     ----------
     layers : dict
-        Arrays of each layer, as `l3clf.embedders.weights.read_keras_h5` returns them.
+        Arrays of each layer, as `l3clf.weights.registry.read_keras_h5` returns them.
     spec : MelSpec
         The front-end, which gives the input's shape: (n, 1, bands, frames), in dB.
     channels : sequence of 8 int

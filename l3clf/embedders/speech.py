@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 import onnxruntime
 
-from l3clf.audio import FloatArray
-from l3clf.embedders import weights as weight_files
+from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder, as_path_option
-from l3clf.embedders.graph import run_graph, session
-from l3clf.embedders.pinned import read_pinned
+from l3clf.networks.onnx_build import run_graph, session
+from l3clf.weights import registry as weight_files
+from l3clf.weights.pinned import read_pinned
 
 __all__ = ["Speech"]
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnxruntime
 
-from l3clf.audio import FloatArray
+from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder, as_path_option
 from l3clf.embedders.frontend import (
     INPUT_STEP_DB,
@@ -27,12 +27,12 @@ from l3clf.embedders.frontend import (
     quantise_levels,
     student_spec,
 )
-from l3clf.embedders.graph import run_graph, session
-from l3clf.embedders.int8 import Int8Network
-from l3clf.embedders.onnxcheck import MAX_BYTES, check_student_onnx
-from l3clf.embedders.tflite import read_tflite
 from l3clf.errors import ModelFileError, ParameterError, WeightsError
-from l3clf.safezip import read_zip, write_zip
+from l3clf.networks.int8_run import Int8Network
+from l3clf.networks.onnx_build import run_graph, session
+from l3clf.networks.onnx_check import MAX_BYTES, check_student_onnx
+from l3clf.networks.tflite_read import read_tflite
+from l3clf.storage.safezip import read_zip, write_zip
 
 __all__ = ["FORMAT", "L3Mini", "Student", "StudentFile", "read_student", "write_student"]
 

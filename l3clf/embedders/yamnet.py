@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from l3clf.audio import FloatArray
-from l3clf.embedders import weights as weight_files
+from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder, as_path_option
-from l3clf.embedders.pinned import read_pinned
 from l3clf.errors import MissingDependencyError, WeightsError
+from l3clf.weights import registry as weight_files
+from l3clf.weights.pinned import read_pinned
 
 __all__ = ["YamNet"]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from l3clf.decide import ANSWER_POOLINGS
+from l3clf.classifier.decision import ANSWER_POOLINGS
+from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
-from l3clf.estimators import ClipClassifier
 from l3clf.evaluate.scoring import scores
 from l3clf.evaluate.splits import Labels, Split
 from l3clf.pipeline import in_parallel, n_threads

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.audio import Clip
+from l3clf.audio.clip import Clip
 from l3clf.evaluate.splits import Labels, Split
 
 __all__ = ["Duplicate", "find_duplicates", "guess_groups"]

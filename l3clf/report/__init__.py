@@ -5,10 +5,10 @@ label or file name can be forgotten. The page holds everything it shows, runs no
 network for anything; a clip or picture that cannot be read costs its place in the page, never the page.
 """
 
-from l3clf.report.files import write_csv, write_json
+from l3clf.report.contents import COLUMNS
 from l3clf.report.page import Page, write_html
 from l3clf.report.players import Mistake
-from l3clf.report.rows import COLUMNS
 from l3clf.report.terminal import table_text
+from l3clf.report.writers import write_csv, write_json
 
 __all__ = ["COLUMNS", "Mistake", "Page", "table_text", "write_csv", "write_html", "write_json"]

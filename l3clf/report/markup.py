@@ -7,7 +7,7 @@ import base64
 import html
 from collections.abc import Iterable
 
-from l3clf.report.rows import NOTHING, clean
+from l3clf.report.contents import NOTHING, clean
 
 __all__ = ["Html", "data", "data_uri", "escaped", "join", "tag"]
 

@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from l3clf.report.files import write_text
+from l3clf.report.contents import Floors, Row
+from l3clf.report.html_table import results
 from l3clf.report.markup import Html, data, data_uri, escaped, join, tag
 from l3clf.report.players import Mistake, mistakes_list
-from l3clf.report.rows import Floors, Row
-from l3clf.report.table import results
+from l3clf.report.writers import write_text
 
 __all__ = ["Page", "write_html"]
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from l3clf.audio import Clip, duration_s, load
+from l3clf.audio.clip import Clip
+from l3clf.audio.decode import duration_s, load
 from l3clf.errors import AudioError
+from l3clf.report.contents import percent
 from l3clf.report.markup import Html, data, data_uri, join, tag
-from l3clf.report.rows import percent
 
 __all__ = ["Mistake", "mistakes_list"]
 

@@ -6,7 +6,7 @@ Rule: it is never wider than 100 columns, whatever letters the names have.
 import unicodedata
 from collections.abc import Sequence
 
-from l3clf.report.rows import METRICS, NAMES, NOTHING, SPEEDS, Floors, Row, amount, clean, interval, percent, score
+from l3clf.report.contents import METRICS, NAMES, NOTHING, SPEEDS, Floors, Row, amount, clean, interval, percent, score
 
 __all__ = ["table_text"]
 

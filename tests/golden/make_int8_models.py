@@ -23,7 +23,7 @@ from keras import layers
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from oracle import every_tensor, windows_for  # noqa: E402
+from helpers.tflite_micro_oracle import every_tensor, windows_for  # noqa: E402
 
 WINDOWS = 8
 BIAS = {"bias_initializer": keras.initializers.RandomNormal(stddev=0.5)}

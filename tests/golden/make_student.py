@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from l3clf.distill.lower import student_onnx
-from l3clf.distill.quantise import student_tflite
-from l3clf.distill.students import ARCHITECTURES, build_student, keras
+from l3clf.distill.architectures import ARCHITECTURES, build_student, keras
+from l3clf.distill.student_onnx import student_onnx
+from l3clf.distill.student_tflite import student_tflite
 from l3clf.embedders.frontend import levels, quantise_levels, student_spec
 from l3clf.embedders.student import write_student
 

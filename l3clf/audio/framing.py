@@ -1,0 +1,138 @@
+"""How a clip becomes windows, and how loud each of them is.
+
+Rule: a clip gives the same windows whether it is read at once or in blocks, and every window knows its start and end.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio.clip import FloatArray
+from l3clf.errors import ParameterError
+
+__all__ = ["SILENCE_DBFS", "Framing", "level_dbfs"]
+
+SILENCE_DBFS = -200.0
+"""The level given to digital silence, whose logarithm is minus infinity."""
+
+MAX_HOP_S = 1e6
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a clip is cut into windows: upstream OpenL3's rule, for any window and hop.
+
+    With `center`, half a window of zeros is put before the clip, so that the first window is centred
+    on the clip's start. The end is padded with zeros to a whole number of hops, so that every sample
+    is heard; a clip shorter than one window is padded to one.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    window : int
+        Samples in a window.
+    hop : int
+        Samples from the start of one window to the start of the next.
+    center : bool
+        See above.
+    """
+
+    sample_rate: int
+    window: int
+    hop: int
+    center: bool
+
+    @classmethod
+    def of(cls, sample_rate: int, window_s: float, hop_s: float, center: bool) -> "Framing":
+        """Make a framing from seconds; both are rounded to whole samples.
+
+        Raises
+        ------
+        ParameterError
+            If `hop_s` is not a positive number of at least one sample and at most 1e6 s.
+        """
+        if not isinstance(hop_s, int | float | np.number) or isinstance(hop_s, bool):
+            raise ParameterError(f"hop_s={hop_s!r}; expected a number of seconds, such as 0.5")
+        if not (hop_s <= MAX_HOP_S and round(hop_s * sample_rate) >= 1):
+            raise ParameterError(f"hop_s={hop_s}; expected a positive number of seconds up to 1e6, such as 0.5")
+        return cls(sample_rate, round(window_s * sample_rate), round(hop_s * sample_rate), bool(center))
+
+    @property
+    def lead(self) -> int:
+        """Zeros put before the clip, in samples."""
+        return self.window // 2 if self.center else 0
+
+    def count(self, n_samples: int) -> int:
+        """Return the number of windows in a clip of `n_samples` samples."""
+        rest = n_samples + self.lead - self.window
+        return 1 + max(0, math.ceil(rest / self.hop))
+
+    def times_s(self, n_windows: int) -> NDArray[np.float64]:
+        """Return start and end of each window in seconds, clip start = 0, shape (n_windows, 2).
+
+        Examples
+        --------
+        >>> Framing.of(48000, 1.0, 0.5, center=True).times_s(2).tolist()
+        [[-0.5, 0.5], [0.0, 1.0]]
+        """
+        starts = np.arange(n_windows) * self.hop - self.lead
+        return np.stack([starts, starts + self.window], axis=1) / self.sample_rate
+
+    def windows(self, blocks: Iterable[FloatArray], most: int = 64) -> Iterator[FloatArray]:
+        """Cut blocks of one clip into windows.
+
+        Parameters
+        ----------
+        blocks : iterable of arrays of shape (n,)
+            The clip's samples in order, mono, at `sample_rate`.
+        most : int, default=64
+            The most windows in one yielded array, which bounds the memory needed.
+
+        Yields
+        ------
+        array of shape (n_windows, window), float32
+            In order; together they are all windows of the clip.
+        """
+        pending = np.zeros(self.lead, np.float32)
+        n_samples = n_done = skip = 0
+        for block in blocks:
+            n_samples += len(block)
+            pending, skip = self._advance(np.concatenate([pending, block]), skip)
+            ready = (len(pending) - self.window) // self.hop + 1 if len(pending) >= self.window else 0
+            for first in range(0, ready, most):
+                yield self._cut(pending, first, min(most, ready - first))
+            n_done += ready
+            pending, skip = self._advance(pending, skip + ready * self.hop)
+        if n_done < self.count(n_samples):
+            yield np.pad(pending, (0, self.window - len(pending)))[np.newaxis]
+
+    @staticmethod
+    def _advance(pending: FloatArray, n: int) -> tuple[FloatArray, int]:
+        """Drop n samples; what is still to be dropped (a hop longer than a window) comes back."""
+        return pending[n:], max(0, n - len(pending))
+
+    def _cut(self, pending: FloatArray, first: int, n: int) -> FloatArray:
+        view = np.lib.stride_tricks.sliding_window_view(pending, self.window)
+        return np.ascontiguousarray(view[first * self.hop :: self.hop][:n])
+
+
+def level_dbfs(windows: FloatArray) -> FloatArray:
+    """Return the RMS level of each window in dB relative to full scale.
+
+    A constant 1.0 has 0 dBFS, a full-scale sine -3.01; digital silence is given -200.
+
+    Parameters
+    ----------
+    windows : array of shape (n_windows, n_samples)
+
+    Returns
+    -------
+    array of shape (n_windows,), float32
+    """
+    power = np.einsum("ij,ij->i", windows, windows, dtype=np.float64) / windows.shape[1]
+    floor = 10 ** (SILENCE_DBFS / 10)
+    return np.asarray(10 * np.log10(np.maximum(power, floor)), np.float32)

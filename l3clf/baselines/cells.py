@@ -1,0 +1,99 @@
+"""The cells of a baseline: one embedder, head and pooling, and whether they can be had at all.
+
+Rule: a cell that would fill the memory is left out and named, before it is tried.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.classifier.decision import ANSWER_POOLINGS
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.heads import FOREST_TREES, tuned_logistic
+from l3clf.datasets.describe import some
+from l3clf.embedders import Embedder
+from l3clf.errors import DatasetError
+
+__all__ = ["Cell", "manageable"]
+
+MOST_BYTES = 6e9  # of one head while it is fitted
+NODES_A_ROW = 1.27  # at most: a bootstrap sample holds 63.2 % of the rows, and n leaves have n - 1 nodes above them
+COPIES = 6  # of (rows, classes) for a logistic regression: folds that are fitted at once, and their answers
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the table to be."""
+
+    embedder: Embedder
+    head: str
+    pooling: str
+    tune: bool
+
+    @property
+    def head_name(self) -> str:
+        """What the head is called in the table."""
+        return "logistic (C tuned)" if self.tune else self.head
+
+    @property
+    def fit(self) -> tuple[str, str, str]:
+        """What decides the fitted head: equal for poolings of the answers to the same windows."""
+        return self.embedder.name, self.head, "answers" if self.pooling in ANSWER_POOLINGS else self.pooling
+
+    def classifier(self, hop_s: float) -> ClipClassifier:
+        """Return what this row cross-validates, unfitted."""
+        head = tuned_logistic() if self.tune else self.head
+        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
+
+    def bytes_needed(self, n_rows: int, n_classes: int) -> float:
+        """Return how much memory the head may take when it is fitted on so many rows."""
+        held = FOREST_TREES * NODES_A_ROW if self.head == "forest" else COPIES
+        return 8.0 * held * n_rows * n_classes
+
+
+def manageable(
+    cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]] | None = None
+) -> tuple[list[Cell], list[str]]:
+    """Return the cells whose heads fit into memory, and a sentence about the others.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    labels : array of shape (n_clips,)
+    windows : mapping of str to sequences of n_clips WindowEmbeddings, optional
+        By the embedder's name; one window in each clip where it is not known yet.
+
+    Returns
+    -------
+    cells : list of Cell
+    notes : list of str
+
+    Raises
+    ------
+    DatasetError
+        If no cell is left.
+    """
+    n_classes = len(np.unique(labels))
+    needed = [cell.bytes_needed(_n_rows(cell, len(labels), windows), n_classes) for cell in cells]
+    kept = [cell for cell, size in zip(cells, needed, strict=True) if size <= MOST_BYTES]
+    left_out = [
+        f"{cell.embedder.name} / {cell.head_name} / {cell.pooling} (up to {size / 1e9:,.0f} GB)"
+        for cell, size in zip(cells, needed, strict=True)
+        if size > MOST_BYTES
+    ]
+    many = f"{n_classes:,} classes for {len(labels):,} clips take too much memory"
+    if not kept:
+        raise DatasetError(
+            f"{many} with every head that was asked for: {some(left_out)}; take fewer classes (is the right column "
+            "the label?)"
+        )
+    return kept, [f"Left out, because {many}: {some(left_out, 20)}."] if left_out else []
+
+
+def _n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
+    if windows is None or cell.pooling not in ANSWER_POOLINGS:
+        return n_clips
+    return sum(len(clip) for clip in windows[cell.embedder.name])

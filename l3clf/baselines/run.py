@@ -1,0 +1,379 @@
+"""The baseline table: embedders x heads x poolings, cross-validated on identical folds.
+
+Rule: every clip is embedded once for each embedder, every cell (embedder, head, pooling) is kept as soon as
+it is done, and the folds are the same for all. What is stopped is continued by the same call.
+"""
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+
+from l3clf._version import __version__
+from l3clf.baselines.cells import Cell, manageable
+from l3clf.baselines.result import BaselineReport, Result, claim, write_files
+from l3clf.classifier.decision import check_pooling, pool_vectors
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.heads import HEAD_NAMES
+from l3clf.classifier.inputs import as_cache, as_embedder, digest_of
+from l3clf.datasets import ClipTable
+from l3clf.datasets.describe import some
+from l3clf.embedders import Embedder, WindowEmbeddings, embedder_names, load_embedder
+from l3clf.errors import DatasetError, L3clfError, ParameterError
+from l3clf.evaluate import (
+    CrossValidation,
+    Duplicate,
+    Split,
+    cross_validate_poolings,
+    find_duplicates,
+    guess_groups,
+    learning_curve_points,
+    majority_floor,
+    make_split,
+    scores,
+)
+from l3clf.pipeline import content_ids, embed_sources
+
+__all__ = ["BaselineReport", "baseline", "ready_embedders"]
+
+Say: TypeAlias = Callable[[str], object]
+FLOOR = "mfcc"
+MOST_NAMED_PAIRS = 5
+MOST_NAMED_FAILURES = 20
+
+
+def ready_embedders(weights: str | os.PathLike[str] | None = None) -> list[Embedder]:
+    """Return every embedder that can be used at once: no weights are downloaded for it.
+
+    Parameters
+    ----------
+    weights : path, optional
+        A folder of weight files to look in, besides the usual places.
+    """
+    found = [load_embedder(name) for name in sorted(embedder_names(), key=lambda name: name != FLOOR)]
+    return [ready for embedder in found if (ready := _ready(embedder, weights)) is not None]
+
+
+def _ready(embedder: Embedder, weights: str | os.PathLike[str] | None) -> Embedder | None:
+    if weights is not None and hasattr(embedder, "weights"):
+        there = load_embedder(embedder.name, **embedder.options, weights=weights)
+        try:
+            if there.is_ready():
+                return there
+        except L3clfError:  # that folder does not hold this one's
+            pass
+    return embedder if embedder.is_ready() else None
+
+
+def baseline(
+    table: ClipTable,
+    embedders: Sequence[str | Embedder] | None = None,
+    heads: Sequence[str] = ("logistic", "forest"),
+    poolings: Sequence[str] = ("mean",),
+    out: str | os.PathLike[str] | None = None,
+    *,
+    hop_s: float = 0.5,
+    cache: Any = "auto",
+    n_jobs: int | None = None,
+    tune: bool = False,
+    learning_curve: bool = False,
+    commands: Sequence[str] = (),
+    say: Say | None = None,
+) -> BaselineReport:
+    """Cross-validate embedders x heads x poolings on a data set, and fit the best on everything.
+
+    Parameters
+    ----------
+    table : ClipTable
+        Its folds are used where it has some, else its groups, else stratified random folds.
+    embedders : sequence of str or Embedder, optional
+        Those that are ready on this machine when left out.
+    heads : sequence of {"logistic", "forest"}
+    poolings : sequence of {"mean", "mean+std", "max", "probability", "vote"}
+    out : path, optional
+        A folder, new or of an earlier baseline, for the report, the tables, the pictures and the model. Finished
+        cells are kept there, so that the same call goes on where it was stopped.
+    hop_s, cache, n_jobs
+        See `ClipEmbedder`.
+    tune : bool, default=False
+        Whether the strength of the logistic regression's regularisation is chosen by cross-validation inside each
+        training fold.
+    learning_curve : bool, default=False
+        Whether the best row is also fitted with fewer clips of each class.
+    commands : sequence of str
+        What to write into the report as the commands that made it.
+    say : callable, optional
+        Takes sentences about what is being done; with it comes a progress bar.
+
+    Returns
+    -------
+    BaselineReport
+
+    Raises
+    ------
+    DatasetError
+        If no cross-validation is possible: one class, one fold, no clip that can be read, classes without end.
+    ParameterError
+        If a parameter cannot work, or `out` is a folder with other things in it.
+
+    Examples
+    --------
+    >>> import l3clf
+    >>> table = l3clf.datasets.load("sounds")                                 # doctest: +SKIP
+    >>> report = l3clf.baseline(table, embedders=["mfcc"], out="baseline")    # doctest: +SKIP
+    >>> report.best["accuracy"], report.model.predict(["new.wav"])            # doctest: +SKIP
+    """
+    tell = say or (lambda text: None)
+    for text in (str(table.describe()), *table.problems()) if say else ():
+        tell(text)
+    embedders = ready_embedders() if embedders is None else [as_embedder(embedder) for embedder in embedders]
+    wanted = _grid(embedders, heads, poolings, tune)
+    _check_before(table, wanted)
+    folder = None if out is None else claim(out)
+    embedded = _embed_all(table, embedders, {"hop_s": hop_s, "cache": cache, "n_jobs": n_jobs}, say)
+    data = embedded.table
+    split = make_split(data.labels, data.folds, data.groups)
+    cells, too_large = manageable(wanted, data.labels, embedded.windows)
+    store = _CellStore(folder, embedded, split, hop_s, cache, n_jobs)
+    results = _results(cells, embedded, split, store, tell)
+    order = sorted(range(len(cells)), key=lambda i: -results[i].row["accuracy"])
+    best = cells[order[0]]
+    duplicates = _duplicates(embedded, split, cache)
+    curve = _curve(best, embedded, split, hop_s, n_jobs) if learning_curve else []
+    report = BaselineReport(
+        results=[results[i] for i in order],
+        model=_refitted(best, embedded, hop_s, cache, n_jobs),
+        floors=majority_floor(data.labels, split),
+        data=data,
+        split=split,
+        notes=[*_notes(data, split, duplicates), *too_large],
+        failures=embedded.failures,
+        duplicates=duplicates,
+        vectors=_pooled(embedded.windows[best.embedder.name]),
+        curve=curve,
+        name=_name(table),
+    )
+    if folder is not None:
+        write_files(report, folder, commands)
+    return report
+
+
+def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[Cell]:
+    for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
+        if not values or isinstance(values, str):
+            raise ParameterError(f"{name}={values!r}; expected a list of at least one")
+    for head in heads:
+        if head not in HEAD_NAMES:
+            raise ParameterError(f"heads: {head!r} is none of {', '.join(map(repr, HEAD_NAMES))}")
+    for pooling in poolings:
+        check_pooling(pooling)
+    names = [embedder.name for embedder in embedders]
+    if len(set(names)) < len(names):
+        raise ParameterError(f"embedders: {', '.join(names)}; expected different ones")
+    return [Cell(e, h, p, tune and h == "logistic") for e in embedders for h in heads for p in poolings]
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    """The clips that every embedder could read, and their windows by embedder."""
+
+    table: ClipTable
+    windows: dict[str, list[WindowEmbeddings]]
+    clips_per_s: dict[str, float | None]
+    failures: list[L3clfError]
+
+
+def _embed_all(table: ClipTable, embedders: Sequence[Embedder], how: dict[str, Any], say: Say | None) -> _Embedded:
+    outcomes: dict[str, list[Any]] = {}
+    rates: dict[str, float | None] = {}
+    for embedder in embedders:
+        start = time.perf_counter()
+        before = _n_cached(how["cache"], embedder)
+        outcomes[embedder.name] = embed_sources(
+            embedder,
+            table.clips,
+            hop_s=how["hop_s"],
+            cache=as_cache(how["cache"]),
+            n_jobs=how["n_jobs"],
+            progress=say is not None,
+        )
+        n, seconds = _n_cached(how["cache"], embedder) - before, time.perf_counter() - start
+        n = n if how["cache"] is not None else len(table)
+        rates[embedder.name] = n / seconds if n else None
+        if say is not None:
+            say(f"{embedder.name}: {len(table)} clips embedded in {seconds:.1f} s ({len(table) - n} from the cache)")
+    failed = {i: out for each in outcomes.values() for i, out in enumerate(each) if isinstance(out, L3clfError)}
+    good = [i for i in range(len(table)) if i not in failed]
+    if not good:
+        why = some(failed.values(), MOST_NAMED_FAILURES, "\n  ") or "the table is empty"
+        raise DatasetError(f"none of {len(table)} clips could be read:\n  {why}")
+    windows = {name: [each[i] for i in good] for name, each in outcomes.items()}
+    return _Embedded(table.subset(good), windows, rates, [failed[i] for i in sorted(failed)])
+
+
+def _n_cached(cache: Any, embedder: Embedder) -> int:
+    found = as_cache(cache)
+    if found is None or not found.path.exists():
+        return 0
+    return int(found.info()["embedders"].get(embedder.fingerprint, {"entries": 0})["entries"])
+
+
+def _check_before(table: ClipTable, cells: Sequence[Cell]) -> None:
+    """Say what cannot work before hours are spent on embedding, and not after."""
+    manageable(cells, table.labels)
+    if len(table):
+        make_split(table.labels, table.folds, table.groups)
+
+
+def _results(cells: Sequence[Cell], embedded: _Embedded, split: Split, store: "_CellStore", tell: Say) -> list[Result]:
+    """Cross-validate all cells, those that share a head together; in the order of the cells."""
+    found: dict[int, Result] = {}
+    sharing: dict[object, list[int]] = {}
+    for i, cell in enumerate(cells):
+        sharing.setdefault(cell.fit, []).append(i)
+    for same in sharing.values():
+        for i, (answers, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
+            found[i] = _result(cells[i], answers, seconds, embedded, split)
+            row = found[i].row
+            tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: {row['accuracy']:.1%} right")
+    return [found[i] for i in range(len(cells))]
+
+
+def _result(cell: Cell, answers: CrossValidation, seconds: float, embedded: _Embedded, split: Split) -> Result:
+    data = embedded.table
+    spread = scores(data.labels, answers.predictions, split.test_fold, data.groups)
+    row = {"embedder": cell.embedder.name, "head": cell.head_name, "pooling": cell.pooling, **spread}
+    return Result(row | {"seconds": seconds, "clips_per_s": embedded.clips_per_s[cell.embedder.name]}, answers)
+
+
+class _CellStore:
+    """Finished cells in a folder, each under a digest of everything that decides it."""
+
+    def __init__(
+        self, folder: Path | None, embedded: _Embedded, split: Split, hop_s: float, cache: Any, n_jobs: int | None
+    ) -> None:
+        self.folder = None if folder is None else folder / ".cells"
+        self.embedded, self.split, self.hop_s, self.n_jobs = embedded, split, hop_s, n_jobs
+        if self.folder is not None:
+            self.folder.mkdir(exist_ok=True)
+            data = embedded.table
+            self.data = digest_of(data.clips, data.labels, as_cache(cache), ordered=True)
+
+    def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
+        """Return the answers of cells that share a head, and the seconds that they took together."""
+        paths = [None if self.folder is None else self.folder / f"{self._digest(cell)}.npz" for cell in cells]
+        found = {i: kept for i, path in enumerate(paths) if path is not None and (kept := _read_cell(path))}
+        missing = [i for i in range(len(cells)) if i not in found]
+        if missing:
+            start = time.perf_counter()
+            computed = self._compute([cells[i] for i in missing])
+            seconds = time.perf_counter() - start
+            for i, answers in zip(missing, computed, strict=True):
+                found[i] = answers, seconds
+                if (path := paths[i]) is not None:
+                    _write_cell(path, answers, seconds)
+        return [found[i] for i in range(len(cells))]
+
+    def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
+        model, poolings = cells[0].classifier(self.hop_s), [cell.pooling for cell in cells]
+        windows, labels = self.embedded.windows[cells[0].embedder.name], self.embedded.table.labels
+        return cross_validate_poolings(model, poolings, windows, labels, self.split, self.n_jobs)
+
+    def _digest(self, cell: Cell) -> str:
+        what = [
+            __version__,
+            sklearn.__version__,
+            cell.embedder.fingerprint,
+            cell.head_name,
+            cell.pooling,
+            self.hop_s,
+            self.data,
+            self.split.test_fold.tolist(),
+        ]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+
+def _write_cell(path: Path, answers: CrossValidation, seconds: float) -> None:
+    part = path.with_suffix(".part")  # what a killed run left of it is overwritten
+    with part.open("wb") as file:
+        np.savez(file, probabilities=answers.probabilities, classes=answers.classes, seconds=seconds)
+    part.replace(path)
+
+
+def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
+    """Return a finished cell; one that is not there or damaged is computed again."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            probabilities, classes = found["probabilities"], found["classes"]
+            answers = CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
+            return answers, float(found["seconds"])
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
+        return None
+
+
+def _refitted(best: Cell, embedded: _Embedded, hop_s: float, cache: Any, n_jobs: int | None) -> ClipClassifier:
+    model = best.classifier(hop_s)
+    model.set_params(cache=cache, n_jobs=n_jobs)
+    # Through the cache the model remembers which sounds it was fitted on, not only their embeddings.
+    model.fit(
+        embedded.table.clips if cache is not None else embedded.windows[best.embedder.name], embedded.table.labels
+    )
+    return model
+
+
+def _pooled(windows: Sequence[WindowEmbeddings]) -> NDArray[np.float32]:
+    return np.stack([pool_vectors(clip.vectors, "mean") for clip in windows])
+
+
+def _duplicates(embedded: _Embedded, split: Split, cache: Any) -> list[Duplicate]:
+    """Look with the plainest embedder there is: what the others ignore may still tell two recordings apart."""
+    windows = embedded.windows.get(FLOOR) or next(iter(embedded.windows.values()))
+    clips = embedded.table.clips
+    return find_duplicates(clips, content_ids(clips, as_cache(cache)), _pooled(windows), split)
+
+
+def _curve(best: Cell, embedded: _Embedded, split: Split, hop_s: float, n_jobs: int | None) -> list[dict[str, Any]]:
+    data = embedded.table
+    windows = embedded.windows[best.embedder.name]
+    return learning_curve_points(best.classifier(hop_s), windows, data.labels, split, data.groups, n_jobs)
+
+
+def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> list[str]:
+    notes = [f"Cross-validation: {split.note}.", *table.problems()]
+    if split.kind == "stratified" and (guess := guess_groups(table.clips, table.labels)) is not None:
+        notes.append(
+            f"Perhaps {guess[0]} says which clips belong together (a recording, a speaker): if so, put that into a "
+            "column of a table, name it as the group (--group), and whole groups will be left out."
+        )
+    if duplicates:
+        notes.append(_duplicates_note(table, duplicates, split))
+    return notes
+
+
+def _duplicates_note(table: ClipTable, duplicates: Sequence[Duplicate], split: Split) -> str:
+    # Folds that someone made keep recordings apart, as a rule: there, clips that only sound the same may be two.
+    is_sure = split.kind == "stratified" or any(pair.kind != "near-identical" for pair in duplicates)
+    clips = len({i for pair in duplicates for i in (pair.first, pair.second)})
+    named = "; ".join(
+        f"{table.clips[pair.first]} and {table.clips[pair.second]} ({pair.kind})"
+        for pair in duplicates[:MOST_NAMED_PAIRS]
+    )
+    return (
+        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have a twin in another fold, "
+        "so the scores may be too good. "
+        f"The first: {named}."
+    )
+
+
+def _name(table: ClipTable) -> str:
+    common = os.path.commonpath([Path(clip.path).absolute() for clip in table.clips])
+    return Path(common).name or "a data set"

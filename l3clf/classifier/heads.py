@@ -1,0 +1,298 @@
+"""Heads: what turns an embedding into class probabilities.
+
+`make_head` gives the scikit-learn classifier that is fitted; `freeze_head` turns a fitted one into a frozen
+head, which is what a model file holds.
+
+Rule: scikit-learn is imported when a head is made, not before, and what cannot be frozen exactly is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from l3clf.classifier.frozen_heads import LEAF, ForestHead, FrozenHead, LinearHead
+from l3clf.errors import ModelFileError, ParameterError
+
+__all__ = ["FOREST_TREES", "HEAD_NAMES", "ForestHead", "LinearHead", "freeze_head", "make_head", "tuned_logistic"]
+
+Array = npt.NDArray[Any]
+
+HEAD_NAMES = ("logistic", "forest")
+"""Names that `make_head` knows."""
+FOREST_TREES = 300
+
+_N_INNER = 3
+_MAX_NODES = np.iinfo(np.int32).max
+_CAN_SAVE = (
+    "LogisticRegression, a Pipeline of StandardScaler and LogisticRegression, RandomForestClassifier, "
+    "ExtraTreesClassifier and DecisionTreeClassifier"
+)
+
+
+def make_head(head: Any, class_weight: Any = None, random_state: Any = 0) -> Any:
+    """Return a new, unfitted scikit-learn classifier.
+
+    Parameters
+    ----------
+    head : {"logistic", "forest"} or classifier
+        "logistic" is ``StandardScaler`` followed by ``LogisticRegression(C=0.1, max_iter=3000)``, "forest" a
+        ``RandomForestClassifier`` of 300 trees. Any scikit-learn classifier that has ``fit`` and
+        ``predict_proba`` is cloned.
+    class_weight : None, "balanced" or dict, default=None
+        Handed to a head that is given by name; a classifier carries its own.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the forest.
+
+    Returns
+    -------
+    classifier
+        Unfitted; no state is shared with `head`.
+
+    Raises
+    ------
+    ParameterError
+        The name is unknown, the object is no classifier with probabilities, or `class_weight` is given
+        together with a classifier.
+
+    Examples
+    --------
+    >>> make_head("forest").n_estimators
+    300
+    """
+    if isinstance(head, str):
+        return _named_head(head, class_weight, random_state)
+    _check_classifier(head)
+    if class_weight is not None:
+        raise ParameterError(
+            f"class_weight={class_weight!r} cannot be combined with head={type(head).__name__}: "
+            "set class_weight on the classifier itself"
+        )
+    from sklearn.base import clone
+
+    return clone(head)
+
+
+def _named_head(name: str, class_weight: Any, random_state: Any) -> Any:
+    """Build the head called `name`."""
+    if name == "logistic":
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=3000, class_weight=class_weight))
+    if name == "forest":
+        from sklearn.ensemble import RandomForestClassifier
+
+        return RandomForestClassifier(n_estimators=FOREST_TREES, class_weight=class_weight, random_state=random_state)
+    names = ", ".join(repr(known) for known in HEAD_NAMES)
+    raise ParameterError(f"head={name!r} is unknown: give one of {names}, or a scikit-learn classifier")
+
+
+def tuned_logistic() -> Any:
+    """Return a standardised logistic regression that chooses its C by cross-validation on what it is fitted on.
+
+    Returns
+    -------
+    GridSearchCV
+        Over C from 0.001 to 10 in steps of ten, three stratified folds, by accuracy. Folds without which only one
+        class is left are passed over; where none is left, C is chosen on what it is fitted on.
+    """
+    from sklearn.model_selection import GridSearchCV
+
+    steps = {"logisticregression__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
+    return GridSearchCV(_named_head("logistic", None, 0), steps, cv=_InnerFolds())
+
+
+class _InnerFolds:
+    """Three stratified folds that also stand classes of one or two rows; scikit-learn's fail or answer NaN."""
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return len(self.split(X, y))
+
+    def split(self, X: Any, y: Any, groups: Any = None) -> list[tuple[Array, Array]]:
+        y = np.asarray(y)
+        fold = _inner_folds(y)
+        splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(_N_INNER)]
+        usable = [(train, test) for train, test in splits if len(test) and len(np.unique(y[train])) > 1]
+        everything = np.arange(len(fold))
+        return usable or [(everything, everything)]
+
+
+def _inner_folds(y: Array) -> Array:
+    """Return each row's fold."""
+    from sklearn.model_selection import StratifiedKFold
+
+    _, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    fold = np.zeros(len(y), np.intp)
+    if counts.min() >= _N_INNER:
+        for k, (_, test) in enumerate(StratifiedKFold(_N_INNER).split(y, y)):
+            fold[test] = k
+        return fold
+    for k, n in enumerate(counts):  # in runs, since windows of one clip are neighbours; each class starts elsewhere
+        fold[index == k] = (np.arange(n) * _N_INNER // n + k) % _N_INNER
+    return fold
+
+
+def _check_classifier(head: Any) -> None:
+    """Refuse what cannot be fitted as a classifier with probabilities."""
+    if isinstance(head, FrozenHead):
+        raise ParameterError(
+            f"head={type(head).__name__} comes from a model file and cannot be fitted again: "
+            'give head="logistic", head="forest" or a scikit-learn classifier'
+        )
+    from sklearn.base import is_classifier
+
+    if isinstance(head, type) or not hasattr(head, "get_params") or not is_classifier(head):
+        raise ParameterError(
+            f"head={head!r} is no classifier: give one of 'logistic', 'forest', or an instance of a "
+            "scikit-learn classifier"
+        )
+    for method in ("fit", "predict_proba"):
+        if not hasattr(head, method):
+            raise ParameterError(
+                f"head={type(head).__name__} has no {method}: give a classifier that estimates probabilities "
+                "(SVC needs CalibratedClassifierCV around it)"
+            )
+
+
+def freeze_head(fitted: Any) -> LinearHead | ForestHead:
+    """Turn a fitted scikit-learn classifier into arrays that predict without it.
+
+    Parameters
+    ----------
+    fitted : classifier
+        A fitted ``LogisticRegression``, alone or in a ``Pipeline`` behind a ``StandardScaler``, a
+        ``RandomForestClassifier``, ``ExtraTreesClassifier`` or ``DecisionTreeClassifier``. A frozen head
+        is returned as it is.
+
+    Returns
+    -------
+    LinearHead or ForestHead
+        Same probabilities within 1e-6.
+
+    Raises
+    ------
+    ModelFileError
+        Another class, not fitted, several outputs, or one-vs-rest logistic regression.
+
+    Examples
+    --------
+    >>> from sklearn.tree import DecisionTreeClassifier
+    >>> head = freeze_head(DecisionTreeClassifier().fit([[0.0], [1.0]], ["off", "on"]))
+    >>> head.predict([[0.9]]).tolist()
+    ['on']
+    """
+    if isinstance(fitted, LinearHead | ForestHead):
+        return fitted
+    freeze = _FREEZERS.get(_sklearn_name(fitted))
+    if freeze is None:
+        raise ModelFileError(f"a {type(fitted).__name__} head cannot be saved: those that can are {_CAN_SAVE}")
+    return freeze(fitted)
+
+
+def _sklearn_name(estimator: Any) -> str:
+    """Return the class name of one of scikit-learn's own estimators; subclasses may predict otherwise."""
+    kind = type(estimator)
+    return kind.__name__ if kind.__module__.startswith("sklearn.") else ""
+
+
+def _check_fitted(estimator: Any, attribute: str) -> None:
+    if not hasattr(estimator, attribute):
+        raise ModelFileError(f"a {type(estimator).__name__} head that is not fitted cannot be saved: fit it first")
+
+
+def _freeze_pipeline(pipeline: Any) -> LinearHead | ForestHead:
+    steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
+    names = [_sklearn_name(step) for step in steps]
+    if names == ["StandardScaler", "LogisticRegression"]:
+        return _freeze_logistic(steps[1], steps[0])
+    if len(names) == 1 and names != ["Pipeline"]:
+        return freeze_head(steps[0])
+    found = " and ".join(type(step).__name__ for step in steps) or "nothing"
+    raise ModelFileError(f"a Pipeline head of {found} cannot be saved: those that can are {_CAN_SAVE}")
+
+
+def _freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
+    _check_fitted(logistic, "coef_")
+    n_classes, n_features = len(logistic.classes_), logistic.coef_.shape[1]
+    mean, scale = getattr(scaler, "mean_", None), getattr(scaler, "scale_", None)
+    if not getattr(scaler, "with_mean", False):
+        mean = None  # a scaler learns the mean also when it does not take it away
+    coef, intercept = _rows_per_class(logistic, n_classes)
+    arrays = {
+        "mean": np.zeros(n_features) if mean is None else mean,
+        "scale": np.ones(n_features) if scale is None else scale,
+        "coef": coef,
+        "intercept": intercept,
+    }
+    return LinearHead.from_arrays(_as_members(arrays, LinearHead.members), logistic.classes_, n_features)
+
+
+def _rows_per_class(logistic: Any, n_classes: int) -> tuple[Array, Array]:
+    """Return coefficients and intercepts whose softmax over classes is scikit-learn's answer."""
+    coef, intercept = logistic.coef_, np.broadcast_to(logistic.intercept_, len(logistic.coef_))
+    multi_class = getattr(logistic, "multi_class", None)  # gone since scikit-learn 1.8
+    if n_classes > 2:
+        if multi_class == "ovr" or logistic.solver == "liblinear":
+            raise ModelFileError(
+                "a LogisticRegression head fitted one-vs-rest cannot be saved: fit it without "
+                'multi_class="ovr" and with another solver than "liblinear"'
+            )
+        return coef, intercept
+    first = -1.0 if multi_class == "multinomial" else 0.0
+    return np.vstack((first * coef, coef)), np.concatenate((first * intercept, intercept))
+
+
+def _freeze_forest(forest: Any) -> ForestHead:
+    _check_fitted(forest, "estimators_")
+    return _freeze_trees(forest, forest.estimators_)
+
+
+def _freeze_tree(tree: Any) -> ForestHead:
+    _check_fitted(tree, "tree_")
+    return _freeze_trees(tree, [tree])
+
+
+def _freeze_trees(fitted: Any, estimators: Sequence[Any]) -> ForestHead:
+    if fitted.n_outputs_ != 1:
+        raise ModelFileError(
+            f"a {type(fitted).__name__} head with {fitted.n_outputs_} outputs cannot be saved: fit one output"
+        )
+    trees = [estimator.tree_ for estimator in estimators]
+    offsets = np.cumsum([0, *(tree.node_count for tree in trees)])
+    if offsets[-1] > _MAX_NODES:
+        raise ModelFileError(f"a forest of {offsets[-1]} nodes cannot be saved: set max_depth or fewer trees")
+    parts = [_tree_arrays(tree, offset) for tree, offset in zip(trees, offsets, strict=False)]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    members = _as_members({"tree_offsets": offsets, **arrays}, ForestHead.members)
+    return ForestHead.from_arrays(members, fitted.classes_, fitted.n_features_in_)
+
+
+def _tree_arrays(tree: Any, offset: int) -> dict[str, Array]:
+    """Return one tree's arrays, numbered from `offset`; what leaves and inner nodes do not use is zero."""
+    leaf = tree.children_left == LEAF
+    return {
+        "children_left": np.where(leaf, LEAF, tree.children_left + offset),
+        "children_right": np.where(leaf, LEAF, tree.children_right + offset),
+        "feature": np.where(leaf, 0, tree.feature),
+        "threshold": np.where(leaf, 0.0, tree.threshold),
+        "value": np.where(leaf[:, None], tree.value[:, 0, :], 0.0),
+    }
+
+
+def _as_members(arrays: Mapping[str, Array], members: Mapping[str, tuple[str, int]]) -> dict[str, Array]:
+    return {name: np.ascontiguousarray(arrays[name], dtype=dtype) for name, (dtype, _) in members.items()}
+
+
+_FREEZERS: Mapping[str, Callable[[Any], LinearHead | ForestHead]] = {
+    "GridSearchCV": lambda search: freeze_head(search.best_estimator_),
+    "Pipeline": _freeze_pipeline,
+    "LogisticRegression": _freeze_logistic,
+    "RandomForestClassifier": _freeze_forest,
+    "ExtraTreesClassifier": _freeze_forest,
+    "DecisionTreeClassifier": _freeze_tree,
+}

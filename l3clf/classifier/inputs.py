@@ -1,0 +1,217 @@
+"""What users pass to the estimators, checked and turned into what the rooms below take.
+
+Rule: every refusal happens here, before anything is read, and says which item or parameter it means.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import column_or_1d
+
+from l3clf.audio.clip import Clip, Samples, Source
+from l3clf.embedders import Embedder, WindowEmbeddings, load_embedder
+from l3clf.errors import L3clfError, ParameterError
+from l3clf.pipeline import Outcome, content_ids
+from l3clf.storage.embedding_cache import EmbeddingCache, default_cache_path
+
+__all__ = [
+    "Item",
+    "as_cache",
+    "as_embedder",
+    "as_labels",
+    "as_sources",
+    "check_limits",
+    "check_sizes",
+    "check_whole",
+    "digest_of",
+]
+
+Item: TypeAlias = Source | WindowEmbeddings
+"""One clip of X."""
+
+
+def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
+    """Turn what a user passes as X into clips.
+
+    Parameters
+    ----------
+    X : iterable
+        Paths, `Clip` objects, 1-D arrays at `sample_rate`, or `WindowEmbeddings` made before.
+    sample_rate : int or None
+        Rate of the arrays in Hz.
+
+    Raises
+    ------
+    ParameterError
+        If X is a single path, or an item is none of these, or arrays come without their rate.
+    """
+    if isinstance(X, str | os.PathLike | Clip | WindowEmbeddings):
+        raise ParameterError(f"X is a single clip; expected a list of clips: [{str(X)!r}]")
+    if getattr(X, "ndim", 1) == 0 or not (hasattr(X, "__iter__") or hasattr(X, "__array__")):
+        raise ParameterError(f"X is of type {type(X).__name__}; expected a list of paths, Clips or 1-D arrays")
+    return [_as_source(item, i, sample_rate) for i, item in enumerate(_rows(X))]
+
+
+def _rows(X: Any) -> Iterable[Any]:
+    if issparse(X):
+        raise ParameterError("X is sparse data, which is not supported; expected a list of paths, Clips or 1-D arrays")
+    # A data frame iterates over its column names, so its rows are taken from its array.
+    if getattr(X, "ndim", 1) == 2 or (hasattr(X, "__array__") and not hasattr(X, "__iter__")):
+        return np.asarray(X)
+    rows: Iterable[Any] = X
+    return rows
+
+
+def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
+    if isinstance(item, Clip | Samples | WindowEmbeddings):
+        return item
+    if isinstance(item, str | os.PathLike):
+        return Clip(item)
+    array = np.asarray(item) if isinstance(item, np.ndarray | list | tuple) else None
+    if array is None or array.ndim != 1 or array.dtype.kind not in "fiu":
+        found = type(item).__name__ if array is None else f"an array of shape {array.shape} and type {array.dtype}"
+        if array is not None and array.dtype.kind == "c":
+            found = f"{found}: Complex data not supported"
+        raise ParameterError(f"X[{i}] is {found}; expected a path, a Clip or a 1-D array of samples")
+    if sample_rate is None:
+        raise ParameterError(f"X[{i}] is an array: pass its rate in Hz as sample_rate=")
+    return Samples(array, sample_rate, f"X[{i}]")
+
+
+@lru_cache(maxsize=8)
+def _named_embedder(name: str, state: tuple[int, int]) -> Embedder:
+    """One instance for each name in a process, so that clones share its open session; a file's, until it changes."""
+    return load_embedder(name)
+
+
+def _state(name: str) -> tuple[int, int]:
+    try:
+        found = Path(name).stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def as_embedder(embedder: Any) -> Embedder:
+    """Return the embedder that a name or an embedder means."""
+    if isinstance(embedder, Embedder):
+        return embedder
+    if isinstance(embedder, str):
+        return _named_embedder(embedder, _state(embedder))
+    raise ParameterError(f"embedder={embedder!r}; expected a name such as 'openl3', or an embedder")
+
+
+def as_cache(cache: Any) -> EmbeddingCache | None:
+    """Return the cache that "auto", a path, a cache or None means."""
+    if cache is None or isinstance(cache, EmbeddingCache):
+        return cache
+    if isinstance(cache, str | os.PathLike):
+        return EmbeddingCache(default_cache_path() if cache == "auto" else cache)
+    raise ParameterError(f"cache={cache!r}; expected 'auto', a path, an EmbeddingCache or None")
+
+
+def check_sizes(outcomes: Iterable[Outcome], embedder: Embedder) -> None:
+    """Refuse embeddings that another embedder made."""
+    for outcome in outcomes:
+        if isinstance(outcome, WindowEmbeddings) and outcome.vectors.shape[1] != embedder.embedding_size:
+            raise ParameterError(
+                f"X holds embeddings of size {outcome.vectors.shape[1]}; embedder {embedder.name!r} makes "
+                f"{embedder.embedding_size}"
+            )
+
+
+def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
+    """Return labels as an array of strings, integers, booleans or whole numbers, at least two of them different."""
+    if y is None:
+        raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
+    # As objects first: NumPy would make strings of ["dog", 1] and of ["dog", nan].
+    given: NDArray[Any] = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
+    labels: NDArray[Any] = column_or_1d(given, warn=True)
+    if len(labels) != n_clips:
+        raise ParameterError(f"y: found {len(labels)} labels; expected one for each of {n_clips} clips")
+    if labels.dtype.kind == "O":
+        labels = _plain_labels(labels)
+    if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels % 1).any()):
+        raise ParameterError(
+            "y: Unknown label type: continuous; found NaN, infinite or fractional numbers, expected classes"
+        )
+    if len(set(labels.tolist())) < 2:
+        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
+        raise ParameterError(f"y: found 1 class ({found}); expected two or more")
+    return labels
+
+
+def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    values = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    kinds = {type(value) for value in values}
+    if kinds in ({str}, {int}, {bool}, {float}, set()):
+        return np.asarray(values)
+    names = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise ParameterError(f"y: found labels of type {names}; expected all strings or all integers, and none missing")
+
+
+def digest_of(
+    items: Sequence[Item], labels: NDArray[Any], cache: EmbeddingCache | None, *, ordered: bool = False
+) -> str:
+    """Return a digest of clips (their content, wherever they lie) and labels; their order counts if `ordered`."""
+    contents = _contents(items, cache)
+    lines = [f"{content}\t{label}" for content, label in zip(contents, labels, strict=True)]
+    return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    """Refuse a parameter that is neither None nor a number from low to high.
+
+    Raises
+    ------
+    ParameterError
+    """
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if value is not None and not (number and low <= value <= high):  # type: ignore[operator]
+        raise ParameterError(f"{name}={value!r}; expected None or a number from {low:g} to {high:g}")
+
+
+def check_limits(unknown_threshold: object, gate_dbfs: object) -> None:
+    """Refuse a threshold or a gate that is neither None nor in its range.
+
+    Raises
+    ------
+    ParameterError
+    """
+    _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0)
+    _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse a parameter that is no whole number of at least `least`.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ParameterError(f"{name}={value!r}; expected a whole number of at least {least}")
+
+
+def _contents(items: Sequence[Item], cache: EmbeddingCache | None) -> list[str]:
+    """What identifies each clip wherever it lies: a digest of its content, and the piece."""
+    sources = [item for item in items if not isinstance(item, WindowEmbeddings)]
+    ids = iter(content_ids(sources, cache))
+    return [
+        hashlib.sha256(item.vectors.tobytes()).hexdigest()
+        if isinstance(item, WindowEmbeddings)
+        else _content(item, next(ids))
+        for item in items
+    ]
+
+
+def _content(source: Source, content: bytes | L3clfError) -> str:
+    digest = str(content) if isinstance(content, L3clfError) else content.hex()
+    return f"{digest} {source.start_s:.6f} {source.end_s}" if isinstance(source, Clip) else digest

@@ -1,0 +1,428 @@
+"""Save and load a fitted classifier without pickle.
+
+A model file is a ZIP: `model.json` says what the model is, one `NAME.npy` holds each array of its head.
+
+Rule: nothing in a file is executed, and nothing is used before it is checked. Loading needs no weights:
+they are looked for, and compared with the file's fingerprint, when the first clip is embedded. Whatever
+`save_model` writes has passed the checks of `load_model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import sklearn
+
+from l3clf._version import __version__
+from l3clf.classifier.decision import POOLINGS
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.heads import HEAD_NAMES, ForestHead, LinearHead, freeze_head
+from l3clf.embedders import Embedder, embedder_names, load_embedder
+from l3clf.errors import L3clfError, ModelFileError, ParameterError
+from l3clf.storage.safezip import read_zip, write_zip
+
+__all__ = ["load_model", "save_model"]
+
+FORMAT: Final = "l3clf model"
+FORMAT_VERSION: Final = 1  # raised with every change of what model.json or the arrays hold
+
+_JSON = "model.json"
+_MAX_JSON = 4 << 20
+_MAX_TOTAL = 512 << 20
+_HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
+_LIMITS = {_JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in _HEADS.values() for name in head.members}
+_NPY_START = b"\x93NUMPY\x01\x00"
+_CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_WIDTH = {"mean+std": 2}  # how many embeddings wide the head's input is; others: 1
+_ADVICE = "save or copy the model again"
+
+
+def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
+    """Save a fitted classifier.
+
+    The same model gives the same bytes. An existing file is replaced at once, or not at all.
+
+    Parameters
+    ----------
+    model : ClipClassifier
+        Fitted, with one of the heads that `l3clf.classifier.heads.freeze_head` knows.
+    path : path-like
+        File to write; ``.l3clf`` is the usual ending.
+
+    Returns
+    -------
+    Path
+        `path`, as a Path.
+
+    Raises
+    ------
+    ModelFileError
+        The model is not fitted, its head or embedder cannot be saved, or the file cannot be written.
+
+    Notes
+    -----
+    The file holds what predicts, not how to train. "logistic" and "forest" come back by name and can be
+    fitted again; a head given as a classifier, or with ``class_weight`` or ``random_state``, comes back as
+    plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` come back with their
+    defaults.
+    """
+    target = Path(path)
+    try:
+        members = _members(model)
+        _rebuild(members, getattr(model.embedder_, "weights", None))
+    except ModelFileError as err:
+        raise ModelFileError(f"{target} is not written: {err}") from err
+    write_zip(target, members)
+    return target
+
+
+def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> ClipClassifier:
+    """Load a classifier that `save_model` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        File to read. It may come from a stranger: nothing in it is executed.
+    weights : path-like or None, default=None
+        Where the embedder's weights are, for embedders that have some; None looks where `load_embedder`
+        does. They are not touched before the first clip is embedded.
+
+    Returns
+    -------
+    ClipClassifier
+        Fitted. It refuses to predict with weights other than those it was fitted with.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, of a newer format, or holds what no model holds.
+    """
+    source = Path(path)
+    members = read_zip(source, _LIMITS, _MAX_TOTAL)
+    try:
+        return _rebuild(members, weights)
+    except ModelFileError as err:
+        raise ModelFileError(f"{source} cannot be loaded: {err}") from err
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Writing
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _members(model: ClipClassifier) -> dict[str, bytes]:
+    """Return the members of the file of `model`."""
+    if not isinstance(model, ClipClassifier):
+        raise ModelFileError(f"a {type(model).__name__} cannot be saved: give a fitted ClipClassifier")
+    if not hasattr(model, "head_"):
+        raise ModelFileError("a ClipClassifier that is not fitted cannot be saved: call fit first")
+    head = freeze_head(model.head_)
+    contents = {name: _npy(array) for name, array in head.arrays().items()}
+    document = _describe(model, head)
+    document["arrays"] = {name: _entry(array, contents[name]) for name, array in head.arrays().items()}
+    text = json.dumps(document, indent=1, default=_plain)
+    members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()}
+    if sum(map(len, members.values())) > _MAX_TOTAL or len(text) > _MAX_JSON:
+        raise ModelFileError(f"the model takes more than {_MAX_TOTAL >> 20} MB: limit the forest with max_depth")
+    return members
+
+
+def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str, Any]:
+    """Return what model.json holds, less the table of arrays."""
+    embedder, parameters = model.embedder_, model.get_params(deep=False)
+    expected = model.expected_fingerprint_
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
+        "embedder": {
+            **{name: getattr(embedder, name) for name in ("name", "options", *_EMBEDDER_FACTS)},
+            "fingerprint": embedder.fingerprint if expected is None else expected,
+        },
+        "classifier": {
+            **{name: parameters[name] for name in _CLASSIFIER if name != "head"},
+            "head": _refittable(parameters),
+        },
+        "head": {"kind": head.kind, "n_features": head.n_features_in_},
+        "classes": {"type": type(head.classes_[0].item()).__name__, "values": head.classes_.tolist()},
+        "training_digest": model.training_digest_,
+    }
+
+
+def _refittable(parameters: Mapping[str, Any]) -> str | None:
+    """Return the head's name where that is all it takes to fit it again."""
+    head, weight, seed = (parameters[name] for name in ("head", "class_weight", "random_state"))
+    return head if isinstance(head, str) and weight is None and isinstance(seed, int) and seed == 0 else None
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers into Python's; called by json for what it does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ModelFileError(
+        f"{value!r} cannot be written to JSON: use plain numbers and strings in the embedder's options"
+    )
+
+
+def _npy(array: npt.NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return file.getvalue()
+
+
+def _entry(array: npt.NDArray[Any], content: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(content).hexdigest()
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The form of model.json
+# ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a value may be, in words and as a test."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _text(pattern: str = r"(?s).{1,200}") -> _Rule:
+    return _Rule(
+        f"a string like {pattern}",
+        lambda value: type(value) is str and re.fullmatch(pattern, value) is not None,
+    )
+
+
+def _one_of(*values: Any) -> _Rule:
+    known = f"one of {', '.join(map(repr, values))}"
+    return _Rule(known, lambda value: any(type(value) is type(one) and value == one for one in values))
+
+
+def _integer(low: int, high: int) -> _Rule:
+    return _Rule(f"an integer in {low}..{high}", lambda value: type(value) is int and low <= value <= high)
+
+
+def _number(low: float, high: float) -> _Rule:
+    return _Rule(f"a number in {low:g}..{high:g}", lambda value: type(value) in (int, float) and low <= value <= high)
+
+
+def _optional(rule: _Rule) -> _Rule:
+    return _Rule(f"null or {rule.expected}", lambda value: value is None or rule.holds(value))
+
+
+_OBJECT = _Rule("an object", lambda value: type(value) is dict)
+_LIST = _Rule("a list", lambda value: type(value) is list)
+_HEX64 = _text("[0-9a-f]{64}")
+
+_DOCUMENT = {
+    "format": _one_of(FORMAT),
+    "format_version": _one_of(FORMAT_VERSION),
+    "written_with": _OBJECT,
+    "embedder": _OBJECT,
+    "classifier": _OBJECT,
+    "head": _OBJECT,
+    "classes": _OBJECT,
+    "training_digest": _text("[0-9a-f]{8,128}"),
+    "arrays": _OBJECT,
+}
+_EMBEDDER_FACTS = {
+    "embedding_size": _integer(1, 1 << 20),
+    "sample_rate": _integer(1, 1_000_000),
+    "window_s": _number(1e-3, 3600),
+}
+_EMBEDDER = {"name": _text(), "options": _OBJECT, "fingerprint": _text(), **_EMBEDDER_FACTS}
+_CLASSIFIER = {
+    "hop_s": _number(1e-6, 3600),
+    "center": _one_of(True, False),
+    "pooling": _one_of(*POOLINGS),
+    "sample_rate": _optional(_integer(1, 1_000_000)),
+    "unknown_threshold": _optional(_number(0, 1)),
+    "gate_dbfs": _optional(_number(-200, 0)),
+    "head": _optional(_one_of(*HEAD_NAMES)),
+}
+_HEAD = {"kind": _one_of(*_HEADS), "n_features": _integer(1, 1 << 21)}
+_CLASSES = {"type": _one_of(*_CLASS_TYPES), "values": _LIST}
+_ARRAY = {"dtype": _text("<[if][48]"), "shape": _LIST, "sha256": _HEX64}
+_OPTION = _Rule(
+    "null, a boolean, number or string", lambda value: value is None or type(value) in (bool, int, float, str)
+)
+
+
+def _section(where: str, value: Any, rules: Mapping[str, _Rule]) -> dict[str, Any]:
+    """Return `value`, an object with exactly the fields of `rules`, each as its rule says."""
+    if type(value) is not dict:
+        raise _wrong(where, value, "an object")
+    for name in [*rules, *value]:
+        if name not in value or name not in rules:
+            found = "lacks" if name in rules else "has an unknown field"
+            raise ModelFileError(f"{where} {found} {name[:80]!r}; {_ADVICE}")
+    for name, rule in rules.items():
+        if not rule.holds(value[name]):
+            raise _wrong(f"{where} field {name!r}", value[name], rule.expected)
+    return value
+
+
+def _wrong(where: str, found: Any, expected: str) -> ModelFileError:
+    return ModelFileError(f"{where} is {repr(found)[:80]}, expected {expected}; {_ADVICE}")
+
+
+def _document(text: bytes) -> dict[str, Any]:
+    """Parse model.json."""
+    try:
+        document = json.loads(
+            text, parse_constant=_no_number, parse_float=_finite_number, object_pairs_hook=_unique_names
+        )
+    except (ValueError, RecursionError) as err:
+        raise ModelFileError(f"{_JSON} is not valid JSON ({str(err)[:120]}); {_ADVICE}") from err
+    if type(document) is dict and document.get("format") == FORMAT:
+        _check_version(document.get("format_version"))
+    return _section(_JSON, document, _DOCUMENT)
+
+
+def _check_version(found: Any) -> None:
+    if type(found) is int and found > FORMAT_VERSION:
+        raise ModelFileError(
+            f"its format version is {found}, and this l3clf knows up to {FORMAT_VERSION}: upgrade l3clf"
+        )
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name[:80]!r} is there twice")
+        found[name] = value
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Reading
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | None) -> ClipClassifier:
+    """Build the classifier that `members` describe, checking everything."""
+    if _JSON not in members:
+        raise ModelFileError(f"it has no {_JSON}, so it is no model file: give a file written by l3clf.save_model")
+    document = _document(members[_JSON])
+    settings = _section("classifier", document["classifier"], _CLASSIFIER)
+    description = _section("embedder", document["embedder"], _EMBEDDER)
+    head = _head(document, members)
+    _check_width(head, description["embedding_size"], settings["pooling"])
+    embedder = _embedder(description, weights)
+    _check_hop(embedder, settings)
+
+    model = ClipClassifier(embedder=embedder, **{**settings, "head": settings["head"] or head})
+    model.head_ = head
+    model.classes_ = head.classes_
+    model.embedder_ = embedder
+    model.training_digest_ = document["training_digest"]
+    model.expected_fingerprint_ = description["fingerprint"]
+    return model
+
+
+def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: str) -> None:
+    expected = embedding_size * _WIDTH.get(pooling, 1)
+    if head.n_features_in_ != expected:
+        raise ModelFileError(
+            f"the head takes {head.n_features_in_} numbers, and embeddings of {embedding_size} pooled by "
+            f"{pooling!r} give {expected}; {_ADVICE}"
+        )
+
+
+def _embedder(description: Mapping[str, Any], weights: str | os.PathLike[str] | None) -> Embedder:
+    """Build the embedder; its weights stay where they are."""
+    name, options = description["name"], description["options"]
+    _section("embedder options", options, dict.fromkeys(options.keys() - {"weights"}, _OPTION))
+    if name not in embedder_names():  # looked up here, so that no name is ever taken for a path
+        known = ", ".join(embedder_names())
+        raise ModelFileError(f"embedder {name!r} is not one of {known}: make it known with register_embedder")
+    places = {} if weights is None else {"weights": weights}
+    try:
+        embedder = load_embedder(name, **options, **places)
+        facts = {fact: getattr(embedder, fact) for fact in ("name", "options", *_EMBEDDER_FACTS)}
+    except (L3clfError, TypeError, ValueError) as err:
+        raise ModelFileError(f"embedder {name!r} cannot be built here ({err})") from err
+    for fact, value in facts.items():
+        if description[fact] != value:
+            raise _wrong(f"embedder field {fact!r}", description[fact], f"{value!r} as this l3clf's {name!r} has")
+    return embedder
+
+
+def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
+    """See that windows can be cut as the file says."""
+    try:
+        embedder.framing(settings["hop_s"], settings["center"])
+    except ParameterError as err:
+        raise ModelFileError(f"classifier field 'hop_s' cannot be used ({err}); {_ADVICE}") from err
+
+
+def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHead | ForestHead:
+    """Build the head from its arrays."""
+    facts = _section("head", document["head"], _HEAD)
+    kind = _HEADS[facts["kind"]]
+    table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
+    for name in sorted(members.keys() ^ {_JSON, *(f"{array}.npy" for array in kind.members)}):
+        found = "does not belong to" if name in members else "is missing in"
+        raise ModelFileError(f"member {name!r} {found} a model with a {facts['kind']} head; {_ADVICE}")
+    arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}
+    return kind.from_arrays(arrays, _class_labels(document["classes"]), facts["n_features"])
+
+
+def _class_labels(section: Any) -> list[Any]:
+    classes = _section("classes", section, _CLASSES)
+    kind = _CLASS_TYPES[classes["type"]]
+    for label in classes["values"]:
+        if type(label) is not kind:
+            raise _wrong("a class", label, f"of type {classes['type']}")
+    return list(classes["values"])
+
+
+def _array(member: str, content: bytes, entry: Any) -> npt.NDArray[Any]:
+    """Return the array in a .npy member, which must begin exactly as `entry` announces.
+
+    The header is compared, never parsed: it is Python source, and only one text can be right.
+    """
+    facts = _section(f"arrays entry of {member}", entry, _ARRAY)
+    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        raise ModelFileError(f"{member} does not match its SHA-256 in {_JSON}; {_ADVICE}")
+    shape = _shape(member, facts["shape"])
+    expected = f"{{'descr': {facts['dtype']!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    start = 10 + int.from_bytes(content[8:10], "little")
+    header = content[10:start].decode("latin-1").strip()
+    if not content.startswith(_NPY_START) or header != expected:
+        raise _wrong(f"the header of {member}", header, f"{expected} in .npy format 1.0")
+    dtype = np.dtype(facts["dtype"])
+    if len(content) - start != math.prod(shape) * dtype.itemsize:
+        raise ModelFileError(f"{member} holds {len(content) - start} bytes of data, not {dtype} {shape}; {_ADVICE}")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+
+
+def _shape(member: str, sizes: list[Any]) -> tuple[int, ...]:
+    """Return a shape of one or two dimensions."""
+    rule = _integer(1, _MAX_TOTAL)
+    if not 1 <= len(sizes) <= 2 or not all(map(rule.holds, sizes)):
+        raise _wrong(f"the shape of {member}", sizes, f"one or two of {rule.expected}")
+    return tuple(sizes)

@@ -1,0 +1,69 @@
+"""``l3clf baseline``: cross-validate embedders and heads on a data set."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from l3clf.cli import options
+from l3clf.cli.files import print_failures
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    text = "cross-validate embedders and heads on a data set: a table, a report, the best model"
+    baseline = options.command(commands, "baseline", _run, text)
+    baseline.add_argument("data", metavar="DATA", help="folder with a subfolder for each class, or a CSV (path,label)")
+    baseline.add_argument("--embedders", metavar="E", nargs="+", help="default: all that are ready on this machine")
+    baseline.add_argument("--heads", nargs="+", choices=options.HEADS, default=["logistic", "forest"], metavar="H")
+    baseline.add_argument(
+        "--pooling",
+        nargs="+",
+        choices=options.POOLINGS,
+        default=["mean"],
+        metavar="P",
+        help=", ".join(options.POOLINGS),
+    )
+    baseline.add_argument("--group", metavar="COLUMN", help="the CSV's column that says what belongs together")
+    baseline.add_argument("--out", metavar="DIR", default="l3clf-baseline", help="default: ./l3clf-baseline")
+    baseline.add_argument("--tune", action="store_true", help="choose the logistic head's C inside each training fold")
+    baseline.add_argument("--learning-curve", action="store_true", help="would more clips help?")
+    baseline.add_argument("--weights", metavar="DIR", help="a folder of weight files")
+    baseline.add_argument(
+        "--hop", dest="hop_s", type=options.positive, default=0.5, metavar="S", help="seconds (default: 0.5)"
+    )
+    options.add_work(baseline)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from l3clf.baselines.run import baseline, ready_embedders
+    from l3clf.datasets import load
+    from l3clf.embedders import load_embedder
+
+    embedders = ready_embedders(args.weights)
+    if args.embedders:
+        ready = {embedder.name: embedder for embedder in embedders}
+        embedders = [ready.get(name) or load_embedder(name) for name in args.embedders]
+    report = baseline(
+        load(args.data, args.group),
+        embedders,
+        args.heads,
+        args.pooling,
+        args.out,
+        hop_s=args.hop_s,
+        cache=args.cache,
+        n_jobs=args.jobs,
+        tune=args.tune,
+        learning_curve=args.learning_curve,
+        commands=[shlex.join(["l3clf", *args.argv])],
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    print(report)
+    for note in report.notes:
+        print(f"\n{note}")
+    print(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
+    print_failures(report.failures)
+    return 1 if report.failures else 0

@@ -1,0 +1,144 @@
+"""``l3clf distill``: train a small student to answer as frozen teachers do."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from l3clf.cli import options
+from l3clf.cli.files import expand, print_failures
+from l3clf.errors import ClipWarning, L3clfError, ParameterError
+
+if TYPE_CHECKING:
+    from l3clf.embedders import Embedder
+    from l3clf.embedders.student import Student
+
+__all__ = ["add"]
+
+SIZES = ("S", "M", "L")
+EPOCHS, PER_WINDOW = 20, 8
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = options.command(commands, "distill", _run, "train a small student to answer as frozen teachers do")
+    parser.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them, to learn from")
+    parser.add_argument(
+        "--teacher",
+        dest="teachers",
+        metavar="NAME",
+        action="append",
+        required=True,
+        help="embedder to imitate; may be given several times, and the first one's window is the student's",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder for everything; a stopped run goes on there"
+    )
+    parser.add_argument("--student", choices=SIZES, help="about 28, 61 or 120 thousand parameters (default: M)")
+    parser.add_argument(
+        "--init", metavar="STUDENT", help="student to start from: l3mini, or the path of a student file"
+    )
+    parser.add_argument(
+        "--labels-from-folders", action="store_true", help="learn, too, to tell apart the folders that files lie in"
+    )
+    parser.add_argument("--epochs", type=_count, default=EPOCHS, metavar="N", help=f"default: {EPOCHS}")
+    parser.add_argument(
+        "--per-window", type=_count, default=PER_WINDOW, metavar="N", help=f"examples a window (default: {PER_WINDOW})"
+    )
+    parser.add_argument("--weights", metavar="DIR", help="folder of the teachers' weight files")
+    parser.add_argument("--jobs", type=int, metavar="N", help="threads that make examples (default: one for each core)")
+
+
+def _count(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least 1")
+    return value
+
+
+def _run(args: argparse.Namespace) -> int:
+    paths, failures = expand(args.files)
+    print_failures(failures)
+    if failures and not paths:  # all is said
+        return 1
+    try:
+        student = _distilled(args, list(dict.fromkeys(paths)))
+    except KeyboardInterrupt:
+        print(f"l3clf: interrupted; what was done is kept in {args.out}, and the same command goes on", file=sys.stderr)
+        return 130
+    from l3clf.distill.corpus import refused_clips
+
+    refused = refused_clips(Path(args.out))
+    for sentence in refused:
+        print(f"l3clf: failed: {sentence}", file=sys.stderr)
+    print("\n".join(_summary(student)))
+    return 1 if refused or failures else 0
+
+
+def _distilled(args: argparse.Namespace, paths: list[str]) -> "Student":
+    from l3clf.distill.distiller import distil
+    from l3clf.distill.training import Schedule
+
+    teachers = [_teacher(name, args.weights) for name in args.teachers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"\d+ of \d+ clips left out", category=ClipWarning
+        )  # named at the end
+        return distil(
+            teachers,
+            paths,
+            _folders(paths) if args.labels_from_folders else None,
+            student=args.student,
+            init=args.init,
+            out=args.out,
+            per_window=args.per_window,
+            schedule=Schedule(epochs=args.epochs),
+            n_jobs=args.jobs,
+            progress=True,
+        )
+
+
+def _teacher(name: str, weights: str | None) -> "Embedder":
+    """An embedder with its weights from a folder, where they are there or nowhere else."""
+    from l3clf.embedders import load_embedder
+
+    usual = load_embedder(name)
+    if weights is None or getattr(usual, "weights", "") is not None:  # it has none, or they were named
+        return usual
+    there = load_embedder(name, weights=weights)
+    return there if _is_ready(there) or not _is_ready(usual) else usual
+
+
+def _is_ready(embedder: "Embedder") -> bool:
+    try:
+        return embedder.is_ready()
+    except L3clfError:  # that folder does not hold this one's
+        return False
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    labels = [Path(path).absolute().parent.name for path in paths]
+    if len(set(labels)) < 2:
+        raise ParameterError(
+            f"--labels-from-folders: found {len(set(labels))} folder; expected the files of two or more classes, "
+            "each in a folder of its own"
+        )
+    return labels
+
+
+def _summary(student: "Student") -> list[str]:
+    about: dict[str, Any] = student.about
+    size = (
+        f"{about['architecture']}, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window"
+    )
+    figures = zip(about["teachers"], about["held_out_cosine"], about["constant_cosine"], strict=True)
+    return [
+        f"Student: {student.weights} ({size})",
+        f"Learned from {about['clips']:,} clips ({about['hours']:.2f} h), {about['examples']:,} examples.",
+        *(
+            f"Held-out cosine to {name}: {ours:.3f} (best constant answer: {other:.3f})"
+            for name, ours, other in figures
+        ),
+    ]

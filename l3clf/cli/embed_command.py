@@ -1,0 +1,36 @@
+"""``l3clf embed``: write the embeddings of files."""
+
+import argparse
+from typing import Any
+
+from l3clf.cli import options
+from l3clf.cli.files import check_target, expand, print_failures
+from l3clf.errors import L3clfError
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    embed = options.command(commands, "embed", _run, "write the embeddings of files to an .npz")
+    embed.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
+    embed.add_argument("--out", metavar="X.npz", required=True, help="file to write")
+    options.add_embedding(embed)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from l3clf.classifier.estimators import ClipEmbedder
+    from l3clf.pipeline import save_embeddings
+
+    check_target(args.out)
+    paths, failures = expand(args.files)
+    embedder = ClipEmbedder(
+        options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True
+    )
+    outcomes = embedder.embed(paths)
+    n_windows = save_embeddings(args.out, paths, outcomes)
+    bad = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    failures += bad
+    print_failures(failures)
+    print(f"Embeddings of {len(outcomes) - len(bad)} files, {n_windows} windows: {args.out}")
+    return 1 if failures else 0

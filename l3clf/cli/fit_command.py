@@ -1,0 +1,71 @@
+"""``l3clf fit``: fit a classifier on labelled clips and save it."""
+
+import argparse
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from l3clf.cli import options
+from l3clf.cli.files import check_target, print_failures
+from l3clf.errors import ClipWarning
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    fit = options.command(commands, "fit", _run, "fit a classifier on labelled clips and save it")
+    fit.add_argument("data", metavar="DATA", help="folder with a subfolder for each class, or a CSV (path,label)")
+    fit.add_argument("--out", metavar="MODEL", required=True, help="model file to write")
+    fit.add_argument("--head", choices=options.HEADS, default="logistic")
+    fit.add_argument("--pooling", choices=options.POOLINGS, default="mean")
+    fit.add_argument("--class-weight", choices=("balanced",), help="weigh rare classes more")
+    fit.add_argument("--group", metavar="COLUMN", help="the CSV's column to take as the group")
+    options.add_decision(fit)
+    options.add_embedding(fit)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from l3clf.classifier.estimators import ClipClassifier
+    from l3clf.classifier.model_file import save_model
+    from l3clf.datasets import load
+
+    check_target(args.out)
+    table = load(args.data, args.group)
+    model = ClipClassifier(
+        options.embedder_of(args),
+        head=args.head,
+        hop_s=args.hop_s,
+        center=args.center,
+        pooling=args.pooling,
+        class_weight=args.class_weight,
+        unknown_threshold=args.unknown_threshold,
+        gate_dbfs=args.gate_dbfs,
+        cache=args.cache,
+        n_jobs=args.jobs,
+        on_error="nan",
+        verbose=True,
+    )
+    start = time.perf_counter()
+    try:
+        with _failures_listed_at_the_end():
+            model.fit(table.clips, table.labels)
+    finally:
+        print_failures(getattr(model, "failures_", []))
+    save_model(model, args.out)
+    print(
+        f"Fitted {model.head!r} on {len(table) - len(model.failures_)} clips of {len(model.classes_)} classes "
+        f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
+    )
+    print(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
+    return 1 if model.failures_ else 0
+
+
+@contextmanager
+def _failures_listed_at_the_end() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips could not be embedded", category=ClipWarning)
+        yield

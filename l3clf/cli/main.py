@@ -1,0 +1,113 @@
+"""The command line: parses arguments, calls the library, prints.
+
+Rule: nothing is computed here. Every command finishes what it can, names each file that failed, and
+exits with 0 (all is well), 1 (something failed), 2 (the command was wrong) or 130 (interrupted).
+"""
+
+import argparse
+import io
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from l3clf._version import __version__
+from l3clf.cli import (
+    baseline_command,
+    cache_command,
+    demo_command,
+    distill_command,
+    embed_command,
+    export_command,
+    fit_command,
+    predict_command,
+    verify_command,
+    weights_command,
+)
+from l3clf.cli.files import take_any_name
+from l3clf.errors import L3clfError, L3clfWarning
+
+__all__ = ["main"]
+
+COMMANDS = (  # in the order in which --help lists them
+    fit_command,
+    predict_command,
+    baseline_command,
+    embed_command,
+    distill_command,
+    export_command,
+    verify_command,
+    weights_command,
+    cache_command,
+    demo_command,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ``l3clf`` command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process when left out.
+
+    Returns
+    -------
+    int
+        The exit status; see the module's docstring.
+    """
+    args = _parser().parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else list(argv)
+    warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            take_any_name(stream)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except L3clfError as error:
+        print(f"l3clf: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "l3clf: interrupted; what was embedded is kept in the cache, and the same command goes on", file=sys.stderr
+        )
+        if argv is None and _threads_are_busy():
+            os._exit(130)  # a head that is being fitted cannot be stopped, and the interpreter would wait for it
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _threads_are_busy() -> bool:
+    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Print our own warnings as sentences, without the place in the source."""
+    where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
+    print(f"l3clf: {where}{message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
+    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""``l3clf predict``: classify files with a saved model."""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from l3clf.cli import options
+from l3clf.cli.files import check_target, expand, output, print_failures
+from l3clf.errors import L3clfError
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    predict = options.command(commands, "predict", _run, "classify files with a saved model")
+    predict.add_argument("model", metavar="MODEL", help="model file that `l3clf fit` wrote")
+    predict.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
+    predict.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default: csv")
+    predict.add_argument("--out", metavar="FILE", help="file to write (default: standard output)")
+    predict.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
+    options.add_decision(predict)
+    options.add_work(predict)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from l3clf.classifier.inputs import check_limits
+    from l3clf.classifier.model_file import load_model
+
+    check_limits(args.unknown_threshold, args.gate_dbfs)
+    if args.out is not None:
+        check_target(args.out)
+    model = load_model(args.model, weights=args.weights)
+    model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=True)
+    for name in ("unknown_threshold", "gate_dbfs"):
+        if getattr(args, name) is not None:
+            model.set_params(**{name: getattr(args, name)})
+    paths, failures = expand(args.files)
+    outcomes = model.embed(paths)
+    good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
+    windows = [outcomes[i] for i in good]
+    probabilities = model.predict_proba(windows)
+    labels = model.predict(windows)
+    with output(args.out) as file:
+        write = _write_csv if args.format == "csv" else _write_json_lines
+        write(file, [paths[i] for i in good], labels, probabilities, model.classes_)
+    failures += [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    print_failures(failures)
+    return 1 if failures else 0
+
+
+def _write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
+    """Write path, label and probability of each file."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", "label", "probability"])
+    for path, label, row in zip(paths, labels, probabilities, strict=True):
+        writer.writerow([path, label, f"{row.max():.6f}"])
+
+
+def _write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
+    """Write one JSON object a file, with the probabilities of all classes."""
+    names = [str(name) for name in classes]
+    for path, label, row in zip(paths, labels, probabilities, strict=True):
+        answer = {
+            "path": path,
+            "label": label.item() if isinstance(label, np.generic) else label,
+            "probability": float(row.max()),
+            "probabilities": dict(zip(names, row.tolist(), strict=True)),
+        }
+        # JSON is UTF-8: a file name that is not is written with escapes.
+        file.write(json.dumps(answer, ensure_ascii=not path.isprintable()) + "\n")

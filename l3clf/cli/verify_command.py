@@ -1,0 +1,58 @@
+"""``l3clf verify``: prove that an export answers as Python does."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from l3clf.cli import options
+from l3clf.cli.files import expand, print_failures
+
+if TYPE_CHECKING:
+    from l3clf.device.verify import Ledger
+
+__all__ = ["add", "ledger_lines"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = options.command(commands, "verify", _run, "prove that an export answers as Python does")
+    parser.add_argument("folder", metavar="DIR", help="folder that `l3clf export` wrote")
+    parser.add_argument("--audio", metavar="FILES", nargs="+", required=True, help="sound files, or folders of them")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from l3clf.audio.clip import Clip
+    from l3clf.device.verify import verify
+
+    paths, failures = expand(args.audio)
+    print_failures(failures)
+    clips = [Clip(path) for path in paths]
+    found = verify(Path(args.folder), clips, lambda name: print(f"running: {name}", file=sys.stderr))
+    print("\n".join(ledger_lines(found.ledgers)))
+    cost = found.cost
+    print(
+        f"Cortex-M4F: {cost.network:,} instructions a window, {cost.frontend:,} a second of sound; "
+        f"stack at most {cost.stack_bytes:,} bytes"
+    )
+    if found.board is not None:
+        print(f"Self-test on QEMU (mps2-an386): {found.board}")
+    print("Verified." if found.passed else "NOT verified: the export does not answer as Python does.")
+    print_failures(found.failures)
+    return 0 if found.passed and not failures and not found.failures else 1
+
+
+def ledger_lines(ledgers: Sequence["Ledger"]) -> list[str]:
+    """Return ledgers as a table."""
+    names = ("build", "features", "layers", "embeddings", "decisions", "clips", "probabilities")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for one in ledgers:
+        equal = 1 - one.features_differ / max(1, one.n_features)
+        lines.append(
+            f"| {one.name} | {equal:.4%} equal, at most {one.largest_step} LSB | {one.values_differ} of "
+            f"{one.n_values:,} values differ | {one.n_windows - one.embeddings_differ} of {one.n_windows} bit-exact | "
+            f"{one.decisions_agree} of {one.n_decisions} agree | {one.clips_agree} of {one.n_clips} agree | "
+            f"within {one.largest_probability:.1e} |"
+        )
+    return lines

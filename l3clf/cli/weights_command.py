@@ -1,0 +1,95 @@
+"""``l3clf weights``: list, fetch and check weight files."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from l3clf.cli import options
+from l3clf.cli.files import print_failures
+from l3clf.errors import L3clfError, ParameterError
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    weights = commands.add_parser("weights", help="list, fetch and check weight files").add_subparsers(required=True)
+    options.command(weights, "list", _list, "say which weight files are known and where they are")
+    fetch = options.command(weights, "fetch", _fetch, "download weight files and verify them")
+    fetch.add_argument(
+        "names", metavar="NAME", nargs="*", help="such as mel256_env (the default), or openl3 for all six"
+    )
+    fetch.add_argument("--folder", metavar="DIR", type=Path, help="where to (default: the user's cache folder)")
+    check = options.command(weights, "check", _check, "verify the weight files on this machine")
+    check.add_argument("names", metavar="NAME", nargs="*", help="an embedder or a file name (default: all)")
+    check.add_argument("--weights", metavar="PATH", help="a weight file, or a folder of them")
+
+
+def _list(args: argparse.Namespace) -> int:
+    from l3clf.weights.registry import KNOWN, find
+
+    for file in KNOWN:
+        place = find(file)
+        found = str(place) if place else ("can be fetched" if file.url else "not here")
+        print(f"{file.model:8} {file.filename:44} {file.licence:12} {found}")
+    return 0
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from l3clf.weights.registry import fetch
+
+    for file in _weight_files(args.names, "openl3_audio_mel256_env-v0_4_0.h5.gz"):
+        print(fetch(file, args.folder))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from l3clf.weights.registry import KNOWN, check, find
+
+    files = _weight_files(args.names) if args.names else _files_at(args.weights) if args.weights else list(KNOWN)
+    found = [(file, find(file, args.weights)) for file in files]
+    failures: list[L3clfError] = []
+    for file, path in found:
+        try:
+            if path is not None:
+                print(f"{path}: {check(file, path)}")
+            elif args.names:
+                raise ParameterError(f"{file.filename}: not on this machine")
+        except L3clfError as error:
+            failures.append(error)
+    print_failures(failures)
+    if not any(path for _, path in found):
+        print("no weight files on this machine")
+    return 1 if failures else 0
+
+
+def _files_at(place: str) -> list[Any]:
+    """Those of the known weight files that are in a folder, or the one that a file's name says it is."""
+    from l3clf.weights.registry import KNOWN
+
+    path = Path(place).expanduser()
+    if not path.exists():
+        raise ParameterError(f"--weights {place}: does not exist; give a weight file or a folder of them")
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+    files = [file for file in KNOWN if names & {*file.names}]
+    if not files:
+        raise ParameterError(
+            f"--weights {place}: found no weight file by a known name; name what it is of, as in "
+            "`l3clf weights check yamnet --weights FILE`"
+        )
+    return files
+
+
+def _weight_files(names: Sequence[str], default: str | None = None) -> list[Any]:
+    """Files by file name, embedder, or the part of OpenL3's that tells its files apart ("mel256_env")."""
+    from l3clf.weights.registry import KNOWN
+
+    files = []
+    for name in names or ([default] if default else []):
+        matching = [f for f in KNOWN if name in (*f.names, f.model) or f"_{name}-" in f.filename]
+        if not matching:
+            known = ", ".join(sorted({f.model for f in KNOWN}))
+            raise ParameterError(f"{name}: no such weights; expected {known}, or a file name of `l3clf weights list`")
+        files += matching
+    return files

@@ -1,0 +1,116 @@
+"""Sounds in folders, and tables of them in CSV.
+
+Rule: folders are read in sorted order, so that a table is the same wherever it is loaded.
+"""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from l3clf.datasets.clip_table import ClipTable
+from l3clf.datasets.csv_table import read_table
+from l3clf.datasets.describe import some
+from l3clf.errors import DatasetError, DatasetWarning
+
+__all__ = ["SOUND_SUFFIXES", "entries", "find_sounds", "is_sound", "load_csv", "load_folder", "warn_left_out"]
+
+SOUND_SUFFIXES = frozenset(
+    ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()  # noqa: SIM905
+)
+
+
+def find_sounds(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the sound files in a folder and below, sorted; hidden files are left out."""
+    return _sounds(Path(folder), frozenset())
+
+
+def _sounds(folder: Path, above: frozenset[str]) -> list[str]:
+    inside = above | {os.path.realpath(folder)}
+    found: list[str] = []
+    for entry in entries(folder):
+        if not entry.is_dir():
+            found += [str(entry)] if is_sound(entry) else []
+        elif os.path.realpath(entry) not in inside:  # a link to a folder that it lies in has no end
+            found += _sounds(entry, inside)
+    return found
+
+
+def is_sound(entry: Path) -> bool:
+    """Return whether this is a sound file, by its suffix."""
+    return entry.suffix.lower() in SOUND_SUFFIXES and not entry.is_dir()
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; hidden entries are left out."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); expected a readable folder") from None
+
+
+def warn_left_out(folder: Path, what: str, sounds: Sequence[str]) -> None:
+    """Name sounds that were left out of a table."""
+    shown = some(os.path.relpath(sound, folder) for sound in sounds)
+    warnings.warn(f"{folder}: {what} were left out ({len(sounds):,}): {shown}", DatasetWarning, stacklevel=4)
+
+
+def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
+    """Load a folder with one subfolder for each class; sounds may lie deeper in these.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    ClipTable
+        Sorted by class and path.
+
+    Raises
+    ------
+    DatasetError
+        If the folder is none, or no subfolder holds a sound file.
+    """
+    root = Path(folder)
+    classes = [entry for entry in entries(root) if entry.is_dir()]
+    found = [(clip, entry.name) for entry in classes for clip in find_sounds(entry)]
+    if not found:
+        raise DatasetError(
+            f"{root}: no sound files in subfolders; expected one subfolder for each class, with files such as "
+            f"{', '.join(sorted(SOUND_SUFFIXES)[:8])}"
+        )
+    clips, labels = zip(*found, strict=True)
+    return ClipTable(clips, labels, origin="a folder for each class")
+
+
+def load_csv(
+    path: str | os.PathLike[str],
+    group: str | None = None,
+    *,
+    path_column: str = "path",
+    label_column: str = "label",
+) -> ClipTable:
+    """Load a table of clips.
+
+    Parameters
+    ----------
+    path : path
+        A CSV in UTF-8 whose header has ``path`` and ``label`` and may have ``fold``, ``group``, ``start_s``
+        and ``end_s``. Paths are relative to the table's folder. Empty lines are passed over. The tables
+        published with ESC-50 and UrbanSound8K are recognised by their columns.
+    group : str, optional
+        Another column to take as the group.
+    path_column, label_column : str
+        Other columns to take as the paths and the labels.
+
+    Returns
+    -------
+    ClipTable
+
+    Raises
+    ------
+    DatasetError
+        If a column is missing, or a row has no path, no label, or times that are not numbers.
+    """
+    return ClipTable(**read_table(Path(path), group, path_column, label_column))

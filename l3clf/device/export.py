@@ -1,0 +1,125 @@
+"""A fitted model becomes a folder of C99 that a firmware project takes in as it is.
+
+Rule: the folder is complete: runtime, model, example, golden answers, Makefile and a text for the firmware engineer;
+the same model gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.model_file import load_model, save_model
+from l3clf.device.emit_model import model_header, model_source
+from l3clf.device.golden import golden_header
+from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
+from l3clf.errors import DeviceError
+
+__all__ = ["RUNTIME", "export", "read_export", "write_export"]
+
+RUNTIME = Path(str(files("l3clf.device") / "runtime"))
+MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
+SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs")
+
+
+def export(
+    model: ClipClassifier,
+    out: str | os.PathLike[str],
+    pool_windows: int = DEFAULT_WINDOWS,
+    unknown_threshold: float | None = None,
+    gate_dbfs: float | None = None,
+) -> Path:
+    """Write a fitted model as a C library for a microcontroller.
+
+    Parameters
+    ----------
+    model : ClipClassifier
+        Fitted on embeddings of l3mini or of another student, with pooling "mean" or "probability" and a head that is
+        a logistic regression or a forest. The chip computes the student's integers, whatever the model was fitted on.
+    out : path-like
+        Folder to write; made if it is not there.
+    pool_windows : int, default=10
+        How many of the last windows a decision rests on.
+    unknown_threshold, gate_dbfs : float or None
+        In the place of the model's own.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DeviceError
+        By name, what cannot run on a chip; or when the folder cannot be written.
+    """
+    return write_export(device_model(model, pool_windows, unknown_threshold, gate_dbfs), out)
+
+
+def _settings(d: DeviceModel) -> dict[str, Any]:
+    return {name: getattr(d, name) for name in SETTINGS}
+
+
+def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
+    """Return what an export was made of.
+
+    Parameters
+    ----------
+    folder : path-like
+        From `write_export`.
+
+    Raises
+    ------
+    DeviceError
+        If it is none.
+    """
+    place = Path(folder)
+    try:
+        found = json.loads((place / SETTINGS_FILE).read_text(encoding="utf-8"))
+        settings = {name: found[name] for name in SETTINGS}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise DeviceError(f"{place}: is no export, or a damaged one; make it with l3clf export") from None
+    return device_model(load_model(place / MODEL_FILE, weights=place / STUDENT_FILE), **settings)
+
+
+def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
+    """Write the C library into a folder.
+
+    Parameters
+    ----------
+    d : DeviceModel
+    folder : path-like
+        Made if it is not there; files of the same names are replaced.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DeviceError
+        If it cannot be written.
+    """
+    out = Path(folder)
+    makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
+    texts = {name: make(d) for name, make in makers.items()}  # what is refused is refused before anything is written
+    try:
+        student = Path(d.student.path).read_bytes()  # may be the one that is written
+        out.mkdir(parents=True, exist_ok=True)
+        for source in sorted(RUNTIME.iterdir()):
+            if source.is_file():
+                shutil.copyfile(source, out / source.name)
+        save_model(d.classifier, out / MODEL_FILE)
+        (out / STUDENT_FILE).write_bytes(student)
+        (out / SETTINGS_FILE).write_text(json.dumps(_settings(d), indent=1), encoding="utf-8")
+        for name, text in texts.items():
+            (out / f"l3clf_{name}").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DeviceError(f"{out}: cannot be written ({error.strerror}); name another folder or make room") from None
+    return out

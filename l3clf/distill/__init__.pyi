@@ -1,0 +1,3 @@
+from .distiller import distil as distil
+from .examples import Augmentation as Augmentation
+from .training import Schedule as Schedule

@@ -1,0 +1,448 @@
+"""An int8 network on the PC, in the numbers that the chip computes: value for value those of `tflite-micro`.
+
+Rule: every number is an integer and every operation exact, whatever its type. Products and sums are done in
+float32 where none can reach 2^24, else in float64; a product with a 31-bit multiplier in float64 where it stays
+below 2^53, else in int64. Which one, `Int8Network` decides when it is made, from the largest sum the weights allow.
+
+Inside, a tensor of TFLite's shape (1, ..., channels) is an array (channels, ..., windows) of float32: what differs
+by channel is then one number for a long row, which NumPy does fastest, and 1 x 1 convolutions are one product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import singledispatch
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.errors import ParameterError
+from l3clf.networks.int8_model import (
+    ADD_LEFT_SHIFT,
+    INT8_MAX,
+    INT8_MIN,
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Int8Model,
+    MaxPool2D,
+    Mean,
+    Operator,
+    Pad,
+    Rectify,
+    Requantisation,
+    Reshape,
+    Tensor,
+    Window,
+)
+
+__all__ = ["Int8Network", "requantise"]
+
+Array: TypeAlias = NDArray[Any]
+Step: TypeAlias = Callable[..., Array]
+
+_FLOAT32_EXACT, _FLOAT64_EXACT = 1 << 24, 1 << 53
+_ABS_MAX = 128  # of an int8 value
+_LEVELS = 256
+_CHUNK_BYTES = 2 << 20  # of a chunk's largest tensor: what a core's cache holds, more or less
+_MATRIX_BYTES = 16 << 20  # of the matrix that a convolution takes for a chunk
+
+
+class Int8Network:
+    """Computes an `Int8Model`; one object may be used by several threads at once.
+
+    Parameters
+    ----------
+    model : Int8Model
+        As `l3clf.networks.tflite_read.read_tflite` returns it.
+    """
+
+    def __init__(self, model: Int8Model) -> None:
+        self.model = model
+        self._steps = [(op, _sources(op), _step(op, model.tensors)) for op in model.operators]
+        self._last_use = {index: place for place, (_, sources, _) in enumerate(self._steps) for index in sources}
+        tensor = max(model.tensors[i].size for op in model.operators for i in (*_sources(op), op.target))
+        matrix = max(_matrix_size(op, model.tensors) for op in model.operators)
+        self._chunk = max(1, min(_CHUNK_BYTES // (4 * tensor), _MATRIX_BYTES // (4 * matrix)))
+
+    def run(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Compute the network's output.
+
+        Parameters
+        ----------
+        x : int8 array, shape (n, ...)
+            Windows; the dimensions after the first are those of ``model.input.shape[1:]``.
+
+        Returns
+        -------
+        int8 array, shape (n, size)
+            ``size`` is ``model.output.size``.
+
+        Raises
+        ------
+        ParameterError
+            When `x` has another type or shape.
+        """
+        self._check(x)
+        out = np.empty((len(x), self.model.output.size), np.int8)
+        for chunk in self._chunks(len(x)):
+            for index, array in self._compute(x[chunk], keep=False):
+                if index == self.model.target:
+                    out[chunk] = _to_tflite(array).reshape(array.shape[-1], -1)
+        return out
+
+    def layers(self, x: NDArray[np.int8]) -> dict[int, NDArray[np.int8]]:
+        """Compute every tensor of the network.
+
+        Parameters
+        ----------
+        x : int8 array, shape (n, ...)
+            As for `run`.
+
+        Returns
+        -------
+        dict of int to int8 array
+            By the tensor's index, the input's included, in the order in which they are computed;
+            shapes are (n, ...) with ``tensor.shape[1:]``.
+        """
+        self._check(x)
+        tensors = [self.model.input, *(self.model.tensors[op.target] for op in self.model.operators)]
+        found = {tensor.index: np.empty((len(x), *tensor.shape[1:]), np.int8) for tensor in tensors}
+        for chunk in self._chunks(len(x)):
+            for index, array in self._compute(x[chunk], keep=True):
+                found[index][chunk] = _to_tflite(array)
+        return found
+
+    def _check(self, x: NDArray[np.int8]) -> None:
+        expected = self.model.input.shape[1:]
+        if not isinstance(x, np.ndarray) or x.dtype != np.int8 or x.shape[1:] != expected or x.ndim == 0:
+            found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ParameterError(f"x is {found}, expected an int8 array of shape (n, {', '.join(map(str, expected))})")
+
+    def _chunks(self, n: int) -> Iterator[slice]:
+        return (slice(start, start + self._chunk) for start in range(0, n, self._chunk))
+
+    def _compute(self, x: NDArray[np.int8], keep: bool) -> Iterator[tuple[int, Array]]:
+        """Yield every tensor, in order; those not needed any more are dropped unless `keep`."""
+        live = {self.model.source: _from_tflite(x)}
+        yield self.model.source, live[self.model.source]
+        for place, (op, sources, step) in enumerate(self._steps):
+            live[op.target] = step(*(live[index] for index in sources))
+            yield op.target, live[op.target]
+            for index in sources:
+                if self._last_use[index] == place and not keep:
+                    live.pop(index, None)
+
+
+def _sources(op: Operator) -> tuple[int, ...]:
+    return op.sources if isinstance(op, Add) else (op.source,)
+
+
+def _matrix_size(op: Operator, tensors: tuple[Tensor, ...]) -> int:
+    """Return how many elements a window's map has with its padding, or written once for each tap of a kernel."""
+    if not isinstance(op, Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D):
+        return 1
+    _, rows, columns, channels = tensors[op.source].shape
+    (top, left), (bottom, right) = op.window.before, op.window.after
+    padded = (top + rows + bottom) * (left + columns + right) * channels
+    taps = tensors[op.target].size // len(op.weights) * op.weights[0].size if isinstance(op, Conv2D) else 0
+    return max(padded, taps)
+
+
+def _from_tflite(x: NDArray[np.int8]) -> Array:
+    """Return (n, ..., channels) as float32 (channels, ..., n)."""
+    order = (x.ndim - 1, *range(1, x.ndim - 1), 0)
+    return x.transpose(order).astype(np.float32, order="C")
+
+
+def _to_tflite(array: Array) -> NDArray[np.int8]:
+    """Return (channels, ..., n) as int8 (n, ..., channels)."""
+    order = (array.ndim - 1, *range(1, array.ndim - 1), 0)
+    return array.astype(np.int8).transpose(order)
+
+
+# --- requantisation --------------------------------------------------------------------------------
+
+
+def requantise(sums: NDArray[np.int64], out: Requantisation) -> NDArray[np.int64]:
+    """Bring integer sums to int8 in fixed point, as TFLite defines it.
+
+    Parameters
+    ----------
+    sums : int64 array, shape (channels, ...)
+        Sums that fit into 32 bits.
+    out : Requantisation
+        What to do with them.
+
+    Returns
+    -------
+    int64 array, shape (channels, ...)
+        Values from -128 to 127.
+    """
+    columns = (-1, *[1] * (sums.ndim - 1))
+    multipliers, shifts = (array.astype(np.int64).reshape(columns) for array in (out.multipliers, out.shifts))
+    scaled = _scale(sums, multipliers, shifts) + out.zero_point
+    return np.clip(scaled, np.int64(out.low), np.int64(out.high))
+
+
+def _scale(sums: NDArray[np.int64], multipliers: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ``sums * multipliers * 2 ** (shifts - 31)``, rounded as `Requantisation` says."""
+    left, right = np.maximum(shifts, 0), np.maximum(-shifts, 0)
+    high = ((sums << left) * multipliers + (1 << 30)) >> 31
+    half = (1 << right) >> 1
+    rounded: Array = (high + half - ((high < 0) & (right > 0))) >> right
+    return rounded
+
+
+def _output(out: Requantisation, bias: NDArray[np.int64], bound: int) -> Callable[[Array], Array]:
+    """Return the function that turns sums without bias, at most `bound` large, into float32 int8 values.
+
+    With one multiplication and one addition in float64 where these are exact. Write v for the sum times its
+    factor. Without a shift to the right the rounding is ``floor(v + 1/2)``; with one by e, both roundings together
+    are, worked out, ``floor(v + 1/2 + t)`` for v >= 0 and ``floor(v + 1/2 - t)`` below, with t = 2^-(e+1). Where
+    the clamp cuts off everything below the zero point, as a ReLU does, the second case never shows.
+    """
+    columns = (-1, 1)
+    right = np.maximum(-out.shifts, 0).astype(np.float64)
+    factors = np.ldexp(out.multipliers.astype(np.float64), out.shifts - 31)
+    # All terms are multiples of 2^(shift - 31): exact in float64 while their numerators stay below 2^53.
+    largest = (bound + np.abs(bias)).astype(object) * out.multipliers.astype(object)
+    largest += [(2 * _LEVELS) << max(0, 31 - int(shift)) for shift in out.shifts]
+    if max(largest) >= _FLOAT64_EXACT:
+        return _slow_output(out, bias)
+    tie = np.where(right > 0, 0.5 ** (right + 1), 0.0)
+    return _fast_output(out, factors.reshape(columns), (bias * factors).reshape(columns), tie.reshape(columns))
+
+
+def _slow_output(out: Requantisation, bias: NDArray[np.int64]) -> Callable[[Array], Array]:
+    def finish(sums: Array) -> Array:
+        return requantise(sums.astype(np.int64) + bias[:, np.newaxis], out).astype(np.float32)
+
+    return finish
+
+
+def _fast_output(out: Requantisation, factors: Array, offsets: Array, tie: Array) -> Callable[[Array], Array]:
+    one_sided = out.low >= out.zero_point or not tie.any()
+    start = offsets + 0.5 + out.zero_point + (tie if one_sided else -tie)
+    zero = 0.5 + out.zero_point - tie
+
+    def finish(sums: Array) -> Array:
+        scaled = np.multiply(sums, factors, dtype=np.float64)
+        scaled += start
+        if not one_sided:
+            scaled += (scaled >= zero) * (2 * tie)
+        np.clip(scaled, out.low, out.high, out=scaled)
+        return np.floor(scaled, out=np.empty(scaled.shape, np.float32), casting="same_kind")
+
+    return finish
+
+
+# --- one step a kind of operator -------------------------------------------------------------------
+
+
+@singledispatch
+def _step(op: Any, tensors: tuple[Tensor, ...]) -> Step:
+    """Return the function that computes an operator from its inputs; all constants are prepared here."""
+    raise NotImplementedError(type(op).__name__)
+
+
+def _exact_type(weights: Array) -> type[np.float32] | type[np.float64]:
+    """Return the smallest float type that holds every partial sum of rows of weights times int8."""
+    largest = int(np.abs(weights.astype(np.int64)).sum(axis=-1).max()) * _ABS_MAX
+    return np.float32 if largest < _FLOAT32_EXACT else np.float64
+
+
+def _linear(weights: Array, bias: NDArray[np.int32], source: Tensor, out: Requantisation) -> Callable[[Array], Array]:
+    """Return what follows the products ``weights @ x``, with weights (rows, depth): zero point, bias, output."""
+    wide = weights.astype(np.int64)
+    bound = int(np.abs(wide).sum(axis=1).max()) * _ABS_MAX
+    return _output(out, bias.astype(np.int64) - source.zero_point * wide.sum(axis=1), bound)
+
+
+def _padded(x: Array, window: Window, value: float) -> Array:
+    """Return a map (channels, rows, columns, n) with `value` around it."""
+    if not any(window.before + window.after):
+        return x
+    (top, left), (bottom, right) = window.before, window.after
+    channels, rows, columns, n = x.shape
+    out = np.empty((channels, top + rows + bottom, left + columns + right, n), x.dtype)
+    out[:, :top] = out[:, top + rows :] = value
+    out[:, top : top + rows, :left] = out[:, top : top + rows, left + columns :] = value
+    out[:, top : top + rows, left : left + columns] = x
+    return out
+
+
+def _taps(x: Array, window: Window) -> Iterator[Array]:
+    """Yield, for each tap of a kernel, row by row, the part of a padded map that it is multiplied with."""
+    rows, columns = (
+        (extent - (size - 1) * dilation - 1) // stride + 1
+        for extent, size, stride, dilation in zip(
+            x.shape[1:3], window.size, window.stride, window.dilation, strict=True
+        )
+    )
+    for i in range(window.size[0]):
+        for j in range(window.size[1]):
+            top, left = i * window.dilation[0], j * window.dilation[1]
+            yield x[
+                :,
+                top : top + (rows - 1) * window.stride[0] + 1 : window.stride[0],
+                left : left + (columns - 1) * window.stride[1] + 1 : window.stride[1],
+            ]
+
+
+@_step.register
+def _(op: Conv2D, tensors: tuple[Tensor, ...]) -> Step:
+    source, channels = tensors[op.source], len(op.weights)
+    flat = op.weights.reshape(channels, -1)
+    kernel, finish = flat.astype(_exact_type(flat)), _linear(flat, op.bias, source, op.out)
+    pointwise = op.window.size == (1, 1)
+
+    def step(x: Array) -> Array:
+        taps = list(_taps(_padded(x, op.window, source.zero_point), op.window))
+        columns = taps[0] if pointwise else np.stack(taps)  # (taps, in, rows, columns, n)
+        sums = kernel @ columns.reshape(kernel.shape[1], -1).astype(kernel.dtype, copy=False)
+        return finish(sums).reshape(channels, *taps[0].shape[1:])
+
+    return step
+
+
+@_step.register
+def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Step:
+    source, channels = tensors[op.source], op.weights.shape[2]
+    flat = op.weights.reshape(-1, channels).T
+    kernel, finish = flat.astype(_exact_type(flat)), _linear(flat, op.bias, source, op.out)
+    taps = kernel.T.reshape(-1, channels, 1, 1, 1)
+
+    def repeated(parts: Iterator[Array]) -> Iterator[Array]:
+        return (np.repeat(p, op.depth_multiplier, axis=0) for p in parts) if op.depth_multiplier > 1 else parts
+
+    def step(x: Array) -> Array:
+        parts = zip(repeated(_taps(_padded(x, op.window, source.zero_point), op.window)), taps, strict=True)
+        sums = np.multiply(*next(parts))
+        product = np.empty_like(sums)
+        for part, weight in parts:
+            sums += np.multiply(part, weight, out=product)
+        return finish(sums.reshape(channels, -1)).reshape(sums.shape)
+
+    return step
+
+
+@_step.register
+def _(op: FullyConnected, tensors: tuple[Tensor, ...]) -> Step:
+    units, depth = op.weights.shape
+    kernel, finish = (
+        op.weights.astype(_exact_type(op.weights)),
+        _linear(op.weights, op.bias, tensors[op.source], op.out),
+    )
+    reshape = _reshaper(tensors[op.source].shape, (1, tensors[op.source].size // depth, depth))
+    target = tensors[op.target].shape
+
+    def step(x: Array) -> Array:
+        rows = reshape(x)
+        sums = kernel @ rows.reshape(depth, -1).astype(kernel.dtype, copy=False)
+        return finish(sums).reshape(units, *target[1:-1], x.shape[-1])
+
+    return step
+
+
+@_step.register
+def _(op: MaxPool2D, tensors: tuple[Tensor, ...]) -> Step:
+    def step(x: Array) -> Array:
+        taps = _taps(_padded(x, op.window, INT8_MIN), op.window)
+        out: Array = next(taps).clip(op.low, op.high)
+        for tap in taps:
+            np.maximum(out, tap, out=out)
+        return np.minimum(out, np.float32(op.high), out=out)
+
+    return step
+
+
+@_step.register
+def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Step:
+    ones = np.ones((1, *tensors[op.source].shape[1:3], 1))
+    counts: Array = sum(_taps(_padded(ones, op.window, 0), op.window), np.zeros(()))
+
+    def step(x: Array) -> Array:
+        taps = _taps(_padded(x, op.window, 0), op.window)
+        sums = next(taps).astype(np.float64)
+        for tap in taps:
+            sums += tap
+        sums += np.copysign(counts // 2, sums)
+        mean = np.trunc(sums / counts)  # numerator and count are small: the quotient never rounds up to an integer
+        clipped: Array = np.clip(mean, op.low, op.high).astype(np.float32)
+        return clipped
+
+    return step
+
+
+@_step.register
+def _(op: Mean, tensors: tuple[Tensor, ...]) -> Step:
+    source, target = tensors[op.source], tensors[op.target]
+    rank = len(source.shape)
+    axes = tuple(0 if axis == rank - 1 else axis for axis in op.axes)  # channels come first here
+    count = math.prod(source.shape[axis] for axis in op.axes)
+    finish = _output(op.out, np.array([-count * source.zero_point]), count * _ABS_MAX)
+
+    def step(x: Array) -> Array:
+        sums = np.sum(x, axis=axes, dtype=np.float64, keepdims=True)
+        kept = _to_first(finish(sums.reshape(1, -1)).reshape(sums.shape))
+        return _to_last(kept.reshape(*target.shape[1:], x.shape[-1]))
+
+    return step
+
+
+@_step.register
+def _(op: Add, tensors: tuple[Tensor, ...]) -> Step:
+    levels = np.arange(INT8_MIN, INT8_MAX + 1)
+    scaled = [
+        _scale((levels - tensors[i].zero_point) << ADD_LEFT_SHIFT, np.array(multiplier), np.array(shift))
+        for i, multiplier, shift in zip(op.sources, op.multipliers, op.shifts, strict=True)
+    ]
+    # Two int8 values have 65,536 sums: all of them fit into a table.
+    table = requantise((scaled[0][:, np.newaxis] + scaled[1]).reshape(1, -1), op.out).ravel().astype(np.float32)
+
+    def step(one: Array, two: Array) -> Array:
+        index = one * np.float32(_LEVELS)
+        index += two
+        index -= np.float32(INT8_MIN * _LEVELS + INT8_MIN)  # from 0 on
+        return table[index.astype(np.intp)]
+
+    return step
+
+
+@_step.register
+def _(op: Rectify, tensors: tuple[Tensor, ...]) -> Step:
+    finish = _output(op.out, np.array([-tensors[op.source].zero_point]), _ABS_MAX)
+    return lambda x: finish(x.reshape(1, -1)).reshape(x.shape)
+
+
+@_step.register
+def _(op: Pad, tensors: tuple[Tensor, ...]) -> Step:
+    widths = (op.widths[-1], *op.widths[1:-1], (0, 0))
+    return lambda x: np.pad(x, widths, constant_values=tensors[op.source].zero_point)
+
+
+@_step.register
+def _(op: Reshape, tensors: tuple[Tensor, ...]) -> Step:
+    return _reshaper(tensors[op.source].shape, tensors[op.target].shape)
+
+
+def _reshaper(old: tuple[int, ...], new: tuple[int, ...]) -> Callable[[Array], Array]:
+    """Return the function that brings (channels, ..., n) into another of TFLite's shapes."""
+    if math.prod(old) == old[-1] == new[-1]:  # channels alone: nothing changes its place
+        return lambda x: x.reshape(new[-1], *new[1:-1], x.shape[-1])
+    return lambda x: _to_last(_to_first(x).reshape(*new[1:], x.shape[-1]))
+
+
+def _to_first(x: Array) -> Array:
+    """Return (channels, ..., n) as (..., channels, n)."""
+    return np.moveaxis(x, 0, -2)
+
+
+def _to_last(x: Array) -> Array:
+    """Return (..., channels, n) as (channels, ..., n)."""
+    return np.moveaxis(x, -2, 0)

@@ -1,0 +1,106 @@
+"""The table for machines, and how every file of a report is written.
+
+Rule: numbers keep their full precision, and a file appears whole or not at all.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l3clf.errors import ParameterError
+from l3clf.report.contents import COLUMNS, Floors, Row
+
+__all__ = ["write_csv", "write_json", "write_text"]
+
+
+def write_csv(rows: Sequence[Row], out: str | os.PathLike[str]) -> Path:
+    """Write the table as CSV (UTF-8): fractions in full precision, empty where there is no number.
+
+    The columns are `COLUMNS`, then other keys as they first appear.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _keys(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    return write_text(out, text.getvalue())
+
+
+def write_json(
+    rows: Sequence[Row],
+    out: str | os.PathLike[str],
+    *,
+    floors: Floors = (),
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the table as JSON: fractions in full precision, null where there is no number.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+    out : path
+    floors : sequence of (name, accuracy)
+    more : mapping, optional
+        Further entries of the outermost object, such as ``{"versions": {...}}``.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be written, or `more` holds what JSON cannot.
+    """
+    keys = _keys(rows)
+    content = {
+        "rows": [{key: row.get(key) for key in keys} for row in rows],
+        "floors": [{"name": name, "accuracy": value} for name, value in floors],
+        **(more or {}),
+    }
+    try:
+        text = json.dumps(_plain(content), indent=1, allow_nan=False)
+    except TypeError as error:
+        raise ParameterError(f"more={more!r}: {error}; expected numbers, text, lists and mappings") from None
+    return write_text(out, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON and CSV can hold exactly: NumPy's numbers as Python's, and None for what is no number."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _keys(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
+
+
+def write_text(out: str | os.PathLike[str], text: str) -> Path:
+    """Write beside the target and rename: no half files, and none lost."""
+    path = Path(out)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # its folder may be what is wrong
+            part.unlink()
+        raise ParameterError(f"the file {path} cannot be written: {error.strerror}") from error
+    return path

@@ -1,0 +1,371 @@
+"""The embedding cache: what an embedder said about each clip, remembered in one SQLite file.
+
+Rule: the cache may lose an entry, but never answers with a wrong one. Entries are found by the content
+of the audio, never by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from l3clf.errors import AudioError, CacheError, CacheWarning, L3clfError, ParameterError
+from l3clf.storage import cache_database
+from l3clf.storage.cache_database import CacheKey, StoredWindows
+
+__all__ = [
+    "CacheCheck",
+    "CacheKey",
+    "EmbeddingCache",
+    "StoredWindows",
+    "array_digest",
+    "cache_key",
+    "default_cache_path",
+    "file_digest",
+]
+
+_SETTLED_NS = 2_000_000_000  # file systems stamp times as coarsely as this (FAT: two seconds)
+_FILES_AT_ONCE = 500  # what is hashed is on record after so many
+
+
+class CacheCheck(NamedTuple):
+    """What `EmbeddingCache.verify` found.
+
+    Attributes
+    ----------
+    checked : int
+        Entries looked at.
+    damaged : int
+        Entries that were damaged and have been dropped.
+    moved_to : Path or None
+        Where the whole file went, when the database itself was malformed.
+    """
+
+    checked: int
+    damaged: int
+    moved_to: Path | None = None
+
+
+def default_cache_path() -> Path:
+    """Return the file named by the environment's `L3CLF_CACHE`, or else one in the user's cache folder."""
+    named = os.environ.get("L3CLF_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return platformdirs.user_cache_path("l3clf", appauthor=False) / "embeddings.sqlite"
+
+
+def file_digest(path: str | os.PathLike[str]) -> bytes:
+    """Return 32 bytes that identify what a file contains, whatever its name.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read.
+    """
+    _file_state(path)  # a folder is named as such, and a pipe would wait for ever
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        _refuse_file(path, error)
+
+
+def array_digest(samples: NDArray[Any], sample_rate: int) -> bytes:
+    """Return 32 bytes that identify audio in memory: its values, type, shape and sample rate.
+
+    Raises
+    ------
+    ParameterError
+        If the array holds Python objects, which have no bytes of their own.
+    """
+    if samples.dtype.hasobject:
+        raise ParameterError(f"samples has dtype {samples.dtype}; give it as an array of numbers.")
+    described = f"l3clf array {samples.dtype.str} {samples.shape} {float(sample_rate).hex()}\n"
+    digest = hashlib.sha256(described.encode("ascii"))
+    digest.update(np.ascontiguousarray(samples).data)
+    return digest.digest()
+
+
+def cache_key(
+    content: bytes, start_s: float, end_s: float | None, fingerprint: str, hop_s: float, center: bool
+) -> CacheKey:
+    """Return the key of a clip's windows.
+
+    Parameters
+    ----------
+    content : bytes
+        What `file_digest`, `array_digest` or `EmbeddingCache.content_ids` returned.
+    start_s, end_s : float, float or None
+        The piece of the audio; None means its end.
+    fingerprint : str
+        The embedder's fingerprint.
+    hop_s : float
+        Seconds from one window to the next.
+    center : bool
+        Whether windows are centred on their times.
+
+    Returns
+    -------
+    bytes
+        32 bytes; they differ whenever any parameter does.
+    """
+    piece = (_exact(start_s), b"to the end" if end_s is None else _exact(end_s))
+    framing = (fingerprint.encode("utf-8"), _exact(hop_s), b"1" if center else b"0")
+    digest = hashlib.sha256(b"l3clf windows 1\n")
+    for field in (content, *piece, *framing):
+        digest.update(len(field).to_bytes(8, "little") + field)  # the length keeps neighbours apart
+    return digest.digest()
+
+
+def _exact(value: float) -> bytes:
+    return (float(value) + 0.0).hex().encode("ascii")  # + 0.0: minus zero is zero
+
+
+class EmbeddingCache:
+    """Embeddings of clips in one SQLite file, shared by any number of processes.
+
+    Nothing is opened or made until it is needed; the file and its folder are made by the first write.
+    It pickles as its path. A database that is itself malformed is moved aside, with a warning, and a new
+    one is begun: what it held can be computed again.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. A file that is not an embedding cache is refused, and left as it is.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> cache = EmbeddingCache(folder.name + "/embeddings.sqlite")
+    >>> key = cache_key(b"what the file contains", 0.0, None, "openl3-1", 0.5, True)
+    >>> windows = StoredWindows(np.ones((11, 512), np.float32), np.full(11, -20, np.float32))
+    >>> cache.put_many({key: windows}, fingerprint="openl3-1", embedder="openl3")
+    >>> cache.get_many([key])[key].vectors.shape
+    (11, 512)
+    """
+
+    path: Path
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser().absolute()  # a worker may start in another folder
+
+    def __repr__(self) -> str:
+        return f"EmbeddingCache({str(self.path)!r})"
+
+    def __enter__(self) -> EmbeddingCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: no connection outlives a call, so there is never anything to close."""
+
+    def content_ids(self, paths: Sequence[str | os.PathLike[str]]) -> list[bytes | L3clfError]:
+        """Identify files by what they contain.
+
+        A file is hashed when it is new or changed. It counts as unchanged when its path, size, both
+        times and inode are those on record; a file written within two seconds of being hashed is not
+        recorded, because a second change might not show in its times.
+
+        Parameters
+        ----------
+        paths : sequence of str or path-like
+            Audio files.
+
+        Returns
+        -------
+        list of bytes or L3clfError
+            In the order of `paths`: 32 bytes as from `file_digest`, or the error of a file that
+            cannot be read.
+        """
+        names = [os.fspath(path) for path in paths]
+        unique = list(dict.fromkeys(names))
+        found: dict[str, bytes | L3clfError] = {}
+        for i in range(0, len(unique), _FILES_AT_ONCE):
+            found.update(self._identify(unique[i : i + _FILES_AT_ONCE]))
+        return [found[name] for name in names]
+
+    def get_many(self, keys: Sequence[CacheKey]) -> dict[CacheKey, StoredWindows]:
+        """Read entries; the arrays are read-only.
+
+        Parameters
+        ----------
+        keys : sequence of bytes
+            Keys from `cache_key`.
+
+        Returns
+        -------
+        dict of bytes to StoredWindows
+            Entries that do not exist are left out. So are damaged ones: they are dropped from the
+            file, and one `CacheWarning` says how many.
+        """
+        wanted = [cache_database.checked_key(key) for key in dict.fromkeys(keys)]
+        found, n_damaged = cache_database.read(self.path, lambda db: cache_database.read_entries(db, wanted)) or ({}, 0)
+        if n_damaged:
+            warnings.warn(
+                f"{n_damaged} of {len(wanted)} entries asked of the embedding cache {self.path} were"
+                " damaged; they are dropped and have to be computed again.",
+                CacheWarning,
+                stacklevel=2,
+            )
+        return found
+
+    def put_many(self, entries: Mapping[CacheKey, StoredWindows], *, fingerprint: str, embedder: str) -> None:
+        """Write entries, all or none of them; a key that exists already is written anew.
+
+        Parameters
+        ----------
+        entries : mapping of bytes to StoredWindows
+            What to keep, by keys from `cache_key`.
+        fingerprint : str
+            Fingerprint of the embedder that made them.
+        embedder : str
+            Its name, for `info`.
+
+        Raises
+        ------
+        CacheError
+            If the file cannot be written.
+        ParameterError
+            If a key or an array has the wrong type or shape.
+        """
+        rows = [cache_database.packed(key, windows) for key, windows in entries.items()]
+        if rows:
+            cache_database.write(self.path, lambda db: cache_database.put_entries(db, rows, fingerprint, embedder))
+
+    def info(self) -> dict[str, Any]:
+        """Return what the cache holds.
+
+        Returns
+        -------
+        dict
+            `path`; `entries`; `bytes` (on disk, with SQLite's own files); `files` (recognised by path);
+            `embedders`: by fingerprint, most recently used first, a dict of `embedder` (its name),
+            `entries`, `bytes` (of vectors and levels), `last_used_s` (seconds since 1970, to the hour).
+        """
+        rows, n_files = cache_database.read(self.path, cache_database.summary) or ([], 0)
+        return {
+            "path": self.path,
+            "entries": sum(row[2] for row in rows),
+            "bytes": cache_database.size_on_disk(self.path),
+            "files": n_files,
+            "embedders": {
+                fingerprint.decode(): {"embedder": name.decode(), "entries": n, "bytes": size, "last_used_s": used}
+                for fingerprint, name, n, size, used in rows
+            },
+        }
+
+    def verify(self) -> CacheCheck:
+        """Check the database's structure and every entry's checksum; drop damaged entries.
+
+        A malformed database is moved aside, since neither its entries nor its lists can be trusted;
+        the next write begins a new one.
+
+        Returns
+        -------
+        CacheCheck
+            How many entries were checked and how many were damaged, or where the file was moved.
+
+        Raises
+        ------
+        CacheError
+            If the file cannot be opened, or damaged entries cannot be dropped.
+        """
+        try:
+            return CacheCheck(*cache_database.read(self.path, cache_database.verify, restart=False) or (0, 0))
+        except cache_database.MalformedError as error:
+            return CacheCheck(0, 0, error.moved_to)
+
+    def prune(
+        self,
+        *,
+        fingerprint: str | None = None,
+        max_bytes: int | None = None,
+        older_than_s: float | None = None,
+    ) -> int:
+        """Remove entries, forget files that are gone, and give the space back to the disk.
+
+        Parameters
+        ----------
+        fingerprint : str, optional
+            Remove the entries of this embedder; with `older_than_s`, only those that are old as well.
+        max_bytes : int, optional
+            Afterwards, remove entries, longest unused first, until the file is no larger than this.
+        older_than_s : float, optional
+            Remove entries not used for this many seconds. A use is noted once an hour.
+
+        Returns
+        -------
+        int
+            How many entries were removed.
+        """
+        for name, value in (("max_bytes", max_bytes), ("older_than_s", older_than_s)):
+            if value is not None and not value >= 0:
+                raise ParameterError(f"{name} is {value!r}; give a number of at least 0, or None.")
+        files = cache_database.read(self.path, cache_database.list_files)
+        if files is None:
+            return 0
+        gone = [path for path in files if not os.access(path, os.F_OK)]
+        return cache_database.write(
+            self.path, lambda db: cache_database.prune(db, gone, fingerprint, max_bytes, older_than_s)
+        )
+
+    def _identify(self, names: list[str]) -> dict[str, bytes | L3clfError]:
+        keys = {name: os.fsencode(Path(name).absolute()) for name in names}
+        recorded = cache_database.read(self.path, lambda db: cache_database.read_files(db, keys.values())) or {}
+        found: dict[str, bytes | L3clfError] = {}
+        fresh: list[tuple[bytes, bytes, bytes]] = []
+        for name, key in keys.items():
+            try:
+                now = time.time_ns()
+                state, written_ns = _file_state(name)
+                known_state, content = recorded.get(key, (b"", b""))
+                if state != known_state:
+                    content = _hashed(name, state)
+                    if now - written_ns >= _SETTLED_NS:  # or else a change might not show in the state
+                        fresh.append((key, state, content))
+                found[name] = content
+            except AudioError as error:
+                found[name] = error
+        if fresh:
+            with suppress(CacheError):  # a cache that cannot be written can still be read
+                cache_database.write(self.path, lambda db: cache_database.put_files(db, fresh))
+        return found
+
+
+def _file_state(name: str | os.PathLike[str]) -> tuple[bytes, int]:
+    """Return what tells that a file is unchanged, and when it was last written at the latest."""
+    try:
+        found = Path(name).stat()
+    except (OSError, ValueError) as error:
+        _refuse_file(name, error)
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
+        raise AudioError(f"{os.fspath(name)!r} is {kind}; give the path of a sound file.")
+    state = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+    return state.encode(), max(found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _hashed(name: str, state: bytes) -> bytes:
+    digest = file_digest(name)
+    if _file_state(name)[0] != state:
+        raise AudioError(f"{name!r} changes while it is read; wait until it is complete and try again.")
+    return digest
+
+
+def _refuse_file(name: str | os.PathLike[str], error: OSError | ValueError) -> NoReturn:
+    reason = getattr(error, "strerror", None) or error
+    raise AudioError(f"{os.fspath(name)!r} cannot be read: {reason}; check the path and its permissions.") from error

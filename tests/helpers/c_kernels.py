@@ -1,0 +1,63 @@
+"""A network alone as C code, on this machine or on an emulated chip; every layer's values come out."""
+
+import shutil
+import struct
+
+import numpy as np
+
+from l3clf.device.arena import plan_memory
+from l3clf.device.chips import EmulatedChip, HostChip
+from l3clf.device.emit_network import network_source
+from l3clf.device.export import RUNTIME
+from l3clf.device.lower import lower
+from l3clf.device.toolchain import build_chip, build_host
+
+HARNESS = """
+#include "l3clf_kernels.h"
+void l3clf_network(int8_t *arena);
+void harness_network(void);
+int8_t harness_arena[{arena}] __attribute__((aligned(8)));
+int8_t harness_trace[{trace}];
+int32_t harness_n_trace;
+void harness_network(void) {{ harness_n_trace = 0; l3clf_network(harness_arena); }}
+static void trace(const int8_t *values, int32_t size)
+{{
+    for (int32_t i = 0; i < size; i++) {{
+        harness_trace[harness_n_trace++] = values[i];
+    }}
+}}
+#define TRACE(tensor, values, size) trace(values, size)
+"""
+
+
+class CNetwork:
+    """A network's C code. `build`: "host", "dsp" or "plain"."""
+
+    def __init__(self, model, build, folder):
+        self.model = model
+        self.layers, aliases = lower(model)
+        self.plan = plan_memory(model, self.layers, aliases)
+        self.sizes = [model.tensors[layer.target].size for layer in self.layers]
+        for name in ("l3clf_kernels.c", "l3clf_kernels.h", "l3clf_dsp.h"):
+            shutil.copy(RUNTIME / name, folder)
+        text = HARNESS.format(arena=self.plan.size, trace=sum(self.sizes) + model.input.size)
+        (folder / "network.c").write_text(text + network_source(model, self.layers, self.plan))
+        sources = [f"-I{folder}", str(folder / "network.c"), str(folder / "l3clf_kernels.c")]
+        plain = ["-DL3CLF_PORTABLE", *sources]
+        if build == "host":
+            self.chip = HostChip(build_host(plain, folder / "network.so"))
+        else:
+            self.chip = EmulatedChip(build_chip(sources if build == "dsp" else plain, folder / "network.elf"))
+
+    def every_tensor(self, x):
+        """Return values of every layer for windows (n, ...), by tensor index."""
+        found = {layer.target: [] for layer in self.layers}
+        for window in x:
+            place = self.chip.address("harness_arena") + self.plan.offsets[self.model.source]
+            self.chip.write(place, np.ascontiguousarray(window).tobytes())
+            self.chip.call("harness_network")
+            (n,) = struct.unpack("<i", self.chip.read(self.chip.address("harness_n_trace"), 4))
+            values = np.frombuffer(self.chip.read(self.chip.address("harness_trace"), n), np.int8)[window.size :]
+            for layer, part in zip(self.layers, np.split(values, np.cumsum(self.sizes)[:-1]), strict=True):
+                found[layer.target].append(part.reshape(self.model.tensors[layer.target].shape[1:]))
+        return {index: np.stack(values) for index, values in found.items()}
