@@ -1,17 +1,17 @@
-"""Clips in, window embeddings out: looked up in the cache, or embedded in parallel and kept as they come.
+"""Clips in, window embeddings out: read from the cache, or embedded in parallel and stored as they are finished.
 
-Rule: a clip that fails hurts nobody else, and what was computed is stored before anything else can
-go wrong. Threads do the work, each with a network of one thread: decoding, the front-end and the
-network all release the interpreter's lock, so that every core does useful work all the time.
+Rule: a clip that fails does not affect other clips, and what was computed is stored before anything else can go
+wrong. Threads do the work, each with a network of one thread: decoding, the front-end and the network all release
+the interpreter's lock, so that every core does useful work all the time.
 """
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source
-from l3clf.audio.framing import level_dbfs
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.errors import L3clfError, ParameterError
+from l3clf.storage.atomic import FileState, file_state, replacing
 from l3clf.storage.embedding_cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, cache_key, file_digest
 
 __all__ = ["Outcome", "content_ids", "embed_sources", "in_parallel", "n_threads", "save_embeddings"]
@@ -35,7 +35,32 @@ Outcome: TypeAlias = WindowEmbeddings | L3clfError
 CLIPS_AT_ONCE = 4
 STORE_EVERY_S = 0.5
 LARGE_FILE_BYTES = 4_000_000  # a file worth the trouble of sharing it between cores
-Batch: TypeAlias = tuple[FloatArray, FloatArray]  # vectors and levels of some windows
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of one clip that is finished.
+
+    Attributes
+    ----------
+    clip : int
+        Index of the clip.
+    number : int
+        Position of the part in the clip; for None, the number of parts that the clip has.
+    content : StoredWindows, L3clfError or None
+        The part's windows, what went wrong, or the end of the clip.
+    """
+
+    clip: int
+    number: int
+    content: StoredWindows | L3clfError | None
+
+
+@dataclass(frozen=True, eq=False)
+class _UnembeddedPart:
+    clip: int
+    number: int
+    windows: FloatArray
 
 
 def n_threads(n_jobs: int | None) -> int:
@@ -118,7 +143,7 @@ def embed_sources(
         If the embedder's weights cannot be had: no clip can be embedded then.
     """
     threads = n_threads(n_jobs)
-    framing = embedder.framing(hop_s, center)  # a wrong hop is said before any file is read
+    embedder.framing(hop_s, center)  # a wrong hop is an error before any file is read
     _ = embedder.fingerprint  # so are missing weights
     work = _Work(sources)
     if cache is not None:
@@ -129,16 +154,14 @@ def embed_sources(
         try:
             while to_do := work.to_do():
                 with closing(run.embed([(i, sources[i]) for i in to_do])) as results:
-                    for i, outcome in results:
-                        bar.update(work.settle(i, outcome))
-                        store.add(work.key_to_store(i), outcome)
+                    for i, result in results:
+                        bar.update(work.settle(i, result))
+                        store.add(work.key_to_store(i), result)
         finally:  # also when interrupted: nothing that was computed is lost
             store.flush()
     return [
-        WindowEmbeddings(out.vectors, framing.times_s(len(out)), out.levels_dbfs)
-        if isinstance(out, WindowEmbeddings)
-        else out
-        for out in work.outcomes()
+        embedder.with_times(found, hop_s, center) if isinstance(found, StoredWindows) else found
+        for found in work.results()
     ]
 
 
@@ -165,23 +188,15 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     """
     good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
     windows = [out for _, out in good]
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(
-                file,
-                paths=np.array([name for name, _ in good], dtype=np.str_),
-                clip=np.repeat(np.arange(len(good)), [len(out) for out in windows]),
-                vectors=np.concatenate([out.vectors for out in windows]) if windows else np.zeros((0, 0), np.float32),
-                times_s=np.concatenate([np.zeros((0, 2)), *(out.times_s for out in windows)]),
-                levels_dbfs=np.concatenate([np.zeros(0, np.float32), *(out.levels_dbfs for out in windows)]),
-            )
-        temporary.replace(target)
-    except OSError as error:
-        raise ParameterError(f"{target}: cannot be written ({error.strerror or error}); name another file") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(Path(path)) as file:
+        np.savez(
+            file,
+            paths=np.array([name for name, _ in good], dtype=np.str_),
+            clip=np.repeat(np.arange(len(good)), [len(out) for out in windows]),
+            vectors=np.concatenate([out.vectors for out in windows]) if windows else np.zeros((0, 0), np.float32),
+            times_s=np.concatenate([np.zeros((0, 2)), *(out.times_s for out in windows)]),
+            levels_dbfs=np.concatenate([np.zeros(0, np.float32), *(out.levels_dbfs for out in windows)]),
+        )
     return sum(len(out) for out in windows)
 
 
@@ -190,17 +205,17 @@ class _Work:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
-        self.done: dict[int, Outcome] = {}
+        self.done: dict[int, StoredWindows | L3clfError] = {}
         self.keys: dict[int, CacheKey] = {}
         self.same: dict[int, list[int]] = {i: [i] for i in range(len(sources))}
-        self.stats: dict[int, tuple[int, ...] | None] = {}
+        self.states: dict[int, FileState | None] = {}
 
     @property
     def n_done(self) -> int:
         return sum(len(self.same[i]) for i in self.done)
 
     def look_up(self, cache: EmbeddingCache, embedder: Embedder, hop_s: float, center: bool) -> None:
-        self.stats = {i: _file_state(source) for i, source in enumerate(self.sources)}
+        self.states = {i: _state_of(source) for i, source in enumerate(self.sources)}
         self.same = {}
         first: dict[CacheKey, int] = {}
         for i, content in enumerate(content_ids(self.sources, cache)):
@@ -213,19 +228,19 @@ class _Work:
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
         for key, stored in cache.get_many(list(first)).items():
-            if np.isfinite(stored.vectors).all():  # an earlier version kept what is refused now
-                self.done[first[key]] = _unstored(stored)
+            if np.isfinite(stored.vectors).all():  # an earlier version stored embeddings that are rejected now
+                self.done[first[key]] = stored
 
     def to_do(self) -> list[int]:
         return [i for i in self.same if i not in self.done]
 
-    def settle(self, i: int, outcome: Outcome) -> int:
-        """Note what became of a clip; return how many clips that finishes.
+    def settle(self, i: int, result: StoredWindows | L3clfError) -> int:
+        """Note the result of a clip; return how many clips that finishes.
 
         Where it failed, or its file changed meanwhile, clips of the same content are embedded themselves.
         """
-        self.done[i] = outcome
-        if isinstance(outcome, L3clfError) or self._has_changed(i):
+        self.done[i] = result
+        if isinstance(result, L3clfError) or self._has_changed(i):
             for other in self.same[i][1:]:
                 self.same[other], self.keys[other] = [other], self.keys[i]
             self.same[i] = [i]
@@ -236,9 +251,9 @@ class _Work:
         return None if self._has_changed(i) else self.keys.get(i)
 
     def _has_changed(self, i: int) -> bool:
-        return i in self.stats and _file_state(self.sources[i]) != self.stats[i]
+        return i in self.states and _state_of(self.sources[i]) != self.states[i]
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def results(self) -> Iterator[StoredWindows | L3clfError]:
         by_index = {i: self.done[leader] for leader, same in self.same.items() for i in same}
         return (by_index[i] for i in range(len(self.sources)))
 
@@ -247,18 +262,13 @@ def _piece(source: Source) -> tuple[float, float | None]:
     return (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
 
 
-def _file_state(source: Source) -> tuple[int, ...] | None:
+def _state_of(source: Source) -> FileState | None:
     if isinstance(source, Samples):
         return None
     try:
-        stat = os.stat(source.path)  # noqa: PTH116  # three times as fast as Path.stat, for every clip of a set
+        return file_state(source.path)
     except (OSError, ValueError):
         return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
-
-
-def _unstored(stored: StoredWindows) -> WindowEmbeddings:
-    return WindowEmbeddings(stored.vectors, np.zeros((len(stored.vectors), 2)), stored.levels_dbfs)
 
 
 @dataclass
@@ -270,10 +280,10 @@ class _Store:
     pending: dict[CacheKey, StoredWindows] = field(default_factory=dict)
     last_s: float = field(default_factory=time.monotonic)
 
-    def add(self, key: CacheKey | None, outcome: Outcome) -> None:
-        if self.cache is None or key is None or isinstance(outcome, L3clfError):
+    def add(self, key: CacheKey | None, result: StoredWindows | L3clfError) -> None:
+        if self.cache is None or key is None or isinstance(result, L3clfError):
             return
-        self.pending[key] = StoredWindows(outcome.vectors, outcome.levels_dbfs)
+        self.pending[key] = result
         if time.monotonic() - self.last_s > STORE_EVERY_S:
             self.flush()
 
@@ -285,8 +295,7 @@ class _Store:
 
 
 T = TypeVar("T")
-Job: TypeAlias = Callable[[], list[tuple[int, int, Batch | L3clfError | None]]]
-"""Returns (clip, part number, what was computed); None in place of a batch says how many parts there are."""
+Job: TypeAlias = Callable[[], list[_Part]]
 
 
 def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left: bool = True) -> Iterator[T]:
@@ -334,96 +343,94 @@ class _Run:
     center: bool
     threads: int
 
-    def embed(self, clips: Sequence[tuple[int, Source]]) -> Generator[tuple[int, Outcome], None, None]:
-        """Yield (index, outcome) as clips are finished, in any order."""
+    def embed(
+        self, clips: Sequence[tuple[int, Source]]
+    ) -> Generator[tuple[int, StoredWindows | L3clfError], None, None]:
+        """Yield (index, result) as clips are finished, in any order."""
         if not clips:
             return
-        parts: dict[int, _Parts] = {i: _Parts(str(source)) for i, source in clips}
-        with threadpool_limits(1, "blas"):  # the threads are ours already
-            for result in in_parallel(self._jobs(clips), self.threads):
-                for i, number, found in result:
-                    if i in parts and parts[i].add(number, found):
-                        yield i, parts.pop(i).outcome(self)
+        unfinished = {i: _UnfinishedClip(str(source)) for i, source in clips}
+        with threadpool_limits(1, "blas"):  # the threads here are enough
+            for parts in in_parallel(self._jobs(clips), self.threads):
+                for part in parts:
+                    if part.clip in unfinished and unfinished[part.clip].add(part):
+                        yield part.clip, unfinished.pop(part.clip).result(self.embedder)
 
     def _jobs(self, clips: Sequence[tuple[int, Source]]) -> Iterator[Job]:
         large = [clip for clip in clips if self.threads > 1 and _is_large(clip[1])]
-        names = {i for i, _ in large}
+        indices = {i for i, _ in large}
         for i, source in large:
             yield from self._large_file_jobs(i, source)
-        small = iter([clip for clip in clips if clip[0] not in names])
+        small = iter([clip for clip in clips if clip[0] not in indices])
         while group := list(islice(small, CLIPS_AT_ONCE)):
-            yield lambda group=group: self._embed_group(group)  # type: ignore[misc]
+            yield partial(self._embed_group, group)
 
     def _large_file_jobs(self, i: int, source: Source) -> Iterator[Job]:
         n = 0
         try:
             for windows in self.embedder.read_windows(source, self.hop_s, self.center):
-                yield lambda windows=windows, n=n: [(i, n, self._embed_windows(windows))]  # type: ignore[misc]
+                yield partial(self._embed_parts, [_UnembeddedPart(i, n, windows)])
                 n += 1
         except L3clfError as error:
-            yield lambda error=error: [(i, n, error)]  # type: ignore[misc]
+            yield partial(_as_list, _Part(i, n, error))
             return
-        yield lambda: [(i, n, None)]
+        yield partial(_as_list, _Part(i, n, None))
 
-    def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[tuple[int, int, Batch | L3clfError | None]]:
-        """Read some clips and embed their windows together."""
-        results: list[tuple[int, int, Batch | L3clfError | None]] = []
-        waiting: list[tuple[int, int, FloatArray]] = []
+    def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[_Part]:
+        """Read some clips and embed their windows together: a network is faster on full batches."""
+        parts: list[_Part] = []
+        waiting: list[_UnembeddedPart] = []
         for i, source in group:
             n = 0
             try:
                 for windows in self.embedder.read_windows(source, self.hop_s, self.center):
-                    waiting.append((i, n, windows))
+                    waiting.append(_UnembeddedPart(i, n, windows))
                     n += 1
-                    if sum(len(w) for _, _, w in waiting) >= self.embedder.batch_windows:
-                        results += self._embed_together(waiting)
+                    if sum(len(part.windows) for part in waiting) >= self.embedder.batch_windows:
+                        parts += self._embed_parts(waiting)
                         waiting = []
-                results.append((i, n, None))
+                parts.append(_Part(i, n, None))
             except L3clfError as error:
-                results.append((i, n, error))
-        return results + self._embed_together(waiting)
+                parts.append(_Part(i, n, error))
+        return parts + self._embed_parts(waiting)
 
-    def _embed_together(
-        self, waiting: list[tuple[int, int, FloatArray]]
-    ) -> list[tuple[int, int, Batch | L3clfError | None]]:
+    def _embed_parts(self, waiting: Sequence[_UnembeddedPart]) -> list[_Part]:
         if not waiting:
             return []
-        vectors, levels = self._embed_windows(np.concatenate([windows for _, _, windows in waiting]))
-        ends = np.cumsum([len(windows) for _, _, windows in waiting])[:-1]
-        split = zip(waiting, np.split(vectors, ends), np.split(levels, ends), strict=True)
-        return [(i, n, (v, level)) for (i, n, _), v, level in split]
-
-    def _embed_windows(self, windows: FloatArray) -> Batch:
-        most = self.embedder.batch_windows
-        vectors = [self.embedder.embed_windows(windows[k : k + most]) for k in range(0, len(windows), most)]
-        return np.concatenate(vectors), level_dbfs(windows)
+        batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
+        ends = np.cumsum([len(part.windows) for part in waiting])[:-1]
+        split = zip(waiting, np.split(batch.vectors, ends), np.split(batch.levels_dbfs, ends), strict=True)
+        return [_Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]
 
 
-class _Parts:
-    """The parts of one clip, which may arrive in any order."""
+def _as_list(part: _Part) -> list[_Part]:
+    return [part]
+
+
+class _UnfinishedClip:
+    """Collects the parts of one clip, which may arrive in any order."""
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.batches: dict[int, Batch] = {}
-        self.expected: int | None = None
+        self.batches: dict[int, StoredWindows] = {}
+        self.n_parts: int | None = None
         self.error: L3clfError | None = None
 
-    def add(self, number: int, found: Batch | L3clfError | None) -> bool:
+    def add(self, part: _Part) -> bool:
         """Take one part; return whether the clip is finished."""
-        if isinstance(found, L3clfError):
-            self.error = found
-        elif found is None:
-            self.expected = number
+        if isinstance(part.content, L3clfError):
+            self.error = part.content
+        elif part.content is None:
+            self.n_parts = part.number
         else:
-            self.batches[number] = found
-        return self.error is not None or len(self.batches) == self.expected
+            self.batches[part.number] = part.content
+        return self.error is not None or len(self.batches) == self.n_parts
 
-    def outcome(self, run: _Run) -> Outcome:
+    def result(self, embedder: Embedder) -> StoredWindows | L3clfError:
         if self.error is not None:
             return self.error
-        batches = [self.batches[n] for n in range(len(self.batches))]
         try:
-            return run.embedder.assemble(batches, run.hop_s, run.center, self.label)
+            return embedder.join([self.batches[n] for n in range(len(self.batches))], self.label)
         except L3clfError as error:
             return error
 
@@ -431,5 +438,5 @@ class _Parts:
 def _is_large(source: Source) -> bool:
     if isinstance(source, Samples):
         return bool(source.samples.nbytes > LARGE_FILE_BYTES)
-    state: Any = _file_state(source)
-    return state is not None and state[0] > LARGE_FILE_BYTES
+    state = _state_of(source)
+    return state is not None and state.size_bytes > LARGE_FILE_BYTES

@@ -3,7 +3,6 @@
 Rule: everything here is derived from a finished `BaselineReport`; nothing is fitted or embedded.
 """
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +17,13 @@ from l3clf._version import __version__
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import save_model
 from l3clf.datasets import ClipTable
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import L3clfError
 from l3clf.evaluate import CrossValidation, Duplicate, Split
 from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write_json
 
-__all__ = ["BaselineReport", "Result", "claim", "write_files"]
+__all__ = ["BaselineReport", "Result", "write_files"]
 
 Say: TypeAlias = Callable[[str], object]
-MARK = ".l3clf-baseline"
 MOST_MISTAKES = 20
 MOST_CLASSES_DRAWN = 1000  # a confusion matrix of more is a picture of nothing
 
@@ -122,27 +120,6 @@ class BaselineReport:
         sure = answers.probabilities.max(axis=1)
         wrong = [i for i in np.argsort(-sure, kind="stable") if answers.predictions[i] != labels[i]]
         return [Mistake(self.data.clips[i], str(labels[i]), str(answers.predictions[i]), float(sure[i])) for i in wrong]
-
-
-def claim(out: str | os.PathLike[str]) -> Path:
-    """Make a folder ours: a new one, an empty one, or one of an earlier baseline.
-
-    Raises
-    ------
-    ParameterError
-        If it holds other things, is a file, or cannot be made.
-    """
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise ParameterError(f"out={str(out)!r}: is a file; name a new folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
-        raise ParameterError(f"out={str(out)!r}: the folder holds other things; name a new or an empty one")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARK).touch()
-    except OSError as error:
-        raise ParameterError(f"out={str(out)!r}: cannot be written ({error.strerror}); name another folder") from None
-    return folder
 
 
 def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = ()) -> Path:

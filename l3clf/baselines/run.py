@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from l3clf._version import __version__
 from l3clf.baselines.cells import Cell, manageable
-from l3clf.baselines.result import BaselineReport, Result, claim, write_files
+from l3clf.baselines.result import BaselineReport, Result, write_files
 from l3clf.classifier.decision import check_pooling, pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import HEAD_NAMES
@@ -42,11 +42,14 @@ from l3clf.evaluate import (
     scores,
 )
 from l3clf.pipeline import content_ids, embed_sources
+from l3clf.storage.atomic import claim_folder, replacing
+from l3clf.storage.embedding_cache import EmbeddingCache
 
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
 Say: TypeAlias = Callable[[str], object]
 FLOOR = "mfcc"
+MARK = ".l3clf-baseline"
 MOST_NAMED_PAIRS = 5
 MOST_NAMED_FAILURES = 20
 
@@ -132,26 +135,24 @@ def baseline(
     >>> report = l3clf.baseline(table, embedders=["mfcc"], out="baseline")    # doctest: +SKIP
     >>> report.best["accuracy"], report.model.predict(["new.wav"])            # doctest: +SKIP
     """
-    tell = say or (lambda text: None)
+    options = _Options(hop_s, as_cache(cache), n_jobs, say)
     for text in (str(table.describe()), *table.problems()) if say else ():
-        tell(text)
+        options.tell(text)
     embedders = ready_embedders() if embedders is None else [as_embedder(embedder) for embedder in embedders]
     wanted = _grid(embedders, heads, poolings, tune)
     _check_before(table, wanted)
-    folder = None if out is None else claim(out)
-    embedded = _embed_all(table, embedders, {"hop_s": hop_s, "cache": cache, "n_jobs": n_jobs}, say)
+    folder = None if out is None else claim_folder(out, MARK)
+    embedded = _embed_all(table, embedders, options)
     data = embedded.table
     split = make_split(data.labels, data.folds, data.groups)
     cells, too_large = manageable(wanted, data.labels, embedded.windows)
-    store = _CellStore(folder, embedded, split, hop_s, cache, n_jobs)
-    results = _results(cells, embedded, split, store, tell)
+    results = _results(cells, embedded, split, _CellStore(folder, embedded, split, options), options)
     order = sorted(range(len(cells)), key=lambda i: -results[i].row["accuracy"])
     best = cells[order[0]]
-    duplicates = _duplicates(embedded, split, cache)
-    curve = _curve(best, embedded, split, hop_s, n_jobs) if learning_curve else []
+    duplicates = _duplicates(embedded, split, options)
     report = BaselineReport(
         results=[results[i] for i in order],
-        model=_refitted(best, embedded, hop_s, cache, n_jobs),
+        model=_refitted(best, embedded, options),
         floors=majority_floor(data.labels, split),
         data=data,
         split=split,
@@ -159,12 +160,33 @@ def baseline(
         failures=embedded.failures,
         duplicates=duplicates,
         vectors=_pooled(embedded.windows[best.embedder.name]),
-        curve=curve,
+        curve=_curve(best, embedded, split, options) if learning_curve else [],
         name=_name(table),
     )
     if folder is not None:
         write_files(report, folder, commands)
     return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Options:
+    """What every step needs to know, resolved once."""
+
+    hop_s: float
+    cache: EmbeddingCache | None
+    n_jobs: int | None
+    say: Say | None
+
+    def tell(self, text: str) -> None:
+        """Report progress, if anyone listens."""
+        if self.say is not None:
+            self.say(text)
+
+    def n_cached(self, embedder: Embedder) -> int:
+        """Return how many clips the cache holds for an embedder."""
+        if self.cache is None or not self.cache.path.exists():
+            return 0
+        return int(self.cache.info()["embedders"].get(embedder.fingerprint, {"entries": 0})["entries"])
 
 
 def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[Cell]:
@@ -192,25 +214,26 @@ class _Embedded:
     failures: list[L3clfError]
 
 
-def _embed_all(table: ClipTable, embedders: Sequence[Embedder], how: dict[str, Any], say: Say | None) -> _Embedded:
+def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Options) -> _Embedded:
     outcomes: dict[str, list[Any]] = {}
     rates: dict[str, float | None] = {}
     for embedder in embedders:
         start = time.perf_counter()
-        before = _n_cached(how["cache"], embedder)
+        before = options.n_cached(embedder)
         outcomes[embedder.name] = embed_sources(
             embedder,
             table.clips,
-            hop_s=how["hop_s"],
-            cache=as_cache(how["cache"]),
-            n_jobs=how["n_jobs"],
-            progress=say is not None,
+            hop_s=options.hop_s,
+            cache=options.cache,
+            n_jobs=options.n_jobs,
+            progress=options.say is not None,
         )
-        n, seconds = _n_cached(how["cache"], embedder) - before, time.perf_counter() - start
-        n = n if how["cache"] is not None else len(table)
+        seconds = time.perf_counter() - start
+        n = len(table) if options.cache is None else options.n_cached(embedder) - before
         rates[embedder.name] = n / seconds if n else None
-        if say is not None:
-            say(f"{embedder.name}: {len(table)} clips embedded in {seconds:.1f} s ({len(table) - n} from the cache)")
+        options.tell(
+            f"{embedder.name}: {len(table)} clips embedded in {seconds:.1f} s ({len(table) - n} from the cache)"
+        )
     failed = {i: out for each in outcomes.values() for i, out in enumerate(each) if isinstance(out, L3clfError)}
     good = [i for i in range(len(table)) if i not in failed]
     if not good:
@@ -220,13 +243,6 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], how: dict[str, A
     return _Embedded(table.subset(good), windows, rates, [failed[i] for i in sorted(failed)])
 
 
-def _n_cached(cache: Any, embedder: Embedder) -> int:
-    found = as_cache(cache)
-    if found is None or not found.path.exists():
-        return 0
-    return int(found.info()["embedders"].get(embedder.fingerprint, {"entries": 0})["entries"])
-
-
 def _check_before(table: ClipTable, cells: Sequence[Cell]) -> None:
     """Say what cannot work before hours are spent on embedding, and not after."""
     manageable(cells, table.labels)
@@ -234,7 +250,9 @@ def _check_before(table: ClipTable, cells: Sequence[Cell]) -> None:
         make_split(table.labels, table.folds, table.groups)
 
 
-def _results(cells: Sequence[Cell], embedded: _Embedded, split: Split, store: "_CellStore", tell: Say) -> list[Result]:
+def _results(
+    cells: Sequence[Cell], embedded: _Embedded, split: Split, store: "_CellStore", options: _Options
+) -> list[Result]:
     """Cross-validate all cells, those that share a head together; in the order of the cells."""
     found: dict[int, Result] = {}
     sharing: dict[object, list[int]] = {}
@@ -244,7 +262,7 @@ def _results(cells: Sequence[Cell], embedded: _Embedded, split: Split, store: "_
         for i, (answers, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
             found[i] = _result(cells[i], answers, seconds, embedded, split)
             row = found[i].row
-            tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: {row['accuracy']:.1%} right")
+            options.tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: {row['accuracy']:.1%} right")
     return [found[i] for i in range(len(cells))]
 
 
@@ -258,15 +276,13 @@ def _result(cell: Cell, answers: CrossValidation, seconds: float, embedded: _Emb
 class _CellStore:
     """Finished cells in a folder, each under a digest of everything that decides it."""
 
-    def __init__(
-        self, folder: Path | None, embedded: _Embedded, split: Split, hop_s: float, cache: Any, n_jobs: int | None
-    ) -> None:
+    def __init__(self, folder: Path | None, embedded: _Embedded, split: Split, options: _Options) -> None:
         self.folder = None if folder is None else folder / ".cells"
-        self.embedded, self.split, self.hop_s, self.n_jobs = embedded, split, hop_s, n_jobs
+        self.embedded, self.split, self.options = embedded, split, options
         if self.folder is not None:
             self.folder.mkdir(exist_ok=True)
             data = embedded.table
-            self.data = digest_of(data.clips, data.labels, as_cache(cache), ordered=True)
+            self.data = digest_of(data.clips, data.labels, options.cache, ordered=True)
 
     def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
         """Return the answers of cells that share a head, and the seconds that they took together."""
@@ -284,9 +300,9 @@ class _CellStore:
         return [found[i] for i in range(len(cells))]
 
     def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
-        model, poolings = cells[0].classifier(self.hop_s), [cell.pooling for cell in cells]
+        model, poolings = cells[0].classifier(self.options.hop_s), [cell.pooling for cell in cells]
         windows, labels = self.embedded.windows[cells[0].embedder.name], self.embedded.table.labels
-        return cross_validate_poolings(model, poolings, windows, labels, self.split, self.n_jobs)
+        return cross_validate_poolings(model, poolings, windows, labels, self.split, self.options.n_jobs)
 
     def _digest(self, cell: Cell) -> str:
         what = [
@@ -295,7 +311,7 @@ class _CellStore:
             cell.embedder.fingerprint,
             cell.head_name,
             cell.pooling,
-            self.hop_s,
+            self.options.hop_s,
             self.data,
             self.split.test_fold.tolist(),
         ]
@@ -303,10 +319,8 @@ class _CellStore:
 
 
 def _write_cell(path: Path, answers: CrossValidation, seconds: float) -> None:
-    part = path.with_suffix(".part")  # what a killed run left of it is overwritten
-    with part.open("wb") as file:
+    with replacing(path) as file:
         np.savez(file, probabilities=answers.probabilities, classes=answers.classes, seconds=seconds)
-    part.replace(path)
 
 
 def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
@@ -320,31 +334,30 @@ def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
         return None
 
 
-def _refitted(best: Cell, embedded: _Embedded, hop_s: float, cache: Any, n_jobs: int | None) -> ClipClassifier:
-    model = best.classifier(hop_s)
-    model.set_params(cache=cache, n_jobs=n_jobs)
+def _refitted(best: Cell, embedded: _Embedded, options: _Options) -> ClipClassifier:
+    data = embedded.table
+    model = best.classifier(options.hop_s)
+    model.set_params(cache=options.cache, n_jobs=options.n_jobs)
     # Through the cache the model remembers which sounds it was fitted on, not only their embeddings.
-    model.fit(
-        embedded.table.clips if cache is not None else embedded.windows[best.embedder.name], embedded.table.labels
-    )
-    return model
+    clips = embedded.windows[best.embedder.name] if options.cache is None else data.clips
+    return model.fit(clips, data.labels)
 
 
 def _pooled(windows: Sequence[WindowEmbeddings]) -> NDArray[np.float32]:
     return np.stack([pool_vectors(clip.vectors, "mean") for clip in windows])
 
 
-def _duplicates(embedded: _Embedded, split: Split, cache: Any) -> list[Duplicate]:
-    """Look with the plainest embedder there is: what the others ignore may still tell two recordings apart."""
+def _duplicates(embedded: _Embedded, split: Split, options: _Options) -> list[Duplicate]:
+    """Look with the simplest embedder there is: what the others ignore may still tell two recordings apart."""
     windows = embedded.windows.get(FLOOR) or next(iter(embedded.windows.values()))
     clips = embedded.table.clips
-    return find_duplicates(clips, content_ids(clips, as_cache(cache)), _pooled(windows), split)
+    return find_duplicates(clips, content_ids(clips, options.cache), _pooled(windows), split)
 
 
-def _curve(best: Cell, embedded: _Embedded, split: Split, hop_s: float, n_jobs: int | None) -> list[dict[str, Any]]:
+def _curve(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> list[dict[str, Any]]:
     data = embedded.table
-    windows = embedded.windows[best.embedder.name]
-    return learning_curve_points(best.classifier(hop_s), windows, data.labels, split, data.groups, n_jobs)
+    model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
+    return learning_curve_points(model, windows, data.labels, split, data.groups, options.n_jobs)
 
 
 def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> list[str]:

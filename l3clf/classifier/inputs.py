@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ from l3clf.audio.clip import Clip, Samples, Source
 from l3clf.embedders import Embedder, WindowEmbeddings, load_embedder
 from l3clf.errors import L3clfError, ParameterError
 from l3clf.pipeline import Outcome, content_ids
+from l3clf.storage.atomic import FileState, file_state
 from l3clf.storage.embedding_cache import EmbeddingCache, default_cache_path
 
 __all__ = [
@@ -86,17 +86,9 @@ def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
 
 
 @lru_cache(maxsize=8)
-def _named_embedder(name: str, state: tuple[int, int]) -> Embedder:
-    """One instance for each name in a process, so that clones share its open session; a file's, until it changes."""
+def _named_embedder(name: str, state: FileState | None) -> Embedder:
+    """Return one instance of each name in a process, so that clones share its session; a file's, until it changes."""
     return load_embedder(name)
-
-
-def _state(name: str) -> tuple[int, int]:
-    try:
-        found = Path(name).stat()
-    except (OSError, ValueError):
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
 
 
 def as_embedder(embedder: Any) -> Embedder:
@@ -104,7 +96,10 @@ def as_embedder(embedder: Any) -> Embedder:
     if isinstance(embedder, Embedder):
         return embedder
     if isinstance(embedder, str):
-        return _named_embedder(embedder, _state(embedder))
+        try:
+            return _named_embedder(embedder, file_state(embedder))
+        except (OSError, ValueError):  # not a file: a name
+            return _named_embedder(embedder, None)
     raise ParameterError(f"embedder={embedder!r}; expected a name such as 'openl3', or an embedder")
 
 

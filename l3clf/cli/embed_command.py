@@ -1,11 +1,13 @@
 """``l3clf embed``: write the embeddings of files."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import check_target, expand, print_failures
+from l3clf.cli.files import expand, print_failures
 from l3clf.errors import L3clfError
+from l3clf.storage.atomic import check_writable
 
 __all__ = ["add"]
 
@@ -22,7 +24,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipEmbedder
     from l3clf.pipeline import save_embeddings
 
-    check_target(args.out)
+    check_writable(Path(args.out))
     paths, failures = expand(args.files)
     embedder = ClipEmbedder(
         options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True

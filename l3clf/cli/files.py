@@ -7,16 +7,16 @@ before the work and not after.
 import codecs
 import io
 import os
-import secrets
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from l3clf.errors import L3clfError, ParameterError
+from l3clf.storage.atomic import replacing
 
-__all__ = ["check_target", "expand", "output", "print_failures", "take_any_name"]
+__all__ = ["expand", "output", "print_failures", "take_any_name"]
 
 
 def take_any_name(stream: io.TextIOWrapper) -> None:
@@ -42,53 +42,14 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
     return paths, failures
 
 
-def check_target(out: str) -> None:
-    """Refuse a place that cannot be written before hours are spent, and not after."""
-    target = Path(out)
-    found = ""
-    if target.exists() and not target.is_file():
-        found = "is a folder" if target.is_dir() else "is no regular file"
-    elif not target.absolute().parent.is_dir():
-        found = "its folder does not exist"
-    if found:
-        raise ParameterError(f"--out {out}: {found}; name a file in a folder that exists")
-    try:
-        with _beside(target):
-            pass
-    except OSError as error:
-        raise _cannot_write(out, error) from None
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A new, empty file in the target's folder, which is removed if it is still there at the end."""
-    path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.touch(exist_ok=False)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _cannot_write(out: str, error: OSError) -> ParameterError:
-    return ParameterError(f"--out {out}: cannot be written ({error.strerror or error}); name another file")
-
-
 @contextmanager
 def output(out: str | None) -> Iterator[IO[str]]:
-    """Open the file to write, or standard output where none is named; a file appears complete or not at all."""
+    """Open the file to write, or standard output where none is named; a file appears whole or not at all."""
     if out is None:
-        with nullcontext(sys.stdout) as file:
-            yield file
+        yield sys.stdout
         return
-    check_target(out)
-    try:
-        with _beside(Path(out)) as part:
-            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                yield file
-            part.replace(out)
-    except OSError as error:
-        raise _cannot_write(out, error) from None
+    with replacing(Path(out), newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield file
 
 
 def print_failures(failures: Sequence[L3clfError]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import check_target, print_failures
+from l3clf.cli.files import print_failures
 from l3clf.errors import ClipWarning
+from l3clf.storage.atomic import check_writable
 
 __all__ = ["add"]
 
@@ -33,7 +34,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import save_model
     from l3clf.datasets import load
 
-    check_target(args.out)
+    check_writable(Path(args.out))
     table = load(args.data, args.group)
     model = ClipClassifier(
         options.embedder_of(args),

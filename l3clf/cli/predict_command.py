@@ -4,13 +4,15 @@ import argparse
 import csv
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from l3clf.cli import options
-from l3clf.cli.files import check_target, expand, output, print_failures
+from l3clf.cli.files import expand, output, print_failures
 from l3clf.errors import L3clfError
+from l3clf.storage.atomic import check_writable
 
 __all__ = ["add"]
 
@@ -33,7 +35,7 @@ def _run(args: argparse.Namespace) -> int:
 
     check_limits(args.unknown_threshold, args.gate_dbfs)
     if args.out is not None:
-        check_target(args.out)
+        check_writable(Path(args.out))
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=True)
     for name in ("unknown_threshold", "gate_dbfs"):

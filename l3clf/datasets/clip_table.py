@@ -17,6 +17,7 @@ from l3clf.audio.clip import Clip
 from l3clf.datasets.csv_table import read_table
 from l3clf.datasets.describe import FEW_CLIPS, Description, describe, problems
 from l3clf.errors import DatasetError
+from l3clf.storage.atomic import replacing
 
 __all__ = ["ClipTable"]
 
@@ -136,11 +137,8 @@ class ClipTable:
             row += [column[i] for column in (self.folds, self.groups) if column is not None]
             row = [_readable(target, name, str(value)) for name, value in zip(columns, row, strict=True)]
             rows.append(row + ([repr(clip.start_s), "" if clip.end_s is None else repr(clip.end_s)] if pieces else []))
-        try:
-            with target.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(rows)
-        except OSError as error:
-            raise DatasetError(f"{target}: cannot be written ({error.strerror}); choose another place") from None
+        with replacing(target, DatasetError, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], group: str | None = None) -> "ClipTable":

@@ -27,6 +27,7 @@ from l3clf.classifier.model_file import load_model, save_model
 from l3clf.datasets import ClipTable
 from l3clf.demo.sounds import CLASSES, synthesise
 from l3clf.errors import ParameterError
+from l3clf.storage.atomic import claim_folder
 from l3clf.storage.embedding_cache import EmbeddingCache
 
 __all__ = ["DemoResult", "Prediction", "run"]
@@ -132,7 +133,7 @@ def run(
     start = perf_counter()
     folder = Path(out)
     _check(clips_per_class, seed)
-    _claim(folder)
+    claim_folder(folder, _MARK)
     sounds, new, cache = folder / "sounds", folder / "new", folder / "embeddings.sqlite"
     new_table = _make_sounds(sounds, new, clips_per_class, seed, say)
     table = datasets.load(sounds)
@@ -166,18 +167,6 @@ def _check(clips_per_class: int, seed: int) -> None:
         raise ParameterError(f"clips_per_class={clips_per_class!r}: {N_FOLDS} folds need at least {N_FOLDS}")
     if not isinstance(seed, Integral) or seed < 0:
         raise ParameterError(f"seed={seed!r}: need a whole number, at least 0")
-
-
-def _claim(folder: Path) -> None:
-    """Take a folder for the tour; refuse one that holds what the tour did not make."""
-    mark = folder / _MARK
-    try:
-        if folder.is_dir() and any(folder.iterdir()) and not mark.is_file():
-            raise ParameterError(f"{folder} holds other files than the demo's; name a new or empty folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text("l3clf demo: sounds, model and picture in this folder are made anew by every run\n")
-    except OSError as err:
-        raise ParameterError(f"{folder} cannot be used as the demo's folder: {err.strerror}") from err
 
 
 def _numbered(folder: Path, stem: str = "") -> list[Path]:
@@ -232,8 +221,7 @@ def _embed(table: ClipTable, cache: Path, say: Say) -> int:
 def _n_cached(cache: Path) -> int:
     if not cache.exists():
         return 0
-    with EmbeddingCache(cache) as opened:
-        return int(opened.info()["entries"])
+    return int(EmbeddingCache(cache).info()["entries"])
 
 
 def _cross_validate(table: ClipTable, cache: Path, say: Say) -> npt.NDArray[np.str_]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
 from l3clf.errors import DeviceError
+from l3clf.storage.atomic import claim_folder, write_file
 
 __all__ = ["RUNTIME", "export", "read_export", "write_export"]
 
@@ -42,7 +42,7 @@ def export(
         Fitted on embeddings of l3mini or of another student, with pooling "mean" or "probability" and a head that is
         a logistic regression or a forest. The chip computes the student's integers, whatever the model was fitted on.
     out : path-like
-        Folder to write; made if it is not there.
+        Folder to write: a new or empty one, or one of an earlier export.
     pool_windows : int, default=10
         How many of the last windows a decision rests on.
     unknown_threshold, gate_dbfs : float or None
@@ -94,7 +94,7 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     ----------
     d : DeviceModel
     folder : path-like
-        Made if it is not there; files of the same names are replaced.
+        A new or empty folder, or one of an earlier export, whose files are replaced.
 
     Returns
     -------
@@ -104,22 +104,17 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     DeviceError
-        If it cannot be written.
+        If it holds other files, or cannot be written.
     """
     out = Path(folder)
     makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
     texts = {name: make(d) for name, make in makers.items()}  # what is refused is refused before anything is written
-    try:
-        student = Path(d.student.path).read_bytes()  # may be the one that is written
-        out.mkdir(parents=True, exist_ok=True)
-        for source in sorted(RUNTIME.iterdir()):
-            if source.is_file():
-                shutil.copyfile(source, out / source.name)
-        save_model(d.classifier, out / MODEL_FILE)
-        (out / STUDENT_FILE).write_bytes(student)
-        (out / SETTINGS_FILE).write_text(json.dumps(_settings(d), indent=1), encoding="utf-8")
-        for name, text in texts.items():
-            (out / f"l3clf_{name}").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DeviceError(f"{out}: cannot be written ({error.strerror}); name another folder or make room") from None
+    contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
+    contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
+    contents[STUDENT_FILE] = Path(d.student.path).read_bytes()  # may be the file that is written
+    contents[SETTINGS_FILE] = json.dumps(_settings(d), indent=1).encode()
+    claim_folder(out, SETTINGS_FILE, DeviceError)
+    save_model(d.classifier, out / MODEL_FILE)
+    for name, content in contents.items():
+        write_file(out / name, content, DeviceError)
     return out

@@ -3,7 +3,6 @@
 Rule: whatever cannot be heard (unreadable, silent) is left out and named before anything else is done.
 """
 
-import errno
 import hashlib
 import json
 import warnings
@@ -19,8 +18,9 @@ from tqdm import tqdm
 from l3clf.audio.clip import FloatArray, Samples, Source
 from l3clf.audio.decode import read_blocks
 from l3clf.errors import AudioError, ClipWarning, DatasetError, ParameterError
+from l3clf.storage.atomic import cannot_write, file_state, replacing
 
-__all__ = ["CHECKPOINT", "EXAMPLES", "Corpus", "cannot_write", "decode", "other_checkpoint", "refused_clips"]
+__all__ = ["CHECKPOINT", "EXAMPLES", "Corpus", "decode", "other_checkpoint", "refused_clips"]
 
 HEADER, SAMPLES = "corpus.json", "corpus.i16"
 EXAMPLES, CHECKPOINT = "examples.json", "checkpoint.npz"  # what the next steps leave beside them
@@ -100,9 +100,10 @@ def decode(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
     if told is None or (told["clips"], told["sample_rate"]) != (names, sample_rate):
         try:
             told = {"clips": names, "sample_rate": sample_rate, **_write(clips, sample_rate, folder, progress)}
-            (folder / HEADER).write_text(json.dumps(told))
+            with replacing(folder / HEADER, DatasetError, encoding="utf-8") as file:
+                json.dump(told, file)
         except OSError as error:
-            raise cannot_write(folder, "decoded clips", error) from None
+            raise cannot_write(folder / SAMPLES, error, DatasetError) from None
     samples = np.memmap(folder / SAMPLES, np.int16, "r")
     return Corpus(samples, np.asarray(told["offsets"], np.int64), np.asarray(told["kept"], np.int64), sample_rate)
 
@@ -111,12 +112,6 @@ def refused_clips(folder: Path) -> list[str]:
     """Return what was wrong with each clip that `decode` left out."""
     told = _read_header(folder) or {}
     return list(told.get("refused", []))
-
-
-def cannot_write(folder: Path, what: str, error: OSError | ValueError) -> DatasetError:
-    """Return what to raise when something cannot be kept in `folder`."""
-    why = "the disk is full" if getattr(error, "errno", None) == errno.ENOSPC else str(error)
-    return DatasetError(f"{folder}: the {what} cannot be written ({why}); free some room or give another out")
 
 
 def other_checkpoint(path: Path) -> ParameterError:
@@ -144,8 +139,7 @@ def _identity(clip: Source) -> list[object]:
         digest = hashlib.sha256(f"{samples.dtype} {samples.shape}".encode() + samples.tobytes())
         return ["samples", digest.hexdigest(), float(clip.sample_rate)]
     try:
-        found = Path(clip.path).stat()
-        state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        state = list(file_state(clip.path))
     except (OSError, ValueError):  # decoding it says what is wrong
         state = []
     return [clip.path, *state, clip.start_s, clip.end_s]

@@ -24,7 +24,7 @@ from l3clf.audio.augmentation import Augmentation
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source
 from l3clf.classifier.inputs import as_embedder
 from l3clf.distill.architectures import ARCHITECTURES, architecture, build_student, keras, macs_of
-from l3clf.distill.corpus import Corpus, cannot_write, decode
+from l3clf.distill.corpus import Corpus, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
@@ -34,6 +34,7 @@ from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.pipeline import n_threads
+from l3clf.storage.atomic import cannot_write, claim_folder
 from l3clf.storage.locks import lock_now
 
 __all__ = ["distil"]
@@ -43,6 +44,7 @@ HELD_OUT = 0.05
 TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples
 WHITENING = 0.5  # the reason: benchmarks/l3mini_labbook.md, run 5
 FILENAME = "student.student"
+LOCK = "lock"  # also the mark of a folder that is ours
 
 
 def distil(
@@ -122,7 +124,7 @@ def distil(
     schedule = schedule or Schedule()
     _check_weights(job, schedule, whitening)
     recipe = Recipe(job.window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
-    folder = _folder(out)
+    folder = claim_folder(out, LOCK)
     with _sole_use(folder):
         return _distilled(job, recipe, schedule, whitening, folder, n_jobs, progress)
 
@@ -248,22 +250,13 @@ def _sources(clips: Sequence[str | os.PathLike[str] | Source]) -> list[Source]:
     return sources
 
 
-def _folder(out: str | os.PathLike[str]) -> Path:
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"out={os.fspath(out)!r}: is no folder and cannot be made one ({error})") from None
-    return folder
-
-
 @contextmanager
 def _sole_use(folder: Path) -> Iterator[None]:
     """Keep other calls out of a folder: two at once would write over each other's examples."""
     try:
-        handle = (folder / "lock").open("ab")
+        handle = (folder / LOCK).open("ab")
     except OSError as error:
-        raise cannot_write(folder, "lock", error) from None
+        raise cannot_write(folder / LOCK, error, DatasetError) from None
     with handle:
         with suppress(OSError):  # a file system without locks: nothing to ask
             if not lock_now(handle.fileno()):

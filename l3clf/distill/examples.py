@@ -24,11 +24,12 @@ from tqdm import tqdm
 from l3clf.audio.augmentation import Augmentation, gain, is_silent, mix, time_stretch
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.inputs import check_whole
-from l3clf.distill.corpus import CHECKPOINT, EXAMPLES, Corpus, cannot_write, other_checkpoint
+from l3clf.distill.corpus import CHECKPOINT, EXAMPLES, Corpus, other_checkpoint
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import INPUT_STEP_DB, INPUT_ZERO_POINT, SAMPLE_RATE, levels, quantise_levels, student_spec
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.pipeline import n_threads
+from l3clf.storage.atomic import cannot_write, replacing
 
 __all__ = ["Augmentation", "Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
@@ -310,7 +311,7 @@ class _Files:
                 name: np.memmap(folder / name, _dtype(name), "r+", 0, shape) for name, shape in shapes.items()
             }
         except (OSError, ValueError) as error:
-            raise cannot_write(folder, "training examples", error) from None
+            raise cannot_write(folder, error, DatasetError) from None
 
     def _read_note(self) -> tuple[dict[str, Any], int] | None:
         """What the examples here are, and how many are done; None without a note that can be read."""
@@ -327,11 +328,8 @@ class _Files:
     def mark(self, done: int) -> None:
         for array in self.arrays.values():
             array.flush()
-        try:
-            self.note.with_suffix(".tmp").write_text(json.dumps(self.told | {"done": done}))
-            self.note.with_suffix(".tmp").replace(self.note)
-        except OSError as error:
-            raise cannot_write(self.folder, "training examples", error) from None
+        with replacing(self.note, DatasetError, encoding="utf-8") as file:
+            json.dump(self.told | {"done": done}, file)
 
 
 def _other_examples(note: Path, done: int) -> ParameterError:

@@ -22,10 +22,11 @@ from tqdm import tqdm
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.inputs import check_whole
 from l3clf.distill.architectures import keras
-from l3clf.distill.corpus import CHECKPOINT, cannot_write, other_checkpoint
+from l3clf.distill.corpus import CHECKPOINT, other_checkpoint
 from l3clf.distill.examples import NO_LABEL, Examples
 from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import DatasetError, ParameterError
+from l3clf.storage.atomic import replacing
 
 __all__ = ["Schedule", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
 
@@ -214,11 +215,8 @@ def train(
         log[-1] |= {f"cosine_{i}": cosine for i, cosine in enumerate(cosines)}
         if log[-1]["cosine"] == max(row["cosine"] for row in log):
             best = [weight.copy() for weight in student.get_weights()]
-        try:
-            state.save(log, best)
-            _write_log(folder / "log.csv", log)
-        except OSError as error:
-            raise cannot_write(folder, "checkpoint", error) from None
+        state.save(log, best)
+        _write_log(folder / "log.csv", log)
     student.set_weights(best)
     return log
 
@@ -305,7 +303,7 @@ def _stalled(log: list[dict[str, float]], patience: int) -> bool:
 
 
 def _write_log(path: Path, log: list[dict[str, float]]) -> None:
-    with path.open("w", newline="") as file:
+    with replacing(path, DatasetError, newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(log[0]))
         writer.writeheader()
         writer.writerows(log)
@@ -340,13 +338,8 @@ class _Checkpoint:
     def save(self, log: list[dict[str, float]], best: list[NDArray[np.float32]]) -> None:
         arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables())}
         arrays |= {f"best{i}": weight for i, weight in enumerate(best)}
-        part = self.path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                np.savez(file, about=json.dumps(self.about), log=json.dumps(log), **arrays)
-            part.replace(self.path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(self.path, DatasetError) as file:
+            np.savez(file, about=json.dumps(self.about), log=json.dumps(log), **arrays)
 
     def load(self) -> tuple[list[dict[str, float]], list[NDArray[np.float32]]]:
         """Return the log so far and the best weights; the learner is brought to where it was."""

@@ -1,7 +1,7 @@
 """What an embedder is, and all that is the same for every one.
 
 Rule: an embedder knows its windows and turns them into vectors; framing, centring, resampling,
-batching and streaming are written once, here and in `batch`. An embedder is a small immutable
+batching and streaming are written once, here and in `pipeline`. An embedder is a small immutable
 specification (its dataclass fields); sessions and weights are opened on first use and never
 travel with a pickle.
 """
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -22,6 +22,7 @@ from l3clf.audio.clip import FloatArray, Samples, Source
 from l3clf.audio.decode import REVISION, read_blocks
 from l3clf.audio.framing import Framing, level_dbfs
 from l3clf.errors import AudioError, ParameterError
+from l3clf.storage.cache_database import StoredWindows
 
 __all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
 
@@ -165,24 +166,32 @@ class Embedder(ABC):
         ((4, 60), [-0.5, 0.5])
         """
         source = Samples(np.asarray(samples), sample_rate)
-        batches = [(self.embed_windows(w), level_dbfs(w)) for w in self.read_windows(source, hop_s, center)]
-        return self.assemble(batches, hop_s, center, str(source))
+        batches = [self.embed_batch(windows) for windows in self.read_windows(source, hop_s, center)]
+        return self.with_times(self.join(batches, str(source)), hop_s, center)
 
-    def assemble(
-        self, batches: list[tuple[FloatArray, FloatArray]], hop_s: float, center: bool, label: str
-    ) -> WindowEmbeddings:
-        """Join the (vectors, levels) of one clip's batches, in order.
+    def embed_batch(self, windows: FloatArray) -> StoredWindows:
+        """Embed any number of windows, `batch_windows` at a time, and measure their levels."""
+        n = self.batch_windows
+        vectors = [self.embed_windows(windows[i : i + n]) for i in range(0, len(windows), n)]
+        return StoredWindows(np.concatenate(vectors), level_dbfs(windows))
+
+    def join(self, batches: Sequence[StoredWindows], label: str) -> StoredWindows:
+        """Join the batches of one clip, in order.
 
         Raises
         ------
         AudioError
-            If a vector is no number: what comes after could only fail, or be wrong, without naming the clip.
+            If a value is NaN or infinite: anything computed from it would fail, or be wrong, without naming the clip.
         """
-        vectors = np.concatenate([vectors for vectors, _ in batches])
+        vectors = np.concatenate([batch.vectors for batch in batches])
         if not np.isfinite(vectors).all():
             raise AudioError(f"{label}: {self.name!r} gives embeddings that are NaN or infinite; leave out the clip")
-        levels = np.concatenate([levels for _, levels in batches])
-        return WindowEmbeddings(vectors, self.framing(hop_s, center).times_s(len(vectors)), levels)
+        return StoredWindows(vectors, np.concatenate([batch.levels_dbfs for batch in batches]))
+
+    def with_times(self, stored: StoredWindows, hop_s: float, center: bool) -> WindowEmbeddings:
+        """Add start and end of each window."""
+        times_s = self.framing(hop_s, center).times_s(len(stored.vectors))
+        return WindowEmbeddings(stored.vectors, times_s, stored.levels_dbfs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]

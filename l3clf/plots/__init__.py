@@ -6,9 +6,9 @@ reaches its file whole or not at all, and the same arguments give the same bytes
 """
 
 from l3clf.plots.clipmap import embedding_map
-from l3clf.plots.confusion_matrix import confusion_matrix
-from l3clf.plots.learning_curve import learning_curve
+from l3clf.plots.confusion import confusion_matrix
+from l3clf.plots.curve import learning_curve
+from l3clf.plots.epochs import training_curve
 from l3clf.plots.recall import per_class_recall
-from l3clf.plots.training_curve import training_curve
 
 __all__ = ["confusion_matrix", "embedding_map", "learning_curve", "per_class_recall", "training_curve"]

@@ -7,7 +7,6 @@ and nothing a user wrote is read as mathematics.
 import io
 import os
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from numbers import Real
@@ -23,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
 from l3clf.errors import ParameterError
+from l3clf.storage.atomic import write_file
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -164,16 +164,8 @@ def draw_legend(axes: Any, handles: Sequence[Any], below_in: float, letters: Let
 
 
 def write_png(figure: Figure, out: Path) -> Path:
-    """Draw into memory, then write beside the target and rename: no half pictures, no picture lost."""
+    """Draw a figure and write it as PNG, the whole file or nothing."""
     picture = io.BytesIO()
     # No "Software" entry: the same figure gives the same bytes whatever matplotlib calls itself.
     figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
-    part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(picture.getvalue())
-        part.replace(out)
-    except OSError as err:
-        part.unlink(missing_ok=True)
-        raise ParameterError(f"the picture {out} cannot be written: {err.strerror}") from err
-    return out
+    return write_file(out, picture.getvalue())

@@ -8,9 +8,7 @@ import io
 import json
 import math
 import os
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from l3clf.errors import ParameterError
 from l3clf.report.contents import COLUMNS, Floors, Row
+from l3clf.storage.atomic import write_file
 
 __all__ = ["write_csv", "write_json", "write_text"]
 
@@ -92,15 +91,5 @@ def _keys(rows: Iterable[Row]) -> list[str]:
 
 
 def write_text(out: str | os.PathLike[str], text: str) -> Path:
-    """Write beside the target and rename: no half files, and none lost."""
-    path = Path(out)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.encode("utf-8", "backslashreplace"))
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # its folder may be what is wrong
-            part.unlink()
-        raise ParameterError(f"the file {path} cannot be written: {error.strerror}") from error
-    return path
+    """Write text as UTF-8, the whole file or nothing."""
+    return write_file(Path(out), text.encode("utf-8", "backslashreplace"))

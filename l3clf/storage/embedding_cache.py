@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,10 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from l3clf.audio.clip import printable_path
 from l3clf.errors import AudioError, CacheError, CacheWarning, L3clfError, ParameterError
 from l3clf.storage import cache_database
+from l3clf.storage.atomic import FileState, file_state
 from l3clf.storage.cache_database import CacheKey, StoredWindows
 
 __all__ = [
@@ -73,7 +74,7 @@ def file_digest(path: str | os.PathLike[str]) -> bytes:
     AudioError
         If the file cannot be read.
     """
-    _file_state(path)  # a folder is named as such, and a pipe would wait for ever
+    _sound_file_state(path)
     try:
         with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()
@@ -163,15 +164,6 @@ class EmbeddingCache:
 
     def __repr__(self) -> str:
         return f"EmbeddingCache({str(self.path)!r})"
-
-    def __enter__(self) -> EmbeddingCache:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Do nothing: no connection outlives a call, so there is never anything to close."""
 
     def content_ids(self, paths: Sequence[str | os.PathLike[str]]) -> list[bytes | L3clfError]:
         """Identify files by what they contain.
@@ -330,13 +322,14 @@ class EmbeddingCache:
         fresh: list[tuple[bytes, bytes, bytes]] = []
         for name, key in keys.items():
             try:
-                now = time.time_ns()
-                state, written_ns = _file_state(name)
+                now_ns = time.time_ns()
+                state = _sound_file_state(name)
                 known_state, content = recorded.get(key, (b"", b""))
-                if state != known_state:
+                if _as_bytes(state) != known_state:
                     content = _hashed(name, state)
-                    if now - written_ns >= _SETTLED_NS:  # or else a change might not show in the state
-                        fresh.append((key, state, content))
+                    # A file written a moment ago could change again without a change of its state.
+                    if now_ns - max(state.modified_ns, state.changed_ns) >= _SETTLED_NS:
+                        fresh.append((key, _as_bytes(state), content))
                 found[name] = content
             except AudioError as error:
                 found[name] = error
@@ -346,26 +339,33 @@ class EmbeddingCache:
         return found
 
 
-def _file_state(name: str | os.PathLike[str]) -> tuple[bytes, int]:
-    """Return what tells that a file is unchanged, and when it was last written at the latest."""
+def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
+    """Return the state of a file; a folder is named as such, and a pipe would wait for ever."""
     try:
-        found = Path(name).stat()
+        state = file_state(name)
     except (OSError, ValueError) as error:
         _refuse_file(name, error)
-    if not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
-        raise AudioError(f"{os.fspath(name)!r} is {kind}; give the path of a sound file.")
-    state = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
-    return state.encode(), max(found.st_mtime_ns, found.st_ctime_ns)
+    if not Path(name).is_file():
+        kind = "is a folder" if Path(name).is_dir() else "is not a regular file"
+        raise AudioError(f"{_printable(name)}: {kind}; give the path of a sound file")
+    return state
 
 
-def _hashed(name: str, state: bytes) -> bytes:
+def _as_bytes(state: FileState) -> bytes:
+    return b"%d %d %d %d" % state
+
+
+def _hashed(name: str, state: FileState) -> bytes:
     digest = file_digest(name)
-    if _file_state(name)[0] != state:
-        raise AudioError(f"{name!r} changes while it is read; wait until it is complete and try again.")
+    if _sound_file_state(name) != state:
+        raise AudioError(f"{_printable(name)}: changes while it is read; wait until it is complete and try again")
     return digest
 
 
 def _refuse_file(name: str | os.PathLike[str], error: OSError | ValueError) -> NoReturn:
     reason = getattr(error, "strerror", None) or error
-    raise AudioError(f"{os.fspath(name)!r} cannot be read: {reason}; check the path and its permissions.") from error
+    raise AudioError(f"{_printable(name)}: cannot be read ({reason}); check the path and its permissions") from error
+
+
+def _printable(name: str | os.PathLike[str]) -> str:
+    return printable_path(os.fsdecode(name))

@@ -6,7 +6,6 @@ knows beforehand which members there may be and how large each may get, and neve
 
 from __future__ import annotations
 
-import secrets
 import stat
 import struct
 import zipfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from l3clf.errors import ModelFileError
+from l3clf.storage.atomic import replacing
 
 __all__ = ["read_zip", "write_zip"]
 
@@ -62,23 +62,7 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
     ModelFileError
         The file cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                _write_members(file, members)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as err:
-        raise ModelFileError(
-            f"{path} cannot be written ({err.strerror or err}): give a file in a folder that exists, "
-            "may be written to and has room"
-        ) from err
-
-
-def _write_members(file: IO[bytes], members: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(file, "w") as archive:
+    with replacing(path, ModelFileError) as file, zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)  # dated 1980: the same model gives the same bytes
             info.create_system = 3

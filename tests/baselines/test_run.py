@@ -117,7 +117,7 @@ def test_files_are_written_and_agree(table, tmp_path):
 
 def test_foreign_folders_are_left_alone(table, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ParameterError, match="holds other things"):
+    with pytest.raises(ParameterError, match="holds other files"):
         run(table, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -282,7 +282,7 @@ def test_missing_files_are_all_listed_and_the_others_measured(table, tmp_path, c
     assert "sound files are missing (25)" in err.split("embedded in")[0]  # before the work begins
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for k in range(25):
-        assert f"l3clf: failed: '{tmp_path}/gone/{k:02d}.wav'" in err
+        assert f"l3clf: failed: {tmp_path}/gone/{k:02d}.wav" in err
         assert f"gone/{k:02d}.wav" in page
     assert "always the largest class" in out
 

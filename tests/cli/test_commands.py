@@ -234,7 +234,7 @@ def test_weights_check_knows_the_real_file(shared, capsys):
         (["fit", "data", "--embedder", "mfcc", "--out", "m", "--jobs", "0"], "n_jobs=0"),
         (["predict", "nowhere.l3clf", "data"], "nowhere.l3clf"),
         (["predict", "nowhere.l3clf", "data", "--unknown-threshold", "5"], "unknown_threshold=5.0"),
-        (["predict", "nowhere.l3clf", "data", "--out", os.devnull], "is no regular file"),
+        (["predict", "nowhere.l3clf", "data", "--out", os.devnull], "is not a regular file"),
         (["cache", "info", "--cache", "data/low/0.wav"], "0.wav"),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_place_that_takes_no_files_is_refused_before_the_work(data, capsys):
     assert cli.main(["fit", str(data), "--embedder", "mfcc", "--out", "/proc/m.l3clf"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("l3clf: --out /proc/m.l3clf: cannot be written (")
+    assert err.startswith("l3clf: /proc/m.l3clf: cannot be written (")
 
 
 def test_answers_replace_a_file_only_when_they_are_complete(model, data, tmp_path, monkeypatch):

@@ -180,7 +180,7 @@ def test_a_student_may_start_as_l3mini_with_another_window(tmp_path):
         ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student cannot be read"),
         ({"init": TINY, "student": "M"}, "is of size 'S', not 'M'"),
-        ({"out": __file__}, "is no folder and cannot be made one"),
+        ({"out": __file__}, "is a file"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_work(tmp_path, options, message):

@@ -11,9 +11,17 @@ import pytest
 from matplotlib.image import imread
 
 from l3clf.errors import ParameterError
-from l3clf.plots import clipmap, common, confusion_matrix, embedding_map, learning_curve, per_class_recall, recall
-from l3clf.plots import confusion_matrix as confusion
-from l3clf.plots import learning_curve as curve
+from l3clf.plots import (
+    clipmap,
+    common,
+    confusion,
+    confusion_matrix,
+    curve,
+    embedding_map,
+    learning_curve,
+    per_class_recall,
+    recall,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TRUE = ["cat"] * 4 + ["dog"] * 4
@@ -216,7 +224,7 @@ def test_what_cannot_be_written_leaves_the_old_picture_alone(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(ParameterError, match=r"x\.png cannot be written: No space left"):
+    with pytest.raises(ParameterError, match=r"x\.png: cannot be written \(No space left"):
         confusion_matrix(TRUE, PREDICTED, out)
     assert out.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [out]

@@ -153,7 +153,7 @@ def test_file_that_cannot_be_read_is_named(tmp_path, name, found):
 @posix_only
 def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(AudioError, match="no regular file"):
+    with pytest.raises(AudioError, match="not a regular file"):
         file_digest(tmp_path / "pipe")
 
 
@@ -448,7 +448,7 @@ def test_newer_format_is_refused_and_left_alone(filled):
 
 
 def test_folder_is_refused(tmp_path):
-    with pytest.raises(CacheError, match="no regular file"):
+    with pytest.raises(CacheError, match="not a regular file"):
         put(EmbeddingCache(tmp_path), entries_of([0]))
 
 
