@@ -582,7 +582,7 @@ def test_kept_embeddings_that_are_no_numbers_are_made_again(tmp_path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(
             FakeEmbedder,
-            "assemble",
+            "join",
             lambda self, batches, *_: WindowEmbeddings(
                 np.full((1, 4), np.nan, np.float32), np.zeros((1, 2)), np.zeros(1, np.float32)
             ),

@@ -190,7 +190,7 @@ def _refuse_foreign(path: Path) -> None:
     # Read as plain bytes: SQLite itself might tidy up the log of another program's database.
     try:
         if path.exists() and not path.is_file():
-            raise CacheError(f"{path} is no regular file; name a file for the embedding cache.")
+            raise CacheError(f"{path} is not a regular file; name a file for the embedding cache.")
         with path.open("rb") as stream:
             header = stream.read(72)
     except FileNotFoundError:

@@ -178,7 +178,8 @@ def test_round_trip(data, n_windows, size, order):
     bits = np.array(data.draw(st.lists(anything, min_size=n, max_size=n)), np.uint32).view(np.float32)
     vectors = np.asarray(bits[: n_windows * size].reshape(n_windows, size), order=order)
     windows = StoredWindows(vectors, bits[n_windows * size :])
-    with tempfile.TemporaryDirectory() as folder, EmbeddingCache(Path(folder) / "c.sqlite") as cache:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = EmbeddingCache(Path(folder) / "c.sqlite")
         put(cache, {key_of(0): windows})
         assert holds(cache, {key_of(0): windows})
 
