@@ -1,7 +1,6 @@
 """The code in Markdown: its blocks, and a folder of the demo's sounds to run them in."""
 
 import contextlib
-import glob
 import re
 import shlex
 import shutil
@@ -54,14 +53,13 @@ def run_block(block, namespace):
 
 
 def run_command(words):
-    """Run an ``l3clf`` command, with file patterns and ``> FILE``, without a process."""
+    """Run an ``l3clf`` command, ``> FILE`` included, without a process."""
     if not words:
         return
     program, *arguments = words
     assert program == "l3clf"
     target = arguments[arguments.index(">") + 1] if ">" in arguments else None
     arguments = arguments[: arguments.index(">")] if target else arguments
-    arguments = [name for word in arguments for name in (sorted(glob.glob(word)) or [word])]
     with contextlib.ExitStack() as stack:
         if target:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(Path(target).open("w"))))
