@@ -18,7 +18,6 @@ from l3clf.guides import TOPICS, read_guide, title
 ROOT = Path(str(files("l3clf")))
 # Why blocks marked "no-run" are not run here, by their first line.
 NOT_RUN = {
-    "l3clf cache info": "it would describe the user's own cache",
     "l3clf weights fetch openl3": "downloads, and trains for hours",
     "from l3clf.distill import Augmentation, Schedule, distil": "trains for hours",
     "l3clf fit l3clf-demo/sounds --embedder l3mini --option precision=int8 --out model.l3clf \\": "compiles for a chip",
