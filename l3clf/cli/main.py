@@ -22,6 +22,7 @@ from l3clf.cli import (
     embed_command,
     export_command,
     fit_command,
+    guide_command,
     predict_command,
     verify_command,
     weights_command,
@@ -42,6 +43,7 @@ COMMANDS = (  # in the order in which --help lists them
     weights_command,
     cache_command,
     demo_command,
+    guide_command,
 )
 
 
