@@ -1,9 +1,11 @@
-"""What all tests share: the folder of shared data, and isolation from the user's own cache and weights."""
+"""What all tests share: sounds, the folder of shared data, and isolation from the user's own cache and weights."""
 
 import os
 from pathlib import Path
 
 import pytest
+from helpers.bad_files import write_good_clips
+from helpers.class_folders import write_class_folders
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +21,15 @@ def shared():
     if not folder or not Path(folder).is_dir():
         pytest.skip("L3CLF_SHARED names no folder of shared data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory):
+    """A folder with six clips in each of four classes; tests only read it."""
+    return write_class_folders(tmp_path_factory.mktemp("sounds"))
+
+
+@pytest.fixture
+def good(tmp_path):
+    """Two sound files that can be read: a tone and noise."""
+    return write_good_clips(tmp_path)

@@ -64,30 +64,6 @@ def one_sentence(error):
     return message
 
 
-# --- the front-end ---------------------------------------------------------------------------------
-
-
-def test_levels_are_absolute():
-    """Twice as loud is 6 dB more wherever it is above the floor, whatever else is in the window."""
-    x = windows(1, seed=3)[[0]] * np.float32(1e4)
-    quiet, loud = levels(SPEC, x), levels(SPEC, 2 * x)
-    heard = quiet > -69
-    assert heard.mean() > 0.9
-    np.testing.assert_allclose((loud - quiet)[heard], 20 * np.log10(2), atol=1e-3)
-    assert levels(SPEC, np.zeros((1, WINDOW), np.float32)) == pytest.approx(-70)
-
-
-def test_a_frame_depends_on_its_own_samples_alone():
-    x = windows(1)
-    other = x.copy()
-    other[:, : 20 * SPEC.hop] = 0.3
-    np.testing.assert_array_equal(levels(SPEC, x)[:, 20:], levels(SPEC, other)[:, 20:])
-
-
-def test_steps_cover_the_levels():
-    assert quantise_levels(np.float32([-80, -70, -69.7, -18.8, 32, 50])).tolist() == [-128, -128, -127, 0, 127, 127]
-
-
 # --- what it gives ---------------------------------------------------------------------------------
 
 

@@ -1,0 +1,124 @@
+"""l3clf distill: interrupted and resumed, its output, its refusals."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers.sound_files import put, write
+
+pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+from helpers.small_trainings import Bands, Stopping
+
+import l3clf
+from l3clf.cli import main as cli
+from l3clf.demo.sounds import CLASSES, synthesise
+from l3clf.embedders.frontend import SAMPLE_RATE
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two classes of four clips."""
+    for i in range(8):
+        kind = CLASSES[i % 2]
+        (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "data" / kind / f"{i}.wav", synthesise(kind, np.random.default_rng(i), 1.0, SAMPLE_RATE))
+    return tmp_path / "data"
+
+
+def command(folders, *more):
+    out = folders.parent / "out"
+    return ["distill", str(folders), "--student", "S", "--epochs", "1", "--per-window", "2", "--out", str(out), *more]
+
+
+def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkeypatch):
+    bad = put(folders / "bad.wav", b"RIFF")
+    arguments = command(folders, "--teacher", "bands", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
+    heard = Bands.embed_windows
+    with monkeypatch.context() as patched:
+        patched.setattr(Bands, "embed_windows", lambda self, x: Stopping(None, 0)[x])
+        assert cli.main(arguments) == 130
+    assert Bands.embed_windows is heard
+    out, err = capsys.readouterr()
+    sentence = f"l3clf: interrupted; what was done is kept in {folders.parent / 'out'}, and the same command goes on"
+    assert err.splitlines()[-1] == sentence
+    assert out == ""
+    assert cli.main(arguments) == 1  # one file failed
+    out, err = capsys.readouterr()
+    assert f"l3clf: failed: {bad}: not a sound file" in err
+    assert "examples: 100%" in err
+    assert "epoch 1: 100%" in err
+    lines = out.splitlines()
+    path = folders.parent / "out" / "student.student"
+    about = l3clf.load_embedder(str(path)).about
+    assert lines[0] == (
+        f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window)"
+    )
+    assert lines[1] == "Learned from 8 clips (0.00 h), 32 examples."
+    cosines = zip(("bands", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
+    assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant answer: {b:.3f})" for n, a, b in cosines]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--teacher", "nobody"], "l3clf: embedder='nobody': no such embedder"),
+        (["--teacher", "bands", "--init", "missing.student"], "missing.student cannot be read"),
+        (["--teacher", "yamnet", "--weights", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_errors_of_the_command_are_one_sentence(folders, capsys, more, message):
+    assert cli.main(command(folders, *more)) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    assert cli.main(command(tmp_path / "data", "--teacher", "bands")) == 1
+    assert capsys.readouterr().err == f"l3clf: failed: {tmp_path / 'data'}: the folder holds no sound files\n"
+
+
+def test_labels_need_two_folders(folders, capsys):
+    assert cli.main(command(folders / CLASSES[0], "--teacher", "bands", "--labels-from-folders")) == 1
+    assert "--labels-from-folders: found 1 folder; expected the files of two or more classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--teacher", "bands", "--epochs", "0"], ["--teacher", "bands", "--student", "XL"]]
+)
+def test_other_arguments_are_refused(folders, capsys, more):
+    with pytest.raises(SystemExit) as error:
+        cli.main(command(folders, *more))
+    assert error.value.code == 2
+
+
+def test_a_refusal_is_all_that_a_process_says(folders):
+    """TensorFlow, too, is silent."""
+    arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
+    found = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "missing.student cannot be read" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None  # as if it were not installed
+from l3clf.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_without_keras_the_command_says_what_to_install(folders):
+    arguments = [sys.executable, "-c", WITHOUT, "keras", *command(folders, "--teacher", "mfcc")]
+    found = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == (
+        'l3clf: distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"\n'
+    )

@@ -1,0 +1,69 @@
+"""l3clf fit: models from folders and CSV files; files that fail are named."""
+
+import numpy as np
+import soundfile
+from helpers.tones import RATE, rows
+
+import l3clf
+from l3clf.cli import main as cli
+
+
+def test_fit_says_what_it_did(data, tmp_path, capsys):
+    status = cli.main(["fit", str(data), "--embedder", "mfcc", "--head", "forest", "--out", str(tmp_path / "m")])
+    out = capsys.readouterr().out
+    assert status == 0
+    assert "Fitted 'forest' on 10 clips of 2 classes (mfcc embeddings, mean pooling)" in out
+    assert f"Model: {tmp_path / 'm'}" in out
+
+
+def test_fit_leaves_failed_files_out_names_them_and_writes_the_model(data, tmp_path, capsys):
+    (data / "low" / "bad.wav").write_bytes(b"")
+    status = cli.main(["fit", str(data), "--embedder", "mfcc", "--out", str(tmp_path / "m.l3clf")])
+    captured = capsys.readouterr()
+    assert status == 1
+    assert "on 10 clips" in captured.out
+    assert captured.err.count("bad.wav") == 1
+    assert len(l3clf.load_model(tmp_path / "m.l3clf").classes_) == 2
+
+
+def test_a_csv_with_pieces_is_a_data_set(tmp_path, capsys):
+    t = np.arange(4 * RATE) / RATE
+    sound = np.where(t < 2, np.sin(2 * np.pi * 250 * t), np.sin(2 * np.pi * 2500 * t))
+    soundfile.write(tmp_path / "both.wav", 0.3 * sound, RATE)
+    lines = ["path,label,start_s,end_s"]
+    lines += [f"both.wav,low,{k / 4},{k / 4 + 1}" for k in range(4)]
+    lines += [f"both.wav,high,{2 + k / 4},{2 + k / 4 + 1}" for k in range(4)]
+    (tmp_path / "pieces.csv").write_text("\n".join(lines))
+    model = tmp_path / "m.l3clf"
+    assert (
+        cli.main(["fit", str(tmp_path / "pieces.csv"), "--embedder", "mfcc", "--no-center", "--out", str(model)]) == 0
+    )
+    loaded = l3clf.load_model(model)
+    assert loaded.predict([l3clf.Clip(tmp_path / "both.wav", 0.5, 1.5)]).tolist() == ["low"]
+    assert loaded.predict([l3clf.Clip(tmp_path / "both.wav", 2.5, 3.5)]).tolist() == ["high"]
+
+
+def test_real_clips_of_a_held_out_fold_are_mostly_right(shared, tmp_path):
+    table = l3clf.datasets.load(shared / "data" / "esc10")
+    table.subset(table.folds != "5").to_csv(tmp_path / "train.csv")
+    held_out = table.subset(table.folds == "5")
+    model, answers = str(tmp_path / "m"), tmp_path / "answers.csv"
+    assert cli.main(["fit", str(tmp_path / "train.csv"), "--embedder", "mfcc", "--out", model]) == 0
+    assert cli.main(["predict", model, *(clip.path for clip in held_out.clips), "--out", str(answers)]) == 0
+    found = rows(answers.read_text(encoding="utf-8"))
+    assert [row["path"] for row in found] == [clip.path for clip in held_out.clips]
+    assert np.mean([row["label"] for row in found] == held_out.labels) > 0.7
+
+
+def test_the_same_command_again_embeds_nothing(data, tmp_path, monkeypatch):
+    from l3clf.embedders.mfcc import Mfcc
+
+    fit = ["fit", str(data), "--embedder", "mfcc", "--out"]
+    cli.main([*fit, str(tmp_path / "1")])
+
+    def refuse(self, windows):
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr(Mfcc, "embed_windows", refuse)
+    assert cli.main([*fit, str(tmp_path / "2")]) == 0
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()

@@ -1,0 +1,91 @@
+"""The command line as a whole: refusals in one sentence, exit codes, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.tones import write_tone
+
+import l3clf
+from l3clf.cli import main as cli
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["fit", "nowhere", "--embedder", "mfcc", "--out", "m"], "nowhere: no such file or folder"),
+        (["fit", "data", "--embedder", "nonsense", "--out", "m"], "embedder='nonsense'"),
+        (["fit", "data", "--embedder", "mfcc", "--option", "x", "--out", "m"], "expected NAME=VALUE"),
+        (["fit", "data", "--embedder", "mfcc", "--option", "x=1", "--out", "m"], "unexpected keyword argument 'x'"),
+        (["fit", "data", "--embedder", "mfcc", "--out", "no/such/m"], "its folder does not exist"),
+        (["fit", "data", "--embedder", "mfcc", "--out", "data"], "is a folder"),
+        (["fit", "data", "--embedder", "mfcc", "--out", "m", "--gate-dbfs", "5"], "gate_dbfs=5.0"),
+        (["fit", "data", "--embedder", "mfcc", "--out", "m", "--jobs", "0"], "n_jobs=0"),
+        (["predict", "nowhere.l3clf", "data"], "nowhere.l3clf"),
+        (["predict", "nowhere.l3clf", "data", "--unknown-threshold", "5"], "unknown_threshold=5.0"),
+        (["predict", "nowhere.l3clf", "data", "--out", os.devnull], "is not a regular file"),
+        (["cache", "info", "--cache", "data/low/0.wav"], "0.wav"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_sentence(data, argv, words, capsys, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    assert cli.main(argv) == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.startswith("l3clf: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system has no folder that takes no files")
+def test_a_place_that_takes_no_files_is_refused_before_the_work(data, capsys):
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--out", "/proc/m.l3clf"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("l3clf: /proc/m.l3clf: cannot be written (")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["fit"],
+        ["fit", "x"],
+        ["nonsense"],
+        ["fit", "x", "--out", "m", "--hop", "-1"],
+    ],
+)
+def test_wrong_commands_exit_with_2(argv):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(argv)
+    assert caught.value.code == 2
+
+
+def test_ctrl_c_keeps_what_was_done(tmp_path):
+    for k in range(150):
+        write_tone(tmp_path / "data" / ("low" if k % 2 else "high") / f"{k}.wav", 200 + k, k, seconds=20)
+    cache = tmp_path / "c.sqlite"
+    command = [sys.executable, "-m", "l3clf", "fit", str(tmp_path / "data"), "--embedder", "mfcc", "--hop", "0.05"]
+    command += ["--out", str(tmp_path / "m"), "--cache", str(cache)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )
+    wait_for_embedding(cache, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert l3clf.EmbeddingCache(cache).info()["entries"] > 0
+    assert not (tmp_path / "m").exists()
+
+
+def wait_for_embedding(cache, process):
+    """Until the first clips are in the cache."""
+    for _ in range(600):
+        if process.poll() is not None or (cache.exists() and l3clf.EmbeddingCache(cache).info()["entries"]):
+            return
+        time.sleep(0.1)

@@ -1,0 +1,41 @@
+"""l3clf weights: list, check and fetch."""
+
+from l3clf.cli import main as cli
+
+
+def test_weights_commands(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("L3CLF_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("l3clf.weights.registry.user_weights_dir", lambda: tmp_path / "none")
+    assert cli.main(["weights", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "openl3_audio_mel256_env-v0_4_0.h5.gz" in out
+    assert "CC-BY-4.0" in out
+    assert cli.main(["weights", "check", "edgel3"]) == 1
+    assert "not on this machine" in capsys.readouterr().err
+    (tmp_path / "edgel3_sea64.h5").write_bytes(b"nonsense")
+    assert cli.main(["weights", "check", "edgel3"]) == 1
+    assert "edgel3_sea64.h5" in capsys.readouterr().err
+    assert cli.main(["weights", "fetch", "nonsense"]) == 1
+    assert "no such weights" in capsys.readouterr().err
+
+
+def test_weights_check_looks_at_what_a_folder_holds(tmp_path, capsys):
+    assert cli.main(["weights", "check", "--weights", str(tmp_path / "none")]) == 1
+    assert "none: does not exist; give a weight file or a folder of them" in capsys.readouterr().err
+    assert cli.main(["weights", "check", "--weights", str(tmp_path)]) == 1
+    assert "found no weight file by a known name" in capsys.readouterr().err
+    (tmp_path / "edgel3_sea64.h5").write_bytes(b"nonsense")
+    for place in (tmp_path, tmp_path / "edgel3_sea64.h5"):
+        assert cli.main(["weights", "check", "--weights", str(place)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"l3clf: failed: {tmp_path / 'edgel3_sea64.h5'}")
+
+
+def test_weights_check_knows_all_real_files(shared, capsys):
+    assert cli.main(["weights", "check", "--weights", str(shared / "weights")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_weights_check_knows_the_real_file(shared, capsys):
+    assert cli.main(["weights", "check", "edgel3", "--weights", str(shared / "weights")]) == 0
+    assert "edgel3_sea64.h5" in capsys.readouterr().out

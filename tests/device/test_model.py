@@ -1,0 +1,63 @@
+"""Models that a chip cannot run are refused by name."""
+
+import pytest
+from helpers.device_models import RATE, fitted, sounds
+
+import l3clf
+from l3clf.device.model import device_model
+from l3clf.errors import DeviceError, L3clfError
+
+pytest.importorskip("unicorn")
+pytest.importorskip("ziglang")
+
+
+# --- refused by name -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pooling": "vote"}, "pooling 'vote' needs all windows"),
+        ({"pooling": "mean+std"}, r"pooling 'mean\+std' needs all windows"),
+        ({"hop_s": 0.123}, "hop_s=0.123: on a chip windows share their frames; fit with a multiple of 0.01 s"),
+    ],
+)
+def test_what_a_chip_cannot_do_is_refused(options, words):
+    with pytest.raises(DeviceError, match=words):
+        device_model(fitted(**options))
+
+
+def test_other_embedders_are_refused():
+    clips, labels = sounds()
+    model = l3clf.ClipClassifier("mfcc", sample_rate=RATE, cache=None).fit(clips, labels)
+    with pytest.raises(DeviceError, match=r"embedder is 'mfcc'.*; fit with l3mini or a student"):
+        device_model(model)
+
+
+def test_other_heads_are_refused():
+    from sklearn.naive_bayes import GaussianNB
+
+    with pytest.raises(L3clfError, match="GaussianNB"):
+        device_model(fitted(head=GaussianNB()))
+
+
+def test_an_unfitted_model_and_silly_numbers_are_refused(model):
+    with pytest.raises(DeviceError, match="not fitted"):
+        device_model(l3clf.ClipClassifier("l3mini"))
+    for number in (0, 1001, "4", 2.5, None):
+        with pytest.raises(DeviceError, match=r"pool_windows=.*; expected a whole number from 1 to 1000"):
+            device_model(model, pool_windows=number)
+    with pytest.raises(L3clfError, match=r"unknown_threshold=2; expected None or a number from 0 to 1"):
+        device_model(model, unknown_threshold=2)
+    with pytest.raises(L3clfError, match=r"gate_dbfs=5; expected None or a number from -200 to 0"):
+        device_model(model, gate_dbfs=5)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_class_names_that_c_cannot_hold_are_refused(name):
+    clips, labels = sounds()
+    embedder = l3clf.load_embedder("l3mini", precision="int8")
+    labels = [name if label == "tone" else label for label in labels]
+    model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None).fit(clips, labels)
+    with pytest.raises(DeviceError, match=r"class 'a.*b': has a character that a C string cannot hold; rename it"):
+        device_model(model)

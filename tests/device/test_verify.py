@@ -1,0 +1,135 @@
+"""Verification: an export that is right passes on every build, and one that is wrong is found out."""
+
+import shutil
+
+import numpy as np
+import pytest
+from helpers.device_models import RATE, fitted, held_out, sounds
+from helpers.sound_files import noise, tone
+from sklearn.ensemble import RandomForestClassifier
+
+import l3clf
+from l3clf.audio.clip import Samples
+from l3clf.device import verify as ledger
+from l3clf.device.chips import HostChip
+from l3clf.device.export import write_export
+from l3clf.device.model import device_model
+from l3clf.device.toolchain import build_host, export_sources
+from l3clf.device.verify import decisions, verify
+
+pytest.importorskip("unicorn")
+pytest.importorskip("ziglang")
+
+
+# --- the proof ---------------------------------------------------------------------------------------
+
+HEADS = {
+    "mean": {},
+    "probability": {"pooling": "probability", "unknown_threshold": 0.6, "hop_s": 0.25},
+    "forest, gate": {"head": RandomForestClassifier(20, random_state=0), "gate_dbfs": -40.0, "hop_s": 0.1},
+    "gap": {"hop_s": 1.5, "center": False, "unknown_threshold": 0.99},
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_c_code_answers_as_python_does_everywhere(name, tmp_path):
+    d = device_model(fitted(**HEADS[name]))
+    out = write_export(d, tmp_path / "c")
+    found = verify(out, held_out(tmp_path))
+    assert len(found.ledgers) >= 3
+    for one in found.ledgers:
+        assert one.n_decisions >= one.n_clips == one.clips_agree == 4
+        assert one.n_windows >= 1
+        assert (one.values_differ, one.decisions_differ) == (0, 0)
+        assert one.largest_step <= 1
+        assert one.features_differ <= one.n_features / 1000
+        assert one.largest_probability < 0.02
+        assert one.passed
+    assert found.passed
+
+
+def test_a_wrong_export_is_found_out(export, tmp_path):
+    broken = tmp_path / "c"
+    shutil.copytree(export, broken)
+    text = (broken / "l3clf_kernels.c").read_text()
+    assert "factor.bias, factor.bias, factor.bias, factor.bias" in text
+    text = text.replace(
+        "{factor.bias, factor.bias, factor.bias, factor.bias}", "{factor.bias, factor.bias, factor.bias, 0}"
+    )
+    (broken / "l3clf_kernels.c").write_text(text)
+    found = verify(broken, held_out(tmp_path)[:1])
+    assert not found.passed
+    assert all(ledger.values_differ > 1000 for ledger in found.ledgers)
+
+
+MUTATIONS = {
+    "probabilities": ("l3clf_head.c", "expf(probabilities[c] - largest)", "expf((probabilities[c] - largest) / 4)"),
+    "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;", "s->next_slot = 0;"),
+    "count": ("l3clf.c", "n += s->heard[slot];", "n += 2U * s->heard[slot];"),
+    "nan": ("l3clf_head.c", "probabilities[c] /= total;", "probabilities[c] = (total - total) / (total - total);"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_other_decisions_are_found_out(name, export, tmp_path, monkeypatch):
+    broken = tmp_path / "c"
+    shutil.copytree(export, broken)
+    file, line, other = MUTATIONS[name]
+    text = (broken / file).read_text()
+    assert line in text
+    (broken / file).write_text(text.replace(line, other))
+    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    found = verify(broken, held_out(tmp_path))
+    assert not found.passed
+    assert all(one.values_differ == 0 and one.decisions_differ > 0 for one in found.ledgers)
+
+
+def test_levels_one_step_off_everywhere_are_found_out(export, tmp_path, monkeypatch):
+    broken = tmp_path / "c"
+    shutil.copytree(export, broken)
+    text = (broken / "l3clf_frontend.c").read_text()
+    line = "levels[band] = level(sum, f);"
+    assert line in text
+    (broken / "l3clf_frontend.c").write_text(text.replace(line, "levels[band] = (int8_t)(level(sum, f) + 1);"))
+    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    assert not verify(broken, held_out(tmp_path)[:1]).passed
+
+
+def test_an_export_of_ones_own_student_needs_no_other_file(tmp_path):
+    mine = tmp_path / "mine.student"
+    shutil.copyfile(l3clf.load_embedder("l3mini").path, mine)
+    clips, labels = sounds()
+    model = l3clf.ClipClassifier(str(mine), sample_rate=RATE, cache=None).fit(clips, labels)
+    out = l3clf.device.export(model, tmp_path / "c")
+    mine.unlink()
+    found = verify(out, held_out(tmp_path)[:1])
+    assert found.passed
+
+
+def test_a_forests_answers_are_pythons_at_every_threshold(tmp_path):
+    """Thresholds of trees lie on the values themselves: a mean that is rounded otherwise takes another branch."""
+    model = fitted(head=RandomForestClassifier(50, random_state=0))
+    d = device_model(model, pool_windows=5)
+    chip = HostChip(build_host(export_sources(write_export(d, tmp_path / "c"), ["L3CLF_TRACE"]), tmp_path / "x.so"))
+    found = ledger.Ledger("host")
+    for k in range(30):
+        heard = ledger.hear(d, Samples(noise(2 * RATE, 500 + k, 0.1) + tone(200 + 7 * k, 2.0, RATE, 0.1), RATE))
+        traced = ledger._run(d, chip, heard.samples, np.random.default_rng(k))
+        exact = ledger._compare_numbers(found, d, heard, *traced)
+        ledger._compare_decisions(found, d, decisions(d, chip), heard.answers, exact)
+    assert found.n_decisions >= 120
+    assert found.embeddings_differ < found.n_windows / 2
+    assert found.passed
+
+
+def test_many_windows_in_one_push_are_traced_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    out = l3clf.device.export(fitted(hop_s=0.02), tmp_path / "c", pool_windows=100)
+    assert verify(out, [Samples(noise(2 * RATE, 1, 0.1), RATE)]).passed
+
+
+def test_a_gate_that_everything_passes_is_no_gate(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    out = l3clf.device.export(model, tmp_path / "c", gate_dbfs=-200.0)
+    assert "GATE_ENERGY" not in (out / "l3clf_model.h").read_text()
+    assert verify(out, [Samples(np.zeros(2 * RATE, np.float32), RATE)]).passed
