@@ -1,4 +1,4 @@
-"""Loading a table opens no sound file."""
+"""A check that loading a table opens no sound file."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from l3clf.audio import decode
 from l3clf.datasets import describe
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def no_sound_is_opened(request, monkeypatch):
     """Fail when a table is loaded by opening its sounds (in the tests that describe one, headers are read)."""
     if "describe" not in request.node.name:

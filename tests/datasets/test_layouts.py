@@ -9,6 +9,8 @@ from l3clf.datasets import (
 )
 from l3clf.errors import DatasetError
 
+pytestmark = pytest.mark.usefixtures("no_sound_is_opened")
+
 # Tables with columns that one names
 
 

@@ -14,6 +14,8 @@ from l3clf.datasets import (
 )
 from l3clf.errors import DatasetError
 
+pytestmark = pytest.mark.usefixtures("no_sound_is_opened")
+
 
 @pytest.mark.parametrize("with_source", [True, False])
 def test_esc_50_as_published(tmp_path, with_source):

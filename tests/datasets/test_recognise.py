@@ -11,6 +11,8 @@ from l3clf.audio.clip import Clip
 from l3clf.datasets import load, load_audacity_labels, load_esc, load_fsdd
 from l3clf.errors import DatasetError, DatasetWarning
 
+pytestmark = pytest.mark.usefixtures("no_sound_is_opened")
+
 
 def test_load_prefers_meta_csv_to_the_folders(tmp_path):
     create(tmp_path / "x" / "a.wav")

@@ -135,8 +135,8 @@ BAD_FILES = {
 POSIX_FILES = {
     "dangling link": (dangling_link, "[Nn]o such file"),
     "link loop": (link_loop, "symbolic links"),
-    "named pipe": (pipe, "no regular file"),
-    "device": (lambda _: "/dev/null", "no regular file"),
+    "named pipe": (pipe, "not a regular file"),
+    "device": (lambda _: "/dev/null", "not a regular file"),
     "unreadable": (unreadable, "[Pp]ermission denied"),
     "name that is no UTF-8": (file_of("\udce9t\udce9.wav", b"no sound" * 50), NO_SOUND),
 }
