@@ -1,148 +1,206 @@
-"""How fast cached clips are read back: EmbeddingCache beside joblib.Memory and one .npy a clip.
+"""How fast cached clips are read, beside joblib.Memory and a .npy file for each clip; and embedding a folder again.
 
-    python benchmarks/cache_speed.py [--clips 2000]
-
-A clip of five seconds is a real WAV file on disk and 11 windows x 512 float32. Every way is asked for
-all clips, by path. Ways marked "content" recognise a changed file; those marked "path" do not look.
-Times are the median of three rounds, the operating system's cache warm, in one process.
+A clip of five seconds is a real WAV file and 11 windows x 512 float32. Each store is asked for all clips by path.
+Stores marked "content" recognise a changed file; those marked "path" do not look. The operating system's file cache
+is warm. Then synthetic clips are embedded with mfcc, and some of them with OpenL3 (seeded weights), twice: the second
+time comes from the cache.
 """
 
-import argparse
 import hashlib
-import statistics
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import joblib
 import numpy as np
 import soundfile
 
+import l3clf
+from benchmarks.materials import seeded_openl3
+from benchmarks.record import Cell, Result, Table, Timing
+from l3clf.audio.clip import FloatArray
+from l3clf.demo.sounds import CLASSES, synthesise
+from l3clf.embedders import Embedder
+from l3clf.errors import DatasetError
 from l3clf.storage.embedding_cache import EmbeddingCache, StoredWindows, cache_key
 
-ROUNDS = 3
 N_WINDOWS, EMBEDDING_SIZE = 11, 512
-SAMPLE_RATE, CLIP_S = 16000, 5
+RATE_HZ, CLIP_S = 16_000, 5
+AGAIN_S = 4.0  # length of the clips that are embedded again
+SETTLED_S = 2.5  # the cache reads files again that are younger than two seconds
 
 
-def make_clips(folder, n_clips):
-    rng = np.random.default_rng(0)
-    paths = [folder / f"{i:05d}.wav" for i in range(n_clips)]
-    for path in paths:
-        soundfile.write(path, rng.integers(-9000, 9000, SAMPLE_RATE * CLIP_S, np.int16), SAMPLE_RATE)
-    return paths
+@dataclass(frozen=True)
+class Options:
+    """How much is stored.
+
+    Attributes
+    ----------
+    clips : int
+        That are written to each store and read from it.
+    again : int
+        Clips that are embedded twice with mfcc; a tenth of them with OpenL3.
+    rounds : int
+    """
+
+    clips: int = 2000
+    again: int = 200
+    rounds: int = 3
 
 
-def embed(path):
-    """Stand in for an embedder: 22 kB a clip that cost nothing to compute."""
-    rng = np.random.default_rng(int(Path(path).stem))
-    return rng.random((N_WINDOWS, EMBEDDING_SIZE + 1), np.float32)
+def run(options: Options) -> Result:
+    """Time the stores, and embedding again."""
+    return Result((_stores(options), _again(options)))
 
 
-class Ours:
-    name = "EmbeddingCache (content: stat)"
+# --- stores ----------------------------------------------------------------------------------------
 
-    def __init__(self, folder):
+
+class _Store(Protocol):
+    def write(self, paths: Sequence[Path], vectors: Sequence[FloatArray]) -> None: ...
+
+    def read(self, paths: Sequence[Path]) -> list[FloatArray]: ...
+
+
+class _Cache:
+    def __init__(self, folder: Path) -> None:
         self.cache = EmbeddingCache(folder / "embeddings.sqlite")
 
-    def _keys(self, paths):
-        return [cache_key(content, 0.0, None, "bench", 0.5, True) for content in self.cache.content_ids(paths)]
+    def _keys(self, paths: Sequence[Path]) -> list[Any]:
+        contents = self.cache.content_ids(paths)
+        return [cache_key(content, 0.0, None, "bench", 0.5, True) for content in contents if isinstance(content, bytes)]
 
-    def write(self, paths, vectors):
+    def write(self, paths: Sequence[Path], vectors: Sequence[FloatArray]) -> None:
         stored = [StoredWindows(array[:, :-1], array[:, -1]) for array in vectors]
-        entries = dict(zip(self._keys(paths), stored, strict=True))
-        self.cache.put_many(entries, fingerprint="bench", embedder="bench")
+        self.cache.put_many(dict(zip(self._keys(paths), stored, strict=True)), fingerprint="bench", embedder="bench")
 
-    def read(self, paths):
+    def read(self, paths: Sequence[Path]) -> list[FloatArray]:
         found = self.cache.get_many(keys := self._keys(paths))
         return [found[key].vectors for key in keys]
 
 
-class JoblibMemory:
-    name = "joblib.Memory (path)"
-
-    def __init__(self, folder):
-        self.vectors = {}
+class _JoblibMemory:
+    def __init__(self, folder: Path) -> None:
+        self.vectors: dict[str, FloatArray] = {}
         # The function's argument is the path alone; what it returns was computed beforehand.
         self.remember = joblib.Memory(folder, verbose=0).cache(self._vectors_of, ignore=["self"])
 
-    def _vectors_of(self, path):
+    def _vectors_of(self, path: str) -> FloatArray:
         return self.vectors[path]
 
-    def write(self, paths, vectors):
+    def write(self, paths: Sequence[Path], vectors: Sequence[FloatArray]) -> None:
         self.vectors = {str(path): array for path, array in zip(paths, vectors, strict=True)}
         for path in paths:
             self.remember(str(path))
         self.vectors = {}  # from here on a miss is an error
 
-    def read(self, paths):
+    def read(self, paths: Sequence[Path]) -> list[FloatArray]:
         return [self.remember(str(path))[:, :-1] for path in paths]
 
 
-class NpyByContent:
-    name = ".npy a clip (content: hash)"
-
-    def __init__(self, folder):
+class _NpyByContent:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def _file(self, path):
+    def _file(self, path: Path) -> Path:
         with path.open("rb") as stream:
             return self.folder / f"{hashlib.file_digest(stream, 'sha256').hexdigest()}.npy"
 
-    def write(self, paths, vectors):
+    def write(self, paths: Sequence[Path], vectors: Sequence[FloatArray]) -> None:
         for path, array in zip(paths, vectors, strict=True):
             np.save(self._file(path), array)
 
-    def read(self, paths):
+    def read(self, paths: Sequence[Path]) -> list[FloatArray]:
         return [np.load(self._file(path))[:, :-1] for path in paths]
 
 
-class NpyByPath(NpyByContent):
-    name = ".npy a clip (path)"
-
-    def _file(self, path):
+class _NpyByPath(_NpyByContent):
+    def _file(self, path: Path) -> Path:
         return self.folder / f"{path.stem}.npy"
 
 
-def timed(work):
+STORES: dict[str, Callable[[Path], _Store]] = {
+    "`EmbeddingCache` (content, recognised by the file's state)": _Cache,
+    "joblib.Memory (path)": _JoblibMemory,
+    "one .npy per clip (content, hashed)": _NpyByContent,
+    "one .npy per clip (path)": _NpyByPath,
+}
+
+
+def _stores(options: Options) -> Table:
+    with tempfile.TemporaryDirectory() as name:
+        paths = _clips(Path(name), options.clips)
+        rng = np.random.default_rng(0)
+        vectors = [rng.random((N_WINDOWS, EMBEDDING_SIZE + 1), np.float32) for _ in paths]
+        time.sleep(SETTLED_S)
+        found = {
+            store: [_measure(STORES[store], Path(name) / f"{i}-{k}", paths, vectors) for k in range(options.rounds)]
+            for i, store in enumerate(STORES)
+        }
+    ours = next(iter(found.values()))
+    rows: list[tuple[Cell, ...]] = []
+    for store, rounds in found.items():
+        ratios = [read / our_read for (_, read, _), (_, our_read, _) in zip(rounds, ours, strict=True)]
+        seconds = (Timing.of([one[i] for one in rounds]) for i in range(2))
+        rows.append((store, *seconds, Timing.of(ratios), rounds[0][2] / 1e6))
+    columns = ("write (s)", ".2f"), ("read (s)", ".2f"), ("read, ours = 1", ".1f"), ("MB", ".0f")
+    title = f"{options.clips:,} clips of {CLIP_S} s, {N_WINDOWS} windows of {EMBEDDING_SIZE} numbers each"
+    return Table(title, (("", ""), *columns), tuple(rows))
+
+
+def _clips(folder: Path, n: int) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i:05d}.wav" for i in range(n)]
+    for path in paths:
+        soundfile.write(path, rng.integers(-9000, 9000, RATE_HZ * CLIP_S, np.int16), RATE_HZ)
+    return paths
+
+
+def _measure(
+    make: Callable[[Path], _Store], folder: Path, paths: Sequence[Path], vectors: Sequence[FloatArray]
+) -> tuple[float, float, int]:
+    """Return the seconds to write and to read, and the bytes on disk."""
+    folder.mkdir()
+    store = make(folder)
     start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
+    store.write(paths, vectors)
+    written = time.perf_counter()
+    found = store.read(paths)
+    end = time.perf_counter()
+    if not all(np.array_equal(a, b[:, :-1]) for a, b in zip(found, vectors, strict=True)):
+        raise DatasetError(f"{make}: returned other vectors than were written")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return written - start, end - written, size
 
 
-def measure(way, folder, paths, vectors):
-    """Return the median seconds to write and to read, and the bytes on disk."""
-    writes, reads = [], []
-    for round_ in range(ROUNDS):
-        own = folder / f"{way.__name__}{round_}"
-        own.mkdir()
-        store = way(own)
-        writes.append(timed(lambda store=store: store.write(paths, vectors))[0])
-        elapsed, found = timed(lambda store=store: store.read(paths))
-        reads.append(elapsed)
-        if not all(np.array_equal(a, b[:, :-1]) for a, b in zip(found, vectors, strict=True)):
-            raise SystemExit(f"{way.name} returned other vectors than were written")
-        del found
-    size = sum(path.stat().st_size for path in own.rglob("*") if path.is_file())
-    return statistics.median(writes), statistics.median(reads), size
+# --- embedding again -------------------------------------------------------------------------------
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=2000, help="how many clips (default: 2000)")
-    n_clips = parser.parse_args().clips
+def _again(options: Options) -> Table:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = make_clips(folder, n_clips)
-        vectors = [embed(path) for path in paths]
-        time.sleep(2.1)  # files written within two seconds are hashed, never recognised: not the usual case
-        results = [(way, measure(way, folder, paths, vectors)) for way in (Ours, JoblibMemory, NpyByContent, NpyByPath)]
-    print(f"{n_clips} clips of {CLIP_S} s, {N_WINDOWS} windows x {EMBEDDING_SIZE} float32; median of {ROUNDS}")
-    print(f"{'':32}{'write s':>9}{'read s':>9}{'MB':>7}{'read, ours = 1':>16}")
-    ours = results[0][1][1]
-    for way, (write_s, read_s, size) in results:
-        print(f"{way.name:32}{write_s:9.3f}{read_s:9.3f}{size / 1e6:7.1f}{read_s / ours:16.2f}")
+        clips = [folder / f"{i}.wav" for i in range(options.again)]
+        for i, path in enumerate(clips):
+            samples = synthesise(CLASSES[i % len(CLASSES)], np.random.default_rng(i), AGAIN_S, RATE_HZ)
+            soundfile.write(path, samples, RATE_HZ)
+        openl3 = l3clf.load_embedder("openl3", weights=seeded_openl3(folder))
+        time.sleep(SETTLED_S)
+        rows: list[tuple[Cell, ...]] = []
+        for embedder, some in ((l3clf.load_embedder("mfcc"), clips), (openl3, clips[::10])):
+            pairs = [_twice(embedder, some, folder / f"{embedder.name}-{k}.sqlite") for k in range(options.rounds)]
+            first, again = (Timing.of(column) for column in zip(*pairs, strict=True))
+            rows.append((embedder.name, len(some), first, again, Timing.of([one / other for one, other in pairs])))
+    columns = ("embedder", ""), ("clips", "d"), ("first (s)", ".2f"), ("again (s)", ".4f")
+    return Table(f"Clips of {AGAIN_S:g} s, embedded twice", (*columns, ("first, again = 1", ",.0f")), tuple(rows))
 
 
-if __name__ == "__main__":
-    main()
+def _twice(embedder: Embedder, clips: Sequence[Path], cache: Path) -> tuple[float, float]:
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        l3clf.ClipEmbedder(embedder, cache=cache).fit_transform(clips)
+        seconds.append(time.perf_counter() - start)
+    return seconds[0], seconds[1]

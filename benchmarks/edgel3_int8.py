@@ -1,6 +1,6 @@
 """A peer of l3mini's: the int8 EdgeL3 student of reip-project/reip-pipelines, 256 numbers from a second at 8 kHz.
 
-Only for comparisons: its file is not ours to ship, and its front-end is as SOURCE.md beside it says.
+Only for comparisons: its file is not ours to ship, and its front-end follows SOURCE.md beside it.
 """
 
 import hashlib
@@ -18,12 +18,18 @@ from l3clf.embedders import Embedder
 
 # Frames are centred: 51 of them need 512 samples before the window.
 FRONT_END = MelSpec(8000, 1024, 160, 51, 64, 0.0, 4000.0, scale="htk", power=2, lead=512)
-_ONE_AT_A_TIME = Lock()  # the interpreter belongs to one thread
+_ONE_AT_A_TIME = Lock()  # an interpreter works for one thread at a time
 
 
 @dataclass(frozen=True)
 class EdgeL3Int8(Embedder):
-    """Its TFLite file, run by LiteRT a window at a time."""
+    """Its TFLite file, run by LiteRT one window at a time.
+
+    Parameters
+    ----------
+    weights : str
+        The file.
+    """
 
     weights: str
 
@@ -41,9 +47,11 @@ class EdgeL3Int8(Embedder):
         return network
 
     def weights_digest(self) -> str:
+        """Return the digest of the file."""
         return hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
 
     def embed_windows(self, windows: FloatArray) -> FloatArray:
+        """Return embeddings of shape (n, 256) for windows of shape (n, 8000)."""
         out = []
         with _ONE_AT_A_TIME:
             network = self._network

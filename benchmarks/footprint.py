@@ -1,103 +1,127 @@
-"""Size of an installation, time of an import, memory for a long file.
+"""Size of an installation, time of an import, memory that a long file takes.
 
-    python benchmarks/footprint.py [--install]
-
-With --install a new virtual environment is made and the checkout installed into it without extras, which
-takes a minute and needs a package registry.
+With ``install=yes`` the checkout is installed, without extras, into a new virtual environment, which needs a package
+registry. OpenL3's memory does not grow with the length of a file, so some minutes of it show the peak; seeded
+weights.
 """
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-HOURS, RATE_HZ = 2.0, 44_100
-ROOT = Path(__file__).parent.parent
+from benchmarks.environment import ROOT
+from benchmarks.materials import seeded_openl3
+from benchmarks.record import Cell, Result, Table, Timing
+
+RATE_HZ = 44_100
+STATEMENTS = ("import l3clf", "from l3clf import ClipClassifier", "import numpy")  # the last is the peer
 
 
-def installed_mb() -> tuple[float, float]:
-    """Sum of the files' sizes, and the space they take on this disk."""
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes
+    ----------
+    install : bool
+        Whether the size of an installation is measured.
+    minutes, openl3_minutes : float
+        Length of the file that is embedded with mfcc, and of the part of it for OpenL3.
+    repeats : int
+        Of the imports.
+    """
+
+    install: bool = False
+    minutes: float = 120.0
+    openl3_minutes: float = 2.0
+    repeats: int = 7
+
+
+def run(options: Options) -> Result:
+    """Measure everything."""
+    tables = [_imports(options.repeats), _memory(options)]
+    return Result(tuple([_installation()] * options.install + tables))
+
+
+def _installation() -> Table:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
-        pip = Path(folder) / "bin" / "pip"
-        subprocess.run([pip, "install", "-q", ROOT], check=True)
+        python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
+        subprocess.run([python, "-m", "pip", "install", "-q", ROOT], check=True)  # noqa: S603 - our own checkout
         states = [path.lstat() for path in Path(folder).rglob("*")]
-        return sum(state.st_size for state in states) / 1e6, sum(state.st_blocks for state in states) * 512 / 2**20
+    size_mb = sum(state.st_size for state in states) / 1e6
+    disk_mib = sum(state.st_blocks for state in states) * 512 / 2**20
+    columns = ("files (MB)", ",.0f"), ("on disk, by du (MiB)", ",.0f")
+    return Table("Installed into an empty environment, without extras, pip included", columns, ((size_mb, disk_mib),))
 
 
-def import_s(statement: str, repeats: int = 7) -> float:
-    """Median wall time of a new interpreter that runs a statement, minus one that runs nothing."""
+def _imports(repeats: int) -> Table:
+    """Wall time of a new interpreter that runs a statement, less that of one that runs nothing."""
+    found: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
+    for _ in range(repeats):
+        nothing = _seconds("")
+        for statement, times in found.items():
+            times.append(_seconds(statement) - nothing)
+    numpy = found[STATEMENTS[-1]]
+    rows = [
+        (f"`{statement}`", Timing.of(times), Timing.of([a / b for a, b in zip(times, numpy, strict=True)]))
+        for statement, times in found.items()
+    ]
+    return Table("Imports", (("", ""), ("seconds", ".3f"), ("`import numpy` = 1", ".1f")), tuple(rows))
 
-    def run(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
 
-    return statistics.median(run(statement) for _ in range(repeats)) - statistics.median(
-        run("") for _ in range(repeats)
-    )
+def _seconds(statement: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], cwd=ROOT, check=True)  # noqa: S603 - statements of this file
+    return time.perf_counter() - start
 
 
-def write_long_file(path: Path) -> None:
+def _memory(options: Options) -> Table:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole, part = folder / "whole.wav", folder / "part.wav"
+        for path, minutes in ((whole, options.minutes), (part, options.openl3_minutes)):
+            _write_noise(path, minutes)
+        weights = os.fspath(seeded_openl3(folder))
+        rows = (
+            ("mfcc", options.minutes, *_peak(whole, "l3clf.load_embedder('mfcc')")),
+            (
+                "openl3, mel256",
+                options.openl3_minutes,
+                *_peak(part, f"l3clf.load_embedder('openl3', weights={weights!r})"),
+            ),
+        )
+    columns = ("embedder", ""), ("minutes", "g"), ("windows", ",d"), ("seconds", ".0f"), ("peak memory (MB)", ".0f")
+    return Table("Embedding a file of 44.1 kHz stereo, in a process of its own", columns, rows)
+
+
+def _write_noise(path: Path, minutes: float) -> None:
     rng = np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", RATE_HZ, 2) as file:
-        for _ in range(int(HOURS * 60)):
-            file.write(0.1 * rng.standard_normal((60 * RATE_HZ, 2)).astype(np.float32))
+        left = round(minutes * 60 * RATE_HZ)
+        while left:
+            n = min(left, 60 * RATE_HZ)
+            file.write(0.1 * rng.standard_normal((n, 2)).astype(np.float32))
+            left -= n
 
 
-def embed_peak_mb(path: Path, embedder: str, weights: str | None) -> tuple[float, int, float]:
-    """Peak memory of a process that embeds a file, the number of windows, and seconds."""
-    options = "" if weights is None else f", weights={weights!r}"
+def _peak(path: Path, embedder: str) -> tuple[Cell, ...]:
+    """Return the windows of a file, the seconds to embed it and the peak memory of the process that did."""
     code = (
         "import l3clf, resource; "
-        f"w = l3clf.ClipEmbedder(l3clf.load_embedder({embedder!r}{options}), cache=None).embed([{str(path)!r}])[0]; "
+        f"w = l3clf.ClipEmbedder({embedder}, cache=None).embed([{str(path)!r}])[0]; "
         "print(len(w), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     start = time.perf_counter()
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    return int(out[1]) * (1 if sys.platform == "darwin" else 1024) / 1e6, int(out[0]), time.perf_counter() - start
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--install", action="store_true", help="also measure the size of a fresh installation")
-    parser.add_argument("--openl3-minutes", type=float, default=2.0, help="how much of it to embed with OpenL3")
-    args = parser.parse_args()
-    if args.install:
-        size_mb, disk_mib = installed_mb()
-        print(f"installed into an empty environment: {size_mb:.0f} MB of files, {disk_mib:.0f} MiB on disk (du)")
-    print(f"import l3clf: {import_s('import l3clf'):.3f} s")
-    print(f"from l3clf import ClipClassifier: {import_s('from l3clf import ClipClassifier'):.3f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "long.wav"
-        write_long_file(path)
-        peak, n, seconds = embed_peak_mb(path, "mfcc", None)
-        print(f"{HOURS:g} h of 44.1 kHz stereo, mfcc: {n} windows in {seconds:.0f} s, peak {peak:.0f} MB")
-        if args.openl3_minutes:
-            openl3_row(Path(folder), path, args.openl3_minutes)
-
-
-def openl3_row(folder: Path, long: Path, minutes: float) -> None:
-    """OpenL3's peak does not grow with the length, so some minutes show it; seeded weights."""
-    sys.path.insert(0, str(ROOT / "tests" / "golden"))
-    from openl3_recipe import write_weights
-
-    weights = folder / "openl3_audio_mel256_env-v0_4_0.h5"
-    write_weights(weights, "mel256")
-    part = folder / "part.wav"
-    samples, rate = soundfile.read(long, frames=int(minutes * 60 * RATE_HZ), dtype="float32")
-    soundfile.write(part, samples, rate)
-    peak, n, seconds = embed_peak_mb(part, "openl3", os.fspath(weights))
-    print(f"{minutes:g} min of it, openl3 mel256: {n} windows in {seconds:.0f} s, peak {peak:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
+    windows, peak = map(int, done.stdout.split())
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return windows, time.perf_counter() - start, peak * unit / 1e6

@@ -1,20 +1,16 @@
-"""OpenL3 mel256 from FLAC files against the bare network from memory, in one run.
-
-    python benchmarks/openl3_speed.py
+"""OpenL3 mel256 from FLAC files beside the bare network from memory, in one run.
 
 The bare network is the same ONNX graph, fed with spectrograms that are in memory already, in the faster of two
-set-ups: one session with a thread for each core, or one session of one thread for each core. The files are
-FLAC at 44.1 kHz, stereo, so decoding, downmix, resampling, framing and the front-end all come on top. Rounds
-alternate, since machines are noisy; the medians are compared. The limit is what a matrix product of this
-machine's BLAS reaches in the same run. Weights are seeded random ones: speed does not depend on them.
+set-ups: one session with a thread for each core, or a session of one thread called by a thread for each core. The
+files are FLAC at 44.1 kHz, stereo, so decoding, downmix, resampling, framing and the front-end all come on top.
+Rounds alternate, since machines are noisy. The limit is what a matrix product of NumPy reaches in the same run.
+Weights are seeded.
 """
 
-import argparse
-import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -23,20 +19,78 @@ import onnxruntime
 import soundfile
 
 import l3clf
+from benchmarks.materials import embed, seeded_openl3
+from benchmarks.record import Cell, Result, Table, Timing
+from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import log_spectrogram
+from l3clf.embedders import Embedder
 from l3clf.embedders.openl3 import CHANNELS, FINAL_POOL, build_graph, front_end
 from l3clf.networks.onnx_build import run_graph, session
 from l3clf.weights.keras_h5 import read_keras_h5
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "golden"))
-from openl3_recipe import write_weights
-
 CORES = joblib.cpu_count()
-GMAC_A_WINDOW = 10.2
+GFLOP_PER_WINDOW = 2 * 10.2  # of the network: a multiply-accumulate is two operations
 CLIP_S, RATE_HZ = 5.0, 44_100
 
 
-def make_files(folder: Path, n: int) -> list[Path]:
+@dataclass(frozen=True)
+class Options:
+    """How much is embedded.
+
+    Attributes
+    ----------
+    clips : int
+        Of 5 s.
+    rounds : int
+    matrix : int
+        Rows of the matrices whose product is timed.
+    """
+
+    clips: int = 8
+    rounds: int = 5
+    matrix: int = 3000
+
+
+def run(options: Options) -> Result:
+    """Time the files and the bare network in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights, paths = seeded_openl3(Path(folder)), _files(Path(folder), options.clips)
+        embedder = l3clf.load_embedder("openl3", weights=weights)
+        pool, spec = FINAL_POOL["mel256", 512], front_end("mel256")
+        graph = build_graph(read_keras_h5(weights), spec, CHANNELS, pool, last_norm=False, file="").SerializeToString()
+        windows = np.concatenate([w for path in paths for w in embedder.read_windows(l3clf.Clip(path), 0.5, True)])
+        spectrograms = log_spectrogram(spec, windows)[:, np.newaxis]
+        _from_files(embedder, paths[:1])
+        rounds = [
+            (
+                _from_files(embedder, paths),
+                _one_session(graph, spectrograms),
+                _session_for_each_core(graph, spectrograms),
+                _matrix_gflops(options.matrix),
+            )
+            for _ in range(options.rounds)
+        ]
+    title = f"{CORES} cores, {len(spectrograms)} windows, {options.rounds} rounds"
+    columns = ("", ""), ("windows per second", ".2f"), ("the faster bare network = 1", ".3f"), ("GFLOP/s", ".0f")
+    return Result((Table(title, columns, _rows(rounds)),))
+
+
+def _rows(rounds: list[tuple[float, float, float, float]]) -> tuple[tuple[Cell, ...], ...]:
+    ours, one, each, product = zip(*rounds, strict=True)
+    bare = max((one, each), key=lambda rates: Timing.of(rates).median)
+    names = (
+        "l3clf from FLAC files",
+        f"bare network, one session of {CORES} threads",
+        "bare network, a thread for each core",
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, rates in zip(names, (ours, one, each), strict=True):
+        shares = Timing.of([rate / best for rate, best in zip(rates, bare, strict=True)])
+        rows.append((name, Timing.of(rates), shares, GFLOP_PER_WINDOW * Timing.of(rates).median))
+    return (*rows, ("float32 matrix product of NumPy", None, None, Timing.of(product)))
+
+
+def _files(folder: Path, n: int) -> list[Path]:
     rng = np.random.default_rng(0)
     paths = [folder / f"{i}.flac" for i in range(n)]
     for path in paths:
@@ -44,13 +98,13 @@ def make_files(folder: Path, n: int) -> list[Path]:
     return paths
 
 
-def from_files(embedder: l3clf.Embedder, paths: list[Path]) -> float:
+def _from_files(embedder: Embedder, paths: list[Path]) -> float:
     start = time.perf_counter()
-    windows = l3clf.ClipEmbedder(embedder, cache=None).embed(paths)
-    return sum(len(clip) for clip in windows) / (time.perf_counter() - start)
+    windows = embed(embedder, [l3clf.Clip(path) for path in paths])
+    return sum(map(len, windows)) / (time.perf_counter() - start)
 
 
-def bare_one_session(model: bytes, spectrograms: np.ndarray) -> float:
+def _one_session(model: bytes, spectrograms: FloatArray) -> float:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = CORES
     graph = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -61,7 +115,7 @@ def bare_one_session(model: bytes, spectrograms: np.ndarray) -> float:
     return len(spectrograms) / (time.perf_counter() - start)
 
 
-def bare_thread_each(model: bytes, spectrograms: np.ndarray) -> float:
+def _session_for_each_core(model: bytes, spectrograms: FloatArray) -> float:
     graph = session(model)
     run_graph(graph, spectrograms[:1])
     start = time.perf_counter()
@@ -70,50 +124,9 @@ def bare_thread_each(model: bytes, spectrograms: np.ndarray) -> float:
     return len(spectrograms) / (time.perf_counter() - start)
 
 
-def blas_gflops(n: int = 3000) -> float:
+def _matrix_gflops(n: int) -> float:
     a = np.random.default_rng(0).standard_normal((n, n)).astype(np.float32)
-    a @ a
+    np.matmul(a, a)  # starts the threads
     start = time.perf_counter()
-    a @ a
+    np.matmul(a, a)
     return 2 * n**3 / (time.perf_counter() - start) / 1e9
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "openl3_audio_mel256_env-v0_4_0.h5"
-        write_weights(weights, "mel256")
-        paths = make_files(Path(folder), args.clips)
-        embedder = l3clf.load_embedder("openl3", weights=weights)
-        layers, spec = read_keras_h5(weights), front_end("mel256")
-        pool = FINAL_POOL["mel256", 512]
-        model = build_graph(layers, spec, CHANNELS, pool, last_norm=False, file="").SerializeToString()
-        windows = np.concatenate([w for path in paths for w in embedder.read_windows(l3clf.Clip(path), 0.5, True)])
-        spectrograms = log_spectrogram(spec, windows)[:, np.newaxis]
-        from_files(embedder, paths[:1])
-        rounds = [
-            (
-                from_files(embedder, paths),
-                bare_one_session(model, spectrograms),
-                bare_thread_each(model, spectrograms),
-                blas_gflops(),
-            )
-            for _ in range(args.rounds)
-        ]
-    ours, one, each, gflops = (statistics.median(column) for column in zip(*rounds, strict=True))
-    bare = max(one, each)
-    print(f"{CORES} cores, {len(spectrograms)} windows, median of {args.rounds} rounds")
-    print(f"bare graph, one session of {CORES} threads    {one:6.2f} windows/s")
-    print(f"bare graph, one thread for each core    {each:6.2f} windows/s")
-    print(f"l3clf from FLAC files                   {ours:6.2f} windows/s   {ours / bare:.3f} of the faster bare graph")
-    used = ours * GMAC_A_WINDOW * 2
-    print(
-        f"arithmetic: {used:.0f} GFLOP/s, {used / gflops:.0%} of the {gflops:.0f} that a float32 matrix product reaches"
-    )
-
-
-if __name__ == "__main__":
-    main()

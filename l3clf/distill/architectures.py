@@ -1,4 +1,4 @@
-"""Students: depthwise-separable CNNs for microcontrollers, and the plain CNN of the talk to compare with.
+"""Students: depthwise-separable CNNs for microcontrollers.
 
 Rule: only layers that a chip's runtime has. The network takes the front-end's integer levels as they are,
 divided by `frontend.INPUT_STEPS`, so that padding with zeros means a middling level, and gives the embedding.
@@ -50,7 +50,6 @@ __all__ = [
     "Architecture",
     "architecture",
     "build_student",
-    "build_talk_cnn",
     "keras",
     "macs_of",
     "quiet",
@@ -178,25 +177,6 @@ def _normalised(x: "KerasTensor", name: str) -> "KerasTensor":
 
 def _batch_norm(x: "KerasTensor", name: str) -> "KerasTensor":
     return keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
-
-
-def build_talk_cnn(n_frames: int, n_mels: int, n_classes: int, filters: int = 24) -> "keras.Model":
-    """Build the plain CNN of the talk: three blocks of 5x5 convolution and pooling, trained on labels alone.
-
-    Returns
-    -------
-    keras.Model
-        (n, n_frames, n_mels, 1) to the logits of the classes (n, n_classes).
-    """
-    inputs = x = keras.layers.Input((n_frames, n_mels, 1))
-    for block, factor in enumerate((1, 2, 2)):
-        x = keras.layers.Conv2D(filters * factor, 5, padding="same", use_bias=False)(x)
-        x = _normalised(x, f"block_{block + 1}")
-        if block < 2:
-            x = keras.layers.MaxPooling2D((4, 2))(x)
-    x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
-    x = keras.layers.Dropout(0.5)(keras.layers.Dense(64, activation="relu")(x))
-    return keras.Model(inputs, keras.layers.Dense(n_classes)(x), name="talk_cnn")
 
 
 def macs_of(model: "keras.Model") -> int:

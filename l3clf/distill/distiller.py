@@ -28,7 +28,7 @@ from l3clf.distill.corpus import Corpus, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
-from l3clf.distill.training import Schedule, held_out_cosines, one_hot, train, whiten
+from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import Embedder, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
@@ -42,7 +42,7 @@ __all__ = ["distil"]
 FIRST_SIZE, OTHER_SIZE = 128, 64  # of a teacher's part of the embedding
 HELD_OUT = 0.05
 TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples
-WHITENING = 0.5  # the reason: benchmarks/l3mini_labbook.md, run 5
+WHITENING = 0.5  # the reason: benchmarks/l3mini/labbook.md, run 5
 FILENAME = "student.student"
 LOCK = "lock"  # also the mark of a folder that is ours
 
@@ -61,6 +61,7 @@ def distil(
     held_out: float = HELD_OUT,
     augmentation: Augmentation | None = None,
     schedule: Schedule | None = None,
+    trainer: Trainer = train,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> Student:
@@ -95,6 +96,11 @@ def distil(
         Share of the clips that is not learned from, to measure on and to know when to stop; at least one clip.
     augmentation : Augmentation, optional
     schedule : Schedule, optional
+    trainer : callable, optional
+        Trains the student in place and returns one dict for each epoch, at least one, with ``epoch``, ``loss``,
+        ``cosine`` and ``cosine_0``, ``cosine_1``, ... (held out, one for each teacher). It has the parameters of
+        `l3clf.distill.training.train`, which trains in Keras and is the default. Another trainer keeps its own
+        checkpoint, or none.
     n_jobs : int or None
         Threads that make examples; None means one for each core.
     progress : bool, default=False
@@ -126,7 +132,7 @@ def distil(
     recipe = Recipe(job.window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
     folder = claim_folder(out, LOCK)
     with _sole_use(folder):
-        return _distilled(job, recipe, schedule, whitening, folder, n_jobs, progress)
+        return _distilled(job, recipe, schedule, whitening, trainer, folder, n_jobs, progress)
 
 
 def _distilled(
@@ -134,6 +140,7 @@ def _distilled(
     recipe: Recipe,
     schedule: Schedule,
     whitening: float,
+    trainer: Trainer,
     folder: Path,
     n_jobs: int | None,
     progress: bool,
@@ -149,7 +156,7 @@ def _distilled(
         "whitening": whitening,
         "init": job.start.weights_digest() if job.start else "",
     }
-    log = train(model, examples, targets, parts, schedule, folder, shares, progress, begun)
+    log = trainer(model, examples, targets, parts, schedule, folder, shares, progress, begun)
     plots.training_curve(log, [t.name for t in job.teachers], folder / "curve.png")
     network = student_onnx(ARCHITECTURES[job.name], model)
     about = {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.storage.atomic import replacing
 
-__all__ = ["Schedule", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
+__all__ = ["Schedule", "Trainer", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
 
 CHUNK = 8192
 EIGENVALUE_FLOOR = 1e-4  # of the largest: directions with less are noise of the half precision
@@ -80,6 +80,23 @@ class Schedule:
             isinstance(w, int | float | np.number) and 0 < w < np.inf for w in weights
         ):
             raise ParameterError(f"teacher_weights={weights!r}; expected a tuple of numbers above 0")
+
+
+class Trainer(Protocol):
+    """What `distil` trains with: `train`, or another callable with the same parameters and result."""
+
+    def __call__(  # noqa: D102 - `train` documents the parameters
+        self,
+        student: Any,
+        examples: Examples,
+        targets: FloatArray,
+        sizes: Sequence[int],
+        schedule: Schedule,
+        folder: Path,
+        distributions: FloatArray | None,
+        progress: bool,
+        about: Mapping[str, Any],
+    ) -> list[dict[str, float]]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l3clf.distill import synthesis
-from l3clf.distill.synthesis import SAMPLE_RATE, spoken, synthetic_sounds
+from benchmarks.l3mini import synthesis
+from benchmarks.l3mini.synthesis import SAMPLE_RATE, spoken, synthetic_sounds
 from l3clf.errors import MissingDependencyError
 
 KINDS = ("tones", "sweep", "pulses", "noise", "struck", "voice", "engine", "texture", "crackle", "bursts")

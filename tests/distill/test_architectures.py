@@ -8,7 +8,7 @@ pytest.importorskip("tensorflow")
 
 from helpers.small_trainings import SPEC, TINY, answer, features, stirred
 
-from l3clf.distill.architectures import ARCHITECTURES, architecture, build_student, build_talk_cnn, keras, macs_of
+from l3clf.distill.architectures import ARCHITECTURES, architecture, build_student, keras, macs_of
 from l3clf.embedders.student import Student
 from l3clf.errors import ParameterError
 
@@ -33,12 +33,6 @@ def test_multiply_accumulates_are_counted():
 def read_macs():
     """The same from the integer network of that student, by the reader of .tflite files."""
     return Student(TINY, precision="int8").network.model.macs
-
-
-def test_the_talks_network_has_its_shape():
-    model = build_talk_cnn(95, 64, 10)
-    assert model.output.shape == (None, 10)
-    assert [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)] == [24, 48, 48]
 
 
 def test_an_unknown_size_is_refused():

@@ -155,6 +155,26 @@ def test_a_student_may_start_as_l3mini_with_another_window(tmp_path):
         assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
 
 
+def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
+    """One that learns nothing: the student keeps its first weights, and its log is that of the trainer."""
+    seen = {}
+
+    def lazy(student, examples, targets, sizes, schedule, folder, distributions, progress, about):
+        seen.update(sizes=sizes, epochs=schedule.epochs, shape=targets.shape, labels=distributions.shape, folder=folder)
+        seen.update(n=len(examples), first=student.get_weights()[0].copy())
+        student.set_weights([np.zeros_like(weight) for weight in student.get_weights()[:-1]] + [np.ones(4)])
+        return [{"epoch": 1, "loss": 2.0, "cosine": 0.25, "cosine_0": 0.25}]
+
+    usual = {"student": "S", "sizes": [4], "per_window": 1, "labels": [0, 1] * 3, "schedule": Schedule(epochs=7)}
+    made = distil(Bands(), sounds(6, 0.6), out=tmp_path, trainer=lazy, **usual)
+    n = seen.pop("n")
+    assert seen.pop("first").any()
+    assert seen == {"sizes": [4], "epochs": 7, "shape": (n, 4), "labels": (n, 2), "folder": tmp_path}
+    np.testing.assert_array_equal(made.embed_windows(sounds(1, 0.5)[0].samples[np.newaxis]), np.ones((1, 4)))
+    assert (tmp_path / "curve.png").exists()
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,36 +1,36 @@
 """How l3mini is made: distilled from YAMNet and Google's speech embedding on openly licensed sounds.
 
-    L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR [--init STUDENT_FILE]
-
-Examples are made of the pool's sounds whose licence asks for no share-alike, of synthetic sounds and of words by
-espeak-ng, strongly augmented. YAMNet answers for all of them, the speech embedding for speech and a little of the
-rest: its answers cost most and say least about other sounds. No evaluation audio is touched. Stopped, the same
-command goes on. On two cores without AVX-512 the training takes an hour for 3.6 million windows. The shipped
-weights were started from run 2's:
+Examples are made of the pool's sounds whose licence does not ask for share-alike, of synthetic sounds and of words by
+espeak-ng, strongly augmented. YAMNet embeds all of them, the speech embedding speech and a little of the rest: its
+embeddings cost most and say least about other sounds. No evaluation audio is read. Everything is kept in `out`; run
+the same command again to resume. On two cores without AVX-512 the training takes an hour for 3.6 million windows. The
+shipped weights were started from run 2's:
 
     git show 043b089:l3clf/embedders/data/l3mini.student > run2.student
-    L3CLF_SHARED=... python benchmarks/make_l3mini.py --out DIR --init run2.student
+    python -m benchmarks run make_l3mini --set out=DIR --set init=run2.student
 
-It needs espeak-ng and `pip install torch`, which trains faster than Keras on TensorFlow on a CPU.
-`benchmarks/l3mini_labbook.md` says what else was tried.
+PyTorch trains, because it is faster on a CPU than Keras on TensorFlow. `labbook.md` says what else was tried.
 """
 
-import argparse
 import csv
 import math
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
-from torch_training import Lesson, Network, train
+from numpy.typing import NDArray
 
 import l3clf
+from benchmarks.l3mini.synthesis import spoken, synthetic_sounds
+from benchmarks.l3mini.torch_training import Lesson, Network, train_l3mini
+from benchmarks.materials import l3mini, shared_folder
+from benchmarks.record import Result, Table
 from l3clf.audio.clip import Samples
 from l3clf.distill import Augmentation
 from l3clf.distill.architectures import ARCHITECTURES, Architecture, build_student, keras, macs_of
@@ -38,11 +38,10 @@ from l3clf.distill.corpus import decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
-from l3clf.distill.synthesis import spoken, synthetic_sounds
 from l3clf.distill.training import whiten
 from l3clf.embedders.frontend import INPUT_STEPS, SAMPLE_RATE, student_spec
-from l3clf.embedders.student import write_student
-from l3clf.errors import ParameterError
+from l3clf.embedders.student import Student, write_student
+from l3clf.errors import L3clfError, ParameterError
 
 VOICES = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "de", "fr-fr", "es", "it", "nl", "pl")
 WORDS = """yes no stop go left right up down on off one two three four five six seven eight nine ten zero hundred hello
@@ -54,7 +53,6 @@ reason minute second hour yesterday tomorrow between under over behind because a
 quickly slowly follow visual forward backward learn sheila marvin wow tree bird cat dog bed shoe think throat judge
 vision measure joy choice boy thousand zebra fuzzy vase cave sieve verve heist noise fine sign sticks fix mix box free
 tea sea""".split()  # noqa: SIM905
-N_WORDS, N_SYNTHETIC = 3500, 3600
 STRONG = Augmentation(
     stretch=(0.7, 1.4), pitch=(0.6, 1.6), mix_db=(-3.0, 15.0), colour_db=6.0,
     p_stretch=0.15, p_pitch=0.35, p_noise=0.3, p_mix=0.6, p_band=0.2, p_colour=0.5, p_room=0.3,
@@ -62,17 +60,39 @@ STRONG = Augmentation(
 HELD_OUT = 0.02
 TEACHERS = ("yamnet", "speech")
 SIZES = (144, 48)  # of their parts of the embedding
-MEASURED_ON = ("pool", "speech")  # the groups that their principal components are of
+MEASURED_ON = ("pool", "speech")  # the groups that their principal components are fitted to
 WHITENING, WEIGHTS = 0.5, (1.0, 1.0)
-STUDENT, EPOCHS, RATE = "L", 23, 2e-3
+STUDENT, RATE = "L", 2e-3
 EARLIER = Architecture(32, ((64, 2), (96, 1), (96, 1), (96, 1), (160, 2), (160, 1)))  # the student of runs 1 to 3
-ADDED, AT_FIRST = 5, 0.2  # the block that it lacks, and how loud that is at first
+ADDED, AT_FIRST = 5, 0.2  # the block that it lacks, and the scale of that block's output at first
 TO_START_FROM, TO_QUANTISE = 6000, 2000  # examples
+SAME = 1e-4  # of the largest value: how far PyTorch's network and Keras' may differ
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is made.
+
+    Attributes
+    ----------
+    out : Path
+        A folder, new or of an earlier run.
+    init : Path, optional
+        A student file to start from, of this size or of runs 1 to 3.
+    epochs, words, synthetic : int
+        Of the training; how many words are spoken and how many sounds synthesised.
+    """
+
+    out: Path = Path("l3mini")
+    init: Path | None = None
+    epochs: int = 23
+    words: int = 3500
+    synthetic: int = 3600
 
 
 @dataclass(frozen=True)
 class Group:
-    """Examples that are made alike: of which sounds, whom they are played to, how many for each window's length."""
+    """Examples that are made alike: of which sounds, embedded by whom, how many for each window's length."""
 
     name: str
     sounds: str
@@ -88,14 +108,38 @@ GROUPS = (
 )
 
 
+def run(options: Options) -> Result:
+    """Make the student file and the list of makers of the sounds, in `out`."""
+    sets = {group.name: _examples_of(group, seed, options) for seed, group in enumerate(GROUPS)}
+    lessons = _lessons_of(sets)
+    model = _started(options.init, lessons)
+    _, n_frames, n_mels, _ = model.input_shape
+    network = Network(ARCHITECTURES[STUDENT], n_frames, n_mels, sum(SIZES))
+    network.take(model.get_weights())
+    log = train_l3mini(network, lessons, WEIGHTS, options.epochs, RATE, options.out)
+    model.set_weights(network.give())
+    features = np.concatenate([lesson.features[rows] for lesson, rows in _some(lessons, TO_QUANTISE)])
+    _check_same(network, model, features[:100])
+    student = _write(model, sets, log, features, options.out)
+    (options.out / "l3mini_credits.md").write_text(_credits(shared_folder() / "data/pool"), encoding="utf-8")
+    about = student.about
+    cosines = tuple(about["held_out_cosine"])
+    columns = ("epochs", "d"), ("examples", ",d"), ("cosine to YAMNet", ".3f"), ("to the speech embedding", ".3f")
+    row = (len(log), sum(map(len, sets.values())), *cosines)
+    return Result((Table("Held-out cosines", columns, (row,)),))
+
+
+# --- sounds ----------------------------------------------------------------------------------------
+
+
 def pool_clips(pool: Path) -> list[l3clf.Clip]:
-    """Return the pool's clips whose licence asks for no share-alike."""
+    """Return the pool's clips whose licence does not ask for share-alike."""
     with (pool / "manifest.csv").open(encoding="utf-8") as file:
         return [l3clf.Clip(pool / row["path"]) for row in csv.DictReader(file) if "SA" not in row["licence"]]
 
 
-def speech_clips(pool: Path) -> list[l3clf.Clip]:
-    """Return those of `pool_clips` in which somebody speaks, as their folders' names say."""
+def _speech_clips(pool: Path) -> list[l3clf.Clip]:
+    """Those of `pool_clips` in which somebody speaks, as their folders' names say."""
     kinds = defaultdict(set)
     with (pool / "parts.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -103,10 +147,10 @@ def speech_clips(pool: Path) -> list[l3clf.Clip]:
     return [clip for clip in pool_clips(pool) if "speech" in kinds[clip.path]]
 
 
-def credits(pool: Path) -> str:
-    """Return who made the pool's sounds that are used, by licence."""
+def _credits(pool: Path) -> str:
+    """Who made the pool's sounds that are used, by licence."""
     used = {Path(clip.path).relative_to(pool).as_posix() for clip in pool_clips(pool)}
-    elsewhere = named_upstream(pool)
+    elsewhere = _named_upstream(pool)
     authors: dict[str, set[str]] = {}
     with (pool / "parts.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -117,8 +161,8 @@ def credits(pool: Path) -> str:
     return "\n".join(["# Makers of the sounds that l3mini learned from, by licence\n", *parts])
 
 
-def named_upstream(pool: Path) -> dict[str, str]:
-    """Return, for each folder of the pool, the makers whom its CREDITS.md names for the folder as a whole."""
+def _named_upstream(pool: Path) -> dict[str, str]:
+    """For each folder of the pool, the makers whom its CREDITS.md names for the folder as a whole."""
     folder, found = "", {}
     for line in (pool / "CREDITS.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
@@ -128,17 +172,18 @@ def named_upstream(pool: Path) -> dict[str, str]:
     return found
 
 
-def sounds(name: str, pool: Path, out: Path) -> list[l3clf.Clip]:
-    """Return what is learned from."""
+def _sounds(name: str, pool: Path, options: Options) -> list[l3clf.Clip]:
     if name == "synthetic":
-        return kept(out / "synthetic sounds", lambda: synthetic_sounds(N_SYNTHETIC))
+        return _written(options.out / "synthetic sounds", lambda: synthetic_sounds(options.synthetic))
     if name == "speech":
-        return [*speech_clips(pool), *kept(out / "words", lambda: spoken(WORDS, VOICES, N_WORDS))]
+        words = options.out / "words"
+        made = _written(words, lambda: spoken(WORDS, VOICES, options.words)) if options.words else []
+        return [*_speech_clips(pool), *made]
     return pool_clips(pool)
 
 
-def kept(folder: Path, make: Callable[[], list[Samples]]) -> list[l3clf.Clip]:
-    """Return sounds that are made once and kept in a folder."""
+def _written(folder: Path, make: Callable[[], list[Samples]]) -> list[l3clf.Clip]:
+    """Sounds that are made once and written to a folder."""
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for i, sound in enumerate(make()):
@@ -147,38 +192,38 @@ def kept(folder: Path, make: Callable[[], list[Samples]]) -> list[l3clf.Clip]:
     return [l3clf.Clip(path) for path in sorted(folder.glob("*.wav"))]
 
 
-def examples_of(group: Group, seed: int, shared: Path, out: Path) -> Examples:
+# --- examples --------------------------------------------------------------------------------------
+
+
+def _examples_of(group: Group, seed: int, options: Options) -> Examples:
     """Make a group's examples, or find them."""
+    shared, out = shared_folder(), options.out
     for folder in (out / group.sounds, out / group.name):
         folder.mkdir(parents=True, exist_ok=True)
     teachers = [l3clf.load_embedder(name, weights=shared / "weights") for name in group.teachers]
-    clips = sounds(group.sounds, shared / "data/pool", out)
+    clips = _sounds(group.sounds, shared / "data/pool", options)
     corpus = decode(clips, SAMPLE_RATE, out / group.sounds, progress=True)
     recipe = Recipe(teachers[0].window_s, group.per_window, HELD_OUT, seed, STRONG)
     return make_examples(corpus, teachers, recipe, out / group.name, progress=True)
 
 
-def lessons_of(sets: Mapping[str, Examples]) -> list[Lesson]:
-    """Return examples with whitened answers, None for a teacher that was not asked."""
-    found = []
+def _lessons_of(sets: Mapping[str, Examples]) -> list[Lesson]:
+    """Examples with whitened targets, None for a teacher that did not embed them."""
+    whitenings = []
     for teacher, (name, size) in enumerate(zip(MEASURED_ON, SIZES, strict=True)):
         examples = sets[name]
-        found.append(whiten(examples.targets[teacher][~examples.held_out], size, WHITENING))
-    return [
-        Lesson(
-            examples.features,
-            [
-                torch.from_numpy(whitening.apply(examples.targets[i])) if i < len(examples.targets) else None
-                for i, whitening in enumerate(found)
-            ],
-            examples.held_out,
-        )
-        for examples in sets.values()
-    ]
+        whitenings.append(whiten(examples.targets[teacher][~examples.held_out], size, WHITENING))
+    found = []
+    for examples in sets.values():
+        targets: list[Any] = [None] * len(whitenings)
+        for i, vectors in enumerate(examples.targets):
+            targets[i] = torch.from_numpy(whitenings[i].apply(vectors))
+        found.append(Lesson(examples.features, targets, examples.held_out))
+    return found
 
 
-def some(lessons: Sequence[Lesson], n: int) -> list[tuple[Lesson, np.ndarray]]:
-    """Return some rows of each lesson, in proportion, and none that is held out."""
+def _some(lessons: Sequence[Lesson], n: int) -> list[tuple[Lesson, NDArray[np.intp]]]:
+    """Some rows of each lesson, in proportion, none of them held out."""
     total = sum(len(lesson.features) for lesson in lessons)
     rng = np.random.default_rng(0)
     return [
@@ -187,27 +232,42 @@ def some(lessons: Sequence[Lesson], n: int) -> list[tuple[Lesson, np.ndarray]]:
     ]
 
 
-def started(init: Path | None, lessons: Sequence[Lesson]) -> keras.Model:
-    """Return an untrained student, or one that answers as `init` does, its last layer solved for the targets."""
+# --- weights ---------------------------------------------------------------------------------------
+
+
+def _started(init: Path | None, lessons: Sequence[Lesson]) -> keras.Model:
+    """An untrained student, or one with the embeddings of `init`, its last layer solved for the targets."""
     keras.utils.set_random_seed(0)
-    spec = student_spec(l3clf.load_embedder("l3mini").window_s)
+    spec = student_spec(l3mini().window_s)
     model = build_student(ARCHITECTURES[STUDENT], spec.n_frames, spec.n_bands, sum(SIZES))
     if init is not None:
-        asked = some([lesson for lesson in lessons if None not in lesson.targets], TO_START_FROM)
-        features = np.concatenate([lesson.features[rows] for lesson, rows in asked])
-        targets = [np.concatenate([lesson.targets[i][rows] for lesson, rows in asked]) for i in range(len(SIZES))]
-        take_over(model, l3clf.load_embedder(str(init)).onnx, features)
+        chosen = _some([lesson for lesson in lessons if None not in lesson.targets], TO_START_FROM)
+        features = np.concatenate([lesson.features[rows] for lesson, rows in chosen])
+        targets = [np.concatenate([lesson.targets[i][rows] for lesson, rows in chosen]) for i in range(len(SIZES))]
+        take_over(model, Student(str(init)).onnx, features)
         fit_embedding(model, features, np.hstack(targets))
     return model
 
 
-def take_over(model: keras.Model, onnx: bytes, features: np.ndarray) -> None:
-    """Let a student answer as another does, of its size or of the earlier one, whose missing block says little."""
+def take_over(model: keras.Model, onnx: bytes, features: NDArray[np.int8]) -> None:
+    """Copy another student's weights into `model`.
+
+    The other is of its size, or of the earlier one, which lacks a block: that block starts with a small output.
+
+    Parameters
+    ----------
+    model : keras.Model
+    onnx : bytes
+        The other's network.
+    features : array of shape (n, frames, bands)
+        Examples that set the statistics of the normalisations.
+    """
     try:
         start_from(model, onnx, features)
         return
     except ParameterError:
-        older = build_student(EARLIER, *model.input_shape[1:3], model.output_shape[1])
+        _, n_frames, n_mels, _ = model.input_shape
+        older = build_student(EARLIER, n_frames, n_mels, model.output_shape[1])
         start_from(older, onnx, features)
     for layer in model.layers:
         in_block = re.fullmatch(r"block_(\d+)(_.+)", layer.name)
@@ -218,42 +278,31 @@ def take_over(model: keras.Model, onnx: bytes, features: np.ndarray) -> None:
     x = features[:1024, ..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
     for name, gamma in ((f"block_{ADDED}_depthwise_norm", 1.0), (f"block_{ADDED}_pointwise_norm", AT_FIRST)):
         norm = model.get_layer(name)
-        heard = keras.Model(model.input, norm.input).predict(x, verbose=0)
-        mean, variance = heard.mean((0, 1, 2)), heard.var((0, 1, 2))
+        values = keras.Model(model.input, norm.input).predict(x, verbose=0)
+        mean, variance = values.mean((0, 1, 2)), values.var((0, 1, 2))
         norm.set_weights([np.full_like(mean, gamma), np.zeros_like(mean), mean, variance])
 
 
-def check_same(network: Network, model: keras.Model, features: np.ndarray) -> None:
-    """Stop where PyTorch's network and Keras' do not answer alike."""
+def _check_same(network: Network, model: keras.Model, features: NDArray[np.int8]) -> None:
+    """Refuse to go on if PyTorch's network and Keras' differ."""
     x = features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
     with torch.no_grad():
         theirs = network.eval()(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
     difference = np.abs(theirs - model.predict(x, verbose=0)).max() / np.abs(theirs).max()
-    if not difference < 1e-4:
-        raise SystemExit(f"PyTorch's network and Keras' differ by {difference:.1e} of the largest value")
+    if not difference < SAME:
+        raise L3clfError(f"PyTorch's network and Keras': differ by {difference:.1e} of the largest value")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=os.environ.get("L3CLF_SHARED"), help="default: $L3CLF_SHARED")
-    parser.add_argument("--out", type=Path, default="l3mini")
-    parser.add_argument("--init", type=Path, help="a student file to start from, of this size or of runs 1 to 3")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    args = parser.parse_args()
-    if args.shared is None:
-        parser.error("name the folder with the data: --shared or L3CLF_SHARED")
-    sets = {group.name: examples_of(group, seed, args.shared, args.out) for seed, group in enumerate(GROUPS)}
-    lessons = lessons_of(sets)
-    model = started(args.init, lessons)
-    network = Network(ARCHITECTURES[STUDENT], *model.input_shape[1:3], sum(SIZES))
-    network.take(model.get_weights())
-    log = train(network, lessons, WEIGHTS, args.epochs, RATE, args.out)
-    model.set_weights(network.give())
-    features = np.concatenate([lesson.features[rows] for lesson, rows in some(lessons, TO_QUANTISE)])
+def _write(
+    model: keras.Model,
+    sets: Mapping[str, Examples],
+    log: Sequence[Mapping[str, float]],
+    features: NDArray[np.int8],
+    out: Path,
+) -> Student:
     onnx = student_onnx(ARCHITECTURES[STUDENT], model)
-    check_same(network, model, features[:100])
     about = {
-        "window_s": l3clf.load_embedder("l3mini").window_s,
+        "window_s": l3mini().window_s,
         "architecture": STUDENT,
         "embedding_size": sum(SIZES),
         "teachers": list(TEACHERS),
@@ -264,13 +313,8 @@ def main() -> None:
         "held_out_cosine": [log[-1][f"cosine_{i}"] for i in range(len(SIZES))],
         "parameters": sum(math.prod(tensor.dims) for tensor in onnx.graph.initializer),
         "macs": macs_of(model),
-        "made_by": f"l3clf {l3clf.__version__}, benchmarks/make_l3mini.py",
+        "made_by": f"l3clf {l3clf.__version__}, benchmarks/l3mini/make_l3mini.py",
     }
     content = student_tflite(ARCHITECTURES[STUDENT], model, features)
-    write_student(args.out / "l3mini.student", about, onnx.SerializeToString(), content)
-    (args.out / "l3mini_credits.md").write_text(credits(args.shared / "data/pool"), encoding="utf-8")
-    print(about)
-
-
-if __name__ == "__main__":
-    main()
+    write_student(out / "l3mini.student", about, onnx.SerializeToString(), content)
+    return Student(str(out / "l3mini.student"))

@@ -1,0 +1,113 @@
+"""Which benchmarks there are: the name of each, its module, what it measures and what it needs.
+
+Rule: modules are imported when they are run, so that listing needs neither PyTorch nor TensorFlow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+__all__ = ["BENCHMARKS", "Benchmark"]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark.
+
+    Attributes
+    ----------
+    module : str
+        Where it is, below `benchmarks`.
+    measures, needs : str
+        One line each.
+    """
+
+    module: str
+    measures: str
+    needs: str
+
+    def load(self) -> Any:
+        """Return its module, which has `Options` and `run`."""
+        return import_module(f"benchmarks.{self.module}")
+
+
+_SHARED, _TORCH = "the shared data (L3CLF_SHARED)", "PyTorch (pip install torch)"
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "openl3_parity": Benchmark(
+        "openl3_parity",
+        "how far OpenL3's embeddings are from those of the openl3 package, for seeded weights",
+        f"nothing; {_SHARED} for both embedding sizes; 2 minutes",
+    ),
+    "baseline_accuracy": Benchmark(
+        "baseline_accuracy",
+        "accuracy of every embedder, head and pooling on ESC-10 and FSDD; three interfaces compared",
+        f"{_SHARED}; 20 minutes",
+    ),
+    "l3mini_table": Benchmark(
+        "l3mini_table",
+        "l3mini's accuracy beside its peers', its size, and its integers compared with tflite-micro's",
+        f"{_SHARED}, tflite-micro; 15 minutes",
+    ),
+    "student_gains": Benchmark(
+        "l3mini.student_gains",
+        "what training on a task's labels adds to l3mini on ESC-10 and FSDD",
+        f"{_SHARED}, TensorFlow; {_TORCH} with torch=...; 6 hours",
+    ),
+    "talk_cnn": Benchmark(
+        "l3mini.talk_cnn",
+        "accuracy on ESC-10 of the talk's CNN, trained from scratch on labels alone",
+        f"{_SHARED}, TensorFlow; 1 hour",
+    ),
+    "device_table": Benchmark(
+        "device_table",
+        "what each step to the chip costs in accuracy on ESC-10, and what the C code takes",
+        f"{_SHARED}, a C compiler and an emulator (the extra `device`); 10 minutes",
+    ),
+    "openl3_speed": Benchmark(
+        "openl3_speed",
+        "windows per second of OpenL3 from FLAC files, as a share of the bare network's",
+        "nothing; 2 minutes",
+    ),
+    "l3mini_speed": Benchmark(
+        "l3mini_speed",
+        "windows per second of l3mini, in floating point and in integers, as a multiple of OpenL3's",
+        "nothing; 2 minutes",
+    ),
+    "cache_speed": Benchmark(
+        "cache_speed",
+        "reading cached embeddings beside joblib.Memory and .npy files; embedding a folder again",
+        "nothing; 2 minutes",
+    ),
+    "baseline_speed": Benchmark(
+        "baseline_speed",
+        "time of a baseline on 1,000 new clips, and again from the cache",
+        "nothing; 3 minutes",
+    ),
+    "footprint": Benchmark(
+        "footprint",
+        "size of an installation, time of an import, memory for a long file",
+        "a package registry with install=yes; 3 minutes",
+    ),
+    "make_l3mini": Benchmark(
+        "l3mini.make_l3mini",
+        "makes l3mini: distillation from YAMNet and the speech embedding, on the pool",
+        f"{_SHARED}, TensorFlow, {_TORCH}, espeak-ng; 3 hours",
+    ),
+    "pool_probe": Benchmark(
+        "l3mini.pool_probe",
+        "accuracy of students on small tasks cut from the pool, for choices about l3mini",
+        f"{_SHARED}, TensorFlow; 8 minutes",
+    ),
+    "pool_front_ends": Benchmark(
+        "l3mini.pool_front_ends",
+        "which front-end serves a student best, on the pool alone",
+        f"{_SHARED}, TensorFlow, {_TORCH}; 1 hour a seed",
+    ),
+    "pool_share_alike": Benchmark(
+        "l3mini.pool_share_alike",
+        "what clips under share-alike licences would add to l3mini, on the pool alone",
+        f"{_SHARED}, TensorFlow, {_TORCH}; 30 minutes a seed",
+    ),
+}

@@ -1,0 +1,128 @@
+"""A probe task cut from sounds that l3mini did not learn from, for choices about it; no evaluation set is read.
+
+The pool's clips under share-alike licences, which `make_l3mini` leaves out, come from other sources than most of what
+it learns from. Their classes are those that YAMNet's own classifier scores highest in each (speech and music left
+out), in draws of ten classes with at most forty clips, five folds: small tasks like those that users have. Frozen
+embedding, logistic head, mean pooling, hop 0.5 s.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
+
+import l3clf
+from benchmarks.materials import embed, shared_folder, weights_folder
+from benchmarks.record import Result, Table
+from l3clf.audio.clip import FloatArray
+from l3clf.classifier.heads import make_head
+
+RATE_HZ, WINDOW, MAX_S = 16_000, 15_600, 10
+DRAWS, CLASSES, MIN_CLIPS, MAX_CLIPS = 24, 10, 10, 40
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is compared.
+
+    Attributes
+    ----------
+    students : tuple of str
+        Names or files.
+    """
+
+    students: tuple[str, ...] = ("l3mini",)
+
+
+def run(options: Options) -> Result:
+    """Return the mean accuracy of each student, and of YAMNet."""
+    pool = shared_folder() / "data/pool"
+    paths = probe_paths(pool)
+    classes = yamnet_classes(pool, paths, weights_folder())
+    clips = [l3clf.Clip(pool / path) for path in paths]
+    embedders = {Path(student).name: l3clf.load_embedder(student) for student in options.students}
+    rows = []
+    for name, embedder in (embedders | {"yamnet": l3clf.load_embedder("yamnet", weights=weights_folder())}).items():
+        vectors = np.stack([windows.vectors.mean(axis=0) for windows in embed(embedder, clips)])
+        rows.append((name, mean_accuracy(vectors, classes)))
+    title = f"{len(paths)} clips, {DRAWS} draws of {CLASSES} classes"
+    return Result((Table(title, (("embedder", ""), ("accuracy", ".2%")), tuple(rows)),))
+
+
+def probe_paths(pool: Path) -> list[str]:
+    """Return the clips under share-alike licences without speech or music."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    with (pool / "parts.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            kinds[row["path"]].add(row["kind"])
+    with (pool / "manifest.csv").open(encoding="utf-8") as file:
+        return [
+            row["path"]
+            for row in csv.DictReader(file)
+            if "SA" in row["licence"] and not kinds[row["path"]] & {"speech", "music"}
+        ]
+
+
+def yamnet_classes(pool: Path, paths: Sequence[str], weights: Path) -> NDArray[np.intp]:
+    """Return the number of the class that YAMNet scores highest in each clip's first ten seconds."""
+    import tensorflow as tf
+
+    # Only without the default delegates can the input be resized.
+    resolver = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    yamnet = tf.lite.Interpreter(str(weights / "yamnet.tflite"), experimental_op_resolver_type=resolver)
+    place, scores = yamnet.get_input_details()[0]["index"], yamnet.get_output_details()[0]["index"]
+    yamnet.resize_tensor_input(place, [WINDOW])
+    yamnet.allocate_tensors()
+    found = []
+    for path in paths:
+        samples, rate = soundfile.read(pool / path, always_2d=True, dtype="float32")
+        x = soxr.resample(samples[: MAX_S * rate].mean(axis=1), rate, RATE_HZ)
+        x = np.pad(x, (0, max(0, WINDOW - len(x))))
+        total = np.zeros(yamnet.get_output_details()[0]["shape"][-1])
+        for first in range(0, len(x) - WINDOW + 1, WINDOW // 2):
+            yamnet.set_tensor(place, x[first : first + WINDOW])
+            yamnet.invoke()
+            total += yamnet.get_tensor(scores)[0]
+        found.append(total.argmax())
+    return np.array(found)
+
+
+def mean_accuracy(vectors: FloatArray, classes: NDArray[np.intp]) -> float:
+    """Return the mean accuracy over small tasks, drawn with a fixed seed.
+
+    Parameters
+    ----------
+    vectors : array of shape (n_clips, size)
+    classes : array of shape (n_clips,)
+    """
+    with threadpool_limits(1):
+        return float(np.mean([_accuracy(vectors[task], classes[task]) for task in _draws(classes)]))
+
+
+def _draws(classes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The clips of each small task."""
+    rng = np.random.default_rng(0)
+    names, counts = np.unique(classes, return_counts=True)
+    out = []
+    for _ in range(DRAWS):
+        chosen = rng.permutation(names[counts >= MIN_CLIPS])[:CLASSES]
+        out.append(np.concatenate([rng.permutation(np.flatnonzero(classes == name))[:MAX_CLIPS] for name in chosen]))
+    return out
+
+
+def _accuracy(vectors: FloatArray, labels: NDArray[Any]) -> float:
+    """The share of clips that the logistic head gets right in five folds."""
+    right = 0
+    for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(vectors, labels):
+        head = make_head("logistic", None).fit(vectors[train], labels[train])
+        right += int((head.predict(vectors[test]) == labels[test]).sum())
+    return right / len(labels)

@@ -1,0 +1,69 @@
+"""Windows per second of l3mini, in floating point and in integers, as a multiple of OpenL3's.
+
+From samples in memory to vectors, front-end included, on all cores; the embedders take turns, since machines are
+noisy. OpenL3 has seeded weights.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+import l3clf
+from benchmarks.materials import embed, l3mini, seeded_openl3
+from benchmarks.record import Result, Table, Timing
+from l3clf.audio.clip import Samples
+from l3clf.embedders import Embedder
+
+CLIP_S = 10
+PEER = "OpenL3 mel256, float32"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is embedded.
+
+    Attributes
+    ----------
+    student : str, optional
+        A student file instead of l3mini.
+    rounds : int
+    clips : tuple of int
+        Clips of 10 s that each round embeds: of l3mini in float32, in int8, and of OpenL3.
+    """
+
+    student: str | None = None
+    rounds: int = 5
+    clips: tuple[int, ...] = (100, 20, 2)
+
+
+def run(options: Options) -> Result:
+    """Time the embedders in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        racers = {
+            "l3mini, float32": l3mini(options.student),
+            "l3mini, int8 (in NumPy)": l3mini(options.student, "int8"),
+            PEER: l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))),
+        }
+        for embedder in racers.values():
+            _windows_per_s(embedder, 1)
+        work = list(zip(racers.values(), options.clips, strict=True))
+        rounds = [[_windows_per_s(embedder, n) for embedder, n in work] for _ in range(options.rounds)]
+    rows = [
+        (name, Timing.of([found[i] for found in rounds]), Timing.of([found[i] / found[-1] for found in rounds]))
+        for i, name in enumerate(racers)
+    ]
+    title = f"{joblib.cpu_count()} cores, {options.rounds} rounds"
+    return Result((Table(title, (("", ""), ("windows per second", ",.1f"), (f"{PEER} = 1", ",.1f")), tuple(rows)),))
+
+
+def _windows_per_s(embedder: Embedder, n_clips: int) -> float:
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 0.1, embedder.sample_rate * CLIP_S).astype(np.float32) for _ in range(n_clips)]
+    clips = [Samples(samples, embedder.sample_rate) for samples in noise]
+    start = time.perf_counter()
+    found = embed(embedder, clips)
+    return sum(map(len, found)) / (time.perf_counter() - start)

@@ -1,0 +1,58 @@
+"""RESULTS.md, made from what was recorded: each table below the command that made it, with machine and date."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.catalogue import BENCHMARKS
+from benchmarks.record import Record, load_record, markdown
+
+__all__ = ["PAGE", "RECORDED", "record_path", "results_page", "write_page"]
+
+FOLDER = Path(__file__).parent
+RECORDED, PAGE = FOLDER / "recorded", FOLDER / "RESULTS.md"
+HEADING = """# Results
+
+Written by `python -m benchmarks results` from `benchmarks/recorded/`; do not edit. Each section is
+what its command printed, with the machine and the date of that run; a timing is a median, with the range of its repeats
+in brackets."""
+
+
+def record_path(name: str, folder: Path = RECORDED) -> Path:
+    """Return where a benchmark's record is kept."""
+    return folder / f"{name}.json"
+
+
+def results_page(folder: Path = RECORDED) -> str:
+    """Return RESULTS.md as it follows from the records of a folder."""
+    return "\n\n".join([HEADING, *_sections(folder)]) + "\n"
+
+
+def write_page(folder: Path = RECORDED, page: Path = PAGE) -> Path:
+    """Write RESULTS.md."""
+    page.write_text(results_page(folder), encoding="utf-8")
+    return page
+
+
+def _sections(folder: Path) -> Iterator[str]:
+    for name, benchmark in BENCHMARKS.items():
+        if record_path(name, folder).exists():
+            record = load_record(record_path(name, folder))
+            measures = benchmark.measures[0].upper() + benchmark.measures[1:]
+            yield f"## {name}\n\n{measures}.\n\n    {record.command}"
+            yield _provenance(record)
+            yield markdown(record.result, fold=True)
+
+
+def _provenance(record: Record) -> str:
+    found = record.recorded
+    parts = [found["date"], f"commit {found['commit']}" if found.get("commit") else "", _machine(found["machine"])]
+    parts += [found.get("system", ""), ", ".join(f"{name} {v}" for name, v in found.get("versions", {}).items())]
+    text = "; ".join(part for part in parts if part)
+    return f"*{text}.*" + (f"\n\n*{found['by_hand']}*" if "by_hand" in found else "")
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    extensions = f" ({', '.join(machine['extensions'])})" if machine.get("extensions") else ""
+    memory = f", {machine['memory_gib']:g} GiB" if "memory_gib" in machine else ""
+    return f"{machine['processor']}{extensions}, {machine['cores']} cores{memory}"

@@ -1,0 +1,141 @@
+"""Every benchmark runs on a handful of synthesised clips, so that none can rot unseen; the figures mean nothing."""
+
+import csv
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from benchmarks.catalogue import BENCHMARKS
+from l3clf.demo.sounds import CLASSES, synthesise
+
+RATE = 16_000
+KINDS = CLASSES[:2]
+
+# What makes each benchmark take a second or two.
+SMALL = {
+    "openl3_parity": {"shared": False, "inputs": ("mel128",), "sounds": ("noise48", "short48")},
+    "baseline_accuracy": {"embedders": ("mfcc",), "interfaces": ("mfcc",)},
+    "l3mini_table": {"peers": ("mfcc",), "windows": 0},
+    "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1},
+    "talk_cnn": {"epochs": 1},
+    "device_table": {"teacher": False, "folds": 1, "verified": 1},
+    "openl3_speed": {"clips": 1, "rounds": 1, "matrix": 100},
+    "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1)},
+    "cache_speed": {"clips": 5, "again": 10, "rounds": 2},
+    "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
+    "footprint": {"minutes": 0.1, "openl3_minutes": 0.02, "repeats": 1},
+    "make_l3mini": {"epochs": 1, "words": 0, "synthetic": 10},
+    "pool_probe": {},
+    "pool_front_ends": {"names": ("hop 20 ms",), "epochs": 1},
+    "pool_share_alike": {"epochs": 1},
+}
+NEED_KERAS = {"student_gains", "talk_cnn", "make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike"}
+NEED_TORCH = {"make_l3mini", "pool_front_ends", "pool_share_alike"}
+NEED_WEIGHTS = {"student_gains", *NEED_TORCH, "pool_probe"}
+TABLES = {
+    "device_table": 3,
+    "footprint": 2,
+    "openl3_parity": 2,
+    "l3mini_table": 2,
+    "cache_speed": 2,
+    "baseline_accuracy": 3,
+}
+
+
+def write(path, kind, seed, seconds=1.2):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, synthesise(kind, np.random.default_rng(seed), seconds, RATE), RATE)
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_esc10(folder):
+    rows = []
+    for fold in (1, 2):
+        for i in range(8):
+            kind = KINDS[i % 2]
+            write(folder / kind / f"{fold}-{i}.wav", kind, 100 * fold + i)
+            rows.append({"path": f"{kind}/{fold}-{i}.wav", "label": kind, "fold": fold})
+    write_csv(folder / "meta.csv", rows)
+
+
+def make_fsdd(folder):
+    rows = []
+    for s, speaker in enumerate(("george", "jackson", "lucas")):
+        for digit in range(2):
+            for take in range(2):
+                path = f"{digit}_{speaker}_{take}.wav"
+                write(folder / path, KINDS[digit], 1000 + 10 * s + take, 0.6)
+                rows.append({"path": path, "label": digit, "speaker": speaker})
+    write_csv(folder / "meta.csv", rows)
+
+
+def make_pool(folder):
+    """Clips with and without a share-alike licence, of two sources each."""
+    rows, parts = [], []
+    for i in range(64):
+        shared_alike, source = i < 40, f"source-{i % 4}"
+        path = f"{source}/{i}.wav"
+        write(folder / path, CLASSES[i % 2 * 5], i, 1.0)
+        licence = "CC-BY-SA-3.0" if shared_alike else "CC0"
+        rows.append({"path": path, "source": source, "licence": licence, "duration": "1.0"})
+        kind = "speech" if i >= 56 else "effects"
+        parts.append({"path": path, "author": "see CREDITS.md", "licence": licence, "kind": kind})
+    write_csv(folder / "manifest.csv", rows)
+    write_csv(folder / "parts.csv", parts)
+    credits = [f"## source-{i}\n  Authors named upstream: Maker {i}.\n" for i in range(4)]
+    (folder / "CREDITS.md").write_text("".join(credits), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tiny_shared(tmp_path_factory):
+    """A folder like that of the shared data, small; its weights are the shared ones, where there are any."""
+    folder = tmp_path_factory.mktemp("shared")
+    make_esc10(folder / "data/esc10")
+    make_fsdd(folder / "data/fsdd")
+    make_pool(folder / "data/pool")
+    real = os.environ.get("L3CLF_SHARED")
+    if real and (Path(real) / "weights").is_dir():
+        (folder / "weights").symlink_to(Path(real) / "weights")
+    return folder
+
+
+def options_of(name, folder):
+    """The small options of a benchmark; what it keeps goes into a folder."""
+    module = BENCHMARKS[name].load()
+    places = {place: folder / place for place in ("work", "out") if hasattr(module.Options(), place)}
+    return module, module.Options(**SMALL[name], **places)
+
+
+def test_every_benchmark_is_smoked():
+    assert set(SMALL) == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs(name, tiny_shared, tmp_path, monkeypatch):
+    if name in NEED_KERAS:
+        pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    if name in NEED_TORCH and find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    if name == "device_table":
+        pytest.importorskip("ziglang", reason="no compiler: the extra `device` is not installed")
+        pytest.importorskip("unicorn", reason="no emulator: the extra `device` is not installed")
+    if name in NEED_WEIGHTS and not (tiny_shared / "weights").exists():
+        pytest.skip("L3CLF_SHARED names no folder with weights")
+    monkeypatch.setenv("L3CLF_SHARED", str(tiny_shared))
+    module, options = options_of(name, tmp_path)
+    result = module.run(options)
+    assert len(result.tables) == TABLES.get(name, 1)
+    for table in result.tables:
+        assert table.rows
+        assert all(len(row) == len(table.columns) for row in table.rows)
+        assert all(np.isfinite(cell) for row in table.rows for cell in row if isinstance(cell, int | float))
