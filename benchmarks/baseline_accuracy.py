@@ -24,7 +24,6 @@ from l3clf.baselines.run import BaselineReport, ready_embedders
 from l3clf.cli import main as cli
 from l3clf.embedders import Embedder
 
-POOLINGS = ("mean", "mean+std", "probability", "vote")
 ROW = ("embedder", "head", "pooling")
 SCORES = ("accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "balanced_accuracy", "macro_f1")
 
@@ -38,12 +37,15 @@ class Options:
     sets : tuple of {"esc10", "fsdd"}
     embedders : tuple of str
         Names; all that are ready when empty.
+    heads, poolings : tuple of str
     interfaces : tuple of str
         Embedders for which the three interfaces are compared on ESC-10.
     """
 
     sets: tuple[str, ...] = ("esc10", "fsdd")
     embedders: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ("logistic", "forest")
+    poolings: tuple[str, ...] = ("mean", "mean+std", "probability", "vote")
     interfaces: tuple[str, ...] = ("yamnet", "mfcc")
 
 
@@ -52,7 +54,7 @@ def run(options: Options) -> Result:
     tables = []
     for name, load in (("esc10", esc10), ("fsdd", fsdd)):
         if name in options.sets:
-            report = l3clf.baseline(load(), _embedders(options.embedders), poolings=POOLINGS, say=say)
+            report = l3clf.baseline(load(), _embedders(options.embedders), options.heads, options.poolings, say=say)
             tables.append(_table(name, report))
             if name == "esc10" and options.interfaces:
                 tables.append(_interfaces(report, options.interfaces))

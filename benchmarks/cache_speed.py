@@ -53,7 +53,27 @@ class Options:
 
 def run(options: Options) -> Result:
     """Time the stores, and embedding again."""
-    return Result((_stores(options), _again(options)))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        noise, sounds = _noise(folder, options.clips), _sounds(folder, options.again)
+        time.sleep(SETTLED_S)
+        return Result((_stores(folder, noise, options.rounds), _again(folder, sounds, options.rounds)))
+
+
+def _noise(folder: Path, n: int) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i:05d}.wav" for i in range(n)]
+    for path in paths:
+        soundfile.write(path, rng.integers(-9000, 9000, RATE_HZ * CLIP_S, np.int16), RATE_HZ)
+    return paths
+
+
+def _sounds(folder: Path, n: int) -> list[Path]:
+    paths = [folder / f"sound-{i}.wav" for i in range(n)]
+    for i, path in enumerate(paths):
+        samples = synthesise(CLASSES[i % len(CLASSES)], np.random.default_rng(i), AGAIN_S, RATE_HZ)
+        soundfile.write(path, samples, RATE_HZ)
+    return paths
 
 
 # --- stores ----------------------------------------------------------------------------------------
@@ -130,33 +150,22 @@ STORES: dict[str, Callable[[Path], _Store]] = {
 }
 
 
-def _stores(options: Options) -> Table:
-    with tempfile.TemporaryDirectory() as name:
-        paths = _clips(Path(name), options.clips)
-        rng = np.random.default_rng(0)
-        vectors = [rng.random((N_WINDOWS, EMBEDDING_SIZE + 1), np.float32) for _ in paths]
-        time.sleep(SETTLED_S)
-        found = {
-            store: [_measure(STORES[store], Path(name) / f"{i}-{k}", paths, vectors) for k in range(options.rounds)]
-            for i, store in enumerate(STORES)
-        }
+def _stores(folder: Path, paths: Sequence[Path], rounds: int) -> Table:
+    rng = np.random.default_rng(0)
+    vectors = [rng.random((N_WINDOWS, EMBEDDING_SIZE + 1), np.float32) for _ in paths]
+    found = {
+        name: [_measure(make, folder / f"store-{i}-{k}", paths, vectors) for k in range(rounds)]
+        for i, (name, make) in enumerate(STORES.items())
+    }
     ours = next(iter(found.values()))
     rows: list[tuple[Cell, ...]] = []
-    for store, rounds in found.items():
-        ratios = [read / our_read for (_, read, _), (_, our_read, _) in zip(rounds, ours, strict=True)]
-        seconds = (Timing.of([one[i] for one in rounds]) for i in range(2))
-        rows.append((store, *seconds, Timing.of(ratios), rounds[0][2] / 1e6))
+    for name, measured in found.items():
+        ratios = [read / our_read for (_, read, _), (_, our_read, _) in zip(measured, ours, strict=True)]
+        seconds = (Timing.of([one[i] for one in measured]) for i in range(2))
+        rows.append((name, *seconds, Timing.of(ratios), measured[0][2] / 1e6))
     columns = ("write (s)", ".2f"), ("read (s)", ".2f"), ("read, ours = 1", ".1f"), ("MB", ".0f")
-    title = f"{options.clips:,} clips of {CLIP_S} s, {N_WINDOWS} windows of {EMBEDDING_SIZE} numbers each"
+    title = f"{len(paths):,} clips of {CLIP_S} s, {N_WINDOWS} windows of {EMBEDDING_SIZE} numbers each"
     return Table(title, (("", ""), *columns), tuple(rows))
-
-
-def _clips(folder: Path, n: int) -> list[Path]:
-    rng = np.random.default_rng(0)
-    paths = [folder / f"{i:05d}.wav" for i in range(n)]
-    for path in paths:
-        soundfile.write(path, rng.integers(-9000, 9000, RATE_HZ * CLIP_S, np.int16), RATE_HZ)
-    return paths
 
 
 def _measure(
@@ -179,20 +188,13 @@ def _measure(
 # --- embedding again -------------------------------------------------------------------------------
 
 
-def _again(options: Options) -> Table:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        clips = [folder / f"{i}.wav" for i in range(options.again)]
-        for i, path in enumerate(clips):
-            samples = synthesise(CLASSES[i % len(CLASSES)], np.random.default_rng(i), AGAIN_S, RATE_HZ)
-            soundfile.write(path, samples, RATE_HZ)
-        openl3 = l3clf.load_embedder("openl3", weights=seeded_openl3(folder))
-        time.sleep(SETTLED_S)
-        rows: list[tuple[Cell, ...]] = []
-        for embedder, some in ((l3clf.load_embedder("mfcc"), clips), (openl3, clips[::10])):
-            pairs = [_twice(embedder, some, folder / f"{embedder.name}-{k}.sqlite") for k in range(options.rounds)]
-            first, again = (Timing.of(column) for column in zip(*pairs, strict=True))
-            rows.append((embedder.name, len(some), first, again, Timing.of([one / other for one, other in pairs])))
+def _again(folder: Path, clips: Sequence[Path], rounds: int) -> Table:
+    openl3 = l3clf.load_embedder("openl3", weights=seeded_openl3(folder))
+    rows: list[tuple[Cell, ...]] = []
+    for embedder, some in ((l3clf.load_embedder("mfcc"), clips), (openl3, clips[::10])):
+        pairs = [_twice(embedder, some, folder / f"{embedder.name}-{k}.sqlite") for k in range(rounds)]
+        first, again = (Timing.of(column) for column in zip(*pairs, strict=True))
+        rows.append((embedder.name, len(some), first, again, Timing.of([one / other for one, other in pairs])))
     columns = ("embedder", ""), ("clips", "d"), ("first (s)", ".2f"), ("again (s)", ".4f")
     return Table(f"Clips of {AGAIN_S:g} s, embedded twice", (*columns, ("first, again = 1", ",.0f")), tuple(rows))
 

@@ -47,8 +47,8 @@ class Options:
 
 def run(options: Options) -> Result:
     """Measure everything."""
-    tables = [_imports(options.repeats), _memory(options)]
-    return Result(tuple([_installation()] * options.install + tables))
+    installation = (_installation(),) if options.install else ()
+    return Result((*installation, _imports(options.repeats), _memory(options)))
 
 
 def _installation() -> Table:

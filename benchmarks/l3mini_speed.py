@@ -18,7 +18,6 @@ from benchmarks.record import Result, Table, Timing
 from l3clf.audio.clip import Samples
 from l3clf.embedders import Embedder
 
-CLIP_S = 10
 PEER = "OpenL3 mel256, float32"
 
 
@@ -32,12 +31,15 @@ class Options:
         A student file instead of l3mini.
     rounds : int
     clips : tuple of int
-        Clips of 10 s that each round embeds: of l3mini in float32, in int8, and of OpenL3.
+        That each round embeds with l3mini in float32, with l3mini in int8, and with OpenL3.
+    duration_s : float
+        Of a clip.
     """
 
     student: str | None = None
     rounds: int = 5
     clips: tuple[int, ...] = (100, 20, 2)
+    duration_s: float = 10.0
 
 
 def run(options: Options) -> Result:
@@ -49,9 +51,11 @@ def run(options: Options) -> Result:
             PEER: l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))),
         }
         for embedder in racers.values():
-            _windows_per_s(embedder, 1)
+            _windows_per_s(embedder, 1, options.duration_s)
         work = list(zip(racers.values(), options.clips, strict=True))
-        rounds = [[_windows_per_s(embedder, n) for embedder, n in work] for _ in range(options.rounds)]
+        rounds = [
+            [_windows_per_s(embedder, n, options.duration_s) for embedder, n in work] for _ in range(options.rounds)
+        ]
     rows = [
         (name, Timing.of([found[i] for found in rounds]), Timing.of([found[i] / found[-1] for found in rounds]))
         for i, name in enumerate(racers)
@@ -60,9 +64,10 @@ def run(options: Options) -> Result:
     return Result((Table(title, (("", ""), ("windows per second", ",.1f"), (f"{PEER} = 1", ",.1f")), tuple(rows)),))
 
 
-def _windows_per_s(embedder: Embedder, n_clips: int) -> float:
+def _windows_per_s(embedder: Embedder, n_clips: int, duration_s: float) -> float:
     rng = np.random.default_rng(0)
-    noise = [rng.normal(0, 0.1, embedder.sample_rate * CLIP_S).astype(np.float32) for _ in range(n_clips)]
+    size = round(embedder.sample_rate * duration_s)
+    noise = [rng.normal(0, 0.1, size).astype(np.float32) for _ in range(n_clips)]
     clips = [Samples(samples, embedder.sample_rate) for samples in noise]
     start = time.perf_counter()
     found = embed(embedder, clips)

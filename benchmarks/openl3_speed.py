@@ -30,7 +30,7 @@ from l3clf.weights.keras_h5 import read_keras_h5
 
 CORES = joblib.cpu_count()
 GFLOP_PER_WINDOW = 2 * 10.2  # of the network: a multiply-accumulate is two operations
-CLIP_S, RATE_HZ = 5.0, 44_100
+RATE_HZ = 44_100
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,15 @@ class Options:
     Attributes
     ----------
     clips : int
-        Of 5 s.
+    duration_s : float
+        Of a clip.
     rounds : int
     matrix : int
         Rows of the matrices whose product is timed.
     """
 
     clips: int = 8
+    duration_s: float = 5.0
     rounds: int = 5
     matrix: int = 3000
 
@@ -54,7 +56,7 @@ class Options:
 def run(options: Options) -> Result:
     """Time the files and the bare network in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        weights, paths = seeded_openl3(Path(folder)), _files(Path(folder), options.clips)
+        weights, paths = seeded_openl3(Path(folder)), _files(Path(folder), options)
         embedder = l3clf.load_embedder("openl3", weights=weights)
         pool, spec = FINAL_POOL["mel256", 512], front_end("mel256")
         graph = build_graph(read_keras_h5(weights), spec, CHANNELS, pool, last_norm=False, file="").SerializeToString()
@@ -90,11 +92,11 @@ def _rows(rounds: list[tuple[float, float, float, float]]) -> tuple[tuple[Cell, 
     return (*rows, ("float32 matrix product of NumPy", None, None, Timing.of(product)))
 
 
-def _files(folder: Path, n: int) -> list[Path]:
+def _files(folder: Path, options: Options) -> list[Path]:
     rng = np.random.default_rng(0)
-    paths = [folder / f"{i}.flac" for i in range(n)]
+    paths = [folder / f"{i}.flac" for i in range(options.clips)]
     for path in paths:
-        soundfile.write(path, 0.1 * rng.standard_normal((int(CLIP_S * RATE_HZ), 2)), RATE_HZ)
+        soundfile.write(path, 0.1 * rng.standard_normal((int(options.duration_s * RATE_HZ), 2)), RATE_HZ)
     return paths
 
 

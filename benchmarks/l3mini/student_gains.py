@@ -41,8 +41,10 @@ class Options:
     seeds : int
     work : Path
         Where trained folds are kept.
-    epochs, per_window : int, optional
-        Instead of the tasks' own, for a quick look.
+    epochs, folds : int, optional
+        Instead of the task's own and instead of all, for a quick look.
+    per_window : int
+        Examples made of each window's length of a clip.
     """
 
     student: str = "l3mini"
@@ -51,6 +53,7 @@ class Options:
     seeds: int = 3
     work: Path = Path("student-gains")
     epochs: int | None = None
+    folds: int | None = None
     per_window: int = 4
 
 
@@ -80,9 +83,10 @@ def run(options: Options) -> Result:
 
 
 def _share_right(task: Task, options: Options, seed: int) -> float:
-    table, right = task.table, 0
+    table, right, total = task.table, 0, 0
     place = options.work / (f"{task.name} in PyTorch" if task.name in options.torch else task.name)
-    for number, (training, test) in enumerate(make_split(table.labels, table.folds, table.groups)):
+    split = list(make_split(table.labels, table.folds, table.groups))[: options.folds]
+    for number, (training, test) in enumerate(split):
         folder = place / f"seed {seed}" / f"fold {number}"
 
         def make(training: NDArray[np.intp] = training, test: NDArray[np.intp] = test, folder: Path = folder) -> int:
@@ -93,7 +97,8 @@ def _share_right(task: Task, options: Options, seed: int) -> float:
             return found
 
         right += kept(folder / "right.json", make)
-    return right / len(table)
+        total += len(test)
+    return right / total
 
 
 def _trained(task: Task, options: Options, seed: int, training: NDArray[np.intp], folder: Path) -> Embedder:

@@ -33,12 +33,15 @@ class Options:
     Attributes
     ----------
     epochs, seed : int
+    filters : int
+        Of the first convolution.
     work : Path
         Where results of trained folds are kept.
     """
 
     epochs: int = 20
     seed: int = 0
+    filters: int = 24
     work: Path = Path("student-gains")
 
 
@@ -60,7 +63,7 @@ def run(options: Options) -> Result:
     return Result((Table("The talk's CNN from scratch, one seed", columns, (row,)),))
 
 
-def build_talk_cnn(n_frames: int, n_mels: int, n_classes: int, filters: int = 24) -> Any:
+def build_talk_cnn(n_frames: int, n_mels: int, n_classes: int, filters: int) -> Any:
     """Build the network, untrained.
 
     Returns
@@ -105,7 +108,7 @@ def _n_right(
     keras.utils.set_random_seed(options.seed)
     x = np.concatenate([windows[i] for i in training])[..., np.newaxis]
     y = np.concatenate([np.full(len(windows[i]), numbers[i]) for i in training])
-    model = build_talk_cnn(x.shape[1], x.shape[2], len(classes))
+    model = build_talk_cnn(x.shape[1], x.shape[2], len(classes), options.filters)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss)
     model.fit(x, y, batch_size=64, epochs=options.epochs, verbose=0)
