@@ -5,6 +5,7 @@ exchanged. A teacher without targets for some examples has no part in their loss
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,10 @@ from l3clf.errors import ParameterError
 from l3clf.networks.onnx_build import BATCH_NORM_EPSILON
 
 __all__ = ["Lesson", "Network", "decaying", "held_out_cosines", "inputs", "train_l3mini"]
+
+# Triton and TensorFlow each bring an LLVM, and a process that imports Triton second ends at once. PyTorch's optimisers
+# import Triton where it is installed; a CPU does not need it.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 WARM_UP, LAST_RATE, WEIGHT_DECAY = 0.03, 0.01, 1e-2
 CHUNK = 512  # examples at once when nothing is learned
