@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib import import_module
 
 import pytest
 from helpers.device_models import RATE, held_out
@@ -9,6 +10,7 @@ from helpers.sound_files import noise, write
 
 import l3clf
 from l3clf.cli import main as cli
+from l3clf.device.cost import Cost
 from l3clf.device.export import read_export
 
 pytest.importorskip("unicorn")
@@ -41,16 +43,17 @@ def test_the_commands_do_the_whole_way(model, tmp_path, capsys):
     ):
         assert words in text
     clips = held_out(tmp_path)
-    assert cli.main(["verify", str(out), "--audio", str(clips[0].path), str(clips[3].path)]) == 0
+    assert cli.main(["verify", str(out), "--audio", str(clips[0].path), str(clips[1].path)]) == 0
     text = capsys.readouterr().out
     assert "| Cortex-M4F, DSP | " in text
     assert text.strip().endswith("Verified.")
 
 
-def test_a_file_that_cannot_be_heard_keeps_none_from_being_verified(export, tmp_path, capsys):
+def test_a_file_that_cannot_be_read_keeps_no_other_from_being_verified(export, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(import_module("l3clf.device.verify"), "measure_cost", lambda folder: Cost(*[1] * 8))
     (tmp_path / "bad.wav").write_text("no sound")
     write(tmp_path / "long.wav", noise(130 * RATE, 1, 0.1))
-    good = str(held_out(tmp_path)[0].path)
+    good = str(held_out(tmp_path)[1].path)
     files = [str(tmp_path / "bad.wav"), good, str(tmp_path / "long.wav"), str(tmp_path / "gone.wav")]
     assert cli.main(["verify", str(export), "--audio", *files]) == 1
     out, err = capsys.readouterr()

@@ -55,9 +55,6 @@ def test_an_unfitted_model_and_silly_numbers_are_refused(model):
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
 def test_class_names_that_c_cannot_hold_are_refused(name):
-    clips, labels = sounds()
-    embedder = l3clf.load_embedder("l3mini", precision="int8")
-    labels = [name if label == "tone" else label for label in labels]
-    model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None).fit(clips, labels)
+    model = fitted([name if label == "tone" else label for label in sounds()[1]])
     with pytest.raises(DeviceError, match=r"class 'a.*b': has a character that a C string cannot hold; rename it"):
         device_model(model)
