@@ -10,11 +10,12 @@ from helpers.sound_files import put, write
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from helpers.small_trainings import Bands, Stopping
+from helpers.small_trainings import SMALL, Bands, Stopping
 
 import l3clf
 from l3clf.cli import main as cli
 from l3clf.demo.sounds import CLASSES, synthesise
+from l3clf.distill.architectures import ARCHITECTURES
 from l3clf.embedders.frontend import SAMPLE_RATE
 
 # --- the command -----------------------------------------------------------------------------------
@@ -36,6 +37,7 @@ def command(folders, *more):
 
 
 def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "S", SMALL["a"])
     bad = put(folders / "bad.wav", b"RIFF")
     arguments = command(folders, "--teacher", "bands", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
     heard = Bands.embed_windows

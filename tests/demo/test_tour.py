@@ -14,6 +14,8 @@ from l3clf.errors import ParameterError
 
 CLIPS = 8
 
+pytestmark = pytest.mark.xdist_group("tour")
+
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):

@@ -12,10 +12,11 @@ from helpers.sound_files import tone
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from helpers.small_trainings import SPEC, TINY, Bands, Start, one_sentence, sounds
+from helpers.small_trainings import SMALL, SPEC, TINY, Bands, Start, one_sentence, sounds
 
 import l3clf
 from l3clf.distill import Augmentation, Schedule, distil
+from l3clf.distill.architectures import ARCHITECTURES
 from l3clf.embedders.frontend import levels, quantise_levels
 from l3clf.embedders.openl3 import OpenL3
 from l3clf.embedders.student import Student
@@ -25,8 +26,21 @@ from l3clf.storage.locks import lock_now
 # --- the whole way ---------------------------------------------------------------------------------
 
 
+pytestmark = pytest.mark.xdist_group("distiller")
+
+REAL_S = ARCHITECTURES["S"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_s():
+    """Students of size S are small ones here; the real ones are trained at the end, and converted in tests/device."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(ARCHITECTURES, "S", SMALL["a"])
+        yield
+
+
 @pytest.fixture(scope="module")
-def distilled(tmp_path_factory):
+def distilled(small_s, tmp_path_factory):
     """A student of two teachers, with labels; and how to make it again."""
     folder = tmp_path_factory.mktemp("distilled")
 
@@ -91,7 +105,9 @@ def test_a_seed_gives_the_same_student_in_another_folder(distilled, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"per_window": 3}, {"init": TINY, "student": None}, {"labels": None}])
-def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, change):
+def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, monkeypatch, change):
+    if "init" in change:
+        monkeypatch.setitem(ARCHITECTURES, "S", REAL_S)
     _, again, folder = distilled
     shutil.copytree(folder, tmp_path / "copy")
     examples = {name: (folder / name).read_bytes() for name in ("examples.json", "targets-0.f2", "features.i8")}
@@ -108,10 +124,11 @@ def test_two_calls_do_not_work_in_one_folder(distilled):
         with pytest.raises(ParameterError, match="another call is at work there; wait, or give another"):
             again(per_window=2)
     assert (folder / "features.i8").read_bytes() == examples
-    again()  # the lock went with its holder
+    with pytest.raises(ParameterError, match="is the checkpoint of another student"):
+        again(labels=None)  # the lock went with its holder
 
 
-def test_numbers_may_be_numpys(tmp_path):
+def test_numbers_may_be_numpys(tmp_path, eagerly):
     schedule = Schedule(
         epochs=np.int64(1), learning_rate=np.float32(1e-3), seed=np.int32(3), teacher_weights=[np.float32(2)]
     )
@@ -133,7 +150,7 @@ def test_numbers_may_be_numpys(tmp_path):
     assert made.embedding_size == 4
 
 
-def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
+def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path, eagerly):
     """One step at a rate of nothing: it hears as the one that it started from; its last layer is solved anew."""
     student, again, _ = distilled
     schedule = Schedule(epochs=1, batch=256, learning_rate=1e-9)
@@ -146,7 +163,7 @@ def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
         assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
 
 
-def test_a_student_may_start_as_l3mini_with_another_window(tmp_path):
+def test_a_student_may_start_as_l3mini_with_another_window(tmp_path, eagerly):
     schedule = Schedule(epochs=1, batch=8, learning_rate=1e-9)
     options = {"init": "l3mini", "out": tmp_path, "per_window": 1, "sizes": [2], "schedule": schedule}
     student = distil(Start(0.7), sounds(6, 0.7), **options)
@@ -224,8 +241,10 @@ def test_another_backend_is_refused_before_the_work(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_openl3_is_distilled(tmp_path):
+@pytest.mark.xdist_group("openl3 is distilled")
+def test_openl3_is_distilled(tmp_path, monkeypatch):
     """OpenL3 with the seeded weights: its student answers far better than anything that hears nothing."""
+    monkeypatch.setitem(ARCHITECTURES, "S", REAL_S)
     weights = openl3_recipe.write_weights(tmp_path / "mel128.h5", "mel128")
     student = distil(
         OpenL3("mel128", weights=weights),

@@ -8,10 +8,11 @@ import pytest
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from helpers.small_trainings import RECIPE, SPEC, Bands, Stopping, one_sentence, sounds
+from helpers.small_trainings import RECIPE, SMALL, SPEC, Bands, Stopping, one_sentence, sounds
+from helpers.sound_files import spoil
 
 from l3clf.distill import Schedule
-from l3clf.distill.architectures import ARCHITECTURES, build_student, keras
+from l3clf.distill.architectures import build_student, keras
 from l3clf.distill.corpus import decode
 from l3clf.distill.examples import NO_LABEL, make_examples
 from l3clf.distill.training import _loss, _stalled, held_out_cosines, one_hot, train, whiten
@@ -53,7 +54,9 @@ def test_labels_are_averaged_by_their_shares():
 
 # --- training --------------------------------------------------------------------------------------
 
-SCHEDULE = Schedule(epochs=4, batch=32, learning_rate=3e-3)
+pytestmark = pytest.mark.xdist_group("training")
+
+SCHEDULE = Schedule(epochs=4, batch=32, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +69,14 @@ def lesson(tmp_path_factory):
     return examples, targets, one_hot(examples.labels, examples.shares, 10)
 
 
-def trained(lesson, folder, schedule=SCHEDULE, stop_after=None, name="S", seed=0, **options):
+def trained(lesson, folder, schedule=SCHEDULE, stop_after=None, name="a", seed=0, **options):
     """A student, and the log of its training; each from the same weights."""
     examples, targets, shares = lesson
     folder.mkdir(exist_ok=True)
     if stop_after is not None:
         examples = replace(examples, features=Stopping(examples.features, stop_after))
     keras.utils.set_random_seed(seed)
-    student = build_student(ARCHITECTURES[name], SPEC.n_frames, SPEC.n_bands, targets.shape[1])
+    student = build_student(SMALL[name], SPEC.n_frames, SPEC.n_bands, targets.shape[1])
     return student, train(student, examples, targets, [targets.shape[1]], schedule, folder, shares, **options)
 
 
@@ -90,7 +93,7 @@ def test_training_learns_and_keeps_the_best(lesson, whole):
     weights, log, folder = whole
     assert [row["epoch"] for row in log] == [1, 2, 3, 4]
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
-    student = build_student(ARCHITECTURES["S"], SPEC.n_frames, SPEC.n_bands, 8)
+    student = build_student(SMALL["a"], SPEC.n_frames, SPEC.n_bands, 8)
     student.set_weights(weights)
     rows = np.flatnonzero(examples.held_out)
     (found,) = held_out_cosines(student, examples.features, targets, [8], rows)
@@ -165,7 +168,7 @@ def test_a_finished_training_is_only_read(lesson, whole):
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": "M"},
+        {"name": "b"},
         {"schedule": replace(SCHEDULE, epochs=5)},
         {"schedule": replace(SCHEDULE, seed=1)},
         {"about": {"examples": "others"}},
@@ -186,7 +189,7 @@ DAMAGE = {
     "no archive": lambda data: b"PK\x03\x04" + bytes(1000),
     "text": lambda data: b"hello",
     "pickle": lambda data: b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00]\x94.",
-    **{f"byte at {at}": lambda data, at=at: data[:at] + b"\xff\x00\xff" + data[at + 3 :] for at in (700, 20_000, -9)},
+    **{f"bytes {at} of 100 in": lambda data, at=at: spoil(data, at / 100, 3) for at in (1, 50, 99)},
 }
 
 
