@@ -27,7 +27,7 @@ from l3clf.embedders.frontend import (
     quantise_levels,
     student_spec,
 )
-from l3clf.errors import ModelFileError, ParameterError, WeightsError
+from l3clf.errors import ParameterError, WeightsError
 from l3clf.networks.int8_run import Int8Network
 from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import MAX_BYTES, check_student_onnx
@@ -82,10 +82,7 @@ def read_student(path: Path) -> StudentFile:
     WeightsError
         If it is missing, damaged, or holds anything that a student file does not.
     """
-    try:
-        members = read_zip(path, _LIMITS, sum(_LIMITS.values()))
-    except ModelFileError as error:
-        raise WeightsError(_of_a_student(str(error))) from None
+    members = read_zip(path, _LIMITS, sum(_LIMITS.values()), writer="l3clf distill", error=WeightsError)
     for name in _LIMITS:
         if name not in members:
             raise WeightsError(f"{path}: has no member {name}; expected a student file as l3clf distill writes it")
@@ -98,13 +95,6 @@ def read_student(path: Path) -> StudentFile:
     if found != expected:
         raise WeightsError(f"{path}: {INT8} has input, size, scale and zero point {found}, expected {expected}")
     return StudentFile(about, onnx, members[INT8])
-
-
-def _of_a_student(sentence: str) -> str:
-    """What `read_zip` says of a model file, said of a student file."""
-    ours = "as l3clf distill writes it"
-    sentence = sentence.replace("written by l3clf.save_model: fit the classifier again and save it with that", ours)
-    return sentence.replace("model file", "student file").replace("save the model again", "make the student again")
 
 
 def _about(content: bytes, path: Path) -> dict[str, Any]:
