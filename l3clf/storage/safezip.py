@@ -1,7 +1,7 @@
 """ZIP files as containers: written atomically, read without trusting their content.
 
 Rule: `write_zip` leaves either the old file or the complete new one, with the same bytes for the same members.
-`read_zip` is told which members may exist and how large each may be, and never unpacks more than that.
+`read_zip` gets a list of the members that may exist and of their sizes, and never unpacks more than that.
 """
 
 import stat
