@@ -37,9 +37,6 @@ def require(condition: bool, problem: str) -> None:
         raise UnusableError(problem)
 
 
-# --- tensors --------------------------------------------------------------------------------------
-
-
 def read_tensors(model: Table, subgraph: Table) -> tuple[Tensor, ...]:
     """Return the tensors of the only subgraph of a file, each checked by itself."""
     buffers = model.tables(schema.ModelField.BUFFERS, MAX_TENSORS)
@@ -104,9 +101,6 @@ def _read_quantisation(
     fits = len(scales) <= 1 or (0 <= axis < len(shape) and len(scales) == shape[axis])
     require(fits, f"has {where} of shape {shape} with {len(scales)} scales along dimension {axis}")
     return scales, zero_points, axis
-
-
-# --- operators ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ MAX_MEMBERS = 4096  # layers, groups and arrays together
 MAX_DEPTH = 6  # of a weight below its layer
 MAX_ELEMENTS = 64 << 20  # of all arrays together
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MARK = "layer_names"
 # h5py raises any of these on a damaged file, depending on the place of the damage.
@@ -65,7 +65,7 @@ def read_keras_h5(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[n
     path = Path(path)
     data = read_bounded(path)
     try:
-        if data.startswith(_GZIP_MAGIC):
+        if data.startswith(GZIP_MAGIC):
             data = _unpacked(data)
         if not data.startswith(_HDF5_MAGIC):
             raise _UnusableError("is not an HDF5 file")
@@ -136,9 +136,6 @@ def _unpacked(data: bytes) -> bytes:
     if len(unpacked) > MAX_FILE_BYTES:
         raise _UnusableError(f"unpacks to more than {MAX_FILE_BYTES} bytes")
     return unpacked
-
-
-# --- walking the file -----------------------------------------------------------------------------
 
 
 @dataclass

@@ -15,7 +15,7 @@ import platformdirs
 
 from l3clf.errors import DownloadError, ParameterError, WeightsError
 from l3clf.weights.fetch import download, git_blob_id
-from l3clf.weights.keras_h5 import digest, read_bounded, read_keras_h5
+from l3clf.weights.keras_h5 import GZIP_MAGIC, digest, read_bounded, read_keras_h5
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -35,7 +35,6 @@ __all__ = [
 ENVIRONMENT_VARIABLE = "L3CLF_WEIGHTS"
 
 _MIB = 1 << 20
-_GZIP = b"\x1f\x8b"
 _OPENL3_URL = "https://github.com/marl/openl3/raw/models/"
 _OPENL3_GIT_IDS = {
     "linear_env": "7837407f033f3564c7e8d53fc4a4241fe160478b",
@@ -358,7 +357,7 @@ def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
     """
     path = Path(path)
     data = read_bounded(path)
-    if data.startswith(_GZIP) and file.git_sha1 is not None:
+    if data.startswith(GZIP_MAGIC) and file.git_sha1 is not None:
         return _check_exactly(file, path)
     kind = Path(file.filename.removesuffix(".gz")).suffix
     if kind == ".h5":
