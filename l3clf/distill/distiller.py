@@ -31,7 +31,7 @@ from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import Embedder, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
-from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
+from l3clf.embedders.student import MAX_EMBEDDING_SIZE, MAX_WINDOW_S, MIN_WINDOW_S, Student, write_student
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.pipeline import n_threads
 from l3clf.storage.atomic import cannot_write, claim_folder
@@ -240,10 +240,10 @@ def _teachers(teachers: str | Embedder | Sequence[str | Embedder]) -> list[Embed
     schools = [as_embedder(t) for t in ([teachers] if isinstance(teachers, str | Embedder) else teachers)]
     if not schools:
         raise ParameterError("teachers: found none; expected one or more embedders")
-    if not SHORTEST_S <= schools[0].window_s <= LONGEST_S:
+    if not MIN_WINDOW_S <= schools[0].window_s <= MAX_WINDOW_S:
         raise ParameterError(
             f"teacher {schools[0].name!r}: its windows of {schools[0].window_s:g} s are the student's too, and these "
-            f"are {SHORTEST_S} to {LONGEST_S} s long; name a teacher with such windows first"
+            f"are {MIN_WINDOW_S} to {MAX_WINDOW_S} s long; name a teacher with such windows first"
         )
     return schools
 
@@ -307,10 +307,10 @@ def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[in
         sizes = [FIRST_SIZE] + [OTHER_SIZE] * (len(teachers) - 1)
     if not isinstance(sizes, Sequence) or not all(isinstance(size, int | np.integer) for size in sizes):
         raise ParameterError(f"sizes={sizes!r}; expected a list of whole numbers, one for each teacher")
-    if len(sizes) != len(teachers) or min(sizes) < 1 or sum(sizes) > LARGEST:
+    if len(sizes) != len(teachers) or min(sizes) < 1 or sum(sizes) > MAX_EMBEDDING_SIZE:
         raise ParameterError(
             f"sizes={list(sizes)}; expected a number of at least 1 for each of {len(teachers)} teachers, "
-            f"at most {LARGEST} together"
+            f"at most {MAX_EMBEDDING_SIZE} together"
         )
     return [min(size, teacher.embedding_size) for size, teacher in zip(sizes, teachers, strict=True)]
 

@@ -223,7 +223,7 @@ def test_a_long_file_is_never_held_whole(tmp_path):
             file.write(tone(300, 10, 8000))
     framing = Framing.of(8000, 1.0, 0.5, center=True)
     tracemalloc.start()
-    n_windows = sum(len(windows) for windows in framing.windows(read_blocks(Clip(path), 8000), most=16))
+    n_windows = sum(len(windows) for windows in framing.windows(read_blocks(Clip(path), 8000), max_windows=16))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert n_windows == framing.count(600 * 8000) == 1200

@@ -321,10 +321,10 @@ def test_pickled_array_executes_nothing(tmp_path, saved):
 
 def test_missing_directory_and_fifo(tmp_path):
     refuse(tmp_path / "nothing", "No such file")
-    refuse(tmp_path, "no regular file")
+    refuse(tmp_path, "not a regular file")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo")
-        refuse(tmp_path / "fifo", "no regular file")
+        refuse(tmp_path / "fifo", "not a regular file")
 
 
 def test_nul_in_the_name():
@@ -370,14 +370,14 @@ def zip64_locator(good):
 
 ZIPS = {
     "empty": (lambda good: b"", "is empty"),
-    "one byte": (lambda good: good[:1], "is no model file"),
+    "one byte": (lambda good: good[:1], "is not a ZIP file"),
     "text": (lambda good: b"hello, world", "begins with b'hello, w'"),
     "half": (lambda good: good[: len(good) // 2], "truncated"),
     "a byte short": (lambda good: good[:-1], "truncated"),
     "only the start": (lambda good: good[:30], "truncated"),
     "bytes behind": (lambda good: good + b"xx", "damaged"),
-    "something in front": (lambda good: b"#!/bin/sh\n" + good, "is no model file"),
-    "no members": (lambda good: rezip({}), "is no model file"),
+    "something in front": (lambda good: b"#!/bin/sh\n" + good, "is not a ZIP file"),
+    "no members": (lambda good: rezip({}), "is not a ZIP file"),
     "comment": (lambda good: rezip(unzip(good), comment=b"hello"), "damaged"),
     "zip64": (zip64_locator, "ZIP directory is larger"),
     "checksum": (lambda good: flip(good, good.index(b"coef.npy") + 500), "damaged"),
@@ -425,7 +425,7 @@ def test_hostile_zip(tmp_path, saved, name):
 def test_a_member_twice(tmp_path, saved, name):
     path = tmp_path / "m"
     path.write_bytes(add(name, unzip(saved["linear"])[name])(saved["linear"]))
-    refuse(path, f"{name!r} that is there twice")
+    refuse(path, f"{name!r} that occurs twice")
 
 
 def test_bombs_are_not_unpacked(tmp_path, saved):

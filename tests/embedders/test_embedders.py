@@ -21,8 +21,8 @@ from helpers.fake_embedder import FakeEmbedder
 from sklearn.base import clone
 
 import l3clf
-from l3clf import audio
 from l3clf.audio.clip import Clip
+from l3clf.audio.decode import load
 from l3clf.audio.spectrogram import mel_filters
 from l3clf.classifier.estimators import ClipEmbedder
 from l3clf.embedders import edgel3, embedder_names, load_embedder, mfcc, register_embedder, speech
@@ -324,7 +324,7 @@ def test_a_raised_revision_changes_the_fingerprint(emb, monkeypatch):
 
 def test_another_way_of_reading_audio_changes_the_fingerprint(emb, monkeypatch):
     before = fresh(emb).fingerprint
-    monkeypatch.setattr(audio, "REVISION", "another")
+    monkeypatch.setattr("l3clf.embedders.base.REVISION", "another")
     assert fresh(emb).fingerprint != before
 
 
@@ -355,7 +355,7 @@ def test_nothing_is_looked_for_before_it_is_needed(name, tmp_path):
     emb = load_embedder(name, weights=tmp_path / "missing")
     assert (emb.embedding_size, emb.sample_rate) == (SIZES[name], RATES_HZ[name])
     assert repr(str(tmp_path / "missing")) in repr(emb)
-    with pytest.raises(WeightsError, match="missing does not exist"):
+    with pytest.raises(WeightsError, match="missing: does not exist"):
         _ = emb.fingerprint
 
 
@@ -369,7 +369,7 @@ def test_another_embedder_is_one_class_and_one_call():
 
 @pytest.mark.parametrize("name", ["openl3", "fake"])
 def test_a_taken_name_is_refused(name):
-    with pytest.raises(ParameterError, match=f"name='{name}': is taken"):
+    with pytest.raises(ParameterError, match=f"name='{name}': is already taken"):
         register_embedder(name, mfcc.Mfcc)
 
 
@@ -399,7 +399,7 @@ def copy_of_weights(tmp_path, *, changed):
 def test_one_changed_bit_is_refused_before_any_parser_sees_it(name, file, tmp_path):
     emb = load_embedder(name, weights=copy_of_weights(tmp_path, changed=file))
     for ask in (lambda: emb.fingerprint, lambda: emb.embed_windows(noise(emb, 1))):
-        with pytest.raises(WeightsError, match=f"{file}: is not the known {file}: its SHA-256 is"):
+        with pytest.raises(WeightsError, match=f"{file}: is not the known {file} \\(its SHA-256 is"):
             ask()
 
 
@@ -482,7 +482,7 @@ def recordings(label, n_clips=4):
 
 
 def mean_vector(emb, clip):
-    return emb.embed(*audio.load(clip)).vectors.mean(axis=0)
+    return emb.embed(*load(clip)).vectors.mean(axis=0)
 
 
 @needs_shared
