@@ -1,7 +1,7 @@
 """The command line: parses arguments, calls the library, prints.
 
 Rule: nothing is computed here. Every command finishes what it can, names each file that failed, and
-exits with 0 (all is well), 1 (something failed), 2 (the command was wrong) or 130 (interrupted).
+exits with 0 (success), 1 (something failed), 2 (wrong usage) or 130 (interrupted).
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process when left out.
+        The arguments; by default those of the process.
 
     Returns
     -------
@@ -74,30 +74,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "l3clf: interrupted; what was embedded is kept in the cache, and the same command goes on", file=sys.stderr
+            "l3clf: interrupted: the cache keeps its embeddings; run the same command again to resume", file=sys.stderr
         )
-        if argv is None and _threads_are_busy():
-            os._exit(130)  # a head that is being fitted cannot be stopped, and the interpreter would wait for it
+        threads = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+        if argv is None and not all(thread.daemon for thread in threads):
+            os._exit(130)  # a running fit cannot be stopped, and the interpreter would wait for its thread
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        # The interpreter flushes standard output once more as it exits; that must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
 
-def _threads_are_busy() -> bool:
-    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
-) -> None:
-    """Print our own warnings as sentences, without the place in the source."""
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """Print our own warnings without the line of source that gave them, which means nothing to a user."""
     where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"l3clf: {where}{message}", file=sys.stderr)
 
@@ -109,7 +100,3 @@ def _parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         module.add(commands)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
