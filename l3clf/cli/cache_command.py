@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     info = options.command(cache, "info", _info, "show what the cache holds")
     verify = options.command(cache, "verify", _verify, "check every entry and drop the damaged ones")
     prune = options.command(cache, "prune", _prune, "remove entries and free their disk space")
-    prune.add_argument("--max-mb", type=options.positive, metavar="MB", help="keep this much of the most recently used")
+    prune.add_argument(
+        "--max-mb", type=options.positive, metavar="MB", help="keep the most recently used entries, up to this size"
+    )
     prune.add_argument(
         "--unused-days", type=options.positive, metavar="DAYS", help="remove entries not used for this long"
     )

@@ -87,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
     """Print our own warnings without the line of source that gave them, which means nothing to a user."""
     where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"l3clf: {where}{message}", file=sys.stderr)
