@@ -63,7 +63,7 @@ class HostChip:
         self._library = ctypes.CDLL(str(library))
         self._room = ctypes.create_string_buffer(0)
 
-    def address(self, symbol: str) -> int:  # noqa: D102 - Chip says it
+    def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
         return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
 
     def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
@@ -145,7 +145,7 @@ class EmulatedChip:
                     self._functions.append((symbol["st_value"] & ~1, symbol.name))  # bit 0 only says Thumb
         self._functions.sort()
 
-    def address(self, symbol: str) -> int:  # noqa: D102 - Chip says it
+    def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
         return self._symbols[symbol]
 
     def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
