@@ -213,7 +213,8 @@ def _in_pairs(weights: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.ascontiguousarray(pairs.transpose(2, 0, 3, 1, 4)).reshape(-1)
 
 
-def _pool(kernel: str, op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
+@_lower.register
+def _(op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
     fields: dict[str, Field] = {
         "in": _shape(tensors[op.source]),
         "out": _shape(tensors[op.target]),
@@ -221,17 +222,7 @@ def _pool(kernel: str, op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...
         "low": op.low,
         "high": op.high,
     }
-    return Layer(kernel, (op.source,), op.target, fields)
-
-
-@_lower.register
-def _(op: MaxPool2D, tensors: tuple[Tensor, ...]) -> Layer:
-    return _pool("max_pool", op, tensors)
-
-
-@_lower.register
-def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
-    return _pool("average_pool", op, tensors)
+    return Layer("max_pool" if isinstance(op, MaxPool2D) else "average_pool", (op.source,), op.target, fields)
 
 
 @_lower.register
