@@ -44,6 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     embedders = ready_embedders(args.weights)
     if args.embedders:
         ready = {embedder.name: embedder for embedder in embedders}
+        # Those that are ready have the weights of --weights; loading another one says what is missing.
         embedders = [ready.get(name) or load_embedder(name) for name in args.embedders]
     report = baseline(
         load(args.data, args.group),
@@ -56,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         n_jobs=args.jobs,
         tune=args.tune,
         learning_curve=args.learning_curve,
-        commands=[shlex.join(["l3clf", *args.argv])],
+        commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         say=lambda text: print(text, file=sys.stderr),
     )
     print(report)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+# Repeated here because the modules that define them import TensorFlow.
 SIZES = ("S", "M", "L")
 EPOCHS, PER_WINDOW = 20, 8
 
@@ -63,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     if failures and not paths:  # every failure has been printed
         return 1
     try:
-        student = _distilled(args, list(dict.fromkeys(paths)))
+        student = _distilled(args, list(dict.fromkeys(paths)))  # a file given twice could be trained on and held out
     except KeyboardInterrupt:
         print(f"l3clf: interrupted: work is kept in {args.out}; run the same command again to resume", file=sys.stderr)
         return 130

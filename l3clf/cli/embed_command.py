@@ -24,7 +24,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipEmbedder
     from l3clf.pipeline import save_embeddings
 
-    check_writable(Path(args.out))
+    check_writable(Path(args.out))  # before hours are spent on embeddings
     paths, failures = expand(args.files)
     embedder = ClipEmbedder(
         options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True

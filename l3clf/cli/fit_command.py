@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import save_model
     from l3clf.datasets import load
 
-    check_writable(Path(args.out))
+    check_writable(Path(args.out))  # before hours are spent on embeddings
     table = load(args.data, args.group)
     model = ClipClassifier(
         options.embedder_of(args),
@@ -46,7 +46,7 @@ def _run(args: argparse.Namespace) -> int:
         gate_dbfs=args.gate_dbfs,
         cache=args.cache,
         n_jobs=args.jobs,
-        on_error="nan",
+        on_error="nan",  # fits on the good clips; the others are listed in `failures_`
         verbose=True,
     )
     start = time.perf_counter()

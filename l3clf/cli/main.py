@@ -32,7 +32,8 @@ from l3clf.errors import L3clfError, L3clfWarning
 
 __all__ = ["main"]
 
-COMMANDS = (  # in the order in which --help lists them
+# In the order in which --help lists them. Each module imports the library in its `_run`, so that --help is quick.
+COMMANDS = (
     fit_command,
     predict_command,
     baseline_command,
@@ -60,9 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status; see the module's docstring.
     """
-    args = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
+    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add(commands)
+    args = parser.parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else list(argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # here and not on import: a library must leave the warnings of others alone
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             take_any_name(stream)
@@ -93,12 +99,3 @@ def _show_warning(
     """Print our own warnings without the line of source that gave them, which means nothing to a user."""
     where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"l3clf: {where}{message}", file=sys.stderr)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
-    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        module.add(commands)
-    return parser

@@ -100,4 +100,4 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ParameterError(f"--option {text}: expected NAME=VALUE, such as input_repr=mel128")
-    return name, int(value) if value.isdecimal() else value
+    return name, int(value) if value.isdecimal() else value  # options of embedders are whole numbers or text

@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import load_model
 
-    check_limits(args.unknown_threshold, args.gate_dbfs)
+    check_limits(args.unknown_threshold, args.gate_dbfs)  # like the line below, before hours are spent on embeddings
     if args.out is not None:
         check_writable(Path(args.out))
     model = load_model(args.model, weights=args.weights)
@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
     paths, failures = expand(args.files)
-    outcomes = model.embed(paths)
+    outcomes = model.embed(paths)  # first and once, so that a failed file is reported and skipped
     good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
     windows = [outcomes[i] for i in good]
     probabilities = model.predict_proba(windows)

@@ -54,7 +54,7 @@ def _check(args: argparse.Namespace) -> int:
         try:
             if path is not None:
                 print(f"{path}: {check(file, path)}")
-            elif args.names:
+            elif args.names:  # without names, all known files are looked for and most may be missing
                 raise ParameterError(f"{file.filename}: not on this machine; name its place with --weights")
         except L3clfError as error:
             failures.append(error)

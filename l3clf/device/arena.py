@@ -11,7 +11,7 @@ from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["ALIGNMENT", "Plan", "plan_memory"]
 
-ALIGNMENT = 8
+ALIGNMENT = 8  # of the pointers in scratch memory, on a 64-bit host
 SLACK = 4  # bytes after the last tensor, because the kernels read whole words
 
 
@@ -59,6 +59,7 @@ def plan_memory(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, in
     shared = _in_place(model, layers, aliases)
     buffers = _buffers(model, layers, aliases, shared)
     placed: list[tuple[_Buffer, int]] = []
+    # Greedy by size, as in TensorFlow Lite Micro; the rest of the key makes the same model give the same plan.
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.key)):
         placed.append((buffer, _lowest(buffer, placed)))
     found = {buffer.key: offset for buffer, offset in placed}

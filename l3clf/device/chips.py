@@ -24,23 +24,18 @@ class Chip(Protocol):
 
     def address(self, symbol: str) -> int:
         """Return the address of a symbol."""
-        ...
 
     def read(self, address: int, n_bytes: int) -> bytes:
         """Read `n_bytes` of memory."""
-        ...
 
     def write(self, address: int, content: bytes) -> None:
         """Write to memory."""
-        ...
 
     def room(self, n_bytes: int) -> int:
         """Return the address of `n_bytes` of free memory; another call may return the same address."""
-        ...
 
     def call(self, function: str, *arguments: int) -> int:
         """Call a function with at most four integers or addresses, and return its int result."""
-        ...
 
 
 def push(chip: Chip, samples: NDArray[np.int16]) -> int:
@@ -78,10 +73,12 @@ class HostChip:
         return ctypes.addressof(self._room)
 
     def call(self, function: str, *arguments: int) -> int:  # noqa: D102
+        # As pointers, because ctypes would truncate plain integers to 32 bits.
         return int(self._library[function](*(ctypes.c_void_p(argument) for argument in arguments)))
 
 
-_FLASH, _RAM, _STACK, _ROOM, _PERIPHERALS = 0x08000000, 0x20000000, 0x30000000, 0x40000000, 0xE000E000
+# Flash and RAM as in chip.ld. The stack is elsewhere, so that an overflow is a fault, and so is the room for samples.
+_FLASH, _RAM, _STACK, _ROOM = 0x08000000, 0x20000000, 0x30000000, 0x40000000
 _FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES = 8 << 20, 16 << 20, 1 << 16, 16 << 20
 _RETURN = _FLASH + _FLASH_BYTES - 16  # holds no code: emulation ends when a call returns there
 _PAINT = 0xA5  # unlikely value that marks unused stack
@@ -194,5 +191,5 @@ class EmulatedChip:
         self.instructions[known[0]] += known[1]
 
     def _function_at(self, address: int) -> str:
-        place = bisect.bisect(self._functions, (address, "\x7f")) - 1
+        place = bisect.bisect(self._functions, (address, "\x7f")) - 1  # "\x7f" sorts after every name at that address
         return self._functions[place][1] if place >= 0 else hex(address)

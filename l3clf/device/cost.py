@@ -103,10 +103,8 @@ def fits(cost: Cost, chip: KnownChip, hop_s: float) -> str:
         "fits" with the share of the processor's time, assuming one instruction per cycle, where the instruction counts
         apply; otherwise what is missing.
     """
-    for name, needed, present in (
-        ("flash", cost.flash_bytes, chip.flash_bytes),
-        ("RAM", cost.ram_bytes, chip.ram_bytes),
-    ):
+    memories = (("flash", cost.flash_bytes, chip.flash_bytes), ("RAM", cost.ram_bytes, chip.ram_bytes))
+    for name, needed, present in memories:
         if needed > present:
             return f"does not fit: needs {needed:,} bytes of {name}, has {present:,}"
     if not chip.measured:
@@ -141,7 +139,7 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
     with tempfile.TemporaryDirectory() as place:
         chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf", gcc), counting=True)
     chip.call("harness_start")
-    noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
+    noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)  # -21 dBFS: above any usual gate
     push(chip, noise[:-1])  # all frames but no window, so that what follows is a window alone
     before = chip.instructions.copy()
     frontend = before.total()
@@ -153,7 +151,7 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
     chip.call("harness_network")
     network = (chip.instructions - before).total()
     return Cost(
-        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),
+        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),  # .data starts in flash too
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
         arena_bytes=d.arena_bytes,
         stack_bytes=stack,

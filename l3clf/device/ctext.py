@@ -37,6 +37,7 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{float(value).hex()}F"
+    # In C, -2147483648 is the negative of a constant that does not fit int32_t.
     return "INT32_MIN" if int(value) == -(1 << 31) else str(int(value))
 
 

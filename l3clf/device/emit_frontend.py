@@ -46,7 +46,9 @@ def frontend_source(spec: MelSpec) -> str:
         c_array("order", _order(spec.frame // 2)),
         c_array("bands", np.stack([first, count], axis=1).astype(np.uint16), "l3clf_band"),
         c_array("band_weights", weights),
-        c_array("thresholds", np.append(steps, np.float32(np.finfo(np.float32).max))),
+        c_array(
+            "thresholds", np.append(steps, np.finfo(np.float32).max).astype(np.float32)
+        ),  # a last one ends the search
     ]
     return (
         "\n".join(arrays)
@@ -57,7 +59,7 @@ def frontend_source(spec: MelSpec) -> str:
 
 def _check(spec: MelSpec) -> None:
     n = spec.frame // 2
-    powers_of_four = [4**k for k in range(2, 7)]
+    powers_of_four = [4**k for k in range(2, 7)]  # of the radix-4 transform
     if n not in powers_of_four or spec.n_mels is None or spec.power != 2 or spec.level != "db_absolute" or spec.lead:
         raise DeviceError(
             f"{spec}: not supported by the C front-end; use frames of 2 * 4^k samples, mel bands of powers and "

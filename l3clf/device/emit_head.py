@@ -39,7 +39,7 @@ def head_source(head: FrozenHead) -> str:
 def _(head: LinearHead) -> str:
     arrays = [
         c_array("head_mean", _floats(head.mean)),
-        c_array("head_weights", _floats(head.coef / head.scale)),
+        c_array("head_weights", _floats(head.coef / head.scale)),  # the C code does not divide by the scale
         c_array("head_intercept", _floats(head.intercept)),
     ]
     value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
@@ -57,6 +57,7 @@ def _(head: ForestHead) -> str:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     is_leaf = head.children_left == LEAF
+    # `ravel` because the inverse of NumPy 2.0 has another shape. A leaf's step is its row among the leaves.
     steps = np.where(is_leaf, rows.ravel(), place[head.children_right] - place)
     if steps.max() > MAX_STEP:
         raise DeviceError(f"forest: a tree of more than {MAX_STEP} nodes; limit max_depth")

@@ -66,6 +66,7 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "EMBEDDING": output.size,
         "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
         "OUTPUT_SCALE": f"{float(output.scale)!r}F",
+        # No probability is below 0.0, so that this stands for no threshold.
         "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0))!r}F",
         "ARENA_BYTES": f"{d.arena_bytes}U",
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
@@ -76,7 +77,7 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
     if energy:  # otherwise every window is above the gate
         numbers["GATE_ENERGY"] = f"UINT64_C({energy}) /* {d.gate_dbfs:g} dBFS */"
-        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1
+        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1  # windows that have started and not ended, at most
     return numbers
 
 
@@ -87,6 +88,7 @@ def gate_energy(gate_dbfs: float, window: int) -> int:
         value = np.sqrt(energy / window) / PCM_FULL_SCALE
         return bool(level_dbfs(np.full((1, 1), value, np.float64))[0] >= gate_dbfs)
 
+    # Bisection with Python's own rounding, so that both decide alike for every window.
     low, high = -1, window * int(PCM_FULL_SCALE) ** 2 * 2
     while high - low > 1:
         middle = (low + high) // 2

@@ -54,6 +54,7 @@ class Expected:
 
 def golden_header(d: DeviceModel) -> str:
     """Return ``l3clf_golden.h``: a window of sound with its levels, embedding, probabilities and decision."""
+    # A sweep over some bands and noise over all, so that no level is trivial.
     time_s = np.arange(d.window) / d.spec.sample_rate
     sweep = np.sin(2 * np.pi * (200 + 1500 * time_s) * time_s) * np.exp(-2 * time_s)
     noise = np.random.default_rng(0).normal(0, 0.05, d.window)

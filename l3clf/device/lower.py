@@ -146,10 +146,10 @@ def _conv(
 ) -> Layer:
     """Return a convolution with weights of shape (channels, values under a window)."""
     channels, values = weights.shape
-    depth = -(-values // GROUP) * GROUP
+    depth = -(-values // GROUP) * GROUP  # the kernels read whole groups
     padded = np.zeros((channels, depth), np.int8)
     padded[:, :values] = weights
-    sums = weights.astype(np.int64).sum(axis=1)
+    sums = weights.astype(np.int64).sum(axis=1)  # for the bias, so that the kernels multiply values as they are stored
     fields: dict[str, Field] = {
         "in": shape_in,
         "out": shape_out,
@@ -169,7 +169,7 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
     source, target = tensors[op.source], tensors[op.target]
     rows, columns, channels = op.weights.shape
     flat = op.weights.reshape(rows * columns, channels)
-    if op.depth_multiplier != 1 or source.shape[-1] == 1:
+    if op.depth_multiplier != 1 or source.shape[-1] == 1:  # the depthwise kernel has as many channels out as in
         shapes = _shape(source), _shape(target)
         return _conv(op.source, op.target, *shapes, op.window, _dense(op), op.bias, source, op.out)
     fields: dict[str, Field] = {
@@ -184,7 +184,7 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
             np.abs(flat.astype(np.int64)).sum(axis=0),
         ),
     }
-    taps = -(-len(flat) // 2) * 2
+    taps = -(-len(flat) // 2) * 2  # the kernel processes pairs
     scratch = taps * POINTER_BYTES + channels + GROUP - 1
     return Layer("depthwise", (op.source,), op.target, fields, scratch, target.size * len(flat))
 

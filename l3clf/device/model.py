@@ -123,7 +123,7 @@ def device_model(
             f"pooling={model.pooling!r}: needs all windows of a clip; on a chip use 'mean' or 'probability'"
         )
     spec = student_spec(student.window_s)
-    hop = model.hop_s * spec.sample_rate
+    hop = model.hop_s * spec.sample_rate  # compared with a tolerance: 0.01 s is not exact in binary
     if round(hop) < 1 or abs(hop - round(hop)) > 1e-6 or round(hop) % spec.hop:
         raise DeviceError(
             f"hop_s={model.hop_s:g}: not a whole number of frames, which windows share on a chip; fit with a multiple "
@@ -172,4 +172,4 @@ def _student(embedder: Embedder) -> Student:
             f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "
             "(l3clf distill)"
         )
-    return type(embedder)(weights=embedder.weights, precision="int8")
+    return type(embedder)(weights=embedder.weights, precision="int8")  # whatever the model was fitted on

@@ -17,6 +17,7 @@ __all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "export_sources", "
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
 INSTALL = 'install with: pip install "l3clf[device]"'
+# Contraction to fused multiply-adds is off because they round once where Python rounds twice.
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O2", "-ffp-contract=off")
 _ARM_GCC = "arm-none-eabi-gcc"
 _SECTIONS = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")

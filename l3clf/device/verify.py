@@ -107,11 +107,7 @@ class Verification:
         return self.board in (None, PASSED) and all(ledger.passed for ledger in self.ledgers)
 
 
-def verify(
-    folder: str | Path,
-    clips: Iterable[Source],
-    say: Callable[[str], None] = lambda _: None,
-) -> Verification:
+def verify(folder: str | Path, clips: Iterable[Source], say: Callable[[str], None] = lambda _: None) -> Verification:
     """Run sound through an export on this machine and on an emulated Cortex-M4F, and compare with the Python model.
 
     This compiles and runs the folder's C code: verify only exports that you made yourself or have read.
@@ -225,7 +221,7 @@ def reference(d: DeviceModel, clip: Source) -> Reference:
 
 def _compare(name: str, d: DeviceModel, chip: Chip, references: Sequence[Reference]) -> Ledger:
     ledger = Ledger(name)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # every build gets the same pieces
     for clip in references:
         levels_found, layers_found = _run(d, chip, clip.samples, rng)
         exact = _compare_numbers(ledger, d, clip.expected, levels_found, layers_found)
@@ -259,7 +255,7 @@ def _trace(chip: Chip) -> bytes:
     (n,) = struct.unpack("<i", chip.read(count, 4))
     if n < 0:
         raise DeviceError("network: its tensors exceed the memory of the harness; verify a smaller student")
-    chip.write(count, bytes(4))
+    chip.write(count, bytes(4))  # empties the trace
     return chip.read(chip.address("harness_trace"), n)
 
 

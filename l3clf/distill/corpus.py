@@ -174,7 +174,7 @@ def _write(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bo
                 lengths.append(_write_clip(clip, sample_rate, file))
                 kept.append(i)
             except AudioError as error:
-                file.seek(start)
+                file.seek(start)  # drops what was written of this clip
                 file.truncate()
                 refused.append(str(error))
     _check_enough(len(kept), len(clips), refused)

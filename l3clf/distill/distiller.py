@@ -154,6 +154,7 @@ def _distilled(
     n_jobs: int | None,
     progress: bool,
 ) -> Student:
+    # At the highest rate that anyone needs, so that resampling only goes down.
     corpus = decode(job.sources, max(SAMPLE_RATE, *(t.sample_rate for t in job.teachers)), folder, progress)
     numbers = None if job.numbers is None else job.numbers[corpus.kept]
     examples = make_examples(corpus, job.teachers, recipe, folder, numbers, n_jobs, progress)

@@ -225,7 +225,7 @@ def train(
     n_steps = max(1, len(training) // schedule.batch)
     compiled = len(training) * schedule.epochs >= COMPILED_FROM
     learner.compile(optimizer=_optimizer(schedule, n_steps), loss=_loss(sizes, schedule), jit_compile=compiled)
-    learner.optimizer.build(learner.trainable_variables)
+    learner.optimizer.build(learner.trainable_variables)  # creates the state that a checkpoint restores
     decides = {"schedule": asdict(schedule), "sizes": list(sizes), **(about or {})}
     state = _Checkpoint(folder / CHECKPOINT, learner, decides)
     log, best = state.load()
@@ -258,6 +258,7 @@ def _optimizer(schedule: Schedule, n_steps: int) -> Any:
         schedule.learning_rate / 100, max(1, total - warm), warmup_target=schedule.learning_rate, warmup_steps=warm
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay)
+    # Decay shrinks kernels; shrinking biases and normalisations would only bias the student.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
@@ -296,7 +297,7 @@ def _epoch(
         losses.append(float(learner.train_on_batch(as_input(features[rows]), wanted[rows])))
         if not np.isfinite(losses[-1]):
             raise ParameterError("training: diverged to a loss that is not finite; give a smaller learning_rate")
-    return float(np.mean(losses[-max(1, len(losses) // 10) :]))
+    return float(np.mean(losses[-max(1, len(losses) // 10) :]))  # the last tenth: the weights change over an epoch
 
 
 def held_out_cosines(
