@@ -56,8 +56,8 @@ def cost_lines(cost: "Cost", hop_s: float) -> list[str]:
         f"Flash:        {cost.flash_bytes:9,} bytes, code and constants",
         f"RAM:          {cost.ram_bytes:9,} bytes: arena {cost.arena_bytes:,}, state {cost.state_bytes:,}, "
         f"stack {cost.stack_bytes:,}",
-        f"Network:      {cost.macs:9,} multiply-accumulates and {cost.network:,} instructions per window "
-        f"({cost.network / max(1, cost.macs):.2f} per multiply-accumulate, Cortex-M4F)",
+        f"Network:      {cost.macs:9,} multiply-accumulates (MAC) and {cost.network:,} instructions per window "
+        f"({cost.network / max(1, cost.macs):.2f} per MAC; Cortex-M4F)",
         f"Front-end:    {cost.frontend:9,} instructions per second of sound",
         f"Decision:     {cost.decision:9,} instructions per window",
         "",

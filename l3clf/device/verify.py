@@ -178,12 +178,10 @@ class Reference:
     ----------
     samples : array of shape (n_samples,), int16
         Including the zeros that Python pads the clip with.
-    windows : array of shape (n_windows, window samples), int16
     expected : Expected
     """
 
     samples: Int16Array
-    windows: Int16Array
     expected: Expected
 
 
@@ -213,7 +211,7 @@ def reference(d: DeviceModel, clip: Source) -> Reference:
     samples = np.zeros((len(pcm) - 1) * d.hop + d.window, np.int16)  # zeros in gaps, if the hop exceeds the window
     for number, window in enumerate(pcm):
         samples[number * d.hop :][: d.window] = window
-    return Reference(samples, pcm, Expected(d, pcm))
+    return Reference(samples, Expected(d, pcm))
 
 
 # --- results of the C code ------------------------------------------------------------------------
@@ -328,6 +326,6 @@ def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
     out = []
     for place in range(0, n * size, size):
         class_id, probability, n_windows, window = struct.unpack_from("<ifII", content, place)
-        shares = np.frombuffer(content, np.float32, len(d.class_names), place + 16)
-        out.append(Decision(class_id, probability, n_windows, window, shares))
+        probabilities = np.frombuffer(content, np.float32, len(d.class_names), place + 16)
+        out.append(Decision(class_id, probability, n_windows, window, probabilities))
     return out
