@@ -1,6 +1,7 @@
 """Verification: an export that is right passes on every build, and one that is wrong is found out."""
 
 import shutil
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from sklearn.ensemble import RandomForestClassifier
 
 import l3clf
 from l3clf.audio.clip import Samples
-from l3clf.device import verify as ledger
 from l3clf.device.chips import HostChip
 from l3clf.device.export import write_export
 from l3clf.device.model import device_model
@@ -19,6 +19,8 @@ from l3clf.device.verify import decisions, verify
 
 pytest.importorskip("unicorn")
 pytest.importorskip("ziglang")
+
+module = import_module("l3clf.device.verify")  # as an attribute of the package, `verify` is the function
 
 
 # --- the proof ---------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ def test_other_decisions_are_found_out(name, export, tmp_path, monkeypatch):
     text = (broken / file).read_text()
     assert line in text
     (broken / file).write_text(text.replace(line, other))
-    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    monkeypatch.setattr(module, "has_board", lambda: False)
     found = verify(broken, held_out(tmp_path))
     assert not found.passed
     assert all(one.values_differ == 0 and one.decisions_differ > 0 for one in found.ledgers)
@@ -91,7 +93,7 @@ def test_levels_one_step_off_everywhere_are_found_out(export, tmp_path, monkeypa
     line = "levels[band] = level(sum, f);"
     assert line in text
     (broken / "l3clf_frontend.c").write_text(text.replace(line, "levels[band] = (int8_t)(level(sum, f) + 1);"))
-    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    monkeypatch.setattr(module, "has_board", lambda: False)
     assert not verify(broken, held_out(tmp_path)[:1]).passed
 
 
@@ -106,30 +108,30 @@ def test_an_export_of_ones_own_student_needs_no_other_file(tmp_path):
     assert found.passed
 
 
-def test_a_forests_answers_are_pythons_at_every_threshold(tmp_path):
-    """Thresholds of trees lie on the values themselves: a mean that is rounded otherwise takes another branch."""
+def test_a_forests_predictions_are_pythons_at_every_threshold(tmp_path):
+    """Thresholds of trees lie on the values themselves: a mean that is rounded differently takes another branch."""
     model = fitted(head=RandomForestClassifier(50, random_state=0))
     d = device_model(model, pool_windows=5)
     chip = HostChip(build_host(export_sources(write_export(d, tmp_path / "c"), ["L3CLF_TRACE"]), tmp_path / "x.so"))
-    found = ledger.Ledger("host")
+    found = module.Ledger("host")
     for k in range(30):
-        heard = ledger.hear(d, Samples(noise(2 * RATE, 500 + k, 0.1) + tone(200 + 7 * k, 2.0, RATE, 0.1), RATE))
-        traced = ledger._run(d, chip, heard.samples, np.random.default_rng(k))
-        exact = ledger._compare_numbers(found, d, heard, *traced)
-        ledger._compare_decisions(found, d, decisions(d, chip), heard.answers, exact)
+        clip = module.reference(d, Samples(noise(2 * RATE, 500 + k, 0.1) + tone(200 + 7 * k, 2.0, RATE, 0.1), RATE))
+        traced = module._run(d, chip, clip.samples, np.random.default_rng(k))
+        exact = module._compare_numbers(found, d, clip.expected, *traced)
+        module._compare_decisions(found, d, decisions(d, chip), clip.expected, exact)
     assert found.n_decisions >= 120
     assert found.embeddings_differ < found.n_windows / 2
     assert found.passed
 
 
 def test_many_windows_in_one_push_are_traced_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    monkeypatch.setattr(module, "has_board", lambda: False)
     out = l3clf.device.export(fitted(hop_s=0.02), tmp_path / "c", pool_windows=100)
     assert verify(out, [Samples(noise(2 * RATE, 1, 0.1), RATE)]).passed
 
 
 def test_a_gate_that_everything_passes_is_no_gate(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger, "has_board", lambda: False)
+    monkeypatch.setattr(module, "has_board", lambda: False)
     out = l3clf.device.export(model, tmp_path / "c", gate_dbfs=-200.0)
     assert "GATE_ENERGY" not in (out / "l3clf_model.h").read_text()
     assert verify(out, [Samples(np.zeros(2 * RATE, np.float32), RATE)]).passed
