@@ -1,7 +1,6 @@
 """Training: targets, losses, checkpoints that go on as if nothing had been."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
