@@ -46,7 +46,7 @@ def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkey
         assert cli.main(arguments) == 130
     assert Bands.embed_windows is heard
     out, err = capsys.readouterr()
-    sentence = f"l3clf: interrupted; what was done is kept in {folders.parent / 'out'}, and the same command goes on"
+    sentence = f"l3clf: interrupted: work is kept in {folders.parent / 'out'}; run the same command again to resume"
     assert err.splitlines()[-1] == sentence
     assert out == ""
     assert cli.main(arguments) == 1  # one file failed
@@ -60,9 +60,9 @@ def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkey
     assert lines[0] == (
         f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window)"
     )
-    assert lines[1] == "Learned from 8 clips (0.00 h), 32 examples."
+    assert lines[1] == "Trained on 8 clips (0.00 h), 32 examples."
     cosines = zip(("bands", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
-    assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant answer: {b:.3f})" for n, a, b in cosines]
+    assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant embedding: {b:.3f})" for n, a, b in cosines]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,15 @@ def test_errors_of_the_command_are_one_sentence(folders, capsys, more, message):
 def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     assert cli.main(command(tmp_path / "data", "--teacher", "bands")) == 1
-    assert capsys.readouterr().err == f"l3clf: failed: {tmp_path / 'data'}: the folder holds no sound files\n"
+    assert (
+        capsys.readouterr().err
+        == f"l3clf: failed: {tmp_path / 'data'}: folder without sound files; name files or another folder\n"
+    )
 
 
 def test_labels_need_two_folders(folders, capsys):
     assert cli.main(command(folders / CLASSES[0], "--teacher", "bands", "--labels-from-folders")) == 1
-    assert "--labels-from-folders: found 1 folder; expected the files of two or more classes" in capsys.readouterr().err
+    assert "--labels-from-folders: all files are in one folder, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

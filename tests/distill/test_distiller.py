@@ -111,7 +111,7 @@ def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, 
     _, again, folder = distilled
     shutil.copytree(folder, tmp_path / "copy")
     examples = {name: (folder / name).read_bytes() for name in ("examples.json", "targets-0.f2", "features.i8")}
-    with pytest.raises(ParameterError, match="is the checkpoint of another student, schedule or set of examples"):
+    with pytest.raises(ParameterError, match="checkpoint of another student, schedule or set of examples"):
         again(tmp_path / "copy", **change)
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in examples} == examples  # nothing made is lost
 
@@ -121,7 +121,7 @@ def test_two_calls_do_not_work_in_one_folder(distilled):
     examples = (folder / "features.i8").read_bytes()
     with (folder / "lock").open("ab") as handle:
         assert lock_now(handle.fileno())
-        with pytest.raises(ParameterError, match="another call is at work there; wait, or give another"):
+        with pytest.raises(ParameterError, match="in use by another call; wait for it, or give another folder"):
             again(per_window=2)
     assert (folder / "features.i8").read_bytes() == examples
     with pytest.raises(ParameterError, match="is the checkpoint of another student"):
@@ -197,8 +197,8 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
     [
         ({"teachers": []}, "teachers: found none"),
         ({"teachers": "nobody"}, "embedder='nobody': no such embedder"),
-        ({"teachers": Start(0.1)}, "its windows of 0.1 s are the student's too, and these are 0.2 to 4.0 s long"),
-        ({"clips": "a.wav"}, "clips is a single clip; expected a list"),
+        ({"teachers": Start(0.1)}, "window of 0.1 s; a student's window has 0.2 to 4.0 s"),
+        ({"clips": "a.wav"}, "clips: found a single clip; expected a list"),
         ({"labels": [1, 2]}, "labels: found 2; expected one for each of 10 clips"),
         ({"student": "XL"}, "student='XL'; expected one of"),
         ({"sizes": [4, 4]}, r"sizes=\[4, 4\]; expected a number of at least 1 for each of 1 teachers"),
@@ -212,7 +212,7 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
         ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student cannot be read"),
-        ({"init": TINY, "student": "M"}, "is of size 'S', not 'M'"),
+        ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
         ({"out": __file__}, "is a file"),
     ],
 )
@@ -232,7 +232,9 @@ def test_keras_alone_is_not_enough(tmp_path, monkeypatch):
 
 def test_another_backend_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("l3clf.distill.distiller.keras.backend.backend", lambda: "torch")
-    with pytest.raises(ParameterError, match="Keras runs on 'torch', from which no integer network can be made"):
+    with pytest.raises(
+        ParameterError, match="backend is 'torch', which cannot make the integer network; set KERAS_BACKEND=tensorflow"
+    ):
         distil(Bands(), sounds(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

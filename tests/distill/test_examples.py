@@ -67,7 +67,7 @@ def test_the_first_example_is_the_clip_as_it_is(corpus):
 
 
 def test_examples_are_shifted_and_may_hang_over_the_clips_ends(tmp_path):
-    """Without other changes but the level, what is heard of a ramp of steps says from where it is."""
+    """Without other changes but the level, a piece of a ramp of steps shows where in the ramp it is from."""
     ramp = np.repeat(np.arange(1, 21, dtype=np.float32) / 20, SAMPLE_RATE // 10)
     corpus = decode([Samples(ramp, SAMPLE_RATE, f"{i}") for i in range(2)], SAMPLE_RATE, tmp_path)
     off = {f"p_{name}": 0.0 for name in ("stretch", "pitch", "noise", "mix", "band", "colour", "room")}
@@ -139,7 +139,7 @@ def test_a_teacher_of_another_rate_hears_its_own():
     np.testing.assert_array_equal(teacher_targets(FakeEmbedder(), x, 48_000), FakeEmbedder().embed_windows(expected))
 
 
-def test_examples_are_what_student_and_teachers_hear(corpus, tmp_path):
+def test_examples_are_what_student_and_teachers_get(corpus, tmp_path):
     numbers = np.arange(10, dtype=np.int32)
     examples = make_examples(corpus, [Bands(), FakeEmbedder()], RECIPE, tmp_path, numbers)
     rows, held = plan(corpus, RECIPE)
@@ -187,7 +187,7 @@ def test_examples_that_were_stopped_go_on_and_come_out_the_same(corpus, tmp_path
 def test_examples_of_something_else_are_not_believed(corpus, tmp_path, small_blocks):
     """Nor are they thrown away: whoever wants others names another folder, or deletes these."""
     first = arrays(make(corpus, tmp_path / "a"))
-    with pytest.raises(ParameterError, match=r"examples\.json: speaks of 120 examples of other sounds") as error:
+    with pytest.raises(ParameterError, match=r"examples\.json: records 120 examples of other sounds") as error:
         make(corpus, tmp_path / "a", recipe=replace(RECIPE, seed=5))
     one_sentence(error)
     for found, wanted in zip(arrays(make(corpus, tmp_path / "a", Stopping(Bands(), 0))), first, strict=True):
@@ -241,9 +241,9 @@ def test_a_full_disk_is_one_sentence(corpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("scale", "message"), [(1e9, "larger than half precision"), (np.nan, "gives NaN"), (0.0, "same embedding")]
+    ("scale", "message"), [(1e9, "numbers beyond float16"), (np.nan, "returns NaN"), (0.0, "same embedding")]
 )
-def test_what_a_teacher_says_must_be_learnable(tmp_path, scale, message):
+def test_targets_of_a_teacher_must_be_learnable(tmp_path, scale, message):
     with pytest.raises(DatasetError, match=message) as error:
         distil(FakeEmbedder(scale), sounds(), out=tmp_path, per_window=1)
     one_sentence(error)
