@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.classifier.decision import ANSWER_POOLINGS
+from l3clf.classifier.decision import PROBABILITY_POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import FOREST_TREES, tuned_logistic
 from l3clf.datasets.describe import some
@@ -41,7 +41,7 @@ class Cell:
     @property
     def fit(self) -> tuple[str, str, str]:
         """What decides the fitted head: equal for poolings of the answers to the same windows."""
-        return self.embedder.name, self.head, "answers" if self.pooling in ANSWER_POOLINGS else self.pooling
+        return self.embedder.name, self.head, "answers" if self.pooling in PROBABILITY_POOLINGS else self.pooling
 
     def classifier(self, hop_s: float) -> ClipClassifier:
         """Return what this row cross-validates, unfitted."""
@@ -94,6 +94,6 @@ def manageable(
 
 
 def _n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
-    if windows is None or cell.pooling not in ANSWER_POOLINGS:
+    if windows is None or cell.pooling not in PROBABILITY_POOLINGS:
         return n_clips
     return sum(len(clip) for clip in windows[cell.embedder.name])

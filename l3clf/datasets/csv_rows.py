@@ -70,8 +70,8 @@ def require_columns(table: Path, columns: Sequence[str], needed: Sequence[str]) 
     """Raise DatasetError if a column is missing."""
     missing = [name for name in needed if name not in columns]
     if missing:
-        found = ", ".join(map(repr, columns)) or "none"
-        raise DatasetError(f"{table}: no column {', '.join(map(repr, missing))}; its columns are {found}")
+        names, found = (", ".join(map(repr, each)) for each in (missing, columns))
+        raise DatasetError(f"{table}: no column {names} (found {found or 'no header'}); add or rename columns")
 
 
 def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> None:

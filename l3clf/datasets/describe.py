@@ -184,8 +184,8 @@ def _parts(table: _Table) -> tuple[str, list[Any]]:
 def some(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
     """Join the first `most` names and state how many more there are."""
     listed = [str(name) for name in names]
-    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
-    return between.join(listed[:most]) + more
+    space = between if "\n" in between else " "
+    return between.join(listed[:most]) + (f"{space}and {len(listed) - most:,} more" if len(listed) > most else "")
 
 
 def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:

@@ -32,7 +32,7 @@ _LOWEST_HZ = 20.0
 _OCTAVE_DB = 20 * np.log10(2)
 
 
-# ---------------------------------------------------------------------------------------- building blocks
+# --- building blocks ------------------------------------------------------------------------------
 
 
 def _edges(n: int, rate: int, fade_s: float) -> FloatArray:
@@ -121,7 +121,7 @@ def _put(out: FloatArray, event: FloatArray, at: int) -> None:
     out[at : at + len(piece)] += piece
 
 
-# ---------------------------------------------------------------------------------------------- the classes
+# --- classes --------------------------------------------------------------------------------------
 
 
 def _siren(rng: np.random.Generator, n: int, rate: int) -> FloatArray:

@@ -159,7 +159,7 @@ def run(
     return result
 
 
-# ---------------------------------------------------------------------------------------------- the folder
+# --- folder ---------------------------------------------------------------------------------------
 
 
 def _check(clips_per_class: int, seed: int) -> None:
@@ -173,7 +173,7 @@ def _numbered(folder: Path, stem: str = "") -> list[Path]:
     return [path for path in folder.glob(f"{stem}*.wav") if path.stem.removeprefix(stem).isdecimal()]
 
 
-# ---------------------------------------------------------------------------------------------- the steps
+# --- steps ----------------------------------------------------------------------------------------
 
 
 def _make_sounds(sounds: Path, new: Path, clips_per_class: int, seed: int, say: Say) -> ClipTable:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from l3clf.classifier.decision import ANSWER_POOLINGS
+from l3clf.classifier.decision import PROBABILITY_POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.evaluate.scoring import scores
@@ -92,7 +92,7 @@ def cross_validate_poolings(
     ParameterError
         If the poolings do not share a head.
     """
-    if len(poolings) > 1 and not set(poolings) <= set(ANSWER_POOLINGS):
+    if len(poolings) > 1 and not set(poolings) <= set(PROBABILITY_POOLINGS):
         raise ParameterError(f"poolings: {', '.join(map(repr, poolings))} do not train the same head; give them alone")
     folds = [(train, test) for train, test in split if len(test)]
     answers = _answers(model, poolings, windows, labels, folds, n_jobs)

@@ -60,7 +60,7 @@ class _ClipMap:
     clips: int
 
 
-# ---------------------------------------------------------------------------------------- what is drawn where
+# --- what is drawn where --------------------------------------------------------------------------
 
 
 def _checked(vectors: npt.ArrayLike, labels: list[object]) -> FloatArray:
@@ -155,7 +155,7 @@ def _map(vectors: FloatArray, labels: list[object], correct: npt.NDArray[np.bool
     return _ClipMap(places, classes, members[chosen], ~correct[chosen], method, len(labels))
 
 
-# ---------------------------------------------------------------------------------------- the picture
+# --- picture --------------------------------------------------------------------------------------
 
 
 def embedding_map(
@@ -276,7 +276,7 @@ def _summary(clips: _ClipMap, unnamed: int) -> list[str]:
     return lines
 
 
-# ---------------------------------------------------------------------------------------- names in the map
+# --- names in the map -----------------------------------------------------------------------------
 
 
 def _name_classes(axes: Any, clips: _ClipMap, letters: Lettering) -> int:

@@ -51,9 +51,6 @@ _FALLBACK_FONTS = (
 )
 
 
-# ---------------------------------------------------------------------------------------- labels
-
-
 def listed(labels: Iterable[object], name: str) -> list[object]:
     """Return labels as a list; ParameterError if they are one text, or not one label for each clip."""
     values = [] if isinstance(labels, str | bytes) or not isinstance(labels, Iterable) else list(labels)
@@ -118,9 +115,6 @@ class Lettering:
         return {"fontsize": size, "fontfamily": self.families, "color": colour, "parse_math": False}
 
 
-# ---------------------------------------------------------------------------------------- figures
-
-
 def blank(width_in: float, height_in: float) -> tuple[Figure, Any]:
     """Make a figure whose axes fill it, so that these have their size whatever the labels need.
 
@@ -158,9 +152,6 @@ def draw_legend(axes: Any, handles: Sequence[Any], below_in: float, letters: Let
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-# ---------------------------------------------------------------------------------------- the file
 
 
 def write_png(figure: Figure, out: Path) -> Path:

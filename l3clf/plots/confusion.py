@@ -39,7 +39,7 @@ _NO_CLIPS = "#eeeeee"
 Order = Literal["given", "similarity"]
 
 
-# ---------------------------------------------------------------------------------------- what is counted
+# --- what is counted ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def similarity_order(rates: FloatArray) -> IntArray:
     return order if order[0] < order[-1] else order[::-1]
 
 
-# ---------------------------------------------------------------------------------------- the picture
+# --- picture --------------------------------------------------------------------------------------
 
 
 def confusion_matrix(
