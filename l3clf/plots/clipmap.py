@@ -39,10 +39,10 @@ from l3clf.plots.common import (
     write_png,
 )
 
-_MAX_CLIPS = 3000  # t-SNE takes about half a minute for as many
+_MAX_CLIPS = 3000  # beyond this t-SNE is slow, and points cover each other
 _MANY_CLIPS = 1000
 _MIN_TSNE_CLIPS = 10
-_COMPONENTS = 50  # van der Maaten & Hinton (2008) reduce to 30 to 50 dimensions before t-SNE
+_COMPONENTS = 50  # as scikit-learn's documentation of TSNE recommends
 _LEGEND_CLASSES = 20
 _MAX_NAMES = 300  # more class names never fit into the map
 _NAME_CHARS = 20  # a longer name would hide the points that it names
@@ -50,20 +50,7 @@ _NAME_CHARS = 20  # a longer name would hide the points that it names
 
 @dataclass(frozen=True)
 class _ClipMap:
-    """Clips in the plane.
-
-    Attributes
-    ----------
-    places : array of shape (n_shown, 2)
-    classes : tuple of str
-    members : array of shape (n_shown,)
-        Each clip's class, as an index into `classes`.
-    wrong : array of bool, shape (n_shown,)
-        Whether the clip was misclassified.
-    method : {"t-SNE", "PCA"}
-    clips : int
-        Number of clips before sampling.
-    """
+    """Clips in the plane: `members` are indices into `classes`, `clips` is their number before sampling."""
 
     places: FloatArray
     classes: tuple[str, ...]
@@ -153,7 +140,7 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
         points = np.hstack([pca.fit_transform(scaled), np.zeros((len(scaled), 1))])
         if len(np.unique(vectors, axis=0)) < _MIN_TSNE_CLIPS or points.shape[1] < 3:
             return points[:, :2], "PCA"
-        perplexity = min(30.0, (len(points) - 1) / 3)  # scikit-learn's default, which needs three times as many clips
+        perplexity = min(30.0, (len(points) - 1) / 3)  # scikit-learn's default, but at most a third of the clips
         steps, angle = (1000, 0.5) if len(points) <= _MANY_CLIPS else (750, 0.7)  # half the time, no visible change
         tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=steps, angle=angle, random_state=seed)
         return np.asarray(tsne.fit_transform(points[:, :-1]), dtype=np.float64), "t-SNE"
