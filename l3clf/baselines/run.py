@@ -144,7 +144,10 @@ def baseline(
         options.tell(text)
     embedders = ready_embedders() if embedders is None else [as_embedder(embedder) for embedder in embedders]
     wanted = _grid(embedders, heads, poolings, tune)
-    _check_before(table, wanted)
+    # Raises before hours are spent on embedding what would only fail later.
+    manageable(wanted, table.labels)
+    if len(table):
+        make_split(table.labels, table.folds, table.groups)
     folder = None if out is None else claim_folder(out, MARK)
     embedded = _embed_all(table, embedders, options)
     data = embedded.table
@@ -245,13 +248,6 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Option
         raise DatasetError(f"none of {len(table)} clips could be read:\n  {why}")
     windows = {name: [each[i] for i in good] for name, each in outcomes.items()}
     return _Embedded(table.subset(good), windows, rates, [failed[i] for i in sorted(failed)])
-
-
-def _check_before(table: ClipTable, cells: Sequence[Cell]) -> None:
-    # Raises what would fail later, before hours are spent on embedding.
-    manageable(cells, table.labels)
-    if len(table):
-        make_split(table.labels, table.folds, table.groups)
 
 
 def _results(

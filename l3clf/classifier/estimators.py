@@ -26,15 +26,7 @@ from l3clf.classifier.decision import (
     pool_vectors,
 )
 from l3clf.classifier.heads import make_head
-from l3clf.classifier.inputs import (
-    as_cache,
-    as_embedder,
-    as_labels,
-    as_sources,
-    check_limits,
-    check_sizes,
-    digest_of,
-)
+from l3clf.classifier.inputs import as_cache, as_embedder, as_labels, as_sources, check_limits, check_sizes, digest_of
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, ModelFileError, ParameterError

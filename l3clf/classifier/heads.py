@@ -6,7 +6,7 @@ which a model file stores.
 Rule: scikit-learn is imported only when a head is made, and a head that cannot be frozen exactly is refused.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -244,17 +244,9 @@ def _rows_per_class(logistic: Any, n_classes: int) -> tuple[Array, Array]:
     return np.vstack((first * coef, coef)), np.concatenate((first * intercept, intercept))
 
 
-def _freeze_forest(forest: Any) -> ForestHead:
-    _check_fitted(forest, "estimators_")
-    return _freeze_trees(forest, forest.estimators_)
-
-
-def _freeze_tree(tree: Any) -> ForestHead:
-    _check_fitted(tree, "tree_")
-    return _freeze_trees(tree, [tree])
-
-
-def _freeze_trees(fitted: Any, estimators: Sequence[Any]) -> ForestHead:
+def _freeze_trees(fitted: Any) -> ForestHead:
+    estimators = getattr(fitted, "estimators_", [fitted])  # a single tree is a forest of one
+    _check_fitted(estimators[0], "tree_")
     if fitted.n_outputs_ != 1:
         raise ModelFileError(
             f"a {type(fitted).__name__} head with {fitted.n_outputs_} outputs cannot be saved; fit one output"
@@ -290,7 +282,7 @@ _FREEZERS: Mapping[str, Callable[[Any], LinearHead | ForestHead]] = {
     "GridSearchCV": lambda search: freeze_head(search.best_estimator_),
     "Pipeline": _freeze_pipeline,
     "LogisticRegression": _freeze_logistic,
-    "RandomForestClassifier": _freeze_forest,
-    "ExtraTreesClassifier": _freeze_forest,
-    "DecisionTreeClassifier": _freeze_tree,
+    "RandomForestClassifier": _freeze_trees,
+    "ExtraTreesClassifier": _freeze_trees,
+    "DecisionTreeClassifier": _freeze_trees,
 }

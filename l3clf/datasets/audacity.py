@@ -9,7 +9,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,13 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     _check_point_s(point_s)
     sounds = find_sounds(root)
     tracks = find_tracks(sounds)
-    _check_owners(tracks)
+    owners: dict[str, str] = {}
+    for sound, track in tracks.items():
+        if owners.setdefault(track, sound) != sound:
+            raise DatasetError(
+                f"{track}: belongs to both {Path(owners[track]).name!r} and {Path(sound).name!r}; "
+                "remove or rename one of the recordings"
+            )
     found = {sound: pieces(track, sound, point_s) for sound, track in tracks.items()}
     rows = [(sound, clip, label) for sound, labelled in found.items() for clip, label in labelled]
     if not rows:
@@ -149,22 +155,13 @@ def find_tracks(sounds: Iterable[str]) -> dict[str, str]:
     texts: dict[Path, dict[str, str]] = {}
     for sound in sounds:
         folder = Path(sound).parent
-        if folder not in texts:
-            texts[folder] = _texts(folder)
+        if folder not in texts:  # listed once, however many sounds it has
+            listed = [path for path in entries(folder) if path.suffix.lower() == TRACK_SUFFIX and path.is_file()]
+            texts[folder] = {_stem(path): str(path) for path in listed}
         track = texts[folder].get(_stem(Path(sound)))
         if track is not None:
             found[sound] = track
     return found
-
-
-def _check_owners(tracks: Mapping[str, str]) -> None:
-    owners: dict[str, str] = {}
-    for sound, track in tracks.items():
-        if owners.setdefault(track, sound) != sound:
-            raise DatasetError(
-                f"{track}: belongs to both {Path(owners[track]).name!r} and {Path(sound).name!r}; "
-                "remove or rename one of the recordings"
-            )
 
 
 def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) -> list[tuple[Clip, str]]:
@@ -247,10 +244,6 @@ def _label(path: str | os.PathLike[str], number: int, line: str) -> Label:
     if not text:
         raise DatasetError(f"{where}: the label at {start_s:g} s is empty; fill in a class or delete the line")
     return Label(start_s, end_s, text, number)
-
-
-def _texts(folder: Path) -> dict[str, str]:
-    return {_stem(p): str(p) for p in entries(folder) if p.suffix.lower() == TRACK_SUFFIX and p.is_file()}
 
 
 def _stem(path: Path) -> str:

@@ -85,11 +85,7 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
 
 
 def load_csv(
-    path: str | os.PathLike[str],
-    group: str | None = None,
-    *,
-    path_column: str = "path",
-    label_column: str = "label",
+    path: str | os.PathLike[str], group: str | None = None, *, path_column: str = "path", label_column: str = "label"
 ) -> ClipTable:
     """Load a table of clips.
 

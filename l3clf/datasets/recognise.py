@@ -25,11 +25,7 @@ NOT_A_CLASS = re.compile(
 
 
 def load(
-    data: str | os.PathLike[str],
-    group: str | None = None,
-    *,
-    path_column: str = "path",
-    label_column: str = "label",
+    data: str | os.PathLike[str], group: str | None = None, *, path_column: str = "path", label_column: str = "label"
 ) -> ClipTable:
     """Load a data set, recognising its layout.
 

@@ -99,11 +99,7 @@ class DemoResult:
 
 
 def run(
-    out: str | os.PathLike[str] = "l3clf-demo",
-    *,
-    clips_per_class: int = 20,
-    seed: int = 0,
-    say: Say = print,
+    out: str | os.PathLike[str] = "l3clf-demo", *, clips_per_class: int = 20, seed: int = 0, say: Say = print
 ) -> DemoResult:
     """Make sounds of ten classes, learn them, and show the results.
 

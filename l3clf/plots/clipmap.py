@@ -4,7 +4,7 @@ Rule: the same seed gives the same picture. The projection runs on one thread: p
 digits from run to run, and t-SNE amplifies such differences into different maps.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -148,8 +148,8 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
 
 def _map(vectors: FloatArray, labels: list[object], correct: npt.NDArray[np.bool_], seed: int) -> _ClipMap:
     classes = ordered(labels)
-    place = {label: index for index, label in enumerate(classes)}
-    members = np.array([place[str(label)] for label in labels], dtype=np.int64)
+    index = {label: i for i, label in enumerate(classes)}
+    members = np.array([index[str(label)] for label in labels], dtype=np.int64)
     chosen = stratified_sample(members, _MAX_CLIPS, seed)
     places, method = project(vectors[chosen], seed)
     return _ClipMap(places, classes, members[chosen], ~correct[chosen], method, len(labels))
@@ -216,7 +216,10 @@ def _map_figure(clips: _ClipMap, title: str | None, *, marked: bool) -> Figure:
     ring = [_draw_rings(axes, clips, size)] if marked else []
     unnamed = 0
     if len(clips.classes) <= _LEGEND_CLASSES:
-        draw_legend(axes, [*_legend(clips.classes, letters), *ring], 0.45, letters)
+        looks = zip(clips.classes, map(_style, range(len(clips.classes))), strict=True)
+        style: dict[str, Any] = {"linestyle": "", "markersize": 7}
+        handles = [Line2D([], [], marker=m, color=c, label=letters.label(name), **style) for name, (c, m) in looks]
+        draw_legend(axes, [*handles, *ring], 0.45, letters)
     else:
         unnamed = _name_classes(axes, clips, letters)
         draw_legend(axes, ring, 0.45, letters) if ring else None
@@ -255,13 +258,6 @@ def _draw_rings(axes: Any, clips: _ClipMap, size: float) -> Line2D:
     axes.scatter(x, y, s=2.6 * size, facecolors="none", edgecolors=INK, linewidths=width, zorder=3)
     style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.1}
     return Line2D([], [], linestyle="", marker="o", markersize=10, label="misclassified", **style)
-
-
-def _legend(classes: Sequence[str], letters: Lettering) -> list[Line2D]:
-    return [
-        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=7, label=letters.label(label))
-        for label, (colour, marker) in zip(classes, map(_style, range(len(classes))), strict=True)
-    ]
 
 
 def _summary(clips: _ClipMap, unnamed: int) -> list[str]:

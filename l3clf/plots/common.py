@@ -122,6 +122,16 @@ def blank(width_in: float, height_in: float) -> tuple[Figure, Any]:
     return figure, figure.add_axes((0, 0, 1, 1))
 
 
+def draw_frame(axes: Any, sides: list[str], grid: str) -> None:
+    """Draw only some sides of the frame, a pale grid behind the data, and no tick marks."""
+    axes.spines[:].set_visible(False)
+    axes.spines[sides].set_visible(True)
+    axes.spines[sides].set_color(FAINT_INK)
+    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
+    axes.grid(axis=grid, color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
 def draw_heading(axes: Any, lines: Sequence[str], title: str | None, width_in: float, letters: Lettering) -> None:
     """Write the title, if any, and the lines below it, wrapped to the picture's width."""
     width = max(40, int(width_in * 11))  # characters: about 11 per inch at 12 points

@@ -14,8 +14,6 @@ from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from l3clf.errors import ParameterError
 from l3clf.plots.common import (
     COLOURS,
-    FAINT_INK,
-    INK,
     MARKERS,
     SOFT_INK,
     WIDTH_IN,
@@ -23,6 +21,7 @@ from l3clf.plots.common import (
     Lettering,
     StrPath,
     blank,
+    draw_frame,
     draw_heading,
     draw_legend,
     write_png,
@@ -75,17 +74,13 @@ def _clips(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or float(number).is_integer() else f"{number:.1f}"
 
 
-def _number(point: Mapping[str, object], key: str) -> float:
-    value = point.get(key)
-    if not isinstance(value, Real) or not isfinite(value):
-        raise ParameterError(f"points: {key}={value!r}; expected a number")
-    return float(value)
-
-
 def _row(point: object) -> list[float]:
     if not isinstance(point, Mapping):
         raise ParameterError(f"points: a {type(point).__name__}; expected mappings with {', '.join(_KEYS)}")
-    clips, accuracy, low, high = row = [_number(point, key) for key in _KEYS]
+    for key in _KEYS:
+        if not isinstance(point.get(key), Real) or not isfinite(point[key]):
+            raise ParameterError(f"points: {key}={point.get(key)!r}; expected a number")
+    clips, accuracy, low, high = row = [float(point[key]) for key in _KEYS]
     if clips <= 0 or not 0 <= accuracy <= 1 or not 0 <= low <= high <= 1:
         raise ParameterError(f"points: {row}; expected clips above 0, then fractions from 0 to 1 with low <= high")
     return row
@@ -179,13 +174,9 @@ def _draw_scales(axes: Any, lines: list[_Series], floor: float | None, letters: 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
-    axes.grid(color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
+    draw_frame(axes, ["bottom", "left"], "both")
     axes.set_xlabel("clips per class in training", labelpad=6, **letters.style(10))
     axes.set_ylabel("accuracy", labelpad=6, **letters.style(10))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color(FAINT_INK)
 
 
 def _limit(axes: Any, numbers: FloatArray, floor: float | None) -> None:

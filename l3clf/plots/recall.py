@@ -12,12 +12,12 @@ from matplotlib.ticker import PercentFormatter
 
 from l3clf.plots.common import (
     COLOURS,
-    FAINT_INK,
     INK,
     SOFT_INK,
     Lettering,
     StrPath,
     blank,
+    draw_frame,
     draw_heading,
     ordered,
     paired,
@@ -150,12 +150,8 @@ def _draw_scales(axes: Any, rows: list[_Recall | None], letters: Lettering) -> N
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 5))
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.8, zorder=0)
-    axes.set_axisbelow(True)
+    draw_frame(axes, ["bottom"], "x")
     axes.set_xlabel("recall: share of the class's clips predicted correctly", labelpad=6, **letters.style(10))
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT_INK)
     for row, recall in enumerate(rows):
         text = "" if recall is None else recall.text
         axes.text(1.04, row, text, ha="left", va="center", **letters.style(10, SOFT_INK))

@@ -39,11 +39,7 @@ def write_csv(rows: Sequence[Row], out: str | os.PathLike[str]) -> Path:
 
 
 def write_json(
-    rows: Sequence[Row],
-    out: str | os.PathLike[str],
-    *,
-    floors: Floors = (),
-    more: Mapping[str, Any] | None = None,
+    rows: Sequence[Row], out: str | os.PathLike[str], *, floors: Floors = (), more: Mapping[str, Any] | None = None
 ) -> Path:
     """Write the table as JSON: fractions in full precision, missing numbers as null.
 
