@@ -92,6 +92,7 @@ def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) 
     list of bytes or L3clfError
         An error for each file that cannot be read.
     """
+    # A file is hashed once, however many clips it has.
     paths = sorted({source.path for source in sources if isinstance(source, Clip)})
     found = cache.content_ids(paths) if cache is not None else [_digest_or_error(path) for path in paths]
     by_path = dict(zip(paths, found, strict=True))
@@ -151,7 +152,9 @@ def embed_sources(
     if cache is not None:
         work.look_up(cache, embedder, hop_s, center)
     run = _Run(embedder, hop_s, center, threads)
-    with tqdm(total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True) as bar:
+    with tqdm(
+        total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
+    ) as bar:  # None: on a terminal only
         store = _Store(cache, embedder)
         try:
             while to_do := work.to_do():
@@ -227,7 +230,7 @@ class _Work:
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
             key = cache_key(content, start_s, end_s, embedder.fingerprint, hop_s, center)
-            leader = first.setdefault(key, i)
+            leader = first.setdefault(key, i)  # embedded once; its copies share the result
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
         for key, stored in cache.get_many(list(first)).items():
@@ -316,6 +319,7 @@ def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left
     pool = ThreadPoolExecutor(threads)
     running: set[Future[T]] = set()
     try:
+        # Two jobs per thread: no thread waits for work, and few windows are in memory.
         while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             # Results first: the first failed job raises here and ends the run.
@@ -349,6 +353,7 @@ class _Run:
         with threadpool_limits(1, "blas"):  # our threads already use every core; BLAS threads would compete
             for parts in in_parallel(self._jobs(clips), self.threads):
                 for part in parts:
+                    # Parts of a clip may still arrive after one of them failed.
                     if part.clip in unfinished and unfinished[part.clip].add(part):
                         yield part.clip, unfinished.pop(part.clip).result(self.embedder)
 
@@ -380,6 +385,7 @@ class _Run:
                 for windows in self.embedder.read_windows(source, self.hop_s, self.center):
                     waiting.append(_UnembeddedPart(i, n, windows))
                     n += 1
+                    # Never more than about a batch in memory, also for a long clip.
                     if sum(len(part.windows) for part in waiting) >= self.embedder.batch_windows:
                         parts += self._embed_parts(waiting)
                         waiting = []

@@ -117,6 +117,7 @@ class BaselineReport:
     def mistakes(self) -> list[Mistake]:
         """Return the best row's mistakes, the most confident first."""
         predictions, labels = self.results[0].answers.predictions, self.data.labels
+        # Confident mistakes often turn out to be wrong labels.
         sure = self.results[0].answers.probabilities.max(axis=1)
         wrong = [i for i in np.argsort(-sure, kind="stable") if predictions[i] != labels[i]]
         return [Mistake(self.data.clips[i], str(labels[i]), str(predictions[i]), float(sure[i])) for i in wrong]

@@ -48,8 +48,8 @@ from l3clf.storage.embedding_cache import EmbeddingCache
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
 Say: TypeAlias = Callable[[str], object]
-FLOOR = "mfcc"
-MARK = ".l3clf-baseline"
+FLOOR = "mfcc"  # listed first: every other embedder should beat it
+MARK = ".l3clf-baseline"  # file that marks a folder as one that a later baseline may overwrite
 MAX_NAMED_PAIRS = 5
 MAX_NAMED_FAILURES = 20
 
@@ -236,11 +236,13 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Option
             progress=options.say is not None,
         )
         seconds = time.perf_counter() - start
+        # The cache knows how many clips are new; copies of a clip are embedded once.
         n = len(table) if options.cache is None else options.n_cached(embedder) - before
         rates[embedder.name] = n / seconds if n else None
         options.tell(
             f"{embedder.name}: {len(table)} clips embedded in {seconds:.1f} s ({len(table) - n} from the cache)"
         )
+    # A clip that one embedder cannot read is left out for all, so that rows of the table compare the same clips.
     failed = {i: out for each in outcomes.values() for i, out in enumerate(each) if isinstance(out, L3clfError)}
     good = [i for i in range(len(table)) if i not in failed]
     if not good:
@@ -305,7 +307,7 @@ class _CellStore:
         return cross_validate_poolings(model, poolings, windows, labels, self.split, self.options.n_jobs)
 
     def _digest(self, cell: Cell) -> str:
-        what = [
+        what = [  # other versions may compute other numbers
             __version__,
             sklearn.__version__,
             cell.embedder.fingerprint,

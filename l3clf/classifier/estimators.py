@@ -336,7 +336,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         self._check_parameters()
         head = make_head(self.head, self.class_weight, self.random_state)
         self.embedder_ = as_embedder(self.embedder)
-        self.expected_fingerprint_ = None
+        self.expected_fingerprint_ = None  # set by load_model
         sources = as_sources(X, self.sample_rate)
         labels = as_labels(y, len(sources))
         outcomes = self._embed(sources, self.embedder_)
@@ -402,7 +402,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
             If the model was loaded from a file and its embedder now differs from the one it was fitted with.
         """
         check_is_fitted(self)
-        self._check_parameters()
+        self._check_parameters()  # set_params may have changed them since the fit
         outcomes = self._embed(X, self._own_embedder())
         out = np.zeros((len(outcomes), len(self.classes_)))
         vectors = [self._vectors(outcome) for outcome in outcomes]

@@ -166,6 +166,7 @@ def digest_of(
         else _content(item, next(ids))
         for item in items
     ]
+    # A table and its shuffled copy have the same digest, unless the order matters to the caller.
     lines = [f"{content}\t{label}" for content, label in zip(contents, labels, strict=True)]
     return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 

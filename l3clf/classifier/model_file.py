@@ -341,6 +341,7 @@ def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: st
 def _embedder(description: Mapping[str, Any], weights: str | os.PathLike[str] | None) -> Embedder:
     """Build the embedder without reading its weights."""
     name, options = description["name"], description["options"]
+    # Weights are a path on another machine: they come from the caller of load_model.
     _section("embedder options", options, dict.fromkeys(options.keys() - {"weights"}, _OPTION))
     if name not in embedder_names():  # load_embedder would take another name for a path
         known = ", ".join(embedder_names())
@@ -389,11 +390,12 @@ def _array(member: str, content: bytes, entry: Any) -> npt.NDArray[Any]:
     """Return the array in a .npy member, whose header must be exactly the one that `entry` implies."""
     facts = _section(f"arrays entry of {member}", entry, _ARRAY)
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        # Tells a damaged copy from a file that was never valid.
         raise ModelFileError(f"{member} does not match its SHA-256 in {_JSON}; {_ADVICE}")
     shape = _shape(member, facts["shape"])
     # The header is Python source: it is compared with the only valid text, and never parsed.
     expected = f"{{'descr': {facts['dtype']!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-    start = 10 + int.from_bytes(content[8:10], "little")
+    start = 10 + int.from_bytes(content[8:10], "little")  # magic string and version, then the header's length
     header = content[10:start].decode("latin-1").strip()
     if not content.startswith(_NPY_START) or header != expected:
         raise _wrong(f"the header of {member}", header, f"{expected} in .npy format 1.0")

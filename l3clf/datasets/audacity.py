@@ -23,7 +23,7 @@ __all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels"
 
 POINT_S = 1.0  # about one window of the embedders
 TRACK_SUFFIX = ".txt"
-NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")  # some locales write a decimal comma
+NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")  # decimal commas occur in some locales
 # Audacity writes UTF-8; editors on Windows save UTF-16 or add a byte order mark.
 ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 

@@ -64,7 +64,7 @@ class ClipTable:
         origin: str = "",
     ) -> None:
         listed = [clip if isinstance(clip, Clip) else Clip(clip) for clip in clips]
-        object.__setattr__(self, "clips", listed)
+        object.__setattr__(self, "clips", listed)  # how a frozen dataclass sets its own fields
         for name, values in (("labels", labels), ("folds", folds), ("groups", groups)):
             column = None if values is None else np.asarray(values)
             if column is not None and column.shape != (len(listed),):
@@ -131,6 +131,7 @@ class ClipTable:
         rows = [[*known, *(["start_s", "end_s"] if pieces else [])]]
         for i, clip in enumerate(self.clips):
             row = [_readable(target, name, str(values[i])) for name, values in known.items()]
+            # repr of a float has the fewest digits that read back exactly.
             rows.append(row + ([repr(clip.start_s), "" if clip.end_s is None else repr(clip.end_s)] if pieces else []))
         with replacing(target, DatasetError, newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)

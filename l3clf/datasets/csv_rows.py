@@ -19,7 +19,7 @@ Row = tuple[int, dict[str, str]]
 def read_rows(table: Path, named: Sequence[str] = ()) -> tuple[list[str], list[Row]]:
     """Return the columns, and the line number and values of each row that is not empty."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:  # Excel writes a byte order mark
             reader = csv.DictReader(file)
             columns = [
                 (name or "").strip() for name in reader.fieldnames or []
@@ -51,6 +51,7 @@ def _check_unique(table: Path, columns: Sequence[str], known: Iterable[str]) -> 
 
 def _filled(table: Path, reader: "csv.DictReader[str]") -> Iterator[Row]:
     for row in reader:
+        # DictReader collects surplus values under None; trailing commas without values are harmless.
         extra = [value for value in row.get(None, []) if value.strip()]
         if extra:
             raise DatasetError(

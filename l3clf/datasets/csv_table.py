@@ -26,6 +26,7 @@ def read_table(
     """
     wanted = [path_column, label_column]
     columns, rows = read_rows(table, [*wanted, group or ""])
+    # Our own layout takes precedence, and so do columns that the caller names.
     layout = layout_of(columns) if wanted == ["path", "label"] and "path" not in columns else None
     require_columns(table, columns, [*(layout.columns if layout else wanted), *([group] if group else [])])
     if not rows:

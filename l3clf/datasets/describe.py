@@ -214,7 +214,7 @@ def _same_clips(table: _Table) -> list[tuple[list[Clip], list[str]]]:
     """Return the clips that are in the table more than once, each with its different labels."""
     same: dict[Hashable, list[int]] = defaultdict(list)
     for i, clip in enumerate(table.clips):
-        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)
+        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)  # a/../b.wav is b.wav
     labels = list(map(str, table.labels.tolist()))
     return [
         ([table.clips[i] for i in rows], list(dict.fromkeys(labels[i] for i in rows)))

@@ -52,6 +52,7 @@ def entries(folder: Path) -> list[Path]:
 def warn_left_out(folder: Path, what: str, sounds: Sequence[str]) -> None:
     """Warn about sounds that were left out of a table."""
     shown = some(os.path.relpath(sound, folder) for sound in sounds)
+    # stacklevel: the line of the user that called the loader.
     warnings.warn(f"{folder}: {what} were left out ({len(sounds):,}): {shown}", DatasetWarning, stacklevel=4)
 
 

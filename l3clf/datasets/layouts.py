@@ -14,6 +14,7 @@ from l3clf.datasets.csv_rows import Row, column, require_values
 
 __all__ = ["ESC", "ESC_NAME", "LAYOUTS", "URBANSOUND8K", "Layout", "esc_names", "layout_columns", "layout_of"]
 
+# FOLD-FREESOUND ID-TAKE, in ESC-50 followed by -TARGET.
 ESC_NAME = re.compile(r"(?P<fold>[0-9]{1,2})-(?P<recording>[0-9]+)-[A-Z]+(?:-[0-9]+)?")
 
 

@@ -18,8 +18,8 @@ from l3clf.errors import DatasetError
 __all__ = ["FSDD_SOUNDS", "META_NAME", "fsdd_names", "load_esc", "load_fsdd", "load_urbansound8k", "with_esc_names"]
 
 META_NAME = "meta.csv"
-ESC_CLASS = re.compile(r"[0-9]+ - (?P<name>.+)")
-FSDD_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>.+)_[0-9]+")
+ESC_CLASS = re.compile(r"[0-9]+ - (?P<name>.+)")  # 001 - Dog bark
+FSDD_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>.+)_[0-9]+")  # 7_theo_0: the last is the take
 FSDD_SOUNDS = "recordings"
 
 

@@ -107,6 +107,7 @@ def _load_untabled(folder: Path) -> ClipTable:
         )
     if tracks:
         return load_audacity_labels(folder)
+    # Before classes: "recordings" would be read as a single class.
     if (bool(loose), classes) in ((True, []), (False, [FSDD_SOUNDS])) and fsdd_names(sounds):
         return load_fsdd(folder)
     if classes:

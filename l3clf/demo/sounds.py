@@ -113,7 +113,7 @@ def _beats(rng: np.random.Generator, n: int, rate: int, period_s: float, jitter:
     at_s = rng.uniform(0.02, min(period_s, 0.5 * n / rate))
     while at_s * rate < n:
         yield int(at_s * rate)
-        at_s += period_s * (1 + jitter * rng.uniform(-1, 1))
+        at_s += period_s * (1 + jitter * rng.uniform(-1, 1))  # the draw is made also without jitter: seeds depend on it
 
 
 def _put(out: FloatArray, event: FloatArray, at: int) -> None:
@@ -288,6 +288,7 @@ def synthesise(
     sample_rate = int(sample_rate)
     n = round(duration_s * sample_rate)
     clip = _recorded(_MAKERS[name](rng, n, sample_rate), rng, sample_rate)
+    # Scaled by the peak, so that no clip is clipped when written as 16-bit.
     level = MAX_PEAK * 10 ** (rng.uniform(*_LEVEL_DB) / 20)
     return np.asarray(clip * (level / np.abs(clip).max()), dtype=np.float32)
 

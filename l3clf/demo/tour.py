@@ -34,7 +34,7 @@ __all__ = ["DemoResult", "Prediction", "run"]
 
 Say: TypeAlias = Callable[[str], object]
 
-EMBEDDER = "l3mini"
+EMBEDDER = "l3mini"  # its weights are part of the package, so the tour works offline
 DURATION_S = 4.0
 SAMPLE_RATE = 22050
 N_FOLDS = 5
@@ -281,6 +281,7 @@ def _compare(table: ClipTable, cache: Path, folder: Path, say: Say) -> Path:
 def _say_what_next(result: DemoResult, say: Say) -> None:
     sample = result.predictions[0].path
     shell = shlex.quote(str(result.model)), shlex.quote(str(result.new_sounds))
+    # Paths are quoted for the language they are printed in, so that the lines run as printed.
     for line in (
         "",
         f"Done in {result.seconds:.1f} s. {result.out} now contains",

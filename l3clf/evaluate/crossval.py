@@ -176,7 +176,7 @@ def _some_of_each(labels: Labels, train: NDArray[np.intp], size: int, seed: int)
 
 def _joined(labels: Labels, folds: Folds, results: Sequence[tuple[Labels, NDArray[np.float64]]]) -> CrossValidation:
     classes = np.unique(labels)
-    probabilities = np.zeros((len(labels), len(classes)))
+    probabilities = np.zeros((len(labels), len(classes)))  # stays 0 for classes that a fold did not train
     for (_, test), (known, found) in zip(folds, results, strict=True):
         probabilities[np.ix_(test, np.searchsorted(classes, known))] = found
     return CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)

@@ -101,6 +101,7 @@ def scores(
     out: dict[str, float] = {}
     for metric, low, high in zip(METRICS, *bounds, strict=True):
         out[metric] = _score(true, predicted, n_classes, metric, np.ones(len(true)))
+        # Within a fold, macro F1 counts only the classes that occur in it.
         each = [score(truth[test_fold == f], predictions[test_fold == f], metric) for f in np.unique(test_fold)]
         out[f"{metric}_std"] = float(np.std(each))
         out[f"{metric}_low"], out[f"{metric}_high"] = float(low), float(high)
@@ -109,6 +110,7 @@ def scores(
 
 def _resampling_weights(groups: Labels | None, n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield for each resample how often each clip is drawn; all of them at once would be large."""
+    # `unit` is the number of each clip's group: what is drawn, with replacement, is a group.
     unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     n_units = int(unit.max()) + 1
     rng = np.random.default_rng(seed)

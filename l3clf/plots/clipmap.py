@@ -211,7 +211,7 @@ def _map_figure(clips: _ClipMap, title: str | None, *, marked: bool) -> Figure:
     figure, axes = blank(WIDTH_IN, WIDTH_IN)
     letters = Lettering()
     _set_frame(axes, clips, letters)
-    size = float(np.clip(9000 / len(clips.places), 14, 42))
+    size = float(np.clip(9000 / len(clips.places), 14, 42))  # many points are smaller, but stay visible
     _draw_clips(axes, clips, size)
     ring = [_draw_rings(axes, clips, size)] if marked else []
     unnamed = 0
@@ -230,7 +230,7 @@ def _map_figure(clips: _ClipMap, title: str | None, *, marked: bool) -> Figure:
 def _set_frame(axes: Any, clips: _ClipMap, letters: Lettering) -> None:
     # One scale for both directions and no ticks: neither direction has a unit.
     low, high = clips.places.min(axis=0), clips.places.max(axis=0)
-    half = 0.54 * max(float((high - low).max()), 1e-6)
+    half = 0.54 * max(float((high - low).max()), 1e-6)  # half the width plus a margin; above 0 for a single place
     for set_limits, middle in zip((axes.set_xlim, axes.set_ylim), (low + high) / 2, strict=True):
         set_limits(middle - half, middle + half)
     axes.set_xticks([])

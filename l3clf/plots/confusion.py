@@ -218,7 +218,7 @@ def _annotate(
     # At most two fifths of the cell's height, and all digits within its width (a digit is 0.64 em wide).
     size = min(11.0, 72 * cell_in * 0.42, 72 * cell_in * 0.85 / (0.64 * digits))
     recalls = confusions.recalls
-    for (row, column), count in np.ndenumerate(confusions.counts):
+    for (row, column), count in np.ndenumerate(confusions.counts):  # zeros are faint, so that mistakes stand out
         ink = _ink_on(tuple(colours(levels[row, column]))) if count else FAINT_INK
         with_share = count > 0 and with_shares
         middle = (column + 0.5, row + 0.5)

@@ -187,6 +187,7 @@ def _limit(axes: Any, numbers: FloatArray, floor: float | None) -> None:
     pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2, 0.005)
     axes.set_ylim(max(-0.01, low - pad), min(1.01, high + pad))
     clips = numbers[:, 0]
+    # The axis is logarithmic, so its margin is a factor.
     margin = max(1.08, float(clips.max() / clips.min()) ** 0.04)
     axes.set_xlim(clips.min() / margin, clips.max() * margin)
 

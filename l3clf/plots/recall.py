@@ -134,6 +134,7 @@ def _recall_figure(recalls: list[_Recall], title: str | None) -> Figure:
 def _draw_row(axes: Any, row: int, recall: _Recall) -> None:
     low, high = wilson_interval(recall.found, recall.clips)
     axes.plot([low, high], [row, row], color=COLOURS[4], linewidth=5, solid_capstyle="butt", zorder=2)
+    # Not clipped, so that points at 0 and 100 % are drawn whole.
     axes.plot([recall.share], [row], "o", color=COLOURS[0], markersize=7, zorder=3, clip_on=False)
 
 

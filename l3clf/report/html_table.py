@@ -50,6 +50,7 @@ def _bar(row: Row) -> Html:
 
 
 def _places(places: Iterable[tuple[str, object]]) -> str:
+    # Custom properties, which page.css turns into the bar's gradients.
     return ";".join(f"--{key}:{percent(value)}%" for key, value in places if known(value))
 
 

@@ -85,6 +85,7 @@ def write_html(page: Page, out: str | os.PathLike[str]) -> Path:
         If the file cannot be written.
     """
     files = resources.files("l3clf.report")
+    # string.Template, because str.format would take the braces of CSS for fields.
     skeleton = Template(files.joinpath("page.html").read_text("utf-8"))
     sections = [section for section in _sections(page) if section]
     filled = skeleton.substitute(

@@ -79,6 +79,7 @@ def _player(clip: Clip, name: str) -> Html:
         source = _sound(played)
     except AudioError as error:
         return tag("p", f"No player: {error}", class_="path")
+    # Without preload="none", browsers may decode all clips when the page opens.
     return join([tag("audio", controls="", preload="none", src=source, aria_label=f"Clip {name}"), note])
 
 

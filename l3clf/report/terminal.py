@@ -38,6 +38,7 @@ def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
     lines = [head, *(line for row in rows for line in _terminal_lines(row))]
     foot = [[_cell(name), percent(value)] for name, value in floors]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    # Floors have a name and an accuracy only; the name may use the three columns of names.
     widths[3] = max([widths[3], *(_width(value) for _, value in foot)])
     _narrow(widths)
     laid = [_laid_out(line, widths) for line in lines]

@@ -63,7 +63,7 @@ def write_json(
         **(more or {}),
     }
     try:
-        text = json.dumps(_plain(content), indent=1, allow_nan=False)
+        text = json.dumps(_plain(content), indent=1, allow_nan=False)  # Python would write NaN, which is not JSON
     except TypeError as error:
         raise ParameterError(f"more={more!r}: {error}; expected numbers, text, lists and mappings") from None
     return write_text(out, text + "\n")
