@@ -98,8 +98,8 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     rows = [(sound, clip, label) for sound, labelled in found.items() for clip, label in labelled]
     if not rows:
         raise DatasetError(
-            f"{root}: no labels found ({len(sounds)} sounds, {len(tracks)} with a text file beside them); put each "
-            "recording's exported labels beside it under the same name, such as dawn.wav and dawn.txt"
+            f"{root}: no labels found (sounds: {len(sounds)}, text files beside them: {len(tracks)}); put the exported "
+            "labels of a recording beside it under the same name, such as dawn.wav and dawn.txt"
         )
     if unlabelled := [sound for sound in sounds if not found.get(sound)]:
         warn_left_out(root, "recordings without labels", unlabelled)

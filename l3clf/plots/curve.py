@@ -76,7 +76,7 @@ def _clips(number: float) -> str:
 
 def _row(point: object) -> list[float]:
     if not isinstance(point, Mapping):
-        raise ParameterError(f"points: a {type(point).__name__}; expected mappings with {', '.join(_KEYS)}")
+        raise ParameterError(f"points: found {type(point).__name__}; expected mappings with {', '.join(_KEYS)}")
     for key in _KEYS:
         if not isinstance(point.get(key), Real) or not isfinite(point[key]):
             raise ParameterError(f"points: {key}={point.get(key)!r}; expected a number")
