@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.framing import level_dbfs
-from l3clf.classifier.decision import decide, heard
+from l3clf.classifier.decision import above_gate, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings
@@ -42,7 +42,7 @@ class Expected:
         output = d.network.output
         vectors = (self.embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
         levels_dbfs, times_s = level_dbfs(samples), np.zeros((len(windows), 2))
-        self.above_gate = heard(levels_dbfs, d.gate_dbfs)
+        self.above_gate = above_gate(levels_dbfs, d.gate_dbfs)
         pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(windows) + 1)]
         model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
         self.probabilities = model.predict_proba(

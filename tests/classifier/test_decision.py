@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from l3clf.classifier.decision import (
-    ANSWER_POOLINGS,
     POOLINGS,
+    PROBABILITY_POOLINGS,
     UNKNOWN,
     VECTOR_POOLINGS,
+    above_gate,
     check_pooling,
     decide,
-    heard,
-    pool_answers,
+    pool_probabilities,
     pool_vectors,
 )
 from l3clf.errors import ParameterError
@@ -66,21 +66,21 @@ def test_the_mean_of_many_windows_is_taken_in_double_precision():
 
 def test_known_pools_of_answers():
     answers = np.array([[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.5, 0.4, 0.1]])
-    assert pool_answers(answers, "probability").tolist() == pytest.approx([0.4, 1.7 / 3, 0.1 / 3])
-    assert pool_answers(answers, "vote").tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+    assert pool_probabilities(answers, "probability").tolist() == pytest.approx([0.4, 1.7 / 3, 0.1 / 3])
+    assert pool_probabilities(answers, "vote").tolist() == pytest.approx([2 / 3, 1 / 3, 0])
 
 
-@pytest.mark.parametrize("pooling", ANSWER_POOLINGS)
+@pytest.mark.parametrize("pooling", PROBABILITY_POOLINGS)
 @given(answers=probabilities())
 def test_pooled_answers_are_probabilities_again(pooling, answers):
-    pooled = pool_answers(answers, pooling)
+    pooled = pool_probabilities(answers, pooling)
     assert pooled.shape == (3,)
     assert (pooled >= 0).all()
     assert pooled.sum() == pytest.approx(1)
 
 
 def test_a_tie_of_votes_goes_to_the_first_class():
-    pooled = pool_answers(np.array([[0.4, 0.4, 0.2]]), "vote")
+    pooled = pool_probabilities(np.array([[0.4, 0.4, 0.2]]), "vote")
     assert pooled.tolist() == [1, 0, 0]
 
 
@@ -95,7 +95,7 @@ def test_a_tie_of_votes_goes_to_the_first_class():
     ],
 )
 def test_windows_at_the_gate_are_heard(gate, expected):
-    found = heard(np.array([-200, -60.1, -60, -10], np.float32), gate)
+    found = above_gate(np.array([-200, -60.1, -60, -10], np.float32), gate)
     assert found.dtype == np.bool_
     assert found.tolist() == expected
 
@@ -156,4 +156,4 @@ def test_poolings_of_vectors_and_of_answers_are_not_mixed_up():
     with pytest.raises(ParameterError, match=r"pooling='vote'; expected one of 'mean', 'mean\+std', 'max'$"):
         pool_vectors(np.ones((2, 3), np.float32), "vote")
     with pytest.raises(ParameterError, match=r"pooling='mean'; expected one of 'probability', 'vote'$"):
-        pool_answers(np.ones((2, 3)), "mean")
+        pool_probabilities(np.ones((2, 3)), "mean")

@@ -106,20 +106,20 @@ def in_order(error, words, call):
 
 
 BAD_X = {
-    "None": (None, "X is of type NoneType; expected a list"),
-    "an int": (5, "X is of type int"),
-    "a number in an array": (np.float64(1), "X is of type float64"),
-    "one path": ("a.wav", r"X is a single clip; expected a list of clips: \['a.wav'\]"),
-    "one Clip": (Clip("a.wav"), "X is a single clip"),
-    "a dict": ({0: "a.wav"}, r"X\[0\] is int"),
-    "None in a list": ([None], r"X\[0\] is NoneType; expected a path, a Clip or a 1-D array"),
-    "bytes": ([b"a.wav"], r"X\[0\] is bytes"),
-    "a dict in a list": ([{"path": "a"}], r"X\[0\] is dict"),
-    "a list of paths in a list": ([["a.wav", "b.wav"]], r"X\[0\] is an array of shape \(2,\) and type <U5"),
-    "stereo in a list": ([np.zeros((9, 2))], r"X\[0\] is an array of shape \(9, 2\)"),
-    "3-D array": (np.zeros((2, 3, 4)), r"X\[0\] is an array of shape \(3, 4\)"),
-    "complex": ([np.zeros(9, complex)], r"X\[0\] is an array of shape \(9,\) and type complex128"),
-    "objects": ([np.array([1.0, None])], r"X\[0\] is an array of shape \(2,\) and type object"),
+    "None": (None, "X: type NoneType; expected a list"),
+    "an int": (5, "X: type int"),
+    "a number in an array": (np.float64(1), "X: type float64"),
+    "one path": ("a.wav", r"X: a single clip; give a list of clips: \['a.wav'\]"),
+    "one Clip": (Clip("a.wav"), "X: a single clip"),
+    "a dict": ({0: "a.wav"}, r"X\[0\]: int"),
+    "None in a list": ([None], r"X\[0\]: NoneType; expected a path, a Clip or a 1-D array"),
+    "bytes": ([b"a.wav"], r"X\[0\]: bytes"),
+    "a dict in a list": ([{"path": "a"}], r"X\[0\]: dict"),
+    "a list of paths in a list": ([["a.wav", "b.wav"]], r"X\[0\]: an array of shape \(2,\) and type <U5"),
+    "stereo in a list": ([np.zeros((9, 2))], r"X\[0\]: an array of shape \(9, 2\)"),
+    "3-D array": (np.zeros((2, 3, 4)), r"X\[0\]: an array of shape \(3, 4\)"),
+    "complex": ([np.zeros(9, complex)], r"X\[0\]: an array of shape \(9,\) and type complex128"),
+    "objects": ([np.array([1.0, None])], r"X\[0\]: an array of shape \(2,\) and type object"),
     "booleans": ([np.zeros(9, bool)], "type bool"),
 }
 
@@ -131,7 +131,7 @@ def test_x_of_a_wrong_type_is_refused_by_transformer_and_classifier(X, words):
 
 
 BAD_ARRAYS = {
-    "no rate": ([tone()], {}, ParameterError, r"X\[0\] is an array: pass its rate in Hz as sample_rate="),
+    "no rate": ([tone()], {}, ParameterError, r"X\[0\]: an array without a sample rate; pass the rate in Hz"),
     "rate too low": ([tone()], {"sample_rate": 1}, L3clfError, "sample.rate.*1"),
     "rate negative": ([tone()], {"sample_rate": -16_000}, L3clfError, "sample.rate.*-16000"),
     "rate NaN": ([tone()], {"sample_rate": math.nan}, L3clfError, "sample.rate.*nan"),
@@ -148,12 +148,12 @@ def test_arrays_that_are_no_audio_are_refused(X, options, error, words):
 
 BAD_Y = {
     "None": (None, "requires y"),
-    "too short": (["a"], "y: found 1 labels; expected one for each of 2 clips"),
-    "too long": (["a", "b", "c"], "y: found 3 labels"),
-    "one class": (["a", "a"], r"y: found 1 class \('a'\); expected two or more"),
+    "too short": (["a"], "y: 1 labels; expected one for each of 2 clips"),
+    "too long": (["a", "b", "c"], "y: 3 labels"),
+    "one class": (["a", "a"], r"y: 1 class \('a'\); expected two or more"),
     "NaN": ([1.0, math.nan], "NaN, infinite or fractional"),
     "fractions": ([0.5, 1.0], "NaN, infinite or fractional"),
-    "None in it": (["a", None], "labels of type NoneType, str; expected all strings or all integers"),
+    "None in it": (["a", None], "labels of type NoneType, str; expected only strings or only integers"),
     "mixed types": (np.array(["a", 1], object), "labels of type int, str"),
 }
 

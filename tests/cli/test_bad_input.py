@@ -191,20 +191,20 @@ def csv_of(text):
 
 
 BAD_DATA = {
-    "missing": (lambda place: place / "no data", "no such file or folder; expected a CSV, or a folder"),
+    "missing": (lambda place: place / "no data", "no such file or folder; give a CSV, or a folder"),
     "empty folder": (empty_folder, "no sound files in subfolders"),
     "folder without classes": (folder_without_classes, "no sound files in subfolders"),
-    "empty CSV": (csv_of(""), "has no column 'path', 'label'; found nothing"),
-    "CSV without label": (csv_of("path,class\na.wav,dog\n"), "has no column 'label'; found 'path', 'class'"),
-    "CSV without path": (csv_of("file,label\na.wav,dog\n"), "has no column 'path'"),
+    "empty CSV": (csv_of(""), r"no column 'path', 'label' \(found no header"),
+    "CSV without label": (csv_of("path,class\na.wav,dog\n"), r"no column 'label' \(found 'path', 'class'"),
+    "CSV without path": (csv_of("file,label\na.wav,dog\n"), "no column 'path'"),
     "CSV with semicolons": (csv_of("path;label\na.wav;dog\n"), "found 'path;label'"),
-    "CSV without clips": (csv_of("path,label\n\n\n"), "holds no clips"),
+    "CSV without clips": (csv_of("path,label\n\n\n"), "no clips"),
     "label left out": (csv_of("path,label\na.wav,dog\nb.wav,\n"), "no label in line 3"),
     "times that are none": (csv_of("path,label,start_s\na.wav,dog,soon\n"), "line 2: .*'soon'.*expected times"),
     "not UTF-8": (csv_of("path,label\ncafé.wav,dog\n".encode("latin-1")), "is not UTF-8 text"),
     "UTF-16": (csv_of("path,label\na.wav,dog\n".encode("utf-16")), "is not UTF-8 text"),
-    "a sound file": (lambda place: write(place / "a.wav"), "not UTF-8 text|has no column"),
-    "one class": (csv_of("path,label\na.wav,dog\nb.wav,dog\n"), "found 1 class"),
+    "a sound file": (lambda place: write(place / "a.wav"), "not UTF-8 text|no column"),
+    "one class": (csv_of("path,label\na.wav,dog\nb.wav,dog\n"), "1 class"),
 }
 
 
@@ -238,7 +238,7 @@ BAD_COMMANDS = {
     "unknown embedder": (["embed", "GOOD", "--out", "OUT", "--embedder", "vggish"], 1, "no such embedder"),
     "option without a value": (["embed", "GOOD", "--out", "OUT", "--option", "input_repr"], 1, "NAME=VALUE"),
     "unknown option": (["embed", "GOOD", "--out", "OUT", "--option", "size=3"], 1, "'size'"),
-    "group that is no column": (["fit", "TABLE", "--out", "OUT", "--group", "who"], 1, "has no column 'who'"),
+    "group that is no column": (["fit", "TABLE", "--out", "OUT", "--group", "who"], 1, "no column 'who'"),
     "group of a folder": (["fit", "DATA", "--out", "OUT", "--group", "who"], 1, "there is no meta.csv"),
     "threshold of 2": (["fit", "DATA", "--out", "OUT", "--unknown-threshold", "2"], 1, "unknown_threshold=2"),
     "predict, threshold of 2": (["predict", "MODEL", "GOOD", "--unknown-threshold", "2"], 1, "unknown_threshold=2"),

@@ -67,7 +67,7 @@ def test_names_that_are_no_utf_8_are_found(tmp_path):
 @pytest.mark.parametrize("names", [[], ["a.wav"], ["x/a.txt"], ["x/.a.wav"]])
 def test_folders_without_classes_are_refused(tmp_path, names):
     create(*(tmp_path / name for name in names))
-    with pytest.raises(DatasetError, match=r"no sound files in subfolders; expected one subfolder for each class"):
+    with pytest.raises(DatasetError, match=r"no sound files in subfolders; make one subfolder for each class"):
         load_folder(tmp_path)
 
 
@@ -75,5 +75,5 @@ def test_folders_without_classes_are_refused(tmp_path, names):
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_what_is_no_folder_cannot_be_listed(tmp_path, function, name):
     create(tmp_path / "file")
-    with pytest.raises(DatasetError, match=r"cannot be listed \(.*\); expected a readable folder"):
+    with pytest.raises(DatasetError, match=r"cannot be listed \(.*\); give a readable folder"):
         function(tmp_path / name)

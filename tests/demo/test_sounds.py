@@ -193,7 +193,7 @@ def test_background_has_the_drawn_ratio(name, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("meow",), "no synthetic class 'meow'"),
+        (("meow",), "name='meow'; expected one of siren"),
         (("rain", 0.01), "at least 0.1 s"),
         (("rain", np.nan), "at least 0.1 s"),
         (("rain", np.inf), "at least 0.1 s"),

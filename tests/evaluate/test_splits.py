@@ -54,9 +54,9 @@ def test_classes_smaller_than_the_folds_are_no_obstacle():
     ("labels", "options", "words"),
     [
         (["a"] * 4, {}, "only the class 'a'"),
-        (["a", "b"], {"folds": np.array(["1", "1"])}, "folds: found only"),
-        (["a", "b"], {"groups": np.array(["1", "1"])}, "groups: found only"),
-        (["a", "a", "b", "b"], {"folds": np.array([1, 1, 2, 2])}, "without fold '1' only the class b"),
+        (["a", "b"], {"folds": np.array(["1", "1"])}, "folds: only"),
+        (["a", "b"], {"groups": np.array(["1", "1"])}, "groups: only"),
+        (["a", "a", "b", "b"], {"folds": np.array([1, 1, 2, 2])}, "fold '1': the other folds have only the class b"),
         (["a", "b", "c"], {}, "each of the 3 classes has a single clip"),
         (list("abcdefghijkl"), {"groups": np.arange(12)}, "each of the 12 classes has a single clip"),
         (list("aabbcc"), {"folds": np.array([1, 1, 2, 2, 3, 3])}, "no class is in more than one of the 3 folds"),

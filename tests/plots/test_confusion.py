@@ -76,15 +76,15 @@ def test_numbers_are_sorted_by_value_and_compared_as_text():
 @pytest.mark.parametrize(
     ("true", "predicted", "classes", "complaint"),
     [
-        ([], [], None, "at least one"),
-        (["a", "b"], ["a"], None, "2 labels and y_pred 1"),
-        ("ab", ["a", "b"], None, "y_true must be one-dimensional"),
-        (5, ["a"], None, "y_true must be one-dimensional"),
-        ([["a"], ["b", "c"]], ["a", "b"], None, "y_true must be one-dimensional"),
-        (labels(1201), labels(1201), None, "1,201 classes cannot be drawn: at most 1,200"),
-        (["a"], [["a"]], None, "y_pred must be one-dimensional"),
-        (["a"], ["a"], "a", "classes must be one-dimensional"),
-        (["a", "z"], ["a", "a"], ["a"], "not among classes: z"),
+        ([], [], None, "0 and 0 labels"),
+        (["a", "b"], ["a"], None, "2 and 1 labels"),
+        ("ab", ["a", "b"], None, "y_true: not one-dimensional"),
+        (5, ["a"], None, "y_true: not one-dimensional"),
+        ([["a"], ["b", "c"]], ["a", "b"], None, "y_true: not one-dimensional"),
+        (labels(1201), labels(1201), None, "1,201 classes; a confusion matrix has room for 1,200"),
+        (["a"], [["a"]], None, "y_pred: not one-dimensional"),
+        (["a"], ["a"], "a", "classes: not one-dimensional"),
+        (["a", "z"], ["a", "a"], ["a"], "classes: no z"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, true, predicted, classes, complaint):
@@ -263,7 +263,7 @@ def test_order_by_similarity_is_another_picture_and_an_unknown_one_is_refused(tm
         for order in ("given", "similarity")
     )
     assert given != similar
-    with pytest.raises(ParameterError, match='order must be "given" or "similarity"'):
+    with pytest.raises(ParameterError, match="order='size'; expected 'given' or 'similarity'"):
         confusion_matrix(true, predicted, tmp_path / "x", order="size")
 
 

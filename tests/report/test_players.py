@@ -85,7 +85,7 @@ def test_unreadable_clips_get_a_sentence_and_the_others_their_player(tmp_path, f
 
 def test_at_most_twenty_mistakes_are_shown(tmp_path):
     found = with_clips(tmp_path, *[Clip(f"{n}.wav") for n in range(1234)])
-    assert found.text.count(" taken for ") == 20
+    assert found.text.count(" predicted as ") == 20
     assert "The 20 worst of 1,234 mistakes" in found.text
 
 
