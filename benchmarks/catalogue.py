@@ -98,7 +98,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "pool_probe": Benchmark(
         "l3mini.pool_probe",
         "accuracy of students on small tasks cut from the pool, for choices about l3mini",
-        f"{_SHARED}, TensorFlow; 8 minutes",
+        f"{_SHARED}, LiteRT (the extra `tflite`); 8 minutes",
     ),
     "pool_front_ends": Benchmark(
         "l3mini.pool_front_ends",

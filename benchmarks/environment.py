@@ -43,9 +43,16 @@ def describe() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),
         "machine": {"processor": _processor(), "extensions": _extensions(), "cores": joblib.cpu_count()} | _memory(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": _system(),
         "versions": {"l3clf": l3clf.__version__, "Python": platform.python_version()} | _versions(),
     } | ({"load_before": round(os.getloadavg()[0], 2)} if hasattr(os, "getloadavg") else {})
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):  # not Linux, or one that does not say
+        return f"{platform.system()} {platform.release()}"
 
 
 def _versions() -> dict[str, str]:

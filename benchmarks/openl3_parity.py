@@ -58,7 +58,9 @@ def run(options: Options) -> Result:
     )
     compared = ("largest difference / largest value", ".1e"), ("lowest cosine", ".5f")
     title = "Against openl3 0.4.2, by input, size and sound"
-    return Result((Table("By rate", *_by_rate(rows)), Table(title, (*columns, *compared), tuple(rows))))
+    return Result(
+        (Table("The worst of each rate and input", *_by_rate(rows)), Table(title, (*columns, *compared), tuple(rows)))
+    )
 
 
 def _is_chosen(key: str, options: Options) -> bool:
@@ -88,7 +90,7 @@ def _by_rate(rows: list[tuple[Any, ...]]) -> tuple[tuple[tuple[str, str], ...], 
         ("rate (Hz)", ",d"),
         ("input", ""),
         ("comparisons", "d"),
-        ("largest difference", ".1e"),
+        ("largest difference / largest value", ".1e"),
         ("lowest cosine", ".4f"),
     )
 

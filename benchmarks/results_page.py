@@ -13,9 +13,10 @@ FOLDER = Path(__file__).parent
 RECORDED, PAGE = FOLDER / "recorded", FOLDER / "RESULTS.md"
 HEADING = """# Results
 
-Written by `python -m benchmarks results` from `benchmarks/recorded/`; do not edit. Each section is
-what its command printed, with the machine and the date of that run; a timing is a median, with the range of its repeats
-in brackets."""
+Written by `python -m benchmarks results` from `benchmarks/recorded/`, which also has all versions and options; do not
+edit. Each section is what its command printed, with the date and the machine of that run. A timing is a median, with
+the range of its repeats in brackets."""
+SHOWN = ("Python", "l3clf", "numpy", "scikit-learn", "onnxruntime")  # of the versions
 
 
 def record_path(name: str, folder: Path = RECORDED) -> Path:
@@ -35,19 +36,23 @@ def write_page(folder: Path = RECORDED, page: Path = PAGE) -> Path:
 
 
 def _sections(folder: Path) -> Iterator[str]:
+    """Each benchmark's records; ``NAME.SOMETHING.json``, which no command writes, is of another machine."""
     for name, benchmark in BENCHMARKS.items():
-        if record_path(name, folder).exists():
-            record = load_record(record_path(name, folder))
-            measures = benchmark.measures[0].upper() + benchmark.measures[1:]
-            yield f"## {name}\n\n{measures}.\n\n    {record.command}"
-            yield _provenance(record)
+        records = [load_record(path) for path in (*folder.glob(f"{name}.json"), *sorted(folder.glob(f"{name}.*.json")))]
+        if records:
+            yield f"## {name}\n\n{benchmark.measures[0].upper()}{benchmark.measures[1:]}."
+        for record in records:
+            yield f"    {record.command}\n\n{_provenance(record)}"
             yield markdown(record.result, fold=True)
 
 
 def _provenance(record: Record) -> str:
     found = record.recorded
     parts = [found["date"], f"commit {found['commit']}" if found.get("commit") else "", _machine(found["machine"])]
-    parts += [found.get("system", ""), ", ".join(f"{name} {v}" for name, v in found.get("versions", {}).items())]
+    parts += [
+        found.get("system", ""),
+        ", ".join(f"{name} {v}" for name, v in found.get("versions", {}).items() if name in SHOWN),
+    ]
     text = "; ".join(part for part in parts if part)
     return f"*{text}.*" + (f"\n\n*{found['by_hand']}*" if "by_hand" in found else "")
 

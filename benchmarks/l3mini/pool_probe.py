@@ -74,11 +74,11 @@ def probe_paths(pool: Path) -> list[str]:
 
 def yamnet_classes(pool: Path, paths: Sequence[str], weights: Path) -> NDArray[np.intp]:
     """Return the number of the class that YAMNet scores highest in each clip's first ten seconds."""
-    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     # Only without the default delegates can the input be resized.
-    resolver = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    yamnet = tf.lite.Interpreter(str(weights / "yamnet.tflite"), experimental_op_resolver_type=resolver)
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    yamnet = Interpreter(str(weights / "yamnet.tflite"), experimental_op_resolver_type=resolver)
     place, scores = yamnet.get_input_details()[0]["index"], yamnet.get_output_details()[0]["index"]
     yamnet.resize_tensor_input(place, [WINDOW])
     yamnet.allocate_tensors()

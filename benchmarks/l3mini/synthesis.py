@@ -1,7 +1,7 @@
 """Sounds to learn from that need no recording, and speech where espeak-ng is installed.
 
-Rule: no sound is meant to be anything. What the ear tells sources apart by (pitch and how it glides, resonances,
-rhythm, onsets, bands of noise and how they swell) is drawn at random, and teachers say what they hear in it.
+Rule: no sound imitates anything. What distinguishes sources to the ear (pitch and how it glides, resonances, rhythm,
+onsets, bands of noise and how they swell) is drawn at random, and the teachers' embeddings of it are what is learned.
 """
 
 import io
@@ -23,12 +23,23 @@ __all__ = ["spoken", "synthetic_sounds"]
 
 SAMPLE_RATE = 16_000
 TIMEOUT_S = 20
-FADE_S = 0.01
 SECOND_KIND = 0.3  # share of sounds with another one behind them
 
 
 def synthetic_sounds(n: int, seed: int = 0, duration_s: float = 3.0) -> list[Samples]:
-    """Return `n` sounds drawn from a seed: of ten kinds in turn, alone or two at once."""
+    """Return sounds drawn from a seed: of ten kinds in turn, alone or two at once.
+
+    Parameters
+    ----------
+    n : int
+    seed : int
+    duration_s : float
+
+    Returns
+    -------
+    list of Samples
+        At 16 kHz; each sound's peak is between 30 and 3 dB below full scale.
+    """
     kinds = (_tones, _sweep, _pulses, _noise, _struck, _voice, _engine, _texture, _crackle, _bursts)
     out = []
     for i in range(n):
@@ -197,7 +208,7 @@ def spoken(texts: Sequence[str], voices: Sequence[str], n: int, seed: int = 0) -
     Raises
     ------
     MissingDependencyError
-        If espeak-ng is not installed, or does not answer.
+        If espeak-ng is not installed, or fails.
     """
     program = shutil.which("espeak-ng")
     if program is None:

@@ -45,7 +45,7 @@ NEEDS = {
     "talk_cnn": ("tensorflow",),
     "device_table": ("ziglang", "unicorn", "elftools"),
     "make_l3mini": ("tensorflow", "torch"),
-    "pool_probe": ("tensorflow",),
+    "pool_probe": ("ai_edge_litert",),
     "pool_front_ends": ("tensorflow", "torch"),
     "pool_share_alike": ("tensorflow", "torch"),
 }
