@@ -52,7 +52,7 @@ def test_poolings_of_one_head_are_the_same_together_and_alone(head):
 
 def test_poolings_of_different_heads_are_refused():
     vectors, labels = easy_set(12)
-    with pytest.raises(ParameterError, match="'mean', 'vote'.* do not train the same head"):
+    with pytest.raises(ParameterError, match=r"'mean', 'vote'.* do not train the same head"):
         cross_validate_poolings(ClipClassifier("mfcc"), ["mean", "vote"], embedded(vectors), labels, make_split(labels))
 
 
