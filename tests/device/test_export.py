@@ -61,7 +61,7 @@ def test_a_head_that_float32_cannot_hold_is_refused_before_anything_is_written(t
     assert not (tmp_path / "c").exists()
 
 
-def test_folders_that_are_no_export_are_refused(export, tmp_path):
+def test_folders_that_are_not_exports_are_refused(export, tmp_path):
     with pytest.raises(DeviceError, match="is no export, or a damaged one; make it with l3clf export"):
         verify(tmp_path, held_out(tmp_path))
     with pytest.raises(DeviceError, match="no sound to verify with"):
