@@ -136,7 +136,7 @@ def test_a_file_shared_between_threads_gives_the_same_bits(tmp_path, monkeypatch
     assert_all_same(embed_sources(EMBEDDER, sources, n_jobs=n_jobs), small)
 
 
-def test_a_large_file_is_heard_by_several_threads(tmp_path, monkeypatch, small_is_large):
+def test_a_large_file_is_shared_between_threads(tmp_path, monkeypatch, small_is_large):
     """Two calls meet each other, which one thread alone could never do."""
     meeting = threading.Barrier(2, timeout=20)
     calls = []
@@ -177,19 +177,19 @@ def test_numbers_of_threads():
 
 
 @pytest.mark.parametrize("n_jobs", [0, -2, 1.5, "2", True, np.nan, [1]])
-def test_other_numbers_of_threads_are_refused(n_jobs, heard):
+def test_invalid_numbers_of_threads_are_refused(n_jobs, heard):
     with pytest.raises(ParameterError, match=r"n_jobs=.*expected a number of threads"):
         embed_sources(EMBEDDER, [Samples(sound(), RATE)], n_jobs=n_jobs)
     assert heard == []
 
 
 @pytest.mark.parametrize("hop_s", [0, -1, np.inf, "0.5"])
-def test_a_wrong_hop_is_said_before_any_file_is_read(hop_s):
+def test_a_wrong_hop_is_refused_before_any_file_is_read(hop_s):
     with pytest.raises(ParameterError, match="hop_s="):
         embed_sources(EMBEDDER, [Clip("no such file.wav")], hop_s=hop_s)
 
 
-def test_the_progress_bar_stays_away_where_nobody_watches(capfd):
+def test_the_progress_bar_is_hidden_without_a_terminal(capfd):
     embed_sources(EMBEDDER, [Samples(sound(), RATE)], progress=True)
     assert capfd.readouterr() == ("", "")
 
@@ -235,7 +235,7 @@ BAD = [missing, not_audio, damaged_flac, not_a_number_late, too_late, not_finite
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("kept", [True, False], ids=["cache", "no cache"])
 @pytest.mark.parametrize("large", [True, False], ids=["shared", "whole"])
-def test_a_bad_clip_in_the_middle_hurts_nobody_else(tmp_path, monkeypatch, cache, bad, n_jobs, kept, large):
+def test_a_bad_clip_does_not_affect_other_clips(tmp_path, monkeypatch, cache, bad, n_jobs, kept, large):
     monkeypatch.setattr(pipeline, "LARGE_FILE_BYTES", 10 if large else 1 << 40)
     good = write_clips(tmp_path, 6)
     sources = [*good[:3], bad(tmp_path / "bad one"), *good[3:]]
@@ -343,7 +343,7 @@ def test_a_changed_file_is_embedded_again(tmp_path, cache, heard):
     ],
     ids=["start", "end", "hop", "centring", "fingerprint"],
 )
-def test_all_that_decides_the_numbers_is_part_of_the_key(tmp_path, cache, heard, embedder, piece, framing):
+def test_whatever_changes_the_embeddings_is_part_of_the_key(tmp_path, cache, heard, embedder, piece, framing):
     path = write(tmp_path / "clip.wav", 4.0)
     calls = [(EMBEDDER, Clip(path), {}), (embedder, Clip(path, *piece), framing)]
     first, second = (embed_sources(e, [clip], cache=cache, **options)[0] for e, clip, options in calls)
@@ -355,7 +355,7 @@ def test_all_that_decides_the_numbers_is_part_of_the_key(tmp_path, cache, heard,
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["cache", "no cache"])
-def test_content_ids_tell_sounds_apart(tmp_path, cache, kept):
+def test_content_ids_distinguish_sounds(tmp_path, cache, kept):
     clip, other = write_clips(tmp_path, 2)
     copied = Clip(shutil.copy(clip.path, tmp_path / "copied.wav"), 0.5)  # the content is the file's, whatever the piece
     array = Samples(sound(), RATE)
@@ -379,7 +379,7 @@ def before_reading(monkeypatch, clip, action):
 
 
 @pytest.mark.parametrize("restored_times", [False, True])
-def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch, cache, restored_times):
+def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path, monkeypatch, cache, restored_times):
     clip, twin, other = write_clips(tmp_path, 3)
     shutil.copyfile(clip.path, twin.path)  # the same bytes: a WAV of floats holds the time at which it was written
     stat = Path(clip.path).stat()
@@ -398,7 +398,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch,
         assert_all_same(embed_sources(EMBEDDER, [clip, twin], cache=cache), [expected(clip), expected(twin)])
 
 
-def test_a_file_that_goes_away_takes_no_other_with_it(tmp_path, monkeypatch, cache):
+def test_a_file_that_disappears_does_not_affect_other_files(tmp_path, monkeypatch, cache):
     """Its content is known to be another file's too: that one is read in its place."""
     gone, twin = write_clips(tmp_path, 2)
     shutil.copyfile(gone.path, twin.path)
@@ -564,7 +564,7 @@ class Broken(FakeEmbedder):
         return vectors
 
 
-def test_embeddings_that_are_no_numbers_fail_with_their_clip(tmp_path):
+def test_embeddings_that_are_not_finite_fail_with_their_clip(tmp_path):
     cache = EmbeddingCache(tmp_path / "cache.sqlite")
     sources = [Samples(sound(seed=i) * (1000 if i == 1 else 1), RATE, f"clip {i}") for i in range(3)]
     for _ in range(2):  # computed, and looked for in the cache
@@ -576,7 +576,7 @@ def test_embeddings_that_are_no_numbers_fail_with_their_clip(tmp_path):
         Broken().embed(sound() * 1000, RATE)
 
 
-def test_kept_embeddings_that_are_no_numbers_are_made_again(tmp_path, monkeypatch):
+def test_cached_embeddings_that_are_not_finite_are_made_again(tmp_path, monkeypatch):
     cache = EmbeddingCache(tmp_path / "cache.sqlite")
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -592,6 +592,6 @@ def test_kept_embeddings_that_are_no_numbers_are_made_again(tmp_path, monkeypatc
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="this system has no folder that takes no files")
-def test_embeddings_without_a_place_are_one_sentence():
+def test_an_unwritable_place_for_embeddings_is_one_sentence():
     with pytest.raises(ParameterError, match=r"^/proc/x\.npz: cannot be written \(.*\); choose another place"):
         save_embeddings("/proc/x.npz", [], [])

@@ -78,7 +78,7 @@ def in_another_format(folder, table):
 
 @pytest.mark.parametrize("name", ODD_BUT_FINE)
 @pytest.mark.filterwarnings("error")
-def test_odd_sets_are_measured_and_said(name, table, tmp_path):
+def test_odd_sets_are_measured_and_noted(name, table, tmp_path):
     make, words = ODD_BUT_FINE[name]
     odd = datasets.load(make(tmp_path, table))
     report = run(odd, heads=["logistic"], poolings=["mean", "vote"], tune=True)
@@ -138,7 +138,7 @@ def test_ten_thousand_classes_are_refused_at_once():
     assert "mfcc / forest / mean (up to 610 GB)" in str(caught.value)
 
 
-def test_a_head_too_large_is_left_out_and_said(table, monkeypatch):
+def test_a_head_too_large_is_left_out_and_noted(table, monkeypatch):
     monkeypatch.setattr("l3clf.baselines.cells.MAX_BYTES", 1e5)
     report = run(table, poolings=["mean", "vote"])
     assert {row["head"] for row in report.table} == {"logistic"}

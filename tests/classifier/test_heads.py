@@ -154,7 +154,7 @@ def test_forest_of_usual_size_is_quick():
     np.testing.assert_allclose(answer, one.predict_proba(X), atol=1e-12)
 
 
-def test_no_rows_give_no_answers():
+def test_no_rows_give_no_probabilities():
     X, y = data()
     for head in (
         freeze_head(make_head("logistic").fit(X, y)),
@@ -187,7 +187,7 @@ def test_frozen_heads_pass_through_pickle_and_copy():
     ids=["1-D", "wide", "NaN", "infinite", "text", "objects", "ragged", "huge"],
 )
 @pytest.mark.parametrize("name", ["logistic", "tree"])
-def test_x_that_cannot_be_is_refused(name, X):
+def test_invalid_x_is_refused(name, X):
     rows, y = data()
     head = freeze_head(HEADS[name]().fit(rows, y))
     if name == "logistic":
@@ -349,7 +349,7 @@ def test_damaged_forest(name):
 
 @given(st.data())
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_children_are_refused_or_end(draw):
+def test_any_children_are_refused_or_terminate(draw):
     """Whatever the child indices are: they are refused, or every walk ends in a leaf."""
     n = draw.draw(st.sampled_from([1, 3, 5]))
     children = st.lists(st.integers(-2, n), min_size=n, max_size=n)
@@ -450,7 +450,7 @@ assert not any(name.split(".")[0] == "sklearn" for name in sys.modules)
 # --- tuned ------------------------------------------------------------------------------------------
 
 
-def test_tuning_is_scikit_learns_where_each_class_has_rows_enough():
+def test_tuning_equals_scikit_learn_where_each_class_has_enough_rows():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 5)), np.arange(40) % 3
     found = tuned_logistic().fit(X, y)
@@ -461,7 +461,7 @@ def test_tuning_is_scikit_learns_where_each_class_has_rows_enough():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("y", ["ab", "aab", "aaab", "aabb", "abcdef", "aaaaaab", "aabbccdde"])
-def test_tuning_stands_rare_classes(y):
+def test_tuning_copes_with_rare_classes(y):
     X = np.random.default_rng(0).normal(size=(len(y), 4))
     found = tuned_logistic().fit(X, list(y))
     assert np.isfinite(found.cv_results_["mean_test_score"]).all()

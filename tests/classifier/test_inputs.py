@@ -142,7 +142,7 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize(("X", "options", "error", "words"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
-def test_arrays_that_are_no_audio_are_refused(X, options, error, words):
+def test_arrays_that_are_not_audio_are_refused(X, options, error, words):
     in_order(error, words, lambda: mfcc(**options).fit_transform(X))
 
 
@@ -159,7 +159,7 @@ BAD_Y = {
 
 
 @pytest.mark.parametrize(("y", "words"), BAD_Y.values(), ids=BAD_Y)
-def test_y_that_cannot_be_is_refused_before_a_clip_is_read(y, words):
+def test_invalid_y_is_refused_before_a_clip_is_read(y, words):
     model = ClipClassifier("mfcc", cache=None)
     in_order(ParameterError, words, lambda: model.fit(["missing0.wav", "missing1.wav"], y))
 
@@ -202,14 +202,14 @@ CLASSIFIER_PARAMETERS = {
 
 
 @pytest.mark.parametrize(("options", "words"), BAD_PARAMETERS.values(), ids=BAD_PARAMETERS)
-def test_parameters_that_cannot_work_are_refused(options, words, good):
+def test_invalid_parameters_are_refused(options, words, good):
     options = {"embedder": "mfcc", "cache": None, **options}
     in_order(ParameterError, words, lambda: ClipEmbedder(**options).fit_transform(good))
     in_order(ParameterError, words, lambda: ClipClassifier(**options).fit(good, ["a", "b"]))
 
 
 @pytest.mark.parametrize(("options", "words"), CLASSIFIER_PARAMETERS.values(), ids=CLASSIFIER_PARAMETERS)
-def test_classifier_parameters_that_cannot_work_are_refused(options, words, good):
+def test_invalid_classifier_parameters_are_refused(options, words, good):
     model = ClipClassifier("mfcc", cache=None, **options)
     in_order(ParameterError, words, lambda: model.fit(good, ["a", "b"]))
 
@@ -221,7 +221,7 @@ def test_a_threshold_set_after_fitting_is_checked_too(name, good):
 
 
 @pytest.mark.parametrize("pooling", ["probability", "vote"])
-def test_poolings_of_answers_are_none_for_a_transformer(pooling):
+def test_a_transformer_refuses_poolings_of_probabilities(pooling):
     in_order(
         ParameterError, f"pooling='{pooling}'; expected one of 'mean', 'mean", lambda: mfcc(pooling=pooling).fit([])
     )
@@ -236,18 +236,18 @@ def test_poolings_of_answers_are_none_for_a_transformer(pooling):
         ({"weights": 5}, ParameterError, "weights"),
     ],
 )
-def test_embedder_options_that_cannot_be_are_refused(options, error, words):
+def test_invalid_embedder_options_are_refused(options, error, words):
     in_order(error, words, lambda: load_embedder("openl3", **options))
 
 
 @pytest.mark.parametrize("name", ["openl3", "yamnet", "edgel3", "speech"])
-def test_weights_that_are_not_there_are_said_at_once(tmp_path, good, name):
+def test_missing_weights_are_reported_at_once(tmp_path, good, name):
     place = tmp_path / "no" / "weights.h5"
     model = ClipEmbedder(load_embedder(name, weights=place), cache=None, on_error="nan")
     in_order(WeightsError, "weights|no such", lambda: model.fit_transform(good))
 
 
-def test_a_label_with_one_clip_only_is_learnt(good):
+def test_a_label_with_a_single_clip_is_learned(good):
     model = ClipClassifier("mfcc", cache=None).fit(good, ["tone", "noise"])
     assert model.predict(good).tolist() == ["tone", "noise"]
 

@@ -75,7 +75,7 @@ def path_argument(made):
 
 
 @bad_files
-def test_predict_answers_the_good_and_names_the_bad(tmp_path, good, run, model_file, make, words):
+def test_predict_prints_the_good_and_names_the_bad(tmp_path, good, run, model_file, make, words):
     bad = path_argument(make_bad(make, tmp_path))
     if os.path.isdir(bad):  # noqa: PTH112
         pytest.skip("a folder is an argument of its own kind")
@@ -125,7 +125,7 @@ def test_fit_learns_the_good_and_names_the_bad(tmp_path, good, run, make, words)
 
 @posix_only
 @pytest.mark.parametrize("arguments", [[], ["--format", "jsonl"], ["--out", "out.csv"]])
-def test_a_name_that_is_no_utf_8_comes_out_as_it_went_in(tmp_path, model_file, arguments):
+def test_a_name_that_is_not_utf_8_comes_out_as_it_went_in(tmp_path, model_file, arguments):
     odd = os.fsencode(put(tmp_path / "\udce9.wav", wav((tone(300) * 32767).astype("<i2").tobytes())))
     command = [sys.executable, "-m", "l3clf", "predict", model_file, odd, "--cache", "none", *arguments]
     env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # what most systems have
@@ -152,7 +152,7 @@ def test_fit_without_two_good_classes_still_names_the_bad_files(tmp_path, good, 
     assert not (tmp_path / "m").exists()
 
 
-def test_only_bad_files_still_give_a_complete_answer(tmp_path, run, model_file):
+def test_only_bad_files_still_give_complete_output(tmp_path, run, model_file):
     bad = [put(tmp_path / f"bad{i}.wav", b"no sound") for i in range(3)]
     status, out, err = run("predict", model_file, *bad)
     assert (status, out) == (1, "path,label,probability\n")
@@ -164,7 +164,7 @@ def test_only_bad_files_still_give_a_complete_answer(tmp_path, run, model_file):
         assert written["vectors"].shape[0] == 0
 
 
-def test_an_empty_folder_fails_and_the_rest_is_done(tmp_path, good, run, model_file):
+def test_an_empty_folder_fails_and_other_files_are_processed(tmp_path, good, run, model_file):
     (tmp_path / "empty").mkdir()
     status, out, err = run("predict", model_file, tmp_path / "empty", good[0])
     assert status == 1
@@ -209,7 +209,7 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize(("make", "words"), BAD_DATA.values(), ids=BAD_DATA)
-def test_data_that_is_none_is_said_in_one_sentence(tmp_path, run, make, words):
+def test_unusable_data_is_refused_in_one_sentence(tmp_path, run, make, words):
     status, out, err = run("fit", make(tmp_path), "--embedder", "mfcc", "--out", tmp_path / "m")
     assert (status, out) == (1, "")
     (line,) = err.splitlines()
@@ -254,7 +254,7 @@ BAD_COMMANDS = {
 
 
 @pytest.mark.parametrize(("arguments", "status", "words"), BAD_COMMANDS.values(), ids=BAD_COMMANDS)
-def test_commands_that_cannot_work_are_refused(tmp_path, good, run, model_file, arguments, status, words):
+def test_impossible_commands_are_refused(tmp_path, good, run, model_file, arguments, status, words):
     table = put(tmp_path / "table.csv", f"path,label\n{good[0]},a\n{good[1]},b\n".encode())
     places = {
         "GOOD": good[0],

@@ -36,7 +36,7 @@ def command(folders, *more):
     return ["distill", str(folders), "--student", "S", "--epochs", "1", "--per-window", "2", "--out", str(out), *more]
 
 
-def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkeypatch):
+def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys, monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "S", SMALL["a"])
     bad = put(folders / "bad.wav", b"RIFF")
     arguments = command(folders, "--teacher", "bands", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
@@ -103,7 +103,7 @@ def test_other_arguments_are_refused(folders, capsys, more):
     assert error.value.code == 2
 
 
-def test_a_refusal_is_all_that_a_process_says(folders):
+def test_a_refusal_is_the_only_output_of_a_process(folders):
     """TensorFlow, too, is silent."""
     arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
     found = subprocess.run(arguments, capture_output=True, text=True, check=False)

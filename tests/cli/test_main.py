@@ -29,7 +29,7 @@ from l3clf.cli import main as cli
         (["cache", "info", "--cache", "data/low/0.wav"], "0.wav"),
     ],
 )
-def test_what_cannot_work_is_said_in_one_sentence(data, argv, words, capsys, monkeypatch):
+def test_impossible_commands_are_refused_in_one_sentence(data, argv, words, capsys, monkeypatch):
     monkeypatch.chdir(data.parent)
     assert cli.main(argv) == 1
     err = capsys.readouterr().err

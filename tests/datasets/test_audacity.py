@@ -89,7 +89,7 @@ def test_lines_that_cannot_be_used_are_refused_with_file_and_number(tmp_path, te
     assert "\n" not in str(caught.value)
 
 
-def test_other_encodings_and_missing_files_are_said(tmp_path):
+def test_other_encodings_and_missing_files_are_reported(tmp_path):
     path = track(tmp_path / "a.txt", "0\t1\tcafé\n", "latin-1")
     with pytest.raises(DatasetError, match=r"a\.txt: is not UTF-8 text \(byte 0xe9 at 7\)"):
         read_labels(path)
@@ -101,7 +101,7 @@ def test_other_encodings_and_missing_files_are_said(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a transcript of what is said", "one\ttwo\tthree", "0.5 1.5 x"])
-def test_other_text_is_no_track(tmp_path, text):
+def test_other_text_is_not_a_track(tmp_path, text):
     assert not is_track(track(tmp_path / "a.txt", text))
     assert not is_track(tmp_path / "missing.txt")
 
@@ -168,7 +168,7 @@ def test_a_recording_that_cannot_be_read_is_not_cut_at_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("point_s", [0, -1, float("nan"), float("inf"), "1", None, True])
-def test_lengths_that_cannot_be_are_refused(tmp_path, point_s):
+def test_impossible_lengths_are_refused(tmp_path, point_s):
     with pytest.raises(ParameterError, match=r"point_s=.*expected a positive number of seconds"):
         load_audacity_labels(tmp_path, point_s=point_s)
 

@@ -124,6 +124,6 @@ def test_values_that_would_not_come_back_are_refused_and_nothing_is_written(tmp_
     assert not (tmp_path / "t.csv").exists()
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path):
+def test_an_unwritable_place_is_reported(tmp_path):
     with pytest.raises(DatasetError, match=r"t\.csv: cannot be written \(No such file or directory\)"):
         ClipTable(["a.wav"], ["x"]).to_csv(tmp_path / "no" / "t.csv")

@@ -38,13 +38,13 @@ def test_another_column_can_be_the_group(tmp_path):
     assert load(path, "speaker").groups.tolist() == ["ann", "bob"]
 
 
-def test_a_column_that_is_empty_throughout_is_none(tmp_path):
+def test_an_empty_column_is_ignored(tmp_path):
     table = load_csv(csv_file(tmp_path, "path,label,fold,group\na.wav,x,,\nb.wav,y,,\n"))
     assert table.folds is None
     assert table.groups is None
 
 
-def test_commas_at_the_end_of_lines_are_no_values(tmp_path):
+def test_trailing_commas_are_not_values(tmp_path):
     assert load_csv(csv_file(tmp_path, "path,label\na.wav,x,,\n")).labels.tolist() == ["x"]
 
 
@@ -94,12 +94,12 @@ def test_other_encodings_are_named_by_their_first_odd_byte(tmp_path, encoding, b
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "folder", "a\0b.csv"])
-def test_a_table_that_cannot_be_opened_is_said(tmp_path, name):
+def test_a_table_that_cannot_be_opened_is_reported(tmp_path, name):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DatasetError, match=r"cannot be read \(.*\); give a CSV file"):
         load_csv(tmp_path / name)
 
 
-def test_an_unknown_group_column_is_said(tmp_path):
+def test_an_unknown_group_column_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"no column 'who' \(found 'path', 'label'"):
         load_csv(csv_file(tmp_path, "path,label\na.wav,x\n"), "who")

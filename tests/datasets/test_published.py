@@ -63,7 +63,7 @@ def test_other_names_with_hyphens_are_not_escs(tmp_path, names):
     assert load(tmp_path).folds is None
 
 
-def test_one_fold_is_no_fold(tmp_path):
+def test_a_single_fold_is_ignored(tmp_path):
     touch(tmp_path, "a/1-1-A.wav", "b/1-2-A.wav")
     table = load(tmp_path)
     assert table.folds is None
@@ -149,6 +149,6 @@ def test_spoken_digits_are_known_by_their_names(tmp_path, place):
         load_fsdd(tmp_path)
 
 
-def test_no_digits_are_refused(tmp_path):
+def test_a_set_without_digits_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="found no sounds"):
         load_fsdd(tmp_path)

@@ -24,7 +24,7 @@ def test_load_prefers_meta_csv_to_the_folders(tmp_path):
     assert load(str(tmp_path / "meta.csv")).clips == table.clips
 
 
-def test_load_says_what_it_cannot_be(tmp_path):
+def test_load_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(DatasetError, match="no such file or folder; give a CSV, or a folder with a subfolder"):
         load(tmp_path / "missing")
     with pytest.raises(DatasetError, match=r"group='who' names a column, but the folder has no meta\.csv"):

@@ -29,7 +29,7 @@ def test_an_export_can_be_made_again_from_its_own_files(export, tmp_path, capsys
 # --- the command ---------------------------------------------------------------------------------------
 
 
-def test_the_commands_do_the_whole_way(model, tmp_path, capsys):
+def test_a_model_is_exported_and_verified_by_command(model, tmp_path, capsys):
     path = l3clf.save_model(model, tmp_path / "m.l3clf")
     out = tmp_path / "c"
     assert cli.main(["export", str(path), "--out", str(out), "--windows", "4"]) == 0

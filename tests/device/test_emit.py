@@ -23,7 +23,7 @@ pytest.importorskip("ziglang")
 # --- front-end ---------------------------------------------------------------------------------------
 
 
-def test_thresholds_are_where_pythons_levels_change():
+def test_thresholds_are_where_levels_change_in_python():
     steps = thresholds()
     below = np.nextafter(steps, np.float32(0))
 
@@ -35,7 +35,7 @@ def test_thresholds_are_where_pythons_levels_change():
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 1e-4, 0.01, 1.0])
-def test_levels_are_pythons(export, host, amplitude):
+def test_levels_equal_python(export, host, amplitude):
     d = read_export(export)
     rng = np.random.default_rng(5)
     window = np.clip(amplitude * (tone(1234.5, 1.0)[: d.window] + 0.1 * rng.normal(size=d.window)), -1, 1)
@@ -57,7 +57,7 @@ def test_levels_are_pythons(export, host, amplitude):
 
 @pytest.mark.parametrize("kind", ["linear", "two classes", "forest"])
 @pytest.mark.parametrize("where", ["host", "chip"])
-def test_heads_answer_as_scikit_learn(kind, where, tmp_path):
+def test_heads_equal_scikit_learn(kind, where, tmp_path):
     rng = np.random.default_rng(2)
     labels = sounds()[1]
     head = RandomForestClassifier(60, random_state=0) if kind == "forest" else "logistic"
@@ -93,7 +93,7 @@ def test_thresholds_of_trees_are_rounded_down():
 
 
 @pytest.mark.parametrize("gate", [-60.0, -20.0, 0.0])
-def test_the_gates_energy_is_pythons_level(gate):
+def test_the_gates_energy_is_that_of_its_level_in_python(gate):
     from l3clf.audio.framing import level_dbfs
 
     energy = gate_energy(gate, 15_600)

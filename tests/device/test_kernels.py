@@ -150,7 +150,7 @@ def test_depthwise_layers_that_would_explode_are_refused():
         lower(replace(model, operators=ops))
 
 
-def test_means_over_axes_that_are_not_adjacent_are_refused():
+def test_means_over_separate_axes_are_refused():
     model = read_tflite(content_of("means"), "model")
     ops = [replace(op, axes=(1, 3)) if isinstance(op, Mean) else op for op in model.operators]
     with pytest.raises(

@@ -41,7 +41,7 @@ def test_other_heads_are_refused():
         device_model(fitted(head=GaussianNB()))
 
 
-def test_an_unfitted_model_and_silly_numbers_are_refused(model):
+def test_an_unfitted_model_and_impossible_numbers_are_refused(model):
     with pytest.raises(DeviceError, match="not fitted"):
         device_model(l3clf.ClipClassifier("l3mini"))
     for number in (0, 1001, "4", 2.5, None):

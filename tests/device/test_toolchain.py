@@ -14,7 +14,7 @@ pytest.importorskip("unicorn")
 pytest.importorskip("ziglang")
 
 
-def test_code_that_does_not_compile_is_said(export, tmp_path):
+def test_code_that_does_not_compile_is_reported(export, tmp_path):
     broken = tmp_path / "c"
     shutil.copytree(export, broken)
     (broken / "l3clf_model.c").write_text("this is no C")

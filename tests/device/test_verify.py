@@ -44,7 +44,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_c_code_answers_as_python_does_everywhere(name, tmp_path, without_cost):
+def test_the_c_code_equals_python_on_every_build(name, tmp_path, without_cost):
     d = device_model(fitted(**HEADS[name]))
     out = write_export(d, tmp_path / "c")
     found = verify(out, held_out(tmp_path))
@@ -60,7 +60,7 @@ def test_the_c_code_answers_as_python_does_everywhere(name, tmp_path, without_co
     assert found.passed
 
 
-def test_a_wrong_export_is_found_out(export, tmp_path, without_cost):
+def test_a_wrong_kernel_is_detected(export, tmp_path, without_cost):
     line = "{factor.bias, factor.bias, factor.bias, factor.bias}"
     broken = mutated(export, tmp_path / "c", "l3clf_kernels.c", line, line.replace("factor.bias}", "0}"))
     found = verify(broken, held_out(tmp_path)[:1])
@@ -77,13 +77,13 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_other_decisions_are_found_out(name, export, tmp_path, without_cost):
+def test_wrong_decisions_are_detected(name, export, tmp_path, without_cost):
     found = verify(mutated(export, tmp_path / "c", *MUTATIONS[name]), held_out(tmp_path)[:1])
     assert not found.passed
     assert all(one.values_differ == 0 and one.decisions_differ > 0 for one in found.ledgers)
 
 
-def test_levels_one_step_off_everywhere_are_found_out(export, tmp_path, without_cost):
+def test_levels_one_step_off_everywhere_are_detected(export, tmp_path, without_cost):
     line = "levels[band] = level(sum, f);"
     other = "levels[band] = (int8_t)(level(sum, f) + 1);"
     broken = mutated(export, tmp_path / "c", "l3clf_frontend.c", line, other)
@@ -117,7 +117,7 @@ def compare(found, d, chip, samples, seed=0):
     return clip
 
 
-def test_a_forests_predictions_are_pythons_at_every_threshold(tmp_path):
+def test_a_forest_equals_python_at_every_threshold(tmp_path):
     """Thresholds of trees lie on the values themselves: a mean that is rounded differently takes another branch."""
     d = device_model(fitted(head=RandomForestClassifier(50, random_state=0)), pool_windows=5)
     chip = host_of(write_export(d, tmp_path / "c"), tmp_path)

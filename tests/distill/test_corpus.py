@@ -82,7 +82,7 @@ def test_a_corpus_of_other_clips_is_kept_where_examples_were_made_of_it(corpus, 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
-def test_clips_that_cannot_be_used_are_left_out_and_named(tmp_path):
+def test_unreadable_clips_are_left_out_and_named(tmp_path):
     good = [write(tmp_path / f"{i}.wav", tone(400 + i)) for i in range(2)]
     cut = write(tmp_path / "cut.flac", noise(90_000), container="FLAC")
     put(cut, Path(cut).read_bytes()[:50_000])  # found out when its first blocks are written

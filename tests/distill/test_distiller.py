@@ -105,7 +105,7 @@ def test_a_seed_gives_the_same_student_in_another_folder(distilled, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"per_window": 3}, {"init": TINY, "student": None}, {"labels": None}])
-def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, monkeypatch, change):
+def test_a_checkpoint_of_other_settings_is_refused(distilled, tmp_path, monkeypatch, change):
     if "init" in change:
         monkeypatch.setitem(ARCHITECTURES, "S", REAL_S)
     _, again, folder = distilled
@@ -116,7 +116,7 @@ def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, 
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in examples} == examples  # nothing made is lost
 
 
-def test_two_calls_do_not_work_in_one_folder(distilled):
+def test_two_calls_cannot_share_a_folder(distilled):
     _, again, folder = distilled
     examples = (folder / "features.i8").read_bytes()
     with (folder / "lock").open("ab") as handle:
@@ -128,7 +128,7 @@ def test_two_calls_do_not_work_in_one_folder(distilled):
         again(labels=None)  # the lock went with its holder
 
 
-def test_numbers_may_be_numpys(tmp_path, eagerly):
+def test_numpy_numbers_are_accepted(tmp_path, eagerly):
     schedule = Schedule(
         epochs=np.int64(1), learning_rate=np.float32(1e-3), seed=np.int32(3), teacher_weights=[np.float32(2)]
     )
@@ -216,7 +216,7 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"out": __file__}, "is a file"),
     ],
 )
-def test_what_cannot_work_is_refused_before_the_work(tmp_path, options, message):
+def test_invalid_options_are_refused_before_the_work(tmp_path, options, message):
     usual = {"teachers": Bands(), "clips": sounds(10, 0.1), "out": tmp_path / "out"}
     with pytest.raises(L3clfError, match=message) as error:
         distil(**{**usual, **options})

@@ -103,7 +103,7 @@ def test_training_learns_and_keeps_the_best(lesson, whole):
     assert len(lines) == 5
 
 
-def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(lesson, whole, tmp_path):
+def test_interrupted_training_resumes_exactly(lesson, whole, tmp_path):
     weights, log, _ = whole
     steps = int((~lesson[0].held_out).sum()) // 32 + 1  # and one look at what is held out
     with pytest.raises(KeyboardInterrupt):
@@ -239,6 +239,6 @@ def test_patience_is_counted_from_the_best_epoch():
         ({"seed": -1}, "seed=-1; expected a whole number of at least 0"),
     ],
 )
-def test_other_schedules_are_refused(options, message):
+def test_invalid_schedules_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         Schedule(**options)

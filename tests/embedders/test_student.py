@@ -67,7 +67,7 @@ def one_sentence(error):
 # --- what it gives ---------------------------------------------------------------------------------
 
 
-def test_what_it_is(student):
+def test_a_student_describes_itself(student):
     assert (student.name, student.sample_rate, student.window_s, student.window_samples) == (
         "student",
         16_000,
@@ -165,7 +165,7 @@ def test_pickles_and_clones_are_the_same(student):
     assert clone(l3clf.ClipEmbedder(student)).embedder == student
 
 
-def test_the_fingerprint_says_what_decides_the_numbers(student, tmp_path):
+def test_the_fingerprint_follows_what_changes_the_embeddings(student, tmp_path):
     files = {"same": members(), **{name: dict(members()) for name in ("float", "window", "story")}}
     model = ModelProto.FromString(members()["network.onnx"])
     values = numpy_helper.to_array(model.graph.initializer[0]).copy()
@@ -288,7 +288,7 @@ def test_a_file_that_was_written_is_the_file_that_is_read(tmp_path):
     ],
     ids=["empty", "pickle", "sound", "cut", "overwritten"],
 )
-def test_what_is_no_student_file_is_refused(tmp_path, content, message):
+def test_files_that_are_not_students_are_refused(tmp_path, content, message):
     (tmp_path / "some.student").write_bytes(content)
     sentence = refused(tmp_path / "some.student")
     assert message in sentence
@@ -336,7 +336,7 @@ def test_a_member_that_unpacks_to_too_much_is_refused(tmp_path):
         ({"embedding_size": 31}, "its network has input and output shapes"),
     ],
 )
-def test_what_it_says_of_itself_is_checked(tmp_path, change, message):
+def test_its_description_is_checked(tmp_path, change, message):
     told = json.dumps(json.loads(members()["student.json"]) | change).encode()
     assert message in refused(with_member(tmp_path / "x.student", "student.json", told))
 
@@ -446,14 +446,14 @@ def no_number(model):
     model.graph.initializer[0].raw_data = values.tobytes()
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path):
+def test_weights_that_are_not_finite_are_refused(tmp_path):
     sentence = refused(with_member(tmp_path / "x.student", "network.onnx", edited(no_number)))
     assert "has a tensor that has NaN or infinite values" in sentence
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("level", [1e4, 1e20])
-def test_sounds_beyond_all_measure_give_numbers(student, precision, level):
+def test_extremely_loud_sounds_give_finite_embeddings(student, precision, level):
     x = np.float32(level) * noise(3 * WINDOW, 1, 1.0).reshape(3, WINDOW)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -461,7 +461,7 @@ def test_sounds_beyond_all_measure_give_numbers(student, precision, level):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not ONNX", bytes(1000)])
-def test_what_is_no_onnx_is_refused(tmp_path, content):
+def test_files_that_are_not_onnx_are_refused(tmp_path, content):
     refused(with_member(tmp_path / "x.student", "network.onnx", content))
 
 
@@ -475,7 +475,7 @@ def wide(n_layers, channels, pads):
     return graph
 
 
-def test_names_that_are_no_text_are_refused(tmp_path):
+def test_names_that_are_not_text_are_refused(tmp_path):
     data = members()["network.onnx"]
     for name in (b"input", b"kernel_0", b"conv_0", b"output", b"Relu", b"pads"):
         content = data.replace(name, b"\xff" + name[1:])

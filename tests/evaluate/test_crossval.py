@@ -64,7 +64,7 @@ def test_a_class_that_a_training_fold_lacks_gets_probability_zero():
     assert found.probabilities[:3, found.classes.tolist().index("rare")].tolist() == [0, 0, 0]
 
 
-def test_random_labels_give_chance_within_the_interval():
+def test_random_labels_score_at_chance_within_the_interval():
     vectors, _ = easy_set(200, spread=3)
     labels = np.random.default_rng(1).choice(["a", "b", "c", "d"], 200)
     split = make_split(labels)

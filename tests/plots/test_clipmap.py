@@ -50,7 +50,7 @@ def test_a_sample_keeps_every_class_and_its_share():
     assert len(singles) == 30
 
 
-def test_a_sample_is_said(monkeypatch):
+def test_a_sample_is_noted(monkeypatch):
     monkeypatch.setattr(clipmap, "_MAX_CLIPS", 20)
     vectors, members = clouds(2, 50)
     clips = clipmap._map(vectors, list(members), np.ones(50, bool), 0)

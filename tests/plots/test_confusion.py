@@ -58,7 +58,7 @@ def test_there_is_no_extra_column_without_need():
     assert tally(["a"], ["b"]).columns == ("a", "(other)")
 
 
-def test_given_classes_are_drawn_in_their_order_and_empty_rows_are_no_recall():
+def test_given_classes_are_drawn_in_order_and_empty_rows_have_no_recall():
     matrix = tally(["b", "a"], ["b", "c"], classes=["c", "b", "a"])
     assert matrix.rows == matrix.columns == ("c", "b", "a")
     assert np.isnan(matrix.recalls[0]).all()
@@ -96,7 +96,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, true, predicted, classes, 
 # ------------------------------------------------------------------------------------------- what is drawn
 
 
-def test_cells_say_counts_and_shares():
+def test_cells_show_counts_and_shares():
     assert cell_texts(TRUE, PREDICTED) == [
         *("3", "75 %", "1", "25 %", "0", "0"),
         *("0", "2", "50 %", "1", "25 %", "1", "25 %"),
@@ -108,7 +108,7 @@ def test_numbers_give_way_to_colour_with_many_classes():
     assert cell_texts(labels(31), labels(31)) == []
 
 
-def test_axes_and_title_say_what_they_are():
+def test_axes_and_title_are_labelled():
     axes = figure(TRUE, PREDICTED, title="Fold $1$").axes[0]
     assert axes.get_xlabel() == "predicted class"
     assert axes.get_ylabel() == "true class"

@@ -37,7 +37,7 @@ def test_slope_of_the_last_doubling(pairs, slope, detail):
     assert detail is None or series.detail == detail
 
 
-def test_curve_says_its_numbers():
+def test_the_curve_shows_its_numbers():
     drawn = curve._curve_figure(curve._series(points((2, 0.4), (3, 0.5), (32, 0.7))), "T", 0.1)
     drawn.canvas.draw()
     axes = drawn.axes[0]
@@ -47,7 +47,7 @@ def test_curve_says_its_numbers():
     assert axes.get_legend() is None
 
 
-def test_several_curves_say_their_slopes_in_the_legend():
+def test_several_curves_show_their_slopes_in_the_legend():
     both = points((2, 0.4), (4, 0.5), label="mfcc") + points((2, 0.6), (4, 0.8), label="yamnet")
     axes = curve._curve_figure(curve._series(both), None, None).axes[0]
     assert [t.get_text() for t in axes.get_legend().get_texts()] == [

@@ -56,7 +56,7 @@ def test_the_policy_forbids_all_but_what_is_embedded(parsed):
         assert rule in policy.split("; ")
 
 
-def test_everything_given_is_said(parsed):
+def test_everything_given_is_shown(parsed):
     for part in (
         "Baseline of tones", "mfcc reaches 90.0 %.", "90.0 ± 2.0", "[85.0, 95.0]", "always the largest class 50.0",
         "Five folds, as given.", "A pixel", "low predicted as high, 90.0 %", "tone.wav", "gone.wav: no such file",

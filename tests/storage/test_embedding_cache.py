@@ -227,7 +227,7 @@ def test_shapes_that_do_not_fit_are_refused(cache, shapes):
 
 
 @pytest.mark.parametrize("key", ["text", b"short"])
-def test_keys_that_are_none_are_refused(cache, key):
+def test_invalid_keys_are_refused(cache, key):
     for use in (lambda: put(cache, {key: windows_of(0)}), lambda: cache.get_many([key])):
         with pytest.raises(ParameterError, match="32 bytes"):
             use()

@@ -305,7 +305,7 @@ def test_compressed_values_are_refused(tmp_path, filters):
         read_keras_h5(path)
 
 
-def test_chunks_as_they_are_can_be_read(tmp_path):
+def test_uncompressed_chunks_can_be_read(tmp_path):
     path = keras_file(tmp_path / "w.h5")
     with h5py.File(path, "a") as file:
         del file["bn/bn/gamma:0"]

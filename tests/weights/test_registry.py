@@ -134,7 +134,7 @@ def test_weights_folder_without_the_file(tmp_path, cache_dir):
 
 
 @pytest.mark.parametrize("given", [5, True, "", b"path"])
-def test_weights_that_are_no_path(given):
+def test_weights_that_are_not_a_path(given):
     with pytest.raises(ParameterError, match="expected the path"):
         find(MEL256_ENV, given)
 
