@@ -57,9 +57,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
     lines = out.splitlines()
     path = folders.parent / "out" / "student.student"
     about = l3clf.load_embedder(str(path)).about
-    assert lines[0] == (
-        f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window)"
-    )
+    assert lines[0] == f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} MACs per window)"
     assert lines[1] == "Trained on 8 clips (0.00 h), 32 examples."
     cosines = zip(("bands", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
     assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant embedding: {b:.3f})" for n, a, b in cosines]
