@@ -133,7 +133,7 @@ def test_missing_files_are_all_listed_and_the_others_measured(table, tmp_path, c
 def test_ten_thousand_classes_are_refused_at_once():
     labels = np.arange(20_000) % 10_000
     clips = [f"{i}.wav" for i in range(20_000)]
-    with pytest.raises(DatasetError, match="10,000 classes for 20,000 clips take too much memory") as caught:
+    with pytest.raises(DatasetError, match="10,000 classes for 20,000 clips need too much memory") as caught:
         run(ClipTable(clips, labels))
     assert "mfcc / forest / mean (up to 610 GB)" in str(caught.value)
 
