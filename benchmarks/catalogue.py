@@ -47,7 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_table": Benchmark(
         "l3mini_table",
-        "l3mini's accuracy beside its peers', its size, and its integers compared with tflite-micro's",
+        "accuracy of l3mini beside its peers, its size, and its integers compared with tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
     "student_gains": Benchmark(
