@@ -39,7 +39,7 @@ def command(folders, *more):
 def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys, monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "S", SMALL["a"])
     bad = put(folders / "bad.wav", b"RIFF")
-    arguments = command(folders, "--teacher", "bands", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
+    arguments = command(folders, "--teacher", "band_levels", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
     heard = Bands.embed_windows
     with monkeypatch.context() as patched:
         patched.setattr(Bands, "embed_windows", lambda self, x: Stopping(None, 0)[x])
@@ -51,7 +51,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
     assert out == ""
     assert cli.main(arguments) == 1  # one file failed
     out, err = capsys.readouterr()
-    assert f"l3clf: failed: {bad}: not a sound file" in err
+    assert f"l3clf: failed: {bad}: is not a sound file" in err
     assert "examples: 100%" in err
     assert "epoch 1: 100%" in err
     lines = out.splitlines()
@@ -59,7 +59,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
     about = l3clf.load_embedder(str(path)).about
     assert lines[0] == f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} MACs per window)"
     assert lines[1] == "Trained on 8 clips (0.00 h), 32 examples."
-    cosines = zip(("bands", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
+    cosines = zip(("band_levels", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
     assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant embedding: {b:.3f})" for n, a, b in cosines]
 
 
@@ -67,7 +67,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
     ("more", "message"),
     [
         (["--teacher", "nobody"], "l3clf: embedder='nobody': no such embedder"),
-        (["--teacher", "bands", "--init", "missing.student"], "missing.student cannot be read"),
+        (["--teacher", "band_levels", "--init", "missing.student"], "missing.student: cannot be read"),
         (["--teacher", "yamnet", "--weights", "/nowhere"], "/nowhere"),
     ],
 )
@@ -80,7 +80,7 @@ def test_errors_of_the_command_are_one_sentence(folders, capsys, more, message):
 
 def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
     (tmp_path / "data").mkdir()
-    assert cli.main(command(tmp_path / "data", "--teacher", "bands")) == 1
+    assert cli.main(command(tmp_path / "data", "--teacher", "band_levels")) == 1
     assert (
         capsys.readouterr().err
         == f"l3clf: failed: {tmp_path / 'data'}: folder without sound files; name files or another folder\n"
@@ -88,12 +88,12 @@ def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
 
 
 def test_labels_need_two_folders(folders, capsys):
-    assert cli.main(command(folders / CLASSES[0], "--teacher", "bands", "--labels-from-folders")) == 1
+    assert cli.main(command(folders / CLASSES[0], "--teacher", "band_levels", "--labels-from-folders")) == 1
     assert "--labels-from-folders: all files are in one folder, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["--teacher", "bands", "--epochs", "0"], ["--teacher", "bands", "--student", "XL"]]
+    "more", [[], ["--teacher", "band_levels", "--epochs", "0"], ["--teacher", "band_levels", "--student", "XL"]]
 )
 def test_other_arguments_are_refused(folders, capsys, more):
     with pytest.raises(SystemExit) as error:
@@ -106,7 +106,7 @@ def test_a_refusal_is_the_only_output_of_a_process(folders):
     arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
     found = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (1, "")
-    assert "missing.student cannot be read" in found.stderr
+    assert "missing.student: cannot be read" in found.stderr
     assert len(found.stderr.splitlines()) == 1
 
 

@@ -56,7 +56,7 @@ def test_a_student_learns_from_two_teachers(distilled):
     student, _, folder = distilled
     about = student.about
     assert (student.window_s, student.embedding_size, about["parts"]) == (0.5, 9, [8, 1])
-    assert about["teachers"] == ["bands", "fake"]
+    assert about["teachers"] == ["band_levels", "fake"]
     assert about["teacher_fingerprints"] == [Bands().fingerprint, FakeEmbedder().fingerprint]
     assert (about["clips"], about["examples"], about["architecture"]) == (30, 240, "S")
     assert about["hours"] == pytest.approx(30 / 3600, abs=1e-3)
@@ -124,7 +124,7 @@ def test_two_calls_cannot_share_a_folder(distilled):
         with pytest.raises(ParameterError, match="in use by another call; wait for it, or give another folder"):
             again(per_window=2)
     assert (folder / "features.i8").read_bytes() == examples
-    with pytest.raises(ParameterError, match="is the checkpoint of another student"):
+    with pytest.raises(ParameterError, match="checkpoint of another student"):
         again(labels=None)  # the lock went with its holder
 
 
@@ -211,9 +211,9 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"sizes": 4}, "sizes=4; expected a list of whole numbers"),
         ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
         ({"labels": 5}, "labels=5; expected a list of classes"),
-        ({"init": "missing.student"}, r"missing\.student cannot be read"),
+        ({"init": "missing.student"}, r"missing\.student: cannot be read"),
         ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
-        ({"out": __file__}, "is a file"),
+        ({"out": __file__}, "is not a folder"),
     ],
 )
 def test_invalid_options_are_refused_before_the_work(tmp_path, options, message):

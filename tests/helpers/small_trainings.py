@@ -27,7 +27,7 @@ SMALL = {"a": Architecture(8, ((16, 2),)), "b": Architecture(8, ((16, 2), (16, 1
 class Bands(Embedder):
     """Half-second windows at 16 kHz to the mean level in 16 bands: what a student can learn in no time."""
 
-    name = "bands"
+    name = "band_levels"
     sample_rate = 16_000
     window_s = 0.5
     embedding_size = 16
@@ -72,7 +72,7 @@ class Stopping:
         return self.wrapped.embed_windows(windows)
 
 
-register_embedder("bands", Bands)
+register_embedder("band_levels", Bands)
 
 
 def sounds(n=10, seconds=2.0, rate=SAMPLE_RATE):

@@ -104,4 +104,4 @@ def test_the_folder_of_all_mistakes_is_shown_once(tmp_path, paths, folder, shown
     found = with_clips(tmp_path, *map(Clip, paths))
     assert found.text.count("Paths start at") == bool(folder)
     assert f"Paths start at {folder}." in found.text or not folder
-    assert all(f"expected a readable sound file{name}" in found.text for name in shown)
+    assert all(f"give the path of a readable sound file{name}" in found.text for name in shown)
