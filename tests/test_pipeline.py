@@ -570,9 +570,9 @@ def test_embeddings_that_are_not_finite_fail_with_their_clip(tmp_path):
     for _ in range(2):  # computed, and looked for in the cache
         found = embed_sources(Broken(), sources, cache=cache)
         assert [isinstance(outcome, WindowEmbeddings) for outcome in found] == [True, False, True]
-        assert "clip 1: 'fake' gives embeddings that are NaN or infinite" in str(found[1])
+        assert "clip 1: its embeddings by 'fake' are NaN or infinite" in str(found[1])
     assert cache.info()["entries"] == 2
-    with pytest.raises(AudioError, match="gives embeddings that are NaN or infinite"):
+    with pytest.raises(AudioError, match="embeddings by 'fake' are NaN or infinite"):
         Broken().embed(sound() * 1000, RATE)
 
 
