@@ -109,7 +109,7 @@ def test_foreign_folder_is_refused_and_untouched(tmp_path):
 
 def test_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "demo").write_text("precious")
-    with pytest.raises(ParameterError, match="is a file"):
+    with pytest.raises(ParameterError, match="is not a folder"):
         run(tmp_path / "demo")
     assert (tmp_path / "demo").read_text() == "precious"
 

@@ -124,7 +124,7 @@ def test_two_calls_cannot_share_a_folder(distilled):
         with pytest.raises(ParameterError, match="in use by another call; wait for it, or give another folder"):
             again(per_window=2)
     assert (folder / "features.i8").read_bytes() == examples
-    with pytest.raises(ParameterError, match="is the checkpoint of another student"):
+    with pytest.raises(ParameterError, match="checkpoint of another student"):
         again(labels=None)  # the lock went with its holder
 
 
@@ -213,7 +213,7 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student: cannot be read"),
         ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
-        ({"out": __file__}, "is a file"),
+        ({"out": __file__}, "is not a folder"),
     ],
 )
 def test_invalid_options_are_refused_before_the_work(tmp_path, options, message):
