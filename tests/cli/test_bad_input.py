@@ -239,7 +239,7 @@ BAD_COMMANDS = {
     "option without a value": (["embed", "GOOD", "--out", "OUT", "--option", "input_repr"], 1, "NAME=VALUE"),
     "unknown option": (["embed", "GOOD", "--out", "OUT", "--option", "size=3"], 1, "'size'"),
     "group that is no column": (["fit", "TABLE", "--out", "OUT", "--group", "who"], 1, "no column 'who'"),
-    "group of a folder": (["fit", "DATA", "--out", "OUT", "--group", "who"], 1, "there is no meta.csv"),
+    "group of a folder": (["fit", "DATA", "--out", "OUT", "--group", "who"], 1, "the folder has no meta.csv"),
     "threshold of 2": (["fit", "DATA", "--out", "OUT", "--unknown-threshold", "2"], 1, "unknown_threshold=2"),
     "predict, threshold of 2": (["predict", "MODEL", "GOOD", "--unknown-threshold", "2"], 1, "unknown_threshold=2"),
     "predict, gate of nan": (["predict", "MODEL", "GOOD", "--gate-dbfs", "nan"], 1, "gate_dbfs=nan"),
