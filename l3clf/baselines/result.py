@@ -20,6 +20,7 @@ from l3clf.datasets import ClipTable
 from l3clf.errors import L3clfError
 from l3clf.evaluate import CrossValidation, Duplicate, Split
 from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write_json
+from l3clf.report.contents import percent
 
 __all__ = ["BaselineReport", "Result", "write_files"]
 
@@ -159,10 +160,11 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
 
 def _summary(report: BaselineReport) -> str:
     best, n = report.best, len(report.data)
+    floor = percent(report.floors["accuracy"])
+    accuracy, low, high = (percent(best[key]) for key in ("accuracy", "accuracy_low", "accuracy_high"))
     return (
-        f"{best['embedder']} with a {best['head']} head and {best['pooling']} pooling classifies "
-        f"{best['accuracy']:.1%} of {n} clips correctly (95 % interval {best['accuracy_low']:.1%} to "
-        f"{best['accuracy_high']:.1%}); always predicting the largest class gives {report.floors['accuracy']:.1%}."
+        f"{best['embedder']} with a {best['head']} head and {best['pooling']} pooling classifies {accuracy} % of {n:,} "
+        f"clips correctly (95 % interval {low} to {high} %); always predicting the largest class gives {floor} %."
     )
 
 

@@ -264,7 +264,9 @@ def _results(
         for i, (predicted, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
             found[i] = _result(cells[i], predicted, seconds, embedded, split)
             row = found[i].row
-            options.tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: accuracy {row['accuracy']:.1%}")
+            options.tell(
+                f"  {row['embedder']}, {row['head']}, {row['pooling']}: accuracy {100 * row['accuracy']:.1f} %"
+            )
     return [found[i] for i in range(len(cells))]
 
 
