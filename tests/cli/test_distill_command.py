@@ -51,7 +51,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
     assert out == ""
     assert cli.main(arguments) == 1  # one file failed
     out, err = capsys.readouterr()
-    assert f"l3clf: failed: {bad}: not a sound file" in err
+    assert f"l3clf: failed: {bad}: is not a sound file" in err
     assert "examples: 100%" in err
     assert "epoch 1: 100%" in err
     lines = out.splitlines()
@@ -67,7 +67,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
     ("more", "message"),
     [
         (["--teacher", "nobody"], "l3clf: embedder='nobody': no such embedder"),
-        (["--teacher", "bands", "--init", "missing.student"], "missing.student cannot be read"),
+        (["--teacher", "bands", "--init", "missing.student"], "missing.student: cannot be read"),
         (["--teacher", "yamnet", "--weights", "/nowhere"], "/nowhere"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_refusal_is_the_only_output_of_a_process(folders):
     arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
     found = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (1, "")
-    assert "missing.student cannot be read" in found.stderr
+    assert "missing.student: cannot be read" in found.stderr
     assert len(found.stderr.splitlines()) == 1
 
 

@@ -59,11 +59,11 @@ def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_verified(exp
     out, err = capsys.readouterr()
     assert out.count("| 1 of 1 agree | within") >= 3
     assert "Verified." in out
-    assert "bad.wav: not a sound file" in err
+    assert "bad.wav: is not a sound file" in err
     assert re.search(r"long\.wav: more than 250 windows", err)
     assert "gone.wav: no such file" in err
     assert cli.main(["verify", str(export), "--audio", files[0]]) == 1
-    assert "bad.wav: not a sound file" in capsys.readouterr().err
+    assert "bad.wav: is not a sound file" in capsys.readouterr().err
 
 
 def test_an_arena_that_is_too_small_is_refused(model, tmp_path, capsys):

@@ -73,5 +73,5 @@ def test_folders_that_are_not_exports_are_refused(export, tmp_path):
         read_export(damaged)
     (tmp_path / "file").write_text("")
     d = read_export(export)
-    with pytest.raises(DeviceError, match="is a file; name a new folder"):
+    with pytest.raises(DeviceError, match="is not a folder; name a new folder"):
         write_export(d, tmp_path / "file")

@@ -211,7 +211,7 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"sizes": 4}, "sizes=4; expected a list of whole numbers"),
         ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
         ({"labels": 5}, "labels=5; expected a list of classes"),
-        ({"init": "missing.student"}, r"missing\.student cannot be read"),
+        ({"init": "missing.student"}, r"missing\.student: cannot be read"),
         ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
         ({"out": __file__}, "is a file"),
     ],
