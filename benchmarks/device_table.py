@@ -22,7 +22,7 @@ from l3clf.device.chips import EmulatedChip, push
 from l3clf.device.cost import CHIPS, Cost, measure_cost
 from l3clf.device.export import read_export
 from l3clf.device.toolchain import build_chip, export_sources, has_arm_gcc
-from l3clf.device.verify import Verification, decisions, hear
+from l3clf.device.verify import Verification, decisions, reference
 from l3clf.embedders import Embedder
 from l3clf.evaluate import make_split
 
@@ -106,10 +106,10 @@ def _on_the_chip(folder: Path, clips: Sequence[l3clf.Clip]) -> tuple[list[str], 
     chip = EmulatedChip(build_chip(export_sources(folder), folder / "chip.elf"))
     python, c = [], []
     for clip in clips:
-        heard = hear(d, clip)
-        python.append(d.class_names[heard.answers.class_ids[-1]])
+        clip_reference = reference(d, clip)
+        python.append(d.class_names[clip_reference.expected.class_ids[-1]])
         chip.call("harness_start")
-        push(chip, heard.samples)
+        push(chip, clip_reference.samples)
         c.append(d.class_names[decisions(d, chip)[-1].class_id])
     return python, c
 

@@ -1,7 +1,8 @@
-"""One tree of errors and warnings: catch `L3clfError` and you have caught everything we raise.
+"""One tree of errors and warnings: `except L3clfError` catches every error that l3clf raises.
 
-Rule: a message is one sentence a user can act on. It names the file or parameter, what was found,
-what was expected and what to do. This module imports nothing, so every room may use it.
+Rule: a message is one sentence that the user can act on: ``{what}: {found}; {what to do}``, without a full stop, as in
+``clip.wav: sample rate of 400 Hz; resample it to 1000 Hz or more``. A parameter is quoted with its value:
+``hop_s=0; expected a positive number of seconds``. This module imports nothing, so every module may use it.
 """
 
 
@@ -14,11 +15,11 @@ class ParameterError(L3clfError, ValueError):
 
 
 class AudioError(L3clfError, ValueError):
-    """A sound cannot be read, or what was read is no usable audio."""
+    """A sound cannot be read, or what was read is not usable audio."""
 
 
 class DatasetError(L3clfError, ValueError):
-    """A data set's folder, table or labels cannot be used as they are."""
+    """The folder, table or labels of a data set cannot be used."""
 
 
 class WeightsError(L3clfError):
@@ -34,23 +35,23 @@ class CacheError(L3clfError):
 
 
 class ModelFileError(L3clfError):
-    """A model cannot be saved, or a model file is damaged, hostile or does not fit."""
+    """A model cannot be saved, or a model file is damaged, unsafe or incompatible."""
 
 
 class DeviceError(L3clfError):
-    """A model cannot be put on a microcontroller, or an export cannot be built or run."""
+    """A model cannot be exported for a microcontroller, or an export cannot be built or run."""
 
 
 class MissingDependencyError(L3clfError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed but not installed."""
 
 
 class L3clfWarning(UserWarning):
-    """Root of every warning that l3clf gives."""
+    """Root of every warning that l3clf issues."""
 
 
 class CacheWarning(L3clfWarning):
-    """A cached entry was damaged; it was dropped and computed again."""
+    """Part of the embedding cache was damaged; it was dropped and must be computed again."""
 
 
 class ClipWarning(L3clfWarning):
@@ -58,4 +59,4 @@ class ClipWarning(L3clfWarning):
 
 
 class DatasetWarning(L3clfWarning):
-    """Some of what lies in a data set's folder was left out."""
+    """Some files in the folder of a data set were left out."""

@@ -1,8 +1,8 @@
-"""Clips in, window embeddings out: read from the cache, or embedded in parallel and stored as they are finished.
+"""Clips in, window embeddings out: read from the cache, or embedded in parallel and stored as they finish.
 
 Rule: a clip that fails does not affect other clips, and what was computed is stored before anything else can go
-wrong. Threads do the work, each with a network of one thread: decoding, the front-end and the network all release
-the interpreter's lock, so that every core does useful work all the time.
+wrong. Threads do the work, each running a single-threaded network: decoding, the front-end and the network all
+release the interpreter's lock, so every core stays busy.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import joblib
 import numpy as np
@@ -30,25 +30,25 @@ from l3clf.storage.embedding_cache import CacheKey, EmbeddingCache, StoredWindow
 __all__ = ["Outcome", "content_ids", "embed_sources", "in_parallel", "n_threads", "save_embeddings"]
 
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
-"""What became of one clip."""
+"""The windows of one clip, or the error that explains why it has none."""
 
-CLIPS_AT_ONCE = 4
-STORE_EVERY_S = 0.5
-LARGE_FILE_BYTES = 4_000_000  # a file worth the trouble of sharing it between cores
+CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
+STORE_EVERY_S = 0.5  # a transaction per clip is slow; a crash loses about this much work
+LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A part of one clip that is finished.
+    """A finished part of one clip.
 
     Attributes
     ----------
     clip : int
         Index of the clip.
     number : int
-        Position of the part in the clip; for None, the number of parts that the clip has.
+        Position of the part in the clip; where `content` is None, the number of parts in the clip.
     content : StoredWindows, L3clfError or None
-        The part's windows, what went wrong, or the end of the clip.
+        The part's windows, what went wrong, or None as the end mark of the clip.
     """
 
     clip: int
@@ -69,7 +69,7 @@ def n_threads(n_jobs: int | None) -> int:
     Raises
     ------
     ParameterError
-        If it is neither None, -1 nor at least 1.
+        If `n_jobs` is not None, -1 or a positive integer.
     """
     if n_jobs is None or n_jobs == -1:
         return int(joblib.cpu_count())
@@ -85,13 +85,14 @@ def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) 
     ----------
     sources : sequence of Clip or Samples
     cache : EmbeddingCache or None
-        Knows the digests of unchanged files without reading them.
+        Supplies the digests of unchanged files, so that they are not read again.
 
     Returns
     -------
     list of bytes or L3clfError
-        The error, where a file cannot be read.
+        An error for each file that cannot be read.
     """
+    # A file is hashed once, however many clips it has.
     paths = sorted({source.path for source in sources if isinstance(source, Clip)})
     found = cache.content_ids(paths) if cache is not None else [_digest_or_error(path) for path in paths]
     by_path = dict(zip(paths, found, strict=True))
@@ -118,7 +119,7 @@ def embed_sources(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> list[Outcome]:
-    """Embed clips, through the cache where there is one.
+    """Embed clips, using the cache if there is one.
 
     Parameters
     ----------
@@ -128,28 +129,32 @@ def embed_sources(
         See `Embedder.embed`.
     cache : EmbeddingCache or None
     n_jobs : int or None
-        Threads; None means one for each core.
+        Number of threads; None means one for each core.
     progress : bool
         Whether to show a progress bar on standard error.
 
     Returns
     -------
     list of WindowEmbeddings or L3clfError
-        For each clip its windows, or why there are none.
+        For each clip its windows, or the error that explains why there are none.
 
     Raises
     ------
+    ParameterError
+        If `n_jobs` is not a number of threads, or `hop_s` does not suit the embedder.
     WeightsError
-        If the embedder's weights cannot be had: no clip can be embedded then.
+        If the embedder's weights are not available: no clip can be embedded then.
     """
     threads = n_threads(n_jobs)
-    embedder.framing(hop_s, center)  # a wrong hop is an error before any file is read
-    _ = embedder.fingerprint  # so are missing weights
+    embedder.framing(hop_s, center)  # reports a bad hop before any file is read
+    _ = embedder.fingerprint  # reports missing weights before any file is read
     work = _Work(sources)
     if cache is not None:
         work.look_up(cache, embedder, hop_s, center)
     run = _Run(embedder, hop_s, center, threads)
-    with tqdm(total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True) as bar:
+    with tqdm(
+        total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
+    ) as bar:  # None: on a terminal only
         store = _Store(cache, embedder)
         try:
             while to_do := work.to_do():
@@ -157,7 +162,7 @@ def embed_sources(
                     for i, result in results:
                         bar.update(work.settle(i, result))
                         store.add(work.key_to_store(i), result)
-        finally:  # also when interrupted: nothing that was computed is lost
+        finally:  # also after an interrupt, so that no finished clip is lost
             store.flush()
     return [
         embedder.with_times(found, hop_s, center) if isinstance(found, StoredWindows) else found
@@ -171,9 +176,9 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     Parameters
     ----------
     path : path
-        The file to write. It is written beside and moved there when it is complete.
+        The file to write; it appears only once it is complete.
     names : sequence of str
-        What each clip is called.
+        Name of each clip.
     outcomes : sequence of WindowEmbeddings or L3clfError
 
     Returns
@@ -183,7 +188,7 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
 
     Notes
     -----
-    The arrays: ``paths`` (n_clips,), and for each window ``clip`` (index into ``paths``), ``vectors``,
+    The arrays are ``paths`` (n_clips,) and, for each window, ``clip`` (index into ``paths``), ``vectors``,
     ``times_s`` (start and end) and ``levels_dbfs``.
     """
     good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
@@ -201,7 +206,7 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
 
 
 class _Work:
-    """Which clips are done, and which are the same clip under another name."""
+    """Which clips are done, and which have the same content and are embedded only once."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
@@ -222,22 +227,23 @@ class _Work:
             if isinstance(content, L3clfError):
                 self.done[i], self.same[i] = content, [i]
                 continue
-            start_s, end_s = _piece(self.sources[i])
+            source = self.sources[i]
+            start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
             key = cache_key(content, start_s, end_s, embedder.fingerprint, hop_s, center)
-            leader = first.setdefault(key, i)
+            leader = first.setdefault(key, i)  # embedded once; its copies share the result
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
         for key, stored in cache.get_many(list(first)).items():
-            if np.isfinite(stored.vectors).all():  # an earlier version stored embeddings that are rejected now
+            if np.isfinite(stored.vectors).all():  # earlier versions stored non-finite embeddings, now rejected
                 self.done[first[key]] = stored
 
     def to_do(self) -> list[int]:
         return [i for i in self.same if i not in self.done]
 
     def settle(self, i: int, result: StoredWindows | L3clfError) -> int:
-        """Note the result of a clip; return how many clips that finishes.
+        """Record the result of a clip; return how many clips that finishes.
 
-        Where it failed, or its file changed meanwhile, clips of the same content are embedded themselves.
+        If it failed, or its file changed while it was read, the clips that shared it are embedded on their own.
         """
         self.done[i] = result
         if isinstance(result, L3clfError) or self._has_changed(i):
@@ -247,7 +253,7 @@ class _Work:
         return len(self.same[i])
 
     def key_to_store(self, i: int) -> CacheKey | None:
-        """Return the key, unless the file changed while it was being read."""
+        # A file that changed while it was read has embeddings that may belong to neither content.
         return None if self._has_changed(i) else self.keys.get(i)
 
     def _has_changed(self, i: int) -> bool:
@@ -256,10 +262,6 @@ class _Work:
     def results(self) -> Iterator[StoredWindows | L3clfError]:
         by_index = {i: self.done[leader] for leader, same in self.same.items() for i in same}
         return (by_index[i] for i in range(len(self.sources)))
-
-
-def _piece(source: Source) -> tuple[float, float | None]:
-    return (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
 
 
 def _state_of(source: Source) -> FileState | None:
@@ -273,7 +275,7 @@ def _state_of(source: Source) -> FileState | None:
 
 @dataclass
 class _Store:
-    """Collects what was computed and writes it every few seconds: a transaction for each clip is slow."""
+    """Collects finished clips and writes them to the cache, many in one transaction."""
 
     cache: EmbeddingCache | None
     embedder: Embedder
@@ -299,43 +301,41 @@ Job: TypeAlias = Callable[[], list[_Part]]
 
 
 def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left: bool = True) -> Iterator[T]:
-    """Run jobs on threads and yield their results as they come; few are taken from `jobs` in advance.
+    """Run jobs on threads and yield their results as they finish; `jobs` is read only a little in advance.
 
     Parameters
     ----------
     jobs : iterator of callables
     threads : int
     wait_when_left : bool, default=True
-        Whether the jobs that run are waited for when this is left early (Ctrl-C, or one that failed). If not, the
-        interpreter waits for them at its end: threads that outlive it crash it, and joblib's do.
+        Whether to wait for running jobs when the caller leaves early (Ctrl-C, or a job that failed). If not, the
+        interpreter waits for them when it exits: threads that outlive it crash it, as joblib's do.
 
     Yields
     ------
     object
-        What a job returned.
+        The return value of one job.
     """
     pool = ThreadPoolExecutor(threads)
     running: set[Future[T]] = set()
     try:
+        # Two jobs per thread: no thread waits for work, and few windows are in memory.
         while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=_has_failed):  # what was computed comes before what stops the run
+            # Results first: the first failed job raises here and ends the run.
+            for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield future.result()
     finally:
         pool.shutdown(wait_when_left, cancel_futures=True)
-
-
-def _has_failed(future: Future[Any]) -> bool:
-    return future.exception() is not None
 
 
 @dataclass
 class _Run:
     """Embeds clips on several threads.
 
-    Small clips are handed out a few at a time, read and embedded by the same thread. A large file is
-    read by whoever asks for work next and its windows are handed out, so that one file keeps every
-    core busy and never has to fit in memory.
+    Small clips are handed out a few at a time; one thread reads and embeds them. A large file is read in
+    the thread that consumes the results, and its windows are handed out to the others, so that one file
+    keeps every core busy and never has to fit in memory.
     """
 
     embedder: Embedder
@@ -346,38 +346,37 @@ class _Run:
     def embed(
         self, clips: Sequence[tuple[int, Source]]
     ) -> Generator[tuple[int, StoredWindows | L3clfError], None, None]:
-        """Yield (index, result) as clips are finished, in any order."""
+        """Yield (index, result) as clips finish, in any order."""
         if not clips:
             return
         unfinished = {i: _UnfinishedClip(str(source)) for i, source in clips}
-        with threadpool_limits(1, "blas"):  # the threads here are enough
+        with threadpool_limits(1, "blas"):  # our threads already use every core; BLAS threads would compete
             for parts in in_parallel(self._jobs(clips), self.threads):
                 for part in parts:
+                    # Parts of a clip may still arrive after one of them failed.
                     if part.clip in unfinished and unfinished[part.clip].add(part):
                         yield part.clip, unfinished.pop(part.clip).result(self.embedder)
 
     def _jobs(self, clips: Sequence[tuple[int, Source]]) -> Iterator[Job]:
-        large = [clip for clip in clips if self.threads > 1 and _is_large(clip[1])]
-        indices = {i for i, _ in large}
-        for i, source in large:
+        large = {i: source for i, source in clips if self.threads > 1 and _is_large(source)}
+        for i, source in large.items():
             yield from self._large_file_jobs(i, source)
-        small = iter([clip for clip in clips if clip[0] not in indices])
+        small = iter([clip for clip in clips if clip[0] not in large])
         while group := list(islice(small, CLIPS_AT_ONCE)):
             yield partial(self._embed_group, group)
 
     def _large_file_jobs(self, i: int, source: Source) -> Iterator[Job]:
-        n = 0
+        n, failure = 0, None
         try:
             for windows in self.embedder.read_windows(source, self.hop_s, self.center):
                 yield partial(self._embed_parts, [_UnembeddedPart(i, n, windows)])
                 n += 1
         except L3clfError as error:
-            yield partial(_as_list, _Part(i, n, error))
-            return
-        yield partial(_as_list, _Part(i, n, None))
+            failure = error
+        yield lambda: [_Part(i, n, failure)]
 
     def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[_Part]:
-        """Read some clips and embed their windows together: a network is faster on full batches."""
+        """Read some clips and embed their windows together: the network is faster on full batches."""
         parts: list[_Part] = []
         waiting: list[_UnembeddedPart] = []
         for i, source in group:
@@ -386,6 +385,7 @@ class _Run:
                 for windows in self.embedder.read_windows(source, self.hop_s, self.center):
                     waiting.append(_UnembeddedPart(i, n, windows))
                     n += 1
+                    # Never more than about a batch in memory, also for a long clip.
                     if sum(len(part.windows) for part in waiting) >= self.embedder.batch_windows:
                         parts += self._embed_parts(waiting)
                         waiting = []
@@ -403,10 +403,6 @@ class _Run:
         return [_Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]
 
 
-def _as_list(part: _Part) -> list[_Part]:
-    return [part]
-
-
 class _UnfinishedClip:
     """Collects the parts of one clip, which may arrive in any order."""
 
@@ -417,7 +413,7 @@ class _UnfinishedClip:
         self.error: L3clfError | None = None
 
     def add(self, part: _Part) -> bool:
-        """Take one part; return whether the clip is finished."""
+        """Add one part; return whether the clip is finished."""
         if isinstance(part.content, L3clfError):
             self.error = part.content
         elif part.content is None:

@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+# The workers of pytest-xdist already use all cores: libraries that start as many threads again only get in their way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
+
 import pytest
 from helpers.bad_files import write_good_clips
 from helpers.class_folders import write_class_folders

@@ -1,8 +1,7 @@
-"""Augmentation: what may happen to a sound between its source and a microphone.
+"""Augmentation: the changes that a sound undergoes between its source and a microphone.
 
-Rule: every change is a function of samples and plain numbers, with a known answer on a known signal;
-`Augmentation` alone draws the numbers, from the generator that it is given, so that a seed gives the
-same sound again.
+Rule: every change is a function of samples and plain numbers, with a known result on a known signal. Only
+`Augmentation` draws those numbers, from the generator passed to it, so that the same seed gives the same sound.
 """
 
 from dataclasses import dataclass
@@ -32,21 +31,21 @@ __all__ = [
 
 Range: TypeAlias = tuple[float, float]
 
-OVERLAP = 4  # frames over each sample in the phase vocoder
-VOCODER_FRAME_S = 0.064
+OVERLAP = 4  # frames over each sample in the phase vocoder: squared Hann windows then add up to a constant
+VOCODER_FRAME_S = 0.064  # resolves two partials about 30 Hz apart and still follows syllables
 EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
-RINGING_S = 0.1
-FILTER_ORDER = 4
-LOWEST_POWER = 1e-12  # of what counts as a sound: a signal-to-noise ratio needs a signal
+RINGING_S = 0.1  # padding for the equaliser's impulse response
+FILTER_ORDER = 4  # 24 dB per octave
+MIN_POWER = 1e-12  # of a sound (-120 dBFS): below it, a signal-to-noise ratio means nothing
 
 
 def gain(samples: FloatArray, db: float) -> FloatArray:
-    """Raise (or lower) the level by `db` decibels."""
+    """Change the level by `db` decibels."""
     return np.asarray(samples * np.float32(10 ** (db / 20)), np.float32)
 
 
 def time_stretch(samples: FloatArray, sample_rate: int, factor: float) -> FloatArray:
-    """Make a sound `factor` times as long at the same pitch, with a phase vocoder.
+    """Make a sound `factor` times as long without changing its pitch, with a phase vocoder.
 
     Parameters
     ----------
@@ -62,8 +61,8 @@ def time_stretch(samples: FloatArray, sample_rate: int, factor: float) -> FloatA
 
     Notes
     -----
-    Each bin's phase goes on by itself: after a sharp onset, neighbouring bins differ from what they were, which
-    costs a tone that begins at full level about 1 dB.
+    The phase of each bin advances on its own: after a sharp onset, neighbouring bins lose their alignment, which
+    lowers a tone that starts at full level by about 1 dB.
 
     References
     ----------
@@ -84,13 +83,13 @@ def time_stretch(samples: FloatArray, sample_rate: int, factor: float) -> FloatA
 
 
 def _respaced(spectra: NDArray[np.complex64], read_at: NDArray[np.float64]) -> NDArray[np.complex64]:
-    """Spectra at fractional frames: magnitudes interpolated, phases advanced as they do in the source there."""
+    """Return spectra at fractional frames: interpolated magnitudes, and phases advanced as in the source there."""
     before = read_at.astype(np.intp)
     part = (read_at - before)[:, np.newaxis].astype(np.float32)
     magnitude = np.abs(spectra)
     phasors = np.where(magnitude > 0, spectra / np.maximum(magnitude, np.float32(1e-30)), np.complex64(1))
     magnitude = magnitude[before] * (1 - part) + magnitude[before + 1] * part
-    # Frames come out as far apart as they went in, so that multiples of 2 pi do not matter.
+    # Frames are written with the hop they were read with, so phases need no unwrapping.
     turns = phasors[before[:-1] + 1] * phasors[before[:-1]].conj()
     phasors = np.cumprod(np.concatenate([phasors[:1], turns]), axis=0)
     return np.asarray(magnitude * phasors, np.complex64)
@@ -102,11 +101,12 @@ def _overlap_add(frames: FloatArray, window: FloatArray, hop: int) -> FloatArray
     for i, frame in enumerate(frames):
         out[i * hop : i * hop + len(window)] += frame
         weight[i * hop : i * hop + len(window)] += window**2
+    # The weight is constant but at the ends, where it falls to zero; there, the bound avoids amplified noise.
     return np.asarray(out / np.maximum(weight, np.float32(0.1)), np.float32)
 
 
 def pitch_shift(samples: FloatArray, sample_rate: int, factor: float) -> FloatArray:
-    """Multiply every frequency by `factor` (0.5 to 2) at the same length: stretched, then played faster.
+    """Multiply every frequency by `factor` (0.5 to 2) at the same length: stretch the sound, then play it faster.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def _check_factor(what: str, factor: float) -> None:
 
 
 def coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> FloatArray:
-    """Return noise whose power falls with ``1 / f ** exponent``: 0 is white, 1 pink, 2 brown; RMS 1.
+    """Return noise of RMS 1 whose power falls as ``1 / f ** exponent``: 0 is white, 1 pink, 2 brown.
 
     Returns
     -------
@@ -137,27 +137,30 @@ def coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> FloatAr
 
 
 def is_silent(samples: FloatArray) -> bool:
-    """Whether a sound has too little power for a ratio to be taken of it."""
-    return float(np.mean(samples.astype(np.float64) ** 2)) < LOWEST_POWER
+    """Return whether the power of a sound is too low for a signal-to-noise ratio."""
+    return _power(samples) < MIN_POWER
+
+
+def _power(samples: FloatArray) -> float:
+    return float(np.mean(samples.astype(np.float64) ** 2))
 
 
 def mix(samples: FloatArray, other: FloatArray, ratio_db: float) -> FloatArray:
-    """Add another sound, its power `ratio_db` below this one's; where either is silent, at its own level."""
+    """Add another sound with its power `ratio_db` below the first; if either is silent, at its own level."""
     if is_silent(samples) or is_silent(other):
         return samples + other
-    ours, theirs = (float(np.mean(x.astype(np.float64) ** 2)) for x in (samples, other))
-    return samples + other * np.float32(np.sqrt(ours / theirs) * 10 ** (-ratio_db / 20))
+    return samples + other * np.float32(np.sqrt(_power(samples) / _power(other)) * 10 ** (-ratio_db / 20))
 
 
 def add_noise(samples: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
-    """Add noise at a signal-to-noise ratio in dB; silence stays silent, as it has no such ratio."""
+    """Add noise at a signal-to-noise ratio in dB; silence, which has no such ratio, is returned unchanged."""
     return samples if is_silent(samples) else mix(samples, noise, snr_db)
 
 
 def band_limit(samples: FloatArray, sample_rate: int, low_hz: float | None, high_hz: float | None) -> FloatArray:
-    """Keep what lies between two frequencies (Butterworth, 24 dB an octave); None leaves a side open.
+    """Keep the band between two frequencies in Hz (Butterworth, 24 dB per octave); None leaves a side open.
 
-    So does a frequency that no sound of this sample rate has.
+    So does a frequency of 0 or of at least half the sample rate.
     """
     if low_hz is not None and high_hz is not None and not low_hz < high_hz:
         raise ParameterError(f"band_limit: low_hz={low_hz}, high_hz={high_hz}; expected low_hz below high_hz")
@@ -170,11 +173,12 @@ def band_limit(samples: FloatArray, sample_rate: int, low_hz: float | None, high
 
 
 def equalise(samples: FloatArray, sample_rate: int, gains_db: NDArray[np.floating]) -> FloatArray:
-    """Colour a sound as a microphone or a room does: gains in dB at 60, 120, 250 ... 8000 Hz.
+    """Colour a sound as a microphone or a room does: gains in dB at 60, 120, 250, 500, 1000, 2000, 4000 and 8000 Hz.
 
-    Between them the gain is linear in dB over the logarithm of the frequency; the phase is kept.
+    Between these, the gain in dB is linear over the logarithm of the frequency; the phase is kept.
     """
-    n = fft.next_fast_len(len(samples) + round(RINGING_S * sample_rate), real=True)  # else it wraps around
+    # Padded, because a product of spectra is a circular convolution: the end would ring into the start.
+    n = fft.next_fast_len(len(samples) + round(RINGING_S * sample_rate), real=True)
     hz = np.maximum(fft.rfftfreq(n, 1 / sample_rate), 1.0)
     curve_db = np.interp(np.log(hz), np.log(EQUALISER_HZ), gains_db)
     spectrum = fft.rfft(samples, n) * (10 ** (curve_db / 20)).astype(np.float32)
@@ -184,7 +188,7 @@ def equalise(samples: FloatArray, sample_rate: int, gains_db: NDArray[np.floatin
 def reverberate(
     samples: FloatArray, sample_rate: int, decay_s: float, direct_db: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Put a sound into a room: echoes that fade, 60 dB in `decay_s`, as noise does.
+    """Add the reverberation of a room: white noise that decays exponentially, by 60 dB in `decay_s`.
 
     Parameters
     ----------
@@ -192,8 +196,9 @@ def reverberate(
     sample_rate : int
         In Hz.
     decay_s : float
+        In seconds.
     direct_db : float
-        How far the echoes' power, all together, lies below the sound's own.
+        Ratio of the direct sound's power to that of all echoes, in dB.
     rng : Generator
 
     Returns
@@ -206,7 +211,7 @@ def reverberate(
     """
     n = max(2, round(decay_s * sample_rate))
     echoes = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
-    echoes[0] = 0
+    echoes[0] = 0  # the direct sound is added below
     echoes *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(echoes**2))
     wet = signal.fftconvolve(samples, echoes.astype(np.float32))[: len(samples)]
     return np.asarray(samples + wet, np.float32)
@@ -225,25 +230,33 @@ def _is_range(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each change goes and how often it happens (`p_...`, from 0 to 1).
+    """Ranges from which changes are drawn, and the probability of each change.
 
     Parameters
     ----------
     stretch, pitch : (low, high)
-        Factors of length and frequency.
+        Factors of length and frequency, from 0.5 to 2.
     gain_db : (low, high)
+        Change of level.
     snr_db : (low, high)
-        Of coloured noise, from white to brown.
+        Signal-to-noise ratio of coloured noise, white to brown.
     mix_db : (low, high)
-        How far a second clip lies below the first.
+        Level of the first clip above a second one that is mixed in.
     low_hz, high_hz : (low, high)
-        Where the band's lower and upper ends may lie, drawn on a logarithmic scale.
+        Lower and upper edge of the band that is kept, drawn on a logarithmic scale.
     decay_s : (low, high)
-        Of a room's echoes, by 60 dB.
+        Time in which the echoes of a room decay by 60 dB.
     direct_db : (low, high)
-        How far a room's echoes lie below the sound.
+        Level of the direct sound above the echoes.
     colour_db : float
-        Standard deviation of the gain at each of the equaliser's eight frequencies.
+        Standard deviation of the gain at each of the eight frequencies of the equaliser.
+    p_stretch, p_pitch, p_noise, p_mix, p_band, p_colour, p_room : float
+        Probability of each change, from 0 to 1.
+
+    Raises
+    ------
+    ParameterError
+        If a range or a probability is outside its limits.
     """
 
     stretch: Range = (0.85, 1.15)
@@ -271,8 +284,8 @@ class Augmentation:
             if name in _RANGES and not _is_range(value):
                 raise ParameterError(f"{name}={value!r}; expected (low, high) with low <= high")
         for name in ("stretch", "pitch"):
-            _check_factor(name, getattr(self, name)[0])
-            _check_factor(name, getattr(self, name)[1])
+            for factor in getattr(self, name):
+                _check_factor(name, factor)
         if not 0 < self.low_hz[0] <= self.low_hz[1] < self.high_hz[0]:
             raise ParameterError(f"low_hz={self.low_hz}, high_hz={self.high_hz}; expected 0 < low_hz < high_hz")
         if self.decay_s[0] <= 0:
@@ -281,11 +294,11 @@ class Augmentation:
             raise ParameterError(f"colour_db={self.colour_db!r}; expected a number of decibels of at least 0")
 
     def draw_stretch(self, rng: np.random.Generator) -> float:
-        """Return the factor of length for the next sound: 1 where it is left alone."""
+        """Return the factor of length for the next sound; 1 leaves it unchanged."""
         return rng.uniform(*self.stretch) if rng.random() < self.p_stretch else 1.0
 
     def apply(self, samples: FloatArray, sample_rate: int, rng: np.random.Generator) -> FloatArray:
-        """Return a sound with drawn pitch, room, colour, band and level, of the same length."""
+        """Return a sound of the same length after random changes of pitch, room, colour, band and level."""
         if rng.random() < self.p_pitch:
             samples = pitch_shift(samples, sample_rate, rng.uniform(*self.pitch))
         if rng.random() < self.p_room:
@@ -299,11 +312,11 @@ class Augmentation:
         return gain(samples, rng.uniform(*self.gain_db))
 
     def apply_noise(self, samples: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Return a sound with noise of a drawn colour and ratio added, where it is drawn at all."""
+        """Return a sound with noise of random colour and level added, with probability `p_noise`."""
         if rng.random() >= self.p_noise:
             return samples
         return add_noise(samples, coloured_noise(len(samples), rng.uniform(0, 2), rng), rng.uniform(*self.snr_db))
 
     def draw_mix_db(self, rng: np.random.Generator) -> float | None:
-        """Return how far below a second clip is to be mixed in, or None for no second clip."""
+        """Return how many dB below the first a second clip is to be mixed in, or None for no second clip."""
         return rng.uniform(*self.mix_db) if rng.random() < self.p_mix else None

@@ -1,6 +1,6 @@
 """What a clip is: a sound file, a piece of one, or samples in memory.
 
-Rule: a clip only says where sound is and which part of it is meant; nothing is opened here.
+Rule: a clip only says where the sound is and which part of it is meant; nothing is opened here.
 """
 
 import math
@@ -25,7 +25,7 @@ class Clip:
     Parameters
     ----------
     path : str or os.PathLike
-        The sound file. It is not opened before it is needed.
+        The sound file; it is opened only when its samples are needed.
     start_s : float, default=0.0
         Where the piece starts, in seconds from the start of the file.
     end_s : float or None, default=None
@@ -34,7 +34,7 @@ class Clip:
     Raises
     ------
     ParameterError
-        If the times are not finite, negative, or the piece would end before it starts.
+        If `path` is not a path, a time is not finite or is negative, or the piece ends before it starts.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class Clip:
     end_s: float | None = None
 
     def __init__(self, path: str | os.PathLike[str], start_s: float = 0.0, end_s: float | None = None) -> None:
-        # Written out rather than left to dataclass, so that any path-like object is accepted and kept as a str.
+        # Written by hand, so that any path-like object is accepted and stored as a str.
         if not isinstance(path, str | os.PathLike):
             raise ParameterError(f"path={path!r}; expected a str or a path")
         object.__setattr__(self, "path", os.fsdecode(path))
@@ -55,7 +55,7 @@ class Clip:
             object.__setattr__(self, "start_s", float(start_s))
             object.__setattr__(self, "end_s", None if end_s is None else float(end_s))
         except (TypeError, ValueError):
-            raise ParameterError(f"{self}: start_s={start_s!r}, end_s={end_s!r}; expected seconds") from None
+            raise ParameterError(f"{self}: start_s={start_s!r}, end_s={end_s!r}; expected numbers of seconds") from None
         name = printable_path(self.path)
         if not (math.isfinite(self.start_s) and self.start_s >= 0):
             raise ParameterError(f"{name}: start_s={start_s}; expected a finite number of seconds >= 0")
@@ -81,11 +81,11 @@ class Samples:
     Parameters
     ----------
     samples : array of shape (n,) or (n, channels)
-        Floating point with full scale at 1.0, or signed/unsigned integers with their own full scale.
+        Floating point with full scale at 1.0, or integers with full scale at the limits of their type.
     sample_rate : int
-        In Hz, 1,000 to 768,000.
+        In Hz, from 1,000 to 768,000.
     label : str, default="array"
-        What messages call this clip.
+        The clip's name in messages.
     """
 
     samples: NDArray[Any]
@@ -100,5 +100,5 @@ Source: TypeAlias = Clip | Samples
 
 
 def printable_path(path: str) -> str:
-    """Return a path for use in messages: quoted if it holds line breaks or other unprintable characters."""
+    """Return a path as shown in messages: quoted and escaped if it holds unprintable characters."""
     return path if path.isprintable() else repr(path)

@@ -1,8 +1,7 @@
 """Reading sound files: opening, checking, decoding, mixing to mono and resampling.
 
-Rule: everything is read in blocks, so that ten hours need no more memory than a minute. A file that is damaged or
-cut off is an `AudioError` that names it, even where libsndfile reads on in silence: a short read is never passed off
-as a shorter clip.
+Rule: everything is read in blocks, so that ten hours need no more memory than a minute. A damaged or truncated file
+raises an `AudioError` that names it, even where libsndfile does not complain: it is never read as a shorter clip.
 """
 
 import os
@@ -25,32 +24,32 @@ from l3clf.errors import AudioError
 __all__ = ["REVISION", "SoundFile", "duration_s", "load", "mono", "open_sound", "piece_frames", "read_blocks"]
 
 REVISION = "soxr-VHQ/2"
-"""Part of every embedder's fingerprint: raise it when decoding, downmix, resampling or framing change."""
+"""Part of every embedder's fingerprint: change it when decoding, downmix, resampling or framing change."""
 
-RESAMPLE_QUALITY = "VHQ"
-MIN_RATE_HZ, MAX_RATE_HZ = 1000, 768_000
-MAX_CHANNELS = 64
-MAX_SAMPLE = 1e10  # beyond unscaled 32-bit integers; the powers of much larger values overflow in the front-ends
+RESAMPLE_QUALITY = "VHQ"  # soxr's best; its cost is small beside that of an embedder
+MIN_RATE_HZ, MAX_RATE_HZ = 1000, 768_000  # no recorder works outside; such a header is broken
+MAX_CHANNELS = 64  # more is an array with channels first
+MAX_SAMPLE = 1e10  # above unscaled 32-bit integers; the powers of much larger values overflow in the front-ends
 BLOCK_S = 10.0
 MP3_FRAME = 1152  # samples in the longest MP3 frame
-# Writers to a pipe do not know the length and leave one of these values in the header: not a sign of damage.
+# A program that writes to a pipe does not know the length and leaves one of these values in the header.
 STREAMED_SIZES = range(0x7FFF_F000, 0x1_0000_0000)
-# WAV's own "RIFF" size is not checked: programs get it wrong, and the data chunk is what matters.
+# The "RIFF" size of a WAV file is not checked: many programs get it wrong, and only the data chunk matters.
 CHUNK_SIZE = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 PREROLL_S = 2.0
-"""Decoded and dropped before a piece of an MP3, Vorbis or Opus file, whose decoders depend on what came before."""
+"""Decoded and discarded before a piece of an MP3, Vorbis or Opus file: their decoders depend on preceding frames."""
 BIT_REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 
 
 class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped
-    """A file that is only read forwards: soundfile seeks after every read, and MP3 is not exact after a seek."""
+    """A file that is only read forwards: soundfile seeks after each read, and MP3 is not exact after a seek."""
 
     def seekable(self) -> bool:
-        """Return False, so that soundfile does not seek."""
+        """Return False, which keeps soundfile from seeking."""
         return False
 
     def skip(self, frames: int) -> None:
-        """Go forward from the start."""
+        """Move from the start of the file to a frame."""
         preroll = round(PREROLL_S * self.samplerate) if self.format in ("MP3", "MPEG", "OGG") else 0
         position = max(0, frames - preroll) if super().seekable() else 0
         if position:
@@ -60,12 +59,12 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is unty
 
 
 def duration_s(clip: Clip) -> float:
-    """Return how long a clip is, in seconds, from the file's header alone.
+    """Return the length of a clip in seconds, from the header of its file.
 
     Raises
     ------
     AudioError
-        If the file cannot be opened.
+        If the file cannot be opened, or the clip lies outside it.
     """
     with open_sound(clip.path) as file:
         start, stop = piece_frames(clip, file)
@@ -79,7 +78,7 @@ def load(clip: Clip, sample_rate: int | None = None) -> tuple[FloatArray, int]:
     ----------
     clip : Clip
     sample_rate : int or None, default=None
-        Resample to this rate in Hz; None keeps the file's own.
+        Resample to this rate in Hz; None keeps the rate of the file.
 
     Returns
     -------
@@ -98,15 +97,15 @@ def load(clip: Clip, sample_rate: int | None = None) -> tuple[FloatArray, int]:
 
 
 def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> Iterator[FloatArray]:
-    """Read a clip as mono blocks at a given rate, with bounded memory.
+    """Read a clip in mono blocks at a given sample rate, with bounded memory.
 
     Parameters
     ----------
     source : Clip or Samples
     sample_rate : int
-        The rate wanted, in Hz.
+        Sample rate of the blocks, in Hz.
     block_s : float, default=10.0
-        About how much is held at once, in seconds.
+        Approximate length of a block, in seconds.
 
     Yields
     ------
@@ -115,7 +114,7 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
     Raises
     ------
     AudioError
-        If the file cannot be read completely, holds no samples, or holds NaN or infinity.
+        If the file cannot be read completely, holds no samples, or holds NaN or infinite samples.
     """
     if isinstance(source, Samples):
         _check_rate(source.sample_rate, source.label)
@@ -131,23 +130,29 @@ def mono(samples: ArrayLike, label: str = "samples") -> FloatArray:
     Parameters
     ----------
     samples : array of shape (n,) or (n, channels)
+        Floating point with full scale at 1.0, or signed integers or uint8 with full scale at their limits.
     label : str
-        What messages call them.
+        The name of the samples in messages.
+
+    Returns
+    -------
+    array of shape (n,), float32
 
     Raises
     ------
     AudioError
-        If the shape or type is wrong, there is no sample, or one is NaN, infinite or above 1e10.
+        If the shape or type is wrong, there is no sample, or the magnitude of one is NaN, infinite or above 1e10.
     """
     array = np.asarray(samples)
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MAX_CHANNELS):
         raise AudioError(
-            f"{label}: found an array of shape {array.shape}; expected (n,) or (n, channels) with at most "
+            f"{label}: array of shape {array.shape}; expected (n,) or (n, channels) with at most "
             f"{MAX_CHANNELS} channels (transpose it if channels come first)"
         )
     if array.shape[0] == 0:
         raise AudioError(f"{label}: holds no samples; leave it out or record it again")
     scaled = _full_scale(array, label)
+    # The mean, not the sum, so that the mix cannot exceed full scale.
     mixed: FloatArray = scaled if scaled.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)
     _check_finite(mixed, label)
     return np.ascontiguousarray(mixed)
@@ -157,14 +162,14 @@ def _full_scale(array: NDArray[Any], label: str) -> FloatArray:
     if array.dtype.kind == "f":
         return np.asarray(array, np.float32)
     if array.dtype.kind == "i":
-        return np.asarray(array / -float(np.iinfo(array.dtype).min), np.float32)
+        return np.asarray(array / -float(np.iinfo(array.dtype).min), np.float32)  # as libsndfile scales them
     if array.dtype == np.uint8:  # 8-bit WAV is unsigned, with its zero at 128
         return np.asarray((array.astype(np.float32) - 128) / 128, np.float32)
-    raise AudioError(f"{label}: samples of type {array.dtype}; expected floating point or signed integers")
+    raise AudioError(f"{label}: samples of type {array.dtype}; expected floating point, signed integers or uint8")
 
 
 def _check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: float | None = None) -> None:
-    if not len(samples) or (samples.max() <= MAX_SAMPLE and samples.min() >= -MAX_SAMPLE):  # NaN is neither
+    if not len(samples) or (samples.max() <= MAX_SAMPLE and samples.min() >= -MAX_SAMPLE):  # both false for NaN
         return
     first = int(np.flatnonzero(~(np.abs(samples) <= MAX_SAMPLE))[0])
     where = f"sample {first}" if rate is None else f"{offset_s + first / rate:.3f} s"
@@ -178,7 +183,7 @@ def open_sound(path: str) -> SoundFile:
     Raises
     ------
     AudioError
-        If the file is missing, unreadable or not a sound file: the reason, in one sentence.
+        If the file is missing, unreadable or not a sound file.
     """
     name = printable_path(path)
     _check_file(path, name)
@@ -187,11 +192,11 @@ def open_sound(path: str) -> SoundFile:
         file = SoundFile(path if os.name == "nt" else os.fsencode(path))
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"{name}: not a sound file that libsndfile can read ({_decoder_reason(error)}); "
-            "expected WAV, FLAC, Ogg, Opus, MP3, AIFF or the like"
+            f"{name}: is not a sound file that libsndfile can read ({_decoder_reason(error)}); "
+            "convert it to WAV, FLAC, Ogg, Opus, MP3 or AIFF"
         ) from None
-    except TypeError:  # soundfile wants more arguments for RAW, and says so with a TypeError
-        raise AudioError(f"{name}: headerless audio; convert it to WAV or FLAC first") from None
+    except TypeError:  # soundfile needs more arguments for RAW files
+        raise AudioError(f"{name}: has no header; convert it to WAV or FLAC") from None
     try:
         _check_header(file, name)
     except AudioError:
@@ -201,12 +206,12 @@ def open_sound(path: str) -> SoundFile:
 
 
 def piece_frames(clip: Clip, file: SoundFile) -> tuple[int, int]:
-    """Return the first frame of a clip and the one after its last, checked against the file's length."""
+    """Return the first frame of a clip and the frame after its last, checked against the length of the file."""
     length_s = file.frames / file.samplerate
     if clip.start_s >= length_s:
         raise AudioError(f"{clip}: starts after the file's end at {length_s:.3f} s; correct start_s")
     start = round(clip.start_s * file.samplerate)
-    # Label tracks round: an end a few hundredths of a second past the end of the file is the end of the file.
+    # Times in label tracks are rounded: an end a few hundredths of a second past the end of the file means that end.
     if clip.end_s is not None and clip.end_s > length_s + 0.05:
         raise AudioError(f"{clip}: ends after the file's end at {length_s:.3f} s; correct end_s")
     stop = file.frames if clip.end_s is None else min(round(clip.end_s * file.samplerate), file.frames)
@@ -215,7 +220,7 @@ def piece_frames(clip: Clip, file: SoundFile) -> tuple[int, int]:
     return start, stop
 
 
-# --- reading ----------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def _file_blocks(clip: Clip, file: SoundFile, block_s: float) -> Iterator[FloatArray]:
@@ -237,7 +242,7 @@ def _file_blocks(clip: Clip, file: SoundFile, block_s: float) -> Iterator[FloatA
             yield mixed
     except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"{label}: the file is damaged or cut off ({_decoder_reason(error)}); copy or record it again"
+            f"{label}: is damaged or cut off ({_decoder_reason(error)}); copy or record it again"
         ) from None
     _check_complete(clip.path, label, file, position - start, stop - start)
 
@@ -256,80 +261,81 @@ def _resampled(blocks: Iterator[FloatArray], rate_in: int, rate_out: int) -> Ite
         yield tail
 
 
-# --- checking ---------------------------------------------------------------------------------------
+# --- checking -------------------------------------------------------------------------------------
 
 
 def _check_file(path: str, name: str) -> None:
-    """Look at the file before libsndfile does: the operating system's reason is clearer than libsndfile's."""
+    """Check the file before libsndfile opens it: the operating system's reason is clearer than libsndfile's."""
     try:
         mode = Path(path).stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe would wait for ever
-            raise AudioError(f"{name}: is not a regular file; expected a readable sound file")
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe would block forever
+            raise AudioError(f"{name}: is not a regular file; give the path of a sound file")
         with Path(path).open("rb") as raw:
             empty = not raw.read(1)
     except OSError as error:
-        raise AudioError(f"{name}: {_system_reason(error)}; expected a readable sound file") from None
+        raise AudioError(f"{name}: {_system_reason(error)}; give the path of a readable sound file") from None
     except AudioError:
         raise
     except ValueError as error:  # a NUL byte in the name
-        raise AudioError(f"{name}: not a file name ({error})") from None
+        raise AudioError(f"{name}: is not a file name ({error}); give the path of a sound file") from None
     if empty:
-        raise AudioError(f"{name}: the file is empty (0 bytes); expected a sound file")
+        raise AudioError(f"{name}: is empty (0 bytes); copy or record it again")
 
 
 def _check_header(file: SoundFile, path: str) -> None:
     if file.format == "RAW":  # .vox and .gsm: libsndfile guesses the content from the name
-        raise AudioError(f"{path}: headerless audio; convert it to WAV or FLAC first")
+        raise AudioError(f"{path}: has no header; convert it to WAV or FLAC")
     _check_rate(file.samplerate, path)
     cut = CHUNK_SIZE.search(file.extra_info)
     if cut and int(cut[1]) > int(cut[2]) and int(cut[1]) not in STREAMED_SIZES:
         raise AudioError(
-            f"{path}: the file is cut off: its header promises {int(cut[1]):,} bytes and "
-            f"{int(cut[2]):,} are there; copy or record it again"
+            f"{path}: is cut off (its header announces {int(cut[1]):,} bytes, but it holds {int(cut[2]):,}); "
+            "copy or record it again"
         )
     if file.frames == 0:
         raise AudioError(f"{path}: holds no samples; leave it out or record it again")
 
 
 def _check_rate(rate: float, label: str) -> None:
-    """Refuse a sample rate outside the range that sound can have."""
+    """Refuse a sample rate that no recording has."""
     if not (isinstance(rate, int | float | np.number) and MIN_RATE_HZ <= rate <= MAX_RATE_HZ):
         raise AudioError(
-            f"{label}: sample rate of {rate!s} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz "
-            "(is the header, or the sample_rate given, right?)"
+            f"{label}: sample rate of {rate!s} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: "
+            "resample the clip, or correct its header or the sample_rate given"
         )
 
 
-def _check_complete(path: str, label: str, file: SoundFile, found: int, promised: int) -> None:
-    """Refuse a file of which fewer frames could be decoded than its header promises."""
-    slack = _mp3_slack(path, promised) if file.format in ("MP3", "MPEG") else 0
-    if found < promised - slack or found == 0:
+def _check_complete(path: str, label: str, file: SoundFile, found: int, announced: int) -> None:
+    """Refuse a file of which fewer frames could be decoded than its header announces."""
+    slack = _mp3_slack(path, announced) if file.format in ("MP3", "MPEG") else 0
+    if found < announced - slack or found == 0:
         raise AudioError(
-            f"{label}: the file is damaged or cut off: {found / file.samplerate:.3f} s of "
-            f"{promised / file.samplerate:.3f} s could be decoded; copy, convert or record it again"
+            f"{label}: is damaged or cut off ({found / file.samplerate:.3f} s of "
+            f"{announced / file.samplerate:.3f} s could be decoded); copy, convert or record it again"
         )
 
 
-def _mp3_slack(path: str, promised: int) -> int:
-    """An MP3 without a length in its header has an estimated one: only a large gap is damage."""
+def _mp3_slack(path: str, announced: int) -> int:
+    """Return how many frames may be missing: the length of an MP3 that does not state it is only an estimate."""
     with Path(path).open("rb") as raw:
         head = raw.read(10)
+        # An ID3 tag gives its size in four bytes of seven bits each.
         tag_bytes = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
         raw.seek(10 + tag_bytes if head[:3] == b"ID3" else 0)
         counted = re.search(b"Xing|Info|VBRI", raw.read(400))
-    return 2 * MP3_FRAME if counted else promised // 10
+    return 2 * MP3_FRAME if counted else announced // 10
 
 
 @lru_cache(maxsize=1024)
 def _check_ogg(path: str, size: int, mtime_ns: int) -> None:
-    """Walk the pages of an Ogg file: libsndfile skips damaged ones, and a missing end, in silence.
+    """Walk the pages of an Ogg file: libsndfile silently skips damaged pages and a missing end.
 
-    Size and time are there for the cache of results: a file that changed is walked again.
+    Size and time are part of the key of the cached result, so that a changed file is checked again.
     """
     with Path(path).open("rb") as raw:
         ended, number, damage = False, 0, ""
         while (head := raw.read(27)) and not damage:
-            if head[:4] != b"OggS":  # after the last page, a tag is no damage
+            if head[:4] != b"OggS":  # a tag after the last page is allowed
                 damage = "" if ended else f"no page where page {number} should begin"
                 break
             sizes = raw.read(head[26]) if len(head) == 27 else b""
@@ -340,11 +346,11 @@ def _check_ogg(path: str, size: int, mtime_ns: int) -> None:
                 damage = f"page {number} has a wrong checksum"
             ended, number = bool(len(head) > 5 and head[5] & 4), number + 1
     if damage:
-        raise AudioError(f"{printable_path(path)}: the file is damaged or cut off ({damage}); copy or record it again")
+        raise AudioError(f"{printable_path(path)}: is damaged or cut off ({damage}); copy or record it again")
 
 
 def _ogg_checksum(page: bytes) -> bytes:
-    """Return a page's CRC, which is zlib's with the bits of every byte reversed and no inversions (RFC 3533)."""
+    """Return the CRC of a page (RFC 3533): zlib's with the bits of each byte reversed and without inversions."""
     reversed_crc = zlib.crc32(page.translate(BIT_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return reversed_crc.to_bytes(4, "big").translate(BIT_REVERSED)
 
@@ -352,7 +358,7 @@ def _ogg_checksum(page: bytes) -> bytes:
 def _decoder_reason(error: soundfile.LibsndfileError) -> str:
     """Return libsndfile's reason as part of a sentence."""
     text = str(error.error_string).strip().rstrip(".")
-    # libsndfile's words for an MP3 without a frame that can be decoded
+    # This is what libsndfile says about an MP3 file in which it finds no frame to decode.
     return "no audio found in it" if "not a regular file" in text else text
 
 

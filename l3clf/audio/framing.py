@@ -1,6 +1,6 @@
 """How a clip becomes windows, and how loud each of them is.
 
-Rule: a clip gives the same windows whether it is read at once or in blocks, and every window knows its start and end.
+Rule: a clip gives the same windows whether it is read at once or in blocks, and each window has a start and end time.
 """
 
 import math
@@ -18,16 +18,16 @@ __all__ = ["SILENCE_DBFS", "Framing", "level_dbfs"]
 SILENCE_DBFS = -200.0
 """The level given to digital silence, whose logarithm is minus infinity."""
 
-MAX_HOP_S = 1e6
+MAX_HOP_S = 1e6  # eleven days: larger values are mistakes, and infinity has no number of samples
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How a clip is cut into windows: upstream OpenL3's rule, for any window and hop.
+    """How a clip is cut into windows: the rule of the openl3 package, for any window and hop.
 
-    With `center`, half a window of zeros is put before the clip, so that the first window is centred
-    on the clip's start. The end is padded with zeros to a whole number of hops, so that every sample
-    is heard; a clip shorter than one window is padded to one.
+    With `center`, half a window of zeros precedes the clip, so that the first window is centred on the start of the
+    clip. The end is padded with zeros to a whole number of hops, so that no sample is lost; a clip shorter than one
+    window is padded to one window.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Framing:
     hop : int
         Samples from the start of one window to the start of the next.
     center : bool
-        See above.
+        Whether the first window is centred on the start of the clip.
     """
 
     sample_rate: int
@@ -48,22 +48,22 @@ class Framing:
 
     @classmethod
     def of(cls, sample_rate: int, window_s: float, hop_s: float, center: bool) -> "Framing":
-        """Make a framing from seconds; both are rounded to whole samples.
+        """Make a framing from a window and a hop in seconds; both are rounded to whole samples.
 
         Raises
         ------
         ParameterError
-            If `hop_s` is not a positive number of at least one sample and at most 1e6 s.
+            If `hop_s` is not a number, is shorter than one sample or longer than 1e6 s.
         """
         if not isinstance(hop_s, int | float | np.number) or isinstance(hop_s, bool):
             raise ParameterError(f"hop_s={hop_s!r}; expected a number of seconds, such as 0.5")
-        if not (hop_s <= MAX_HOP_S and round(hop_s * sample_rate) >= 1):
+        if not (hop_s <= MAX_HOP_S and round(hop_s * sample_rate) >= 1):  # false for NaN, too
             raise ParameterError(f"hop_s={hop_s}; expected a positive number of seconds up to 1e6, such as 0.5")
         return cls(sample_rate, round(window_s * sample_rate), round(hop_s * sample_rate), bool(center))
 
     @property
     def lead(self) -> int:
-        """Zeros put before the clip, in samples."""
+        """Number of zeros before the clip, in samples."""
         return self.window // 2 if self.center else 0
 
     def count(self, n_samples: int) -> int:
@@ -72,7 +72,7 @@ class Framing:
         return 1 + max(0, math.ceil(rest / self.hop))
 
     def times_s(self, n_windows: int) -> NDArray[np.float64]:
-        """Return start and end of each window in seconds, clip start = 0, shape (n_windows, 2).
+        """Return the start and end of each window in seconds from the start of the clip, shape (n_windows, 2).
 
         Examples
         --------
@@ -82,40 +82,41 @@ class Framing:
         starts = np.arange(n_windows) * self.hop - self.lead
         return np.stack([starts, starts + self.window], axis=1) / self.sample_rate
 
-    def windows(self, blocks: Iterable[FloatArray], most: int = 64) -> Iterator[FloatArray]:
+    def windows(self, blocks: Iterable[FloatArray], max_windows: int = 64) -> Iterator[FloatArray]:
         """Cut blocks of one clip into windows.
 
         Parameters
         ----------
         blocks : iterable of arrays of shape (n,)
             The clip's samples in order, mono, at `sample_rate`.
-        most : int, default=64
-            The most windows in one yielded array, which bounds the memory needed.
+        max_windows : int, default=64
+            Largest number of windows in one yielded array, which bounds the memory needed.
 
         Yields
         ------
         array of shape (n_windows, window), float32
-            In order; together they are all windows of the clip.
+            Consecutive windows; the arrays together hold all windows of the clip.
         """
         pending = np.zeros(self.lead, np.float32)
-        n_samples = n_done = skip = 0
+        n_samples = n_done = skip = 0  # skip: samples still to be dropped, where a hop is longer than a window
         for block in blocks:
             n_samples += len(block)
             pending, skip = self._advance(np.concatenate([pending, block]), skip)
             ready = (len(pending) - self.window) // self.hop + 1 if len(pending) >= self.window else 0
-            for first in range(0, ready, most):
-                yield self._cut(pending, first, min(most, ready - first))
+            for first in range(0, ready, max_windows):
+                yield self._cut(pending, first, min(max_windows, ready - first))
             n_done += ready
             pending, skip = self._advance(pending, skip + ready * self.hop)
-        if n_done < self.count(n_samples):
+        if n_done < self.count(n_samples):  # at most one window is left: the one that needs padding at the end
             yield np.pad(pending, (0, self.window - len(pending)))[np.newaxis]
 
     @staticmethod
     def _advance(pending: FloatArray, n: int) -> tuple[FloatArray, int]:
-        """Drop n samples; what is still to be dropped (a hop longer than a window) comes back."""
+        """Drop up to `n` samples; return the rest of the samples, and how many are still to be dropped."""
         return pending[n:], max(0, n - len(pending))
 
     def _cut(self, pending: FloatArray, first: int, n: int) -> FloatArray:
+        # Windows overlap in the view; inference engines need contiguous memory, hence the copy.
         view = np.lib.stride_tricks.sliding_window_view(pending, self.window)
         return np.ascontiguousarray(view[first * self.hop :: self.hop][:n])
 
@@ -123,16 +124,18 @@ class Framing:
 def level_dbfs(windows: FloatArray) -> FloatArray:
     """Return the RMS level of each window in dB relative to full scale.
 
-    A constant 1.0 has 0 dBFS, a full-scale sine -3.01; digital silence is given -200.
+    A constant 1.0 has 0 dBFS and a full-scale sine -3.01 dBFS; digital silence is reported as -200 dBFS.
 
     Parameters
     ----------
     windows : array of shape (n_windows, n_samples)
+        Full scale at 1.0.
 
     Returns
     -------
     array of shape (n_windows,), float32
     """
+    # einsum sums the squares in double precision without a second array as large as the windows.
     power = np.einsum("ij,ij->i", windows, windows, dtype=np.float64) / windows.shape[1]
     floor = 10 ** (SILENCE_DBFS / 10)
     return np.asarray(10 * np.log10(np.maximum(power, floor)), np.float32)

@@ -1,7 +1,7 @@
 """Spectrograms from one frozen specification.
 
-Rule: a `MelSpec` says everything there is to know about a front-end; the NumPy code here, the
-students and the generated C are all derived from it, so that they cannot drift apart.
+Rule: a `MelSpec` defines a front-end completely; the NumPy code here, the students and the generated C are all
+derived from it, so that they cannot drift apart.
 """
 
 from dataclasses import dataclass
@@ -29,43 +29,49 @@ FloatArray: TypeAlias = NDArray[np.float32]
 MelScale: TypeAlias = Literal["slaney", "htk"]
 LevelRule: TypeAlias = Literal["db", "db_below_max", "db_absolute"]
 
+# The constants of Slaney's Auditory Toolbox, which librosa and kapre (and so OpenL3) use as well.
 SLANEY_HZ_PER_MEL = 200 / 3
 SLANEY_BREAK_HZ, SLANEY_BREAK_MEL = 1000.0, 15.0
 SLANEY_LOG_STEP = np.log(6.4) / 27
-POWER_FLOOR = 1e-10
+POWER_FLOOR = 1e-10  # kapre's amin: silence is -100 dB, not minus infinity
 ABSOLUTE_FLOOR = 1e-7  # -70 dB: noise of -75 dBFS in frames of 512 samples
-RANGE_DB = 80.0
+RANGE_DB = 80.0  # kapre's dynamic range below the maximum of a window
 
 
 @dataclass(frozen=True)
 class MelSpec:
-    """A log-spectrogram, specified completely.
+    """The complete specification of a log-spectrogram.
 
     Parameters
     ----------
     sample_rate : int
         In Hz.
     frame : int
-        Samples in a frame, which is also the length of the Fourier transform.
+        Samples in a frame, and the length of the Fourier transform.
     hop : int
         Samples from one frame to the next.
     n_frames : int
-        Frames in a window. The window is padded with zeros to hold them all.
+        Frames in a window, which is padded with zeros to hold them all.
     n_mels : int or None
         Mel bands; None keeps the linear bins of the Fourier transform (frame // 2 + 1).
     fmin_hz, fmax_hz : float
-        Lower edge of the first band and upper edge of the last.
+        Lower edge of the first band and upper edge of the last, in Hz.
     scale : {"slaney", "htk"}
-        The mel scale. Filters have Slaney's area norm on either.
+        The mel scale. Filters have unit area (Slaney's norm) on both.
     power : {1, 2}
         Whether the filters weight magnitudes (1) or powers (2) of the bins.
     lead : int
         Zeros before the window, so that frames can be centred.
     level : {"db_below_max", "db", "db_absolute"}
-        ``db``: ``10 * log10(max(x, 1e-10))``, but no lower than 80 dB below the window's maximum;
-        ``db_below_max``: the same minus that maximum, so from -80 to 0; ``db_absolute``:
-        ``10 * log10(max(x, 1e-7))``, which asks nothing of the window: on a chip, each frame is computed
-        once and shared by the windows that overlap in it.
+        ``db``: ``10 * log10(max(x, 1e-10))``, but at least the maximum of the window minus 80 dB;
+        ``db_below_max``: the same minus that maximum, so -80 to 0 dB; ``db_absolute``: ``10 * log10(max(x, 1e-7))``,
+        which does not depend on the other frames of the window: a chip computes each frame once, for all
+        windows that contain it.
+
+    Raises
+    ------
+    ParameterError
+        If a size is below 1, or the band edges are out of order or above half the sample rate.
     """
 
     sample_rate: int
@@ -87,19 +93,19 @@ class MelSpec:
                 f"{self.sample_rate / 2:g}, half the sample rate"
             )
         if min(self.frame, self.hop, self.n_frames, 1 if self.n_mels is None else self.n_mels) < 1:
-            raise ParameterError(f"{self}: frame, hop, n_frames and n_mels must be at least 1")
+            raise ParameterError(f"{self}; expected frame, hop, n_frames and n_mels of at least 1")
 
     @property
     def n_bands(self) -> int:
-        """Rows of the spectrogram: mel bands, or bins where there are none."""
+        """Number of rows of the spectrogram: mel bands, or linear bins without them."""
         return self.frame // 2 + 1 if self.n_mels is None else self.n_mels
 
 
 def hz_to_mel(hz: NDArray[np.float64] | float, scale: MelScale) -> NDArray[np.float64]:
     """Convert frequencies in Hz to mels.
 
-    HTK: ``2595 log10(1 + f / 700)`` (Young et al., The HTK Book). Slaney: linear with 200/3 Hz a mel up to
-    1 kHz, then logarithmic with a factor of 6.4 in 27 mels (Slaney, Auditory Toolbox, 1998).
+    HTK: ``2595 log10(1 + f / 700)`` (Young et al., The HTK Book). Slaney: linear at 200/3 Hz per mel up to 1 kHz,
+    then logarithmic, a factor of 6.4 per 27 mels (Slaney, Auditory Toolbox, 1998).
 
     Examples
     --------
@@ -109,6 +115,7 @@ def hz_to_mel(hz: NDArray[np.float64] | float, scale: MelScale) -> NDArray[np.fl
     hz = np.asarray(hz, np.float64)
     if scale == "htk":
         return np.asarray(2595 * np.log10(1 + hz / 700))
+    # `where` evaluates both branches: the maximum avoids the warning for log(0), whose result is not used.
     above = SLANEY_BREAK_MEL + np.log(np.maximum(hz, 1e-9) / SLANEY_BREAK_HZ) / SLANEY_LOG_STEP
     return np.where(hz < SLANEY_BREAK_HZ, hz / SLANEY_HZ_PER_MEL, above)
 
@@ -124,14 +131,19 @@ def mel_to_hz(mel: NDArray[np.float64] | float, scale: MelScale) -> NDArray[np.f
 
 @lru_cache(maxsize=16)
 def mel_filters(spec: MelSpec) -> FloatArray:
-    """Return the triangular mel filters of a spec, each of unit area (Slaney's norm).
+    """Return the triangular mel filters of a spec, each of unit area over Hz (Slaney's norm).
 
     Returns
     -------
     array of shape (frame // 2 + 1, n_mels), float32, read-only
+
+    Raises
+    ------
+    ParameterError
+        If the spec has no mel bands.
     """
     if spec.n_mels is None:
-        raise ParameterError(f"{spec}: has no mel bands (n_mels is None)")
+        raise ParameterError(f"{spec}: has no mel bands; set n_mels")
     bins_hz = np.arange(spec.frame // 2 + 1) * (spec.sample_rate / spec.frame)
     edges = np.linspace(hz_to_mel(spec.fmin_hz, spec.scale), hz_to_mel(spec.fmax_hz, spec.scale), spec.n_mels + 2)
     lower, centre, upper = (mel_to_hz(edges, spec.scale)[i : i + spec.n_mels] for i in range(3))
@@ -139,7 +151,7 @@ def mel_filters(spec: MelSpec) -> FloatArray:
     falling = (upper - bins_hz[:, np.newaxis]) / (upper - centre)
     filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (upper - lower))
     out = filters.astype(np.float32)
-    out.flags.writeable = False
+    out.flags.writeable = False  # every caller gets this one array
     return out
 
 
@@ -150,7 +162,7 @@ def hann(n: int) -> FloatArray:
 
 
 def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
-    """Return the (mel) spectrogram of one window before the level rule.
+    """Return the spectrogram of one window, in mel bands where the spec has them, before the level rule.
 
     Parameters
     ----------
@@ -161,6 +173,7 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
     -------
     array of shape (n_frames, n_bands), float32
     """
+    # Frames are read from a view of one padded buffer; those past the window's end see zeros, as in kapre.
     needed = (spec.n_frames - 1) * spec.hop + spec.frame
     padded = np.zeros(max(needed, spec.lead + len(window)), np.float32)
     padded[spec.lead : spec.lead + len(window)] = window
@@ -173,7 +186,7 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
 
 
 def absolute_level_db(powers: FloatArray) -> FloatArray:
-    """Return the levels of powers, no lower than -70 dB."""
+    """Return powers as levels in dB, with a floor at -70 dB."""
     return np.asarray(10 * np.log10(np.maximum(powers, ABSOLUTE_FLOOR)), np.float32)
 
 
@@ -190,7 +203,7 @@ def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
     array of shape (n_windows, n_bands, n_frames), float32, in dB
     """
     out = np.empty((len(windows), spec.n_bands, spec.n_frames), np.float32)
-    for i, window in enumerate(windows):  # one at a time: a window's frames fit the processor's cache
+    for i, window in enumerate(windows):  # one at a time: the frames of one window fit the processor's cache
         values = spectrogram(spec, window)
         if spec.level == "db_absolute":
             out[i] = absolute_level_db(values).T

@@ -1,1 +1,1 @@
-"""The baseline table: embedders x heads x poolings on identical folds, and the files that come of it."""
+"""The baseline table: embedders x heads x poolings on identical folds, and the report made from it."""

@@ -1,14 +1,14 @@
-"""What a baseline found, and the files it becomes: tables, pictures, model, page.
+"""`BaselineReport`, and the files made from it: tables, pictures, model, page.
 
-Rule: everything here is derived from a finished `BaselineReport`; nothing is fitted or embedded.
+Rule: everything is derived from a finished `BaselineReport`; nothing is embedded or fitted here.
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +23,28 @@ from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write
 
 __all__ = ["BaselineReport", "Result", "write_files"]
 
-Say: TypeAlias = Callable[[str], object]
-MOST_MISTAKES = 20
-MOST_CLASSES_DRAWN = 1000  # a confusion matrix of more is a picture of nothing
+MAX_MISTAKES = 20  # as many as the page has players
+MAX_CLASSES_DRAWN = 1000  # a larger confusion matrix shows nothing
 
 CONFUSIONS = (
-    ("confusion.png", True, "Which class was taken for which, in shares: classes that are confused stand together."),
-    ("confusion-counts.png", False, "The same in numbers of clips: large classes weigh more."),
+    ("confusion.png", True, "Confusion matrix in shares of each class, with confused classes next to each other."),
+    ("confusion-counts.png", False, "Confusion matrix in numbers of clips: large classes weigh more."),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One row of the table with the answers behind it.
+    """One row of the table with the predictions behind it.
 
     Attributes
     ----------
     row : dict
-        embedder, head, pooling, and for accuracy, balanced_accuracy and macro_f1 the score, its _std over folds and
-        its 95 % interval, _low and _high (fractions 0..1); seconds (of the cross-validation; rows that
-        share a fitted head, "probability" and "vote", share its seconds) and clips_per_s (of the
-        embedding; None when all came from the cache).
+        embedder, head, pooling; for accuracy, balanced_accuracy and macro_f1 the score, its standard deviation
+        over folds (_std) and its 95 % interval (_low and _high), as fractions from 0 to 1; seconds (time of the
+        cross-validation; rows that share a fitted head, "probability" and "vote", share it); and clips_per_s
+        (speed of the embedding; None if all clips came from the cache).
     answers : CrossValidation
+        Prediction and probabilities of each clip.
     """
 
     row: dict[str, Any]
@@ -53,35 +53,35 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class BaselineReport:
-    """What `baseline` found.
+    """Result of `baseline`; ``str()`` gives the table.
 
     Attributes
     ----------
     results : list of Result
         Best first.
     model : ClipClassifier
-        The best one, fitted on everything.
+        The best one, fitted on all clips.
     table : list of dict
         The rows of `results`.
     best : dict
-        The first of them.
+        The first row.
     floors : dict
-        Scores of always answering the largest class.
+        Scores of always predicting the largest class.
     data : ClipTable
         The clips that could be read.
     split : Split
     notes : list of str
-        How it was split, and what to be careful about.
+        How the data was split, and warnings.
     failures : list of L3clfError
-        Clips that could not be read.
+        An error for each clip that could not be read.
     duplicates : list of Duplicate
-        Clips in different folds that are the same or sound the same.
-    vectors : array of shape (n_clips, size)
+        Pairs of clips in different folds that are the same or sound the same.
+    vectors : array of shape (n_clips, embedding_size)
         Pooled embeddings of the best row's embedder.
     curve : list of dict
-        The learning curve, where it was asked for.
+        The learning curve; empty if it was not requested.
     name : str
-        What the data set is called.
+        Name of the data set.
     """
 
     results: list[Result]
@@ -108,18 +108,19 @@ class BaselineReport:
 
     @property
     def floor_rows(self) -> list[tuple[str, float]]:
-        """What no row should be below, by name."""
+        """Names and accuracies that every row should exceed."""
         return [("always the largest class", self.floors["accuracy"])]
 
     def __str__(self) -> str:
         return table_text(self.table, self.floor_rows)
 
     def mistakes(self) -> list[Mistake]:
-        """Return the best row's wrong answers, those it was surest of first."""
-        answers, labels = self.results[0].answers, self.data.labels
-        sure = answers.probabilities.max(axis=1)
-        wrong = [i for i in np.argsort(-sure, kind="stable") if answers.predictions[i] != labels[i]]
-        return [Mistake(self.data.clips[i], str(labels[i]), str(answers.predictions[i]), float(sure[i])) for i in wrong]
+        """Return the best row's mistakes, the most confident first."""
+        predictions, labels = self.results[0].answers.predictions, self.data.labels
+        # Confident mistakes often turn out to be wrong labels.
+        sure = self.results[0].answers.probabilities.max(axis=1)
+        wrong = [i for i in np.argsort(-sure, kind="stable") if predictions[i] != labels[i]]
+        return [Mistake(self.data.clips[i], str(labels[i]), str(predictions[i]), float(sure[i])) for i in wrong]
 
 
 def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = ()) -> Path:
@@ -130,7 +131,7 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
     report : BaselineReport
     folder : Path
     commands : sequence of str
-        What made it, for whoever wants it again.
+        Commands that reproduce the report.
 
     Returns
     -------
@@ -148,7 +149,7 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
         description=report.data.describe().items(),
         notes=report.notes,
         pictures=_draw(report, folder / "pictures"),
-        mistakes=report.mistakes()[:MOST_MISTAKES],
+        mistakes=report.mistakes()[:MAX_MISTAKES],
         failures=[str(failure) for failure in report.failures],
         commands=commands,
         versions=versions(),
@@ -159,39 +160,36 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
 def _summary(report: BaselineReport) -> str:
     best, n = report.best, len(report.data)
     return (
-        f"{best['embedder']} with a {best['head']} head and {best['pooling']} pooling is right on "
-        f"{best['accuracy']:.1%} of {n} clips (95 % interval {best['accuracy_low']:.1%} to "
-        f"{best['accuracy_high']:.1%}); always answering the largest class would be right on "
-        f"{report.floors['accuracy']:.1%}."
+        f"{best['embedder']} with a {best['head']} head and {best['pooling']} pooling classifies "
+        f"{best['accuracy']:.1%} of {n} clips correctly (95 % interval {best['accuracy_low']:.1%} to "
+        f"{best['accuracy_high']:.1%}); always predicting the largest class gives {report.floors['accuracy']:.1%}."
     )
 
 
 def _draw(report: BaselineReport, folder: Path) -> list[tuple[Path, str]]:
-    from l3clf import plots  # matplotlib takes half a second, and only pictures need it
+    from l3clf import plots  # importing matplotlib takes half a second, and only pictures need it
 
     folder.mkdir(exist_ok=True)
     truth, predictions = report.data.labels, report.results[0].answers.predictions
     title = f"{report.best['embedder']}, {report.best['head']}, {report.best['pooling']}"
     pictures: list[tuple[Path, str]] = []
-    if len(np.unique(truth)) <= MOST_CLASSES_DRAWN:
-        for name, shares, caption in CONFUSIONS:
-            place = folder / name
-            plots.confusion_matrix(truth, predictions, place, title=title, order="similarity", normalise=shares)
-            pictures.append((place, caption))
+    for name, shares, caption in CONFUSIONS if len(np.unique(truth)) <= MAX_CLASSES_DRAWN else ():
+        place = folder / name
+        plots.confusion_matrix(truth, predictions, place, title=title, order="similarity", normalise=shares)
+        pictures.append((place, caption))
     drawn = plots.per_class_recall(truth, predictions, folder / "recall.png", title=title)
-    pictures.append((drawn, "How much of each class was found, with 95 % intervals."))
+    pictures.append((drawn, "Recall of each class, with 95 % intervals."))
     correct = truth == predictions
     drawn = plots.embedding_map(report.vectors, truth, folder / "map.png", correct=correct, title=title)
-    pictures.append((drawn, "Every clip by its embedding: near means similar to the embedder; wrong ones are marked."))
+    pictures.append((drawn, "Map of all clips: nearby clips have similar embeddings; mistakes are ringed."))
     if report.curve:
-        drawn = plots.learning_curve(
-            report.curve, folder / "learning.png", title=title, floor=report.floors["accuracy"]
-        )
-        pictures.append((drawn, "Would more clips help? Accuracy against clips of each class in training."))
+        floor = report.floors["accuracy"]
+        drawn = plots.learning_curve(report.curve, folder / "learning.png", title=title, floor=floor)
+        pictures.append((drawn, "Learning curve: would more clips help?"))
     return pictures
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what decides the numbers."""
+    """Return the versions of the packages that affect the numbers."""
     names = ("numpy", "scikit-learn", "onnxruntime", "soundfile", "soxr")
     return {"l3clf": __version__, "Python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,7 +1,7 @@
 """The baseline table: embedders x heads x poolings, cross-validated on identical folds.
 
-Rule: every clip is embedded once for each embedder, every cell (embedder, head, pooling) is kept as soon as
-it is done, and the folds are the same for all. What is stopped is continued by the same call.
+Rule: each clip is embedded once per embedder, all cells (embedder, head, pooling) use the same folds, and a finished
+cell is saved at once: repeating an interrupted call resumes it.
 """
 
 import hashlib
@@ -48,19 +48,23 @@ from l3clf.storage.embedding_cache import EmbeddingCache
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
 Say: TypeAlias = Callable[[str], object]
-FLOOR = "mfcc"
-MARK = ".l3clf-baseline"
-MOST_NAMED_PAIRS = 5
-MOST_NAMED_FAILURES = 20
+FLOOR = "mfcc"  # listed first: every other embedder should beat it
+MARK = ".l3clf-baseline"  # file that marks a folder as one that a later baseline may overwrite
+MAX_NAMED_PAIRS = 5
+MAX_NAMED_FAILURES = 20
 
 
 def ready_embedders(weights: str | os.PathLike[str] | None = None) -> list[Embedder]:
-    """Return every embedder that can be used at once: no weights are downloaded for it.
+    """Return every embedder whose weights are on this machine; nothing is downloaded.
 
     Parameters
     ----------
     weights : path, optional
-        A folder of weight files to look in, besides the usual places.
+        A folder of weight files to search besides the usual places.
+
+    Returns
+    -------
+    list of Embedder
     """
     found = [load_embedder(name) for name in sorted(embedder_names(), key=lambda name: name != FLOOR)]
     return [ready for embedder in found if (ready := _ready(embedder, weights)) is not None]
@@ -72,7 +76,7 @@ def _ready(embedder: Embedder, weights: str | os.PathLike[str] | None) -> Embedd
         try:
             if there.is_ready():
                 return there
-        except L3clfError:  # that folder does not hold this one's
+        except L3clfError:  # the folder does not have this embedder's weights
             pass
     return embedder if embedder.is_ready() else None
 
@@ -92,30 +96,29 @@ def baseline(
     commands: Sequence[str] = (),
     say: Say | None = None,
 ) -> BaselineReport:
-    """Cross-validate embedders x heads x poolings on a data set, and fit the best on everything.
+    """Cross-validate embedders x heads x poolings on a data set, and fit the best combination on all clips.
 
     Parameters
     ----------
     table : ClipTable
-        Its folds are used where it has some, else its groups, else stratified random folds.
+        Its folds are used if it has any, else its groups, else stratified random folds.
     embedders : sequence of str or Embedder, optional
-        Those that are ready on this machine when left out.
+        Default: those whose weights are on this machine.
     heads : sequence of {"logistic", "forest"}
     poolings : sequence of {"mean", "mean+std", "max", "probability", "vote"}
     out : path, optional
         A folder, new or of an earlier baseline, for the report, the tables, the pictures and the model. Finished
-        cells are kept there, so that the same call goes on where it was stopped.
+        cells are stored there, so that repeating an interrupted call resumes it.
     hop_s, cache, n_jobs
         See `ClipEmbedder`.
     tune : bool, default=False
-        Whether the strength of the logistic regression's regularisation is chosen by cross-validation inside each
-        training fold.
+        Whether to choose C of the logistic regression by cross-validation inside the training folds.
     learning_curve : bool, default=False
-        Whether the best row is also fitted with fewer clips of each class.
+        Whether to fit the best combination with fewer clips of each class too.
     commands : sequence of str
-        What to write into the report as the commands that made it.
+        Commands that the report names to reproduce it.
     say : callable, optional
-        Takes sentences about what is being done; with it comes a progress bar.
+        Receives lines about the progress; if given, a progress bar is shown too.
 
     Returns
     -------
@@ -124,9 +127,10 @@ def baseline(
     Raises
     ------
     DatasetError
-        If no cross-validation is possible: one class, one fold, no clip that can be read, classes without end.
+        If no cross-validation is possible: one class, one fold, no readable clip, or too many classes for the
+        memory.
     ParameterError
-        If a parameter cannot work, or `out` is a folder with other things in it.
+        If a parameter is out of range, or `out` is a folder with other content.
 
     Examples
     --------
@@ -140,7 +144,10 @@ def baseline(
         options.tell(text)
     embedders = ready_embedders() if embedders is None else [as_embedder(embedder) for embedder in embedders]
     wanted = _grid(embedders, heads, poolings, tune)
-    _check_before(table, wanted)
+    # Raises before hours are spent on embedding what would only fail later.
+    manageable(wanted, table.labels)
+    if len(table):
+        make_split(table.labels, table.folds, table.groups)
     folder = None if out is None else claim_folder(out, MARK)
     embedded = _embed_all(table, embedders, options)
     data = embedded.table
@@ -170,7 +177,7 @@ def baseline(
 
 @dataclass(frozen=True, eq=False)
 class _Options:
-    """What every step needs to know, resolved once."""
+    """The parameters that all steps need, resolved once."""
 
     hop_s: float
     cache: EmbeddingCache | None
@@ -178,7 +185,7 @@ class _Options:
     say: Say | None
 
     def tell(self, text: str) -> None:
-        """Report progress, if anyone listens."""
+        """Report progress if it was requested."""
         if self.say is not None:
             self.say(text)
 
@@ -195,18 +202,18 @@ def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequenc
             raise ParameterError(f"{name}={values!r}; expected a list of at least one")
     for head in heads:
         if head not in HEAD_NAMES:
-            raise ParameterError(f"heads: {head!r} is none of {', '.join(map(repr, HEAD_NAMES))}")
+            raise ParameterError(f"heads: {head!r}; expected only {', '.join(map(repr, HEAD_NAMES))}")
     for pooling in poolings:
         check_pooling(pooling)
     names = [embedder.name for embedder in embedders]
     if len(set(names)) < len(names):
-        raise ParameterError(f"embedders: {', '.join(names)}; expected different ones")
+        raise ParameterError(f"embedders: {', '.join(names)}; give each only once")
     return [Cell(e, h, p, tune and h == "logistic") for e in embedders for h in heads for p in poolings]
 
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """The clips that every embedder could read, and their windows by embedder."""
+    """The clips that every embedder could embed, and their windows by embedder."""
 
     table: ClipTable
     windows: dict[str, list[WindowEmbeddings]]
@@ -229,52 +236,47 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Option
             progress=options.say is not None,
         )
         seconds = time.perf_counter() - start
+        # The cache knows how many clips are new; copies of a clip are embedded once.
         n = len(table) if options.cache is None else options.n_cached(embedder) - before
         rates[embedder.name] = n / seconds if n else None
         options.tell(
             f"{embedder.name}: {len(table)} clips embedded in {seconds:.1f} s ({len(table) - n} from the cache)"
         )
+    # A clip that one embedder cannot read is left out for all, so that rows of the table compare the same clips.
     failed = {i: out for each in outcomes.values() for i, out in enumerate(each) if isinstance(out, L3clfError)}
     good = [i for i in range(len(table)) if i not in failed]
     if not good:
-        why = some(failed.values(), MOST_NAMED_FAILURES, "\n  ") or "the table is empty"
+        why = some(failed.values(), MAX_NAMED_FAILURES, "\n  ") or "the table is empty"
         raise DatasetError(f"none of {len(table)} clips could be read:\n  {why}")
     windows = {name: [each[i] for i in good] for name, each in outcomes.items()}
     return _Embedded(table.subset(good), windows, rates, [failed[i] for i in sorted(failed)])
 
 
-def _check_before(table: ClipTable, cells: Sequence[Cell]) -> None:
-    """Say what cannot work before hours are spent on embedding, and not after."""
-    manageable(cells, table.labels)
-    if len(table):
-        make_split(table.labels, table.folds, table.groups)
-
-
 def _results(
     cells: Sequence[Cell], embedded: _Embedded, split: Split, store: "_CellStore", options: _Options
 ) -> list[Result]:
-    """Cross-validate all cells, those that share a head together; in the order of the cells."""
+    """Return the results in the order of the cells; cells that share a head are computed together."""
     found: dict[int, Result] = {}
     sharing: dict[object, list[int]] = {}
     for i, cell in enumerate(cells):
         sharing.setdefault(cell.fit, []).append(i)
     for same in sharing.values():
-        for i, (answers, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
-            found[i] = _result(cells[i], answers, seconds, embedded, split)
+        for i, (predicted, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
+            found[i] = _result(cells[i], predicted, seconds, embedded, split)
             row = found[i].row
-            options.tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: {row['accuracy']:.1%} right")
+            options.tell(f"  {row['embedder']}, {row['head']}, {row['pooling']}: accuracy {row['accuracy']:.1%}")
     return [found[i] for i in range(len(cells))]
 
 
-def _result(cell: Cell, answers: CrossValidation, seconds: float, embedded: _Embedded, split: Split) -> Result:
+def _result(cell: Cell, predicted: CrossValidation, seconds: float, embedded: _Embedded, split: Split) -> Result:
     data = embedded.table
-    spread = scores(data.labels, answers.predictions, split.test_fold, data.groups)
+    spread = scores(data.labels, predicted.predictions, split.test_fold, data.groups)
     row = {"embedder": cell.embedder.name, "head": cell.head_name, "pooling": cell.pooling, **spread}
-    return Result(row | {"seconds": seconds, "clips_per_s": embedded.clips_per_s[cell.embedder.name]}, answers)
+    return Result(row | {"seconds": seconds, "clips_per_s": embedded.clips_per_s[cell.embedder.name]}, predicted)
 
 
 class _CellStore:
-    """Finished cells in a folder, each under a digest of everything that decides it."""
+    """Finished cells in a folder, each named by a digest of everything that affects it."""
 
     def __init__(self, folder: Path | None, embedded: _Embedded, split: Split, options: _Options) -> None:
         self.folder = None if folder is None else folder / ".cells"
@@ -285,18 +287,18 @@ class _CellStore:
             self.data = digest_of(data.clips, data.labels, options.cache, ordered=True)
 
     def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
-        """Return the answers of cells that share a head, and the seconds that they took together."""
+        """Return the predictions of cells that share a head, and the seconds that they took together."""
         paths = [None if self.folder is None else self.folder / f"{self._digest(cell)}.npz" for cell in cells]
-        found = {i: kept for i, path in enumerate(paths) if path is not None and (kept := _read_cell(path))}
+        found = {i: stored for i, path in enumerate(paths) if path is not None and (stored := _read_cell(path))}
         missing = [i for i in range(len(cells)) if i not in found]
         if missing:
             start = time.perf_counter()
             computed = self._compute([cells[i] for i in missing])
             seconds = time.perf_counter() - start
-            for i, answers in zip(missing, computed, strict=True):
-                found[i] = answers, seconds
+            for i, predicted in zip(missing, computed, strict=True):
+                found[i] = predicted, seconds
                 if (path := paths[i]) is not None:
-                    _write_cell(path, answers, seconds)
+                    _write_cell(path, predicted, seconds)
         return [found[i] for i in range(len(cells))]
 
     def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
@@ -305,7 +307,7 @@ class _CellStore:
         return cross_validate_poolings(model, poolings, windows, labels, self.split, self.options.n_jobs)
 
     def _digest(self, cell: Cell) -> str:
-        what = [
+        what = [  # other versions may compute other numbers
             __version__,
             sklearn.__version__,
             cell.embedder.fingerprint,
@@ -318,18 +320,18 @@ class _CellStore:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
-def _write_cell(path: Path, answers: CrossValidation, seconds: float) -> None:
+def _write_cell(path: Path, predicted: CrossValidation, seconds: float) -> None:
     with replacing(path) as file:
-        np.savez(file, probabilities=answers.probabilities, classes=answers.classes, seconds=seconds)
+        np.savez(file, probabilities=predicted.probabilities, classes=predicted.classes, seconds=seconds)
 
 
 def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
-    """Return a finished cell; one that is not there or damaged is computed again."""
+    """Return a finished cell, or None if it is missing or damaged and must be computed again."""
     try:
         with np.load(path, allow_pickle=False) as found:
             probabilities, classes = found["probabilities"], found["classes"]
-            answers = CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
-            return answers, float(found["seconds"])
+            predicted = CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
+            return predicted, float(found["seconds"])
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
         return None
 
@@ -338,7 +340,7 @@ def _refitted(best: Cell, embedded: _Embedded, options: _Options) -> ClipClassif
     data = embedded.table
     model = best.classifier(options.hop_s)
     model.set_params(cache=options.cache, n_jobs=options.n_jobs)
-    # Through the cache the model remembers which sounds it was fitted on, not only their embeddings.
+    # With a cache, the clips are passed again: the model's training digest is then that of their sound.
     clips = embedded.windows[best.embedder.name] if options.cache is None else data.clips
     return model.fit(clips, data.labels)
 
@@ -348,7 +350,7 @@ def _pooled(windows: Sequence[WindowEmbeddings]) -> NDArray[np.float32]:
 
 
 def _duplicates(embedded: _Embedded, split: Split, options: _Options) -> list[Duplicate]:
-    """Look with the simplest embedder there is: what the others ignore may still tell two recordings apart."""
+    # MFCCs keep details of a recording that better embedders ignore, and thus tell two takes of a sound apart.
     windows = embedded.windows.get(FLOOR) or next(iter(embedded.windows.values()))
     clips = embedded.table.clips
     return find_duplicates(clips, content_ids(clips, options.cache), _pooled(windows), split)
@@ -364,8 +366,8 @@ def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> l
     notes = [f"Cross-validation: {split.note}.", *table.problems()]
     if split.kind == "stratified" and (guess := guess_groups(table.clips, table.labels)) is not None:
         notes.append(
-            f"Perhaps {guess[0]} says which clips belong together (a recording, a speaker): if so, put that into a "
-            "column of a table, name it as the group (--group), and whole groups will be left out."
+            f"Perhaps {guess[0]} shows which clips belong together (a recording, a speaker). If so, add it as a "
+            "column to a table and name that column as the group (--group), so that whole groups are left out."
         )
     if duplicates:
         notes.append(_duplicates_note(table, duplicates, split))
@@ -373,17 +375,16 @@ def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> l
 
 
 def _duplicates_note(table: ClipTable, duplicates: Sequence[Duplicate], split: Split) -> str:
-    # Folds that someone made keep recordings apart, as a rule: there, clips that only sound the same may be two.
+    # Given folds usually keep recordings apart, so near-identical clips in them may be different recordings.
     is_sure = split.kind == "stratified" or any(pair.kind != "near-identical" for pair in duplicates)
     clips = len({i for pair in duplicates for i in (pair.first, pair.second)})
     named = "; ".join(
         f"{table.clips[pair.first]} and {table.clips[pair.second]} ({pair.kind})"
-        for pair in duplicates[:MOST_NAMED_PAIRS]
+        for pair in duplicates[:MAX_NAMED_PAIRS]
     )
     return (
-        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have a twin in another fold, "
-        "so the scores may be too good. "
-        f"The first: {named}."
+        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have a duplicate in another fold, "
+        f"so the scores may be too high. The first pairs: {named}."
     )
 
 

@@ -1,1 +1,1 @@
-"""Estimators in scikit-learn's grammar, the heads behind them, the decision rule, and the model file."""
+"""scikit-learn estimators for sound clips, their heads, the decision rule and the model file."""

@@ -1,9 +1,10 @@
 """From the windows of a clip to one decision: pooling, gate, threshold.
 
-Rule: these few lines are the only place where windows become an answer; clips, streams and the
-generated C all follow them.
+Rule: this module is the only place where windows become a decision; clips, streams and the generated C all
+follow it.
 """
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,48 +14,68 @@ from l3clf.audio.clip import FloatArray
 from l3clf.errors import ParameterError
 
 __all__ = [
-    "ANSWER_POOLINGS",
     "POOLINGS",
+    "PROBABILITY_POOLINGS",
     "UNKNOWN",
     "VECTOR_POOLINGS",
+    "WindowPredictions",
+    "above_gate",
     "check_pooling",
     "decide",
-    "heard",
-    "pool_answers",
+    "pool_probabilities",
     "pool_vectors",
 ]
 
 VECTOR_POOLINGS = ("mean", "mean+std", "max")
 """Poolings of the windows' embeddings, before the head."""
-ANSWER_POOLINGS = ("probability", "vote")
-"""Poolings of the head's answers to each window."""
-POOLINGS = VECTOR_POOLINGS + ANSWER_POOLINGS
+PROBABILITY_POOLINGS = ("probability", "vote")
+"""Poolings of the head's probabilities for each window, after the head."""
+POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
 UNKNOWN = "unknown"
 
 Probabilities: TypeAlias = NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class WindowPredictions:
+    """Predictions for each window of one clip.
+
+    Attributes
+    ----------
+    labels : array of shape (n_windows,)
+        The most probable class, or "unknown" for windows below the gate or the threshold.
+    probabilities : array of shape (n_windows, n_classes), float64
+        Columns in the order of the classifier's ``classes_``; zeros for windows below the gate.
+    times_s : array of shape (n_windows, 2), float64
+        Start and end of each window in seconds, clip start = 0.
+    """
+
+    labels: NDArray[Any]
+    probabilities: Probabilities
+    times_s: NDArray[np.float64]
+
+
 def check_pooling(pooling: object, allowed: tuple[str, ...] = POOLINGS) -> None:
-    """Refuse a pooling that does not exist.
+    """Check the name of a pooling.
 
     Raises
     ------
     ParameterError
-        If it is none of those allowed.
+        If it is not one of those allowed.
     """
     if not isinstance(pooling, str) or pooling not in allowed:
         raise ParameterError(f"pooling={pooling!r}; expected one of {', '.join(map(repr, allowed))}")
 
 
-def heard(levels_dbfs: FloatArray, gate_dbfs: float | None) -> NDArray[np.bool_]:
+def above_gate(levels_dbfs: FloatArray, gate_dbfs: float | None) -> NDArray[np.bool_]:
     """Return which windows are loud enough to count.
 
     Parameters
     ----------
     levels_dbfs : array of shape (n_windows,)
-        RMS level of each window.
+        RMS level of each window in dB relative to full scale.
     gate_dbfs : float or None
-        Windows below it are not heard; None hears all.
+        Lowest level that counts; None lets every window through.
 
     Returns
     -------
@@ -85,14 +106,14 @@ def pool_vectors(vectors: FloatArray, pooling: str) -> FloatArray:
     check_pooling(pooling, VECTOR_POOLINGS)
     if pooling == "max":
         return np.asarray(vectors.max(axis=0))
-    mean = vectors.mean(axis=0, dtype=np.float64)
+    mean = vectors.mean(axis=0, dtype=np.float64)  # float32 sums of a long recording lose digits
     if pooling == "mean":
         return np.asarray(mean, np.float32)
     return np.concatenate([mean, vectors.std(axis=0, dtype=np.float64)]).astype(np.float32)
 
 
-def pool_answers(probabilities: Probabilities, pooling: str) -> Probabilities:
-    """Pool the head's answers to a clip's windows into one.
+def pool_probabilities(probabilities: Probabilities, pooling: str) -> Probabilities:
+    """Pool the head's probabilities for a clip's windows into one row.
 
     Parameters
     ----------
@@ -102,9 +123,10 @@ def pool_answers(probabilities: Probabilities, pooling: str) -> Probabilities:
 
     Returns
     -------
-    array of shape (n_classes,)
+    array of shape (n_classes,), float64
+        Sums to 1.
     """
-    check_pooling(pooling, ANSWER_POOLINGS)
+    check_pooling(pooling, PROBABILITY_POOLINGS)
     if pooling == "probability":
         return np.asarray(probabilities.mean(axis=0))
     votes = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
@@ -117,28 +139,29 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
     Parameters
     ----------
     probabilities : array of shape (n_clips, n_classes)
-        A row of NaN (a clip that failed) is answered with None, a row of zeros (a clip of which nothing
-        was heard) with "unknown".
+        A row of NaN (a clip that failed) gives None, a row of zeros (a clip without a window above the gate)
+        gives "unknown".
     classes : array of shape (n_classes,)
     unknown_threshold : float or None
-        The least probability for which a class is named.
+        Lowest probability, 0 to 1, for which a class is predicted.
 
     Returns
     -------
     array of shape (n_clips,)
-        Of the classes' type where every answer is a class, of objects otherwise.
+        Of the classes' type if every decision is a class, of objects otherwise.
 
     Examples
     --------
     >>> decide(np.array([[0.9, 0.1], [0.5, 0.5]]), np.array(["cat", "dog"]), 0.6).tolist()
     ['cat', 'unknown']
     """
+    # The C runtime repeats this, so ties go to the first class and the threshold itself is still a class.
     failed = np.isnan(probabilities).any(axis=1)
     best = np.where(failed, 0.0, probabilities.max(axis=1, initial=0.0))
     unsure = ~failed & ((best <= 0) | (best < (unknown_threshold or 0.0)))
-    answers: NDArray[Any] = classes[np.where(failed, 0, probabilities.argmax(axis=1))]
+    decisions: NDArray[Any] = classes[np.where(failed, 0, probabilities.argmax(axis=1))]
     if failed.any() or unsure.any():
-        answers = answers.astype(object)
-        answers[failed] = None
-        answers[unsure] = UNKNOWN
-    return answers
+        decisions = decisions.astype(object)
+        decisions[failed] = None
+        decisions[unsure] = UNKNOWN
+    return decisions

@@ -1,10 +1,8 @@
 """Frozen heads: classifiers as a few plain arrays, which predict with NumPy alone.
 
-Rule: a frozen head answers as the scikit-learn classifier did (1e-6 in every probability, the same
-tie-breaking), and its arrays are checked before the first of them is used as an index.
+Rule: a frozen head predicts as its scikit-learn classifier did (within 1e-6 in every probability, with the same
+tie-breaking), and its arrays are checked before any of them is used as an index.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -21,12 +19,12 @@ Array = npt.NDArray[Any]
 LEAF = -1
 """Child number that marks a leaf."""
 
-_CELLS = 1 << 19  # rows x trees walked at once: keeps the working arrays in a few megabytes
-_SUM_TOLERANCE = 1e-6
+_CELLS = 1 << 19  # rows x trees walked at once: keeps the working arrays at a few megabytes
+_SUM_TOLERANCE = 1e-6  # of a leaf's probabilities; rounding leaves about 1e-16
 
 
 class FrozenHead:
-    """Common to frozen heads: classes, the check of X, and the answer in labels.
+    """Base of frozen heads: classes, the check of X, and prediction of labels.
 
     Attributes
     ----------
@@ -45,21 +43,22 @@ class FrozenHead:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], classes: Any, n_features: int) -> Self:
-        """Build a head from what `arrays` returned, checking everything.
+        """Build a head from arrays such as those of `arrays`, checking everything.
 
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            Exactly the members that the class names.
+            Exactly the arrays that `members` names.
         classes : sequence of str, int, float or bool
-            Labels, one a class, no two alike.
+            Labels, one for each class, all different.
         n_features : int
             Number of values in a row of X.
 
         Raises
         ------
         ModelFileError
-            A member is missing, has another shape or dtype than it should, or holds values that cannot be.
+            If an array is missing, has the wrong shape or dtype, or holds invalid values, or if the classes are
+            not valid labels.
         """
         head = cls()
         head.classes_ = _checked_classes(classes)
@@ -74,7 +73,7 @@ class FrozenHead:
         raise NotImplementedError
 
     def _scores(self, X: Array) -> Array:
-        """Numbers (n_samples, n_classes) whose largest marks the answer."""
+        """Return scores (n_samples, n_classes), of which the largest marks the prediction."""
         raise NotImplementedError
 
     def arrays(self) -> dict[str, Array]:
@@ -97,7 +96,7 @@ class FrozenHead:
         Raises
         ------
         ParameterError
-            X has another shape, or values that are no finite numbers.
+            If X has another shape, or values that are not finite numbers.
         """
         raise NotImplementedError
 
@@ -113,23 +112,27 @@ class FrozenHead:
         -------
         ndarray of shape (n_samples,)
             Labels.
+
+        Raises
+        ------
+        ParameterError
+            If X has another shape, or values that are not finite numbers.
         """
-        answer: Array = self.classes_[np.argmax(self._scores(self._checked(X)), axis=1)]
-        return answer
+        return np.asarray(self.classes_[np.argmax(self._scores(self._checked(X)), axis=1)])
 
     def _checked(self, X: Any) -> Array:
         """Return X as finite float32 or float64 of the right shape."""
         try:
             table = np.asarray(X)
-        except ValueError as err:  # ragged rows
-            raise ParameterError(f"X is no table of numbers ({err}): give one row a sample") from err
+        except ValueError as error:  # rows of different lengths
+            raise ParameterError(f"X: not a table of numbers ({error}); give one row for each sample") from error
         if table.ndim != 2 or table.shape[1] != self.n_features_in_:
             raise ParameterError(
-                f"X has shape {table.shape}, expected (n_samples, {self.n_features_in_}): "
+                f"X: shape {table.shape}, expected (n_samples, {self.n_features_in_}); "
                 "embed with the embedder and pooling that the head was fitted on"
             )
         if table.dtype.kind not in "fiub":
-            raise ParameterError(f"X has dtype {table.dtype}, expected numbers: give float32 embeddings")
+            raise ParameterError(f"X: dtype {table.dtype}; give float32 embeddings")
         return _finite(table if table.dtype == np.float32 else table.astype(np.float64, copy=False))
 
 
@@ -139,11 +142,11 @@ class LinearHead(FrozenHead):
     Attributes
     ----------
     mean, scale : ndarray of shape (n_features,), float64
-        Standardisation: ``(X - mean) / scale``.
+        Standardisation: ``(X - mean) / scale``; every scale is above 0.
     coef : ndarray of shape (n_classes, n_features), float64
-        One row a class, also with two classes (scikit-learn keeps one row then: the first is zeros here).
+        One row for each class, also with two classes, where scikit-learn has a single row.
     intercept : ndarray of shape (n_classes,), float64
-        Added to the products; the probabilities are the softmax over classes.
+        Added to the products; the probabilities are the softmax over the classes.
     """
 
     kind: ClassVar[str] = "linear"
@@ -159,52 +162,46 @@ class LinearHead(FrozenHead):
     intercept: Array
 
     def _check(self) -> None:
-        n_classes, n_features = len(self.classes_), self.n_features_in_
-        expected = {
-            "mean": (n_features,),
-            "scale": (n_features,),
-            "coef": (n_classes, n_features),
-            "intercept": (n_classes,),
-        }
-        for name, shape in expected.items():
+        rows, columns = (len(self.classes_),), (self.n_features_in_,)
+        for name, shape in (("mean", columns), ("scale", columns), ("coef", rows + columns), ("intercept", rows)):
             _check_shape(name, getattr(self, name), shape)
             _check_finite(name, getattr(self, name))
         if not (self.scale > 0).all():
             raise _bad("scale", "holds values that are not above 0")
 
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: D102 - FrozenHead says it
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: D102 - documented in FrozenHead
         scores = self._scores(self._checked(X))
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # the largest becomes 1: nothing overflows
         probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
         return probabilities
 
     def _scores(self, X: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below, by name
-            # In the precision of X, as StandardScaler does it: its rounding is part of the answer.
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below
+            # In the precision of X, as StandardScaler computes it: its rounding affects the probabilities.
             rows = (X - self.mean.astype(X.dtype)) / self.scale.astype(X.dtype)
             scores: Array = rows @ self.coef.T + self.intercept
         if not np.isfinite(scores).all():
-            raise ParameterError("X holds values too large for this head: give embeddings as it was fitted on")
+            raise ParameterError("X: values too large for this head; give embeddings like those it was fitted on")
         return scores
 
 
 class ForestHead(FrozenHead):
-    """Decision trees, laid end to end in flat arrays.
+    """Decision trees, one after another in flat arrays.
 
-    Node numbers count through the whole forest. A leaf's children are -1; any other node's children stand
-    behind it, inside its own tree, and every node but a tree's first is the child of exactly one node. So
-    no walk can leave its tree or go round in circles.
+    Node numbers count through the whole forest. A leaf's children are -1; any other node's children have higher
+    numbers and are in the same tree, and every node except a tree's first is the child of exactly one node.
+    Hence no walk can leave its tree or run in a circle.
 
     Attributes
     ----------
     tree_offsets : ndarray of shape (n_trees + 1,), int64
         Tree t owns the nodes from ``tree_offsets[t]`` up to ``tree_offsets[t + 1]``.
     children_left, children_right : ndarray of shape (n_nodes,), int32
-        Where a row goes when ``x[feature] <= threshold``, and where otherwise.
+        The next node if ``x[feature] <= threshold``, and otherwise.
     feature : ndarray of shape (n_nodes,), int32
-        Column of X that the node looks at; 0 in leaves.
+        Column of X that the node compares; 0 in leaves.
     threshold : ndarray of shape (n_nodes,), float64
-        The value to compare with; 0 in leaves.
+        The value to compare it with; 0 in leaves.
     value : ndarray of shape (n_nodes, n_classes), float64
         Class probabilities of a leaf; zeros elsewhere.
     """
@@ -238,7 +235,7 @@ class ForestHead(FrozenHead):
         self._check_values()
 
     def _check_children(self) -> None:
-        """See that the children make trees: each behind its parent, in the same tree, nobody's twice."""
+        """Check that the children form trees: each behind its parent, in the same tree, with one parent."""
         left, right = self.children_left, self.children_right
         own = np.arange(len(left))
         end = np.repeat(self.tree_offsets[1:], np.diff(self.tree_offsets))
@@ -247,14 +244,13 @@ class ForestHead(FrozenHead):
             raise _bad("children_left", "and children_right.npy disagree on which nodes are leaves")
         for name, child in (("children_left", left), ("children_right", right)):
             if (inner & ((child <= own) | (child >= end))).any():
-                raise _bad(name, "points in front of a node or out of its tree")
+                raise _bad(name, "points backwards or out of its tree")
         parents = np.bincount(np.concatenate((left[inner], right[inner])), minlength=len(left))
-        parents[self.tree_offsets[:-1]] += 1
+        parents[self.tree_offsets[:-1]] += 1  # a root counts as having one
         if (parents != 1).any():
-            raise _bad("children_left", "and children_right.npy give a node no parent, or two")
+            raise _bad("children_left", "and children_right.npy give a node no parent or several")
 
     def _check_values(self) -> None:
-        """See that every leaf holds probabilities."""
         _check_finite("value", self.value)
         if self.value.min() < 0 or self.value.max() > 1 + _SUM_TOLERANCE:
             raise _bad("value", "holds probabilities outside 0..1")
@@ -262,7 +258,7 @@ class ForestHead(FrozenHead):
         if (np.abs(sums - 1) > _SUM_TOLERANCE).any():
             raise _bad("value", "holds a leaf whose probabilities do not sum to 1")
 
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: D102 - FrozenHead says it
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: D102 - documented in FrozenHead
         return self._scores(self._checked(X))
 
     def _scores(self, X: Array) -> Array:
@@ -273,13 +269,13 @@ class ForestHead(FrozenHead):
         total = np.zeros((len(rows), len(self.classes_)))
         for start in range(0, len(rows), step):
             leaves = self._leaves(rows[start : start + step])
-            for tree in range(n_trees):  # one after the other, as scikit-learn adds them up
+            for tree in range(n_trees):  # in scikit-learn's order of summation, so that rounding is the same
                 total[start : start + step] += self.value[leaves[:, tree]]
         total /= n_trees
         return total
 
     def _leaves(self, rows: Array) -> Array:
-        """Return the leaf (n_rows, n_trees) each row reaches in each tree, all trees a level at a time."""
+        """Return the leaf (n_rows, n_trees) that each row reaches in each tree, walking all trees level by level."""
         n_trees = len(self.tree_offsets) - 1
         flat = rows.ravel()
         node = np.tile(self.tree_offsets[:-1], len(rows))
@@ -298,25 +294,19 @@ def _bad(member: str, found: str) -> ModelFileError:
 
 
 def _finite(table: Array) -> Array:
-    """Return `table`, which must hold finite numbers only."""
     if not np.isfinite(table).all():
-        raise ParameterError(
-            "X holds NaN, infinite or too large values, expected finite numbers: leave failed clips out"
-        )
+        raise ParameterError("X: NaN, infinite or too large values; leave out the clips that failed")
     return table
 
 
 def _check_members(arrays: Mapping[str, Array], members: Mapping[str, tuple[str, int]]) -> None:
-    """Compare names, dtypes and numbers of dimensions."""
     for name in sorted(members.keys() ^ arrays.keys()):
         raise _bad(name, "is missing" if name in members else "does not belong to this kind of head")
     for name, (dtype, ndim) in members.items():
         array = arrays[name]
         if array.dtype != np.dtype(dtype) or array.ndim != ndim or array.size == 0:
-            raise _bad(
-                name,
-                f"is {array.dtype} {array.shape}, expected {np.dtype(dtype)} in {ndim} dimensions, not empty",
-            )
+            expected = f"expected {np.dtype(dtype)} in {ndim} dimensions, not empty"
+            raise _bad(name, f"is {array.dtype} {array.shape}, {expected}")
 
 
 def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -335,18 +325,18 @@ def _check_offsets(offsets: Array, n_nodes: int) -> None:
 
 
 def _checked_classes(classes: Any) -> Array:
-    """Return labels as an array of strings, integers, finite floats or booleans."""
+    """Return labels as an array of strings, integers, finite floats or booleans, all different."""
     labels = list(classes)
     types = {type(label.item() if isinstance(label, np.generic) else label) for label in labels}
     if len(types) != 1 or not types <= {str, int, float, bool}:
         found = ", ".join(sorted(kind.__name__ for kind in types)) or "nothing"
         raise ModelFileError(
-            f"classes hold {found}, expected str, int, float or bool for all: convert the labels before fit"
+            f"classes: of type {found}, expected only str, int, float or bool; convert the labels before fit"
         )
-    # Python's set, not NumPy's: a NumPy string loses NULs at its end, and two classes would become one.
+    # A NumPy string loses NULs at its end, which would turn two classes into one.
     if len({str(label).rstrip("\0") for label in labels}) != len(labels):
-        raise ModelFileError("classes hold the same label twice; save or copy the model again")
+        raise ModelFileError("classes: the same label twice; save or copy the model again")
     array = np.asarray(labels)
     if array.dtype.kind not in "Uibf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-        raise ModelFileError("classes hold NaN, or numbers beyond 64 bits: convert the labels before fit")
+        raise ModelFileError("classes: NaN, or numbers beyond 64 bits; convert the labels before fit")
     return array

@@ -1,14 +1,12 @@
-"""Heads: what turns an embedding into class probabilities.
+"""Heads: classifiers that turn an embedding into class probabilities.
 
-`make_head` gives the scikit-learn classifier that is fitted; `freeze_head` turns a fitted one into a frozen
-head, which is what a model file holds.
+`make_head` returns an unfitted scikit-learn classifier; `freeze_head` turns a fitted one into a frozen head,
+which a model file stores.
 
-Rule: scikit-learn is imported when a head is made, not before, and what cannot be frozen exactly is refused.
+Rule: scikit-learn is imported only when a head is made, and a head that cannot be frozen exactly is refused.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,11 +20,11 @@ __all__ = ["FOREST_TREES", "HEAD_NAMES", "ForestHead", "LinearHead", "freeze_hea
 Array = npt.NDArray[Any]
 
 HEAD_NAMES = ("logistic", "forest")
-"""Names that `make_head` knows."""
+"""Names that `make_head` accepts."""
 FOREST_TREES = 300
 
-_N_INNER = 3
-_MAX_NODES = np.iinfo(np.int32).max
+_N_INNER = 3  # each fold multiplies the time of a fit; three are enough to choose between five values of C
+_MAX_NODES = np.iinfo(np.int32).max  # a model file stores node numbers as int32
 _CAN_SAVE = (
     "LogisticRegression, a Pipeline of StandardScaler and LogisticRegression, RandomForestClassifier, "
     "ExtraTreesClassifier and DecisionTreeClassifier"
@@ -43,7 +41,7 @@ def make_head(head: Any, class_weight: Any = None, random_state: Any = 0) -> Any
         ``RandomForestClassifier`` of 300 trees. Any scikit-learn classifier that has ``fit`` and
         ``predict_proba`` is cloned.
     class_weight : None, "balanced" or dict, default=None
-        Handed to a head that is given by name; a classifier carries its own.
+        For a head given by name; a classifier carries its own.
     random_state : int, RandomState instance or None, default=0
         Seed of the forest.
 
@@ -55,8 +53,8 @@ def make_head(head: Any, class_weight: Any = None, random_state: Any = 0) -> Any
     Raises
     ------
     ParameterError
-        The name is unknown, the object is no classifier with probabilities, or `class_weight` is given
-        together with a classifier.
+        If the name is unknown, the object is not a classifier with probabilities, or `class_weight` is
+        given together with a classifier.
 
     Examples
     --------
@@ -68,7 +66,7 @@ def make_head(head: Any, class_weight: Any = None, random_state: Any = 0) -> Any
     _check_classifier(head)
     if class_weight is not None:
         raise ParameterError(
-            f"class_weight={class_weight!r} cannot be combined with head={type(head).__name__}: "
+            f"class_weight={class_weight!r}: cannot be combined with head={type(head).__name__}; "
             "set class_weight on the classifier itself"
         )
     from sklearn.base import clone
@@ -77,7 +75,6 @@ def make_head(head: Any, class_weight: Any = None, random_state: Any = 0) -> Any
 
 
 def _named_head(name: str, class_weight: Any, random_state: Any) -> Any:
-    """Build the head called `name`."""
     if name == "logistic":
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
@@ -88,18 +85,18 @@ def _named_head(name: str, class_weight: Any, random_state: Any) -> Any:
         from sklearn.ensemble import RandomForestClassifier
 
         return RandomForestClassifier(n_estimators=FOREST_TREES, class_weight=class_weight, random_state=random_state)
-    names = ", ".join(repr(known) for known in HEAD_NAMES)
-    raise ParameterError(f"head={name!r} is unknown: give one of {names}, or a scikit-learn classifier")
+    names = ", ".join(map(repr, HEAD_NAMES))
+    raise ParameterError(f"head={name!r}: unknown; give one of {names}, or a scikit-learn classifier")
 
 
 def tuned_logistic() -> Any:
-    """Return a standardised logistic regression that chooses its C by cross-validation on what it is fitted on.
+    """Return a standardised logistic regression that chooses its C by cross-validation on the training data.
 
     Returns
     -------
     GridSearchCV
-        Over C from 0.001 to 10 in steps of ten, three stratified folds, by accuracy. Folds without which only one
-        class is left are passed over; where none is left, C is chosen on what it is fitted on.
+        Over C from 0.001 to 10 in steps of ten, with three stratified folds, by accuracy. Folds that leave only
+        one class to train on are skipped; if all are, C is chosen by the accuracy on the training data.
     """
     from sklearn.model_selection import GridSearchCV
 
@@ -108,7 +105,7 @@ def tuned_logistic() -> Any:
 
 
 class _InnerFolds:
-    """Three stratified folds that also stand classes of one or two rows; scikit-learn's fail or answer NaN."""
+    """Three stratified folds that allow classes of one or two rows, for which scikit-learn's fail or score NaN."""
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         return len(self.split(X, y))
@@ -123,7 +120,6 @@ class _InnerFolds:
 
 
 def _inner_folds(y: Array) -> Array:
-    """Return each row's fold."""
     from sklearn.model_selection import StratifiedKFold
 
     _, index, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -132,30 +128,30 @@ def _inner_folds(y: Array) -> Array:
         for k, (_, test) in enumerate(StratifiedKFold(_N_INNER).split(y, y)):
             fold[test] = k
         return fold
-    for k, n in enumerate(counts):  # in runs, since windows of one clip are neighbours; each class starts elsewhere
+    # In runs, because windows of one clip are neighbours. Classes start at different folds, or those of one row
+    # would all be in the first.
+    for k, n in enumerate(counts):
         fold[index == k] = (np.arange(n) * _N_INNER // n + k) % _N_INNER
     return fold
 
 
 def _check_classifier(head: Any) -> None:
-    """Refuse what cannot be fitted as a classifier with probabilities."""
     if isinstance(head, FrozenHead):
         raise ParameterError(
-            f"head={type(head).__name__} comes from a model file and cannot be fitted again: "
-            'give head="logistic", head="forest" or a scikit-learn classifier'
+            f"head={type(head).__name__}: comes from a model file and cannot be fitted again; "
+            "give 'logistic', 'forest' or a scikit-learn classifier"
         )
     from sklearn.base import is_classifier
 
     if isinstance(head, type) or not hasattr(head, "get_params") or not is_classifier(head):
         raise ParameterError(
-            f"head={head!r} is no classifier: give one of 'logistic', 'forest', or an instance of a "
-            "scikit-learn classifier"
+            f"head={head!r}: not a classifier; give 'logistic', 'forest' or an instance of a scikit-learn classifier"
         )
     for method in ("fit", "predict_proba"):
         if not hasattr(head, method):
             raise ParameterError(
-                f"head={type(head).__name__} has no {method}: give a classifier that estimates probabilities "
-                "(SVC needs CalibratedClassifierCV around it)"
+                f"head={type(head).__name__}: has no {method}; give a classifier that estimates probabilities "
+                "(wrap SVC in CalibratedClassifierCV)"
             )
 
 
@@ -166,18 +162,19 @@ def freeze_head(fitted: Any) -> LinearHead | ForestHead:
     ----------
     fitted : classifier
         A fitted ``LogisticRegression``, alone or in a ``Pipeline`` behind a ``StandardScaler``, a
-        ``RandomForestClassifier``, ``ExtraTreesClassifier`` or ``DecisionTreeClassifier``. A frozen head
-        is returned as it is.
+        ``RandomForestClassifier``, ``ExtraTreesClassifier`` or ``DecisionTreeClassifier``, or a
+        ``GridSearchCV`` over one of these. A frozen head is returned unchanged.
 
     Returns
     -------
     LinearHead or ForestHead
-        Same probabilities within 1e-6.
+        With the same probabilities within 1e-6.
 
     Raises
     ------
     ModelFileError
-        Another class, not fitted, several outputs, or one-vs-rest logistic regression.
+        If the classifier is of another class, is not fitted, has several outputs, or is a one-vs-rest logistic
+        regression.
 
     Examples
     --------
@@ -190,19 +187,18 @@ def freeze_head(fitted: Any) -> LinearHead | ForestHead:
         return fitted
     freeze = _FREEZERS.get(_sklearn_name(fitted))
     if freeze is None:
-        raise ModelFileError(f"a {type(fitted).__name__} head cannot be saved: those that can are {_CAN_SAVE}")
+        raise ModelFileError(f"a {type(fitted).__name__} head cannot be saved; use one of {_CAN_SAVE}")
     return freeze(fitted)
 
 
 def _sklearn_name(estimator: Any) -> str:
-    """Return the class name of one of scikit-learn's own estimators; subclasses may predict otherwise."""
-    kind = type(estimator)
+    kind = type(estimator)  # exactly, since a subclass may predict differently
     return kind.__name__ if kind.__module__.startswith("sklearn.") else ""
 
 
 def _check_fitted(estimator: Any, attribute: str) -> None:
     if not hasattr(estimator, attribute):
-        raise ModelFileError(f"a {type(estimator).__name__} head that is not fitted cannot be saved: fit it first")
+        raise ModelFileError(f"the {type(estimator).__name__} head is not fitted; fit it before saving")
 
 
 def _freeze_pipeline(pipeline: Any) -> LinearHead | ForestHead:
@@ -213,7 +209,7 @@ def _freeze_pipeline(pipeline: Any) -> LinearHead | ForestHead:
     if len(names) == 1 and names != ["Pipeline"]:
         return freeze_head(steps[0])
     found = " and ".join(type(step).__name__ for step in steps) or "nothing"
-    raise ModelFileError(f"a Pipeline head of {found} cannot be saved: those that can are {_CAN_SAVE}")
+    raise ModelFileError(f"a Pipeline head of {found} cannot be saved; use one of {_CAN_SAVE}")
 
 
 def _freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
@@ -221,7 +217,7 @@ def _freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
     n_classes, n_features = len(logistic.classes_), logistic.coef_.shape[1]
     mean, scale = getattr(scaler, "mean_", None), getattr(scaler, "scale_", None)
     if not getattr(scaler, "with_mean", False):
-        mean = None  # a scaler learns the mean also when it does not take it away
+        mean = None  # a scaler with with_mean=False has a mean_ all the same
     coef, intercept = _rows_per_class(logistic, n_classes)
     arrays = {
         "mean": np.zeros(n_features) if mean is None else mean,
@@ -233,39 +229,32 @@ def _freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
 
 
 def _rows_per_class(logistic: Any, n_classes: int) -> tuple[Array, Array]:
-    """Return coefficients and intercepts whose softmax over classes is scikit-learn's answer."""
+    """Return coefficients and intercepts whose softmax over the classes equals scikit-learn's probabilities."""
     coef, intercept = logistic.coef_, np.broadcast_to(logistic.intercept_, len(logistic.coef_))
     multi_class = getattr(logistic, "multi_class", None)  # gone since scikit-learn 1.8
     if n_classes > 2:
         if multi_class == "ovr" or logistic.solver == "liblinear":
             raise ModelFileError(
-                "a LogisticRegression head fitted one-vs-rest cannot be saved: fit it without "
-                'multi_class="ovr" and with another solver than "liblinear"'
+                "a one-vs-rest LogisticRegression head cannot be saved; fit it without multi_class='ovr' and with "
+                "another solver than 'liblinear'"
             )
         return coef, intercept
+    # Two classes have one row: sigmoid(s) is the softmax of (0, s), and multinomial's is that of (-s, s).
     first = -1.0 if multi_class == "multinomial" else 0.0
     return np.vstack((first * coef, coef)), np.concatenate((first * intercept, intercept))
 
 
-def _freeze_forest(forest: Any) -> ForestHead:
-    _check_fitted(forest, "estimators_")
-    return _freeze_trees(forest, forest.estimators_)
-
-
-def _freeze_tree(tree: Any) -> ForestHead:
-    _check_fitted(tree, "tree_")
-    return _freeze_trees(tree, [tree])
-
-
-def _freeze_trees(fitted: Any, estimators: Sequence[Any]) -> ForestHead:
+def _freeze_trees(fitted: Any) -> ForestHead:
+    estimators = getattr(fitted, "estimators_", [fitted])  # a single tree is a forest of one
+    _check_fitted(estimators[0], "tree_")
     if fitted.n_outputs_ != 1:
         raise ModelFileError(
-            f"a {type(fitted).__name__} head with {fitted.n_outputs_} outputs cannot be saved: fit one output"
+            f"a {type(fitted).__name__} head with {fitted.n_outputs_} outputs cannot be saved; fit one output"
         )
     trees = [estimator.tree_ for estimator in estimators]
     offsets = np.cumsum([0, *(tree.node_count for tree in trees)])
     if offsets[-1] > _MAX_NODES:
-        raise ModelFileError(f"a forest of {offsets[-1]} nodes cannot be saved: set max_depth or fewer trees")
+        raise ModelFileError(f"a forest of {offsets[-1]} nodes cannot be saved; set max_depth or fewer trees")
     parts = [_tree_arrays(tree, offset) for tree, offset in zip(trees, offsets, strict=False)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     members = _as_members({"tree_offsets": offsets, **arrays}, ForestHead.members)
@@ -273,7 +262,8 @@ def _freeze_trees(fitted: Any, estimators: Sequence[Any]) -> ForestHead:
 
 
 def _tree_arrays(tree: Any, offset: int) -> dict[str, Array]:
-    """Return one tree's arrays, numbered from `offset`; what leaves and inner nodes do not use is zero."""
+    """Return one tree's arrays with nodes numbered from `offset`."""
+    # The format has zeros where a leaf or an inner node uses no value.
     leaf = tree.children_left == LEAF
     return {
         "children_left": np.where(leaf, LEAF, tree.children_left + offset),
@@ -292,7 +282,7 @@ _FREEZERS: Mapping[str, Callable[[Any], LinearHead | ForestHead]] = {
     "GridSearchCV": lambda search: freeze_head(search.best_estimator_),
     "Pipeline": _freeze_pipeline,
     "LogisticRegression": _freeze_logistic,
-    "RandomForestClassifier": _freeze_forest,
-    "ExtraTreesClassifier": _freeze_forest,
-    "DecisionTreeClassifier": _freeze_tree,
+    "RandomForestClassifier": _freeze_trees,
+    "ExtraTreesClassifier": _freeze_trees,
+    "DecisionTreeClassifier": _freeze_trees,
 }

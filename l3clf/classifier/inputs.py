@@ -1,6 +1,6 @@
-"""What users pass to the estimators, checked and turned into what the rooms below take.
+"""Checks and conversion of what users pass to the estimators.
 
-Rule: every refusal happens here, before anything is read, and says which item or parameter it means.
+Rule: bad input is refused here, before any file is read, with the name of the parameter or item.
 """
 
 import hashlib
@@ -43,25 +43,30 @@ def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
     Parameters
     ----------
     X : iterable
-        Paths, `Clip` objects, 1-D arrays at `sample_rate`, or `WindowEmbeddings` made before.
+        Paths, `Clip` objects, 1-D arrays at `sample_rate`, or `WindowEmbeddings` from an earlier call.
     sample_rate : int or None
         Rate of the arrays in Hz.
+
+    Returns
+    -------
+    list of Clip, Samples or WindowEmbeddings
 
     Raises
     ------
     ParameterError
-        If X is a single path, or an item is none of these, or arrays come without their rate.
+        If X is a single clip, an item is none of these, or X has arrays and `sample_rate` is None.
     """
     if isinstance(X, str | os.PathLike | Clip | WindowEmbeddings):
-        raise ParameterError(f"X is a single clip; expected a list of clips: [{str(X)!r}]")
+        raise ParameterError(f"X: a single clip; give a list of clips: [{str(X)!r}]")
     if getattr(X, "ndim", 1) == 0 or not (hasattr(X, "__iter__") or hasattr(X, "__array__")):
-        raise ParameterError(f"X is of type {type(X).__name__}; expected a list of paths, Clips or 1-D arrays")
+        raise ParameterError(f"X: type {type(X).__name__}; expected a list of paths, Clips or 1-D arrays")
     return [_as_source(item, i, sample_rate) for i, item in enumerate(_rows(X))]
 
 
 def _rows(X: Any) -> Iterable[Any]:
     if issparse(X):
-        raise ParameterError("X is sparse data, which is not supported; expected a list of paths, Clips or 1-D arrays")
+        # scikit-learn's estimator checks look for the word "sparse".
+        raise ParameterError("X: sparse data is not supported; expected a list of paths, Clips or 1-D arrays")
     # A data frame iterates over its column names, so its rows are taken from its array.
     if getattr(X, "ndim", 1) == 2 or (hasattr(X, "__array__") and not hasattr(X, "__iter__")):
         return np.asarray(X)
@@ -78,21 +83,21 @@ def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
     if array is None or array.ndim != 1 or array.dtype.kind not in "fiu":
         found = type(item).__name__ if array is None else f"an array of shape {array.shape} and type {array.dtype}"
         if array is not None and array.dtype.kind == "c":
-            found = f"{found}: Complex data not supported"
-        raise ParameterError(f"X[{i}] is {found}; expected a path, a Clip or a 1-D array of samples")
+            found = f"{found}: Complex data not supported"  # the words that scikit-learn's estimator checks expect
+        raise ParameterError(f"X[{i}]: {found}; expected a path, a Clip or a 1-D array of samples")
     if sample_rate is None:
-        raise ParameterError(f"X[{i}] is an array: pass its rate in Hz as sample_rate=")
+        raise ParameterError(f"X[{i}]: an array without a sample rate; pass the rate in Hz as sample_rate")
     return Samples(array, sample_rate, f"X[{i}]")
 
 
 @lru_cache(maxsize=8)
 def _named_embedder(name: str, state: FileState | None) -> Embedder:
-    """Return one instance of each name in a process, so that clones share its session; a file's, until it changes."""
+    # Clones of an estimator share one embedder and its open session; `state` tells versions of a file apart.
     return load_embedder(name)
 
 
 def as_embedder(embedder: Any) -> Embedder:
-    """Return the embedder that a name or an embedder means."""
+    """Return the embedder of this name, or the embedder itself."""
     if isinstance(embedder, Embedder):
         return embedder
     if isinstance(embedder, str):
@@ -104,7 +109,7 @@ def as_embedder(embedder: Any) -> Embedder:
 
 
 def as_cache(cache: Any) -> EmbeddingCache | None:
-    """Return the cache that "auto", a path, a cache or None means."""
+    """Return the cache that "auto", a path, an EmbeddingCache or None stands for."""
     if cache is None or isinstance(cache, EmbeddingCache):
         return cache
     if isinstance(cache, str | os.PathLike):
@@ -113,33 +118,31 @@ def as_cache(cache: Any) -> EmbeddingCache | None:
 
 
 def check_sizes(outcomes: Iterable[Outcome], embedder: Embedder) -> None:
-    """Refuse embeddings that another embedder made."""
+    """Raise ParameterError for embeddings that come from another embedder."""
     for outcome in outcomes:
         if isinstance(outcome, WindowEmbeddings) and outcome.vectors.shape[1] != embedder.embedding_size:
             raise ParameterError(
-                f"X holds embeddings of size {outcome.vectors.shape[1]}; embedder {embedder.name!r} makes "
-                f"{embedder.embedding_size}"
+                f"X: embeddings of size {outcome.vectors.shape[1]}; expected size {embedder.embedding_size}, made by "
+                f"embedder {embedder.name!r}"
             )
 
 
 def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
-    """Return labels as an array of strings, integers, booleans or whole numbers, at least two of them different."""
-    if y is None:
+    """Return labels as an array of strings, integers, booleans or whole floats, at least two of them different."""
+    if y is None:  # this sentence is the one that scikit-learn's estimator checks expect
         raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
-    # As objects first: NumPy would make strings of ["dog", 1] and of ["dog", nan].
+    # As objects first: NumPy would turn ["dog", 1] and ["dog", nan] into strings.
     given: NDArray[Any] = np.asarray(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
     labels: NDArray[Any] = column_or_1d(given, warn=True)
     if len(labels) != n_clips:
-        raise ParameterError(f"y: found {len(labels)} labels; expected one for each of {n_clips} clips")
+        raise ParameterError(f"y: {len(labels)} labels; expected one for each of {n_clips} clips")
     if labels.dtype.kind == "O":
         labels = _plain_labels(labels)
     if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels % 1).any()):
-        raise ParameterError(
-            "y: Unknown label type: continuous; found NaN, infinite or fractional numbers, expected classes"
-        )
+        raise ParameterError("y: Unknown label type: continuous (NaN, infinite or fractional numbers); give classes")
     if len(set(labels.tolist())) < 2:
         found = ", ".join(map(repr, set(labels.tolist()))) or "none"
-        raise ParameterError(f"y: found 1 class ({found}); expected two or more")
+        raise ParameterError(f"y: 1 class ({found}); expected two or more")
     return labels
 
 
@@ -149,62 +152,41 @@ def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
     if kinds in ({str}, {int}, {bool}, {float}, set()):
         return np.asarray(values)
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
-    raise ParameterError(f"y: found labels of type {names}; expected all strings or all integers, and none missing")
+    raise ParameterError(f"y: labels of type {names}; expected only strings or only integers, and none missing")
 
 
 def digest_of(
     items: Sequence[Item], labels: NDArray[Any], cache: EmbeddingCache | None, *, ordered: bool = False
 ) -> str:
-    """Return a digest of clips (their content, wherever they lie) and labels; their order counts if `ordered`."""
-    contents = _contents(items, cache)
+    """Return a digest of the clips' content (not their paths) and labels; the order counts only if `ordered`."""
+    ids = iter(content_ids([item for item in items if not isinstance(item, WindowEmbeddings)], cache))
+    contents = [
+        hashlib.sha256(item.vectors.tobytes()).hexdigest()
+        if isinstance(item, WindowEmbeddings)
+        else _content(item, next(ids))
+        for item in items
+    ]
+    # A table and its shuffled copy have the same digest, unless the order matters to the caller.
     lines = [f"{content}\t{label}" for content, label in zip(contents, labels, strict=True)]
     return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:
-    """Refuse a parameter that is neither None nor a number from low to high.
-
-    Raises
-    ------
-    ParameterError
-    """
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if value is not None and not (number and low <= value <= high):  # type: ignore[operator]
         raise ParameterError(f"{name}={value!r}; expected None or a number from {low:g} to {high:g}")
 
 
 def check_limits(unknown_threshold: object, gate_dbfs: object) -> None:
-    """Refuse a threshold or a gate that is neither None nor in its range.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Raise ParameterError for a threshold or gate that is neither None nor in its range."""
     _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0)
     _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0)
 
 
-def check_whole(name: str, value: object, least: int) -> None:
-    """Refuse a parameter that is no whole number of at least `least`.
-
-    Raises
-    ------
-    ParameterError
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ParameterError(f"{name}={value!r}; expected a whole number of at least {least}")
-
-
-def _contents(items: Sequence[Item], cache: EmbeddingCache | None) -> list[str]:
-    """What identifies each clip wherever it lies: a digest of its content, and the piece."""
-    sources = [item for item in items if not isinstance(item, WindowEmbeddings)]
-    ids = iter(content_ids(sources, cache))
-    return [
-        hashlib.sha256(item.vectors.tobytes()).hexdigest()
-        if isinstance(item, WindowEmbeddings)
-        else _content(item, next(ids))
-        for item in items
-    ]
+def check_whole(name: str, value: object, minimum: int) -> None:
+    """Raise ParameterError for a parameter that is not a whole number of `minimum` or more."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
+        raise ParameterError(f"{name}={value!r}; expected a whole number of at least {minimum}")
 
 
 def _content(source: Source, content: bytes | L3clfError) -> str:

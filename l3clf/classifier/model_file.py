@@ -1,13 +1,11 @@
 """Save and load a fitted classifier without pickle.
 
-A model file is a ZIP: `model.json` says what the model is, one `NAME.npy` holds each array of its head.
+A model file is a ZIP: `model.json` describes the model, and one `NAME.npy` holds each array of its head.
 
-Rule: nothing in a file is executed, and nothing is used before it is checked. Loading needs no weights:
-they are looked for, and compared with the file's fingerprint, when the first clip is embedded. Whatever
-`save_model` writes has passed the checks of `load_model`.
+Rule: nothing in a file is executed, and nothing is used before it is checked. Loading needs no weights: they are
+located, and compared with the file's fingerprint, when the first clip is embedded. Every file that `save_model`
+writes has passed the checks of `load_model`.
 """
-
-from __future__ import annotations
 
 import hashlib
 import io
@@ -35,30 +33,30 @@ from l3clf.storage.safezip import read_zip, write_zip
 __all__ = ["load_model", "save_model"]
 
 FORMAT: Final = "l3clf model"
-FORMAT_VERSION: Final = 1  # raised with every change of what model.json or the arrays hold
+FORMAT_VERSION: Final = 1  # increased with every change to the contents of model.json or the arrays
 
 _JSON = "model.json"
-_MAX_JSON = 4 << 20
-_MAX_TOTAL = 512 << 20
+_MAX_JSON = 4 << 20  # room for tens of thousands of classes
+_MAX_TOTAL = 512 << 20  # bytes unpacked: a hostile ZIP could expand to any size
 _HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
 _LIMITS = {_JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in _HEADS.values() for name in head.members}
-_NPY_START = b"\x93NUMPY\x01\x00"
+_NPY_START = b"\x93NUMPY\x01\x00"  # magic string and version 1.0
 _CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
-_WIDTH = {"mean+std": 2}  # how many embeddings wide the head's input is; others: 1
+_WIDTH = {"mean+std": 2}  # width of the head's input in embeddings; 1 for all other poolings
 _ADVICE = "save or copy the model again"
 
 
 def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     """Save a fitted classifier.
 
-    The same model gives the same bytes. An existing file is replaced at once, or not at all.
+    The same model gives the same bytes. An existing file is replaced only once the new one is complete.
 
     Parameters
     ----------
     model : ClipClassifier
-        Fitted, with one of the heads that `l3clf.classifier.heads.freeze_head` knows.
+        Fitted, with a head that `l3clf.classifier.heads.freeze_head` accepts.
     path : path-like
-        File to write; ``.l3clf`` is the usual ending.
+        File to write; ``.l3clf`` is the usual suffix.
 
     Returns
     -------
@@ -68,21 +66,21 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelFileError
-        The model is not fitted, its head or embedder cannot be saved, or the file cannot be written.
+        If the model is not fitted, its head or embedder cannot be saved, or the file cannot be written.
 
     Notes
     -----
-    The file holds what predicts, not how to train. "logistic" and "forest" come back by name and can be
-    fitted again; a head given as a classifier, or with ``class_weight`` or ``random_state``, comes back as
-    plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` come back with their
-    defaults.
+    The file stores what is needed to predict, not to train. The heads "logistic" and "forest" are loaded by
+    name and can be fitted again; a head given as a classifier, or with ``class_weight`` or ``random_state``,
+    is loaded as plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` are loaded
+    with their defaults.
     """
     target = Path(path)
     try:
         members = _members(model)
         _rebuild(members, getattr(model.embedder_, "weights", None))
-    except ModelFileError as err:
-        raise ModelFileError(f"{target} is not written: {err}") from err
+    except ModelFileError as error:
+        raise ModelFileError(f"{target}: {error}") from error
     write_zip(target, members)
     return target
 
@@ -93,10 +91,10 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
     Parameters
     ----------
     path : path-like
-        File to read. It may come from a stranger: nothing in it is executed.
+        File to read. It need not be trusted: nothing in it is executed.
     weights : path-like or None, default=None
-        Where the embedder's weights are, for embedders that have some; None looks where `load_embedder`
-        does. They are not touched before the first clip is embedded.
+        Location of the embedder's weights, for embedders that have some; None searches where
+        `load_embedder` does. They are not read before the first clip is embedded.
 
     Returns
     -------
@@ -106,27 +104,25 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, of a newer format, or holds what no model holds.
+        If the file is missing, damaged, of a newer format, or not a model.
     """
     source = Path(path)
     members = read_zip(source, _LIMITS, _MAX_TOTAL)
     try:
         return _rebuild(members, weights)
-    except ModelFileError as err:
-        raise ModelFileError(f"{source} cannot be loaded: {err}") from err
+    except ModelFileError as error:
+        raise ModelFileError(f"{source}: {error}") from error
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Writing
-# ---------------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def _members(model: ClipClassifier) -> dict[str, bytes]:
     """Return the members of the file of `model`."""
     if not isinstance(model, ClipClassifier):
-        raise ModelFileError(f"a {type(model).__name__} cannot be saved: give a fitted ClipClassifier")
+        raise ModelFileError(f"a {type(model).__name__} cannot be saved; give a fitted ClipClassifier")
     if not hasattr(model, "head_"):
-        raise ModelFileError("a ClipClassifier that is not fitted cannot be saved: call fit first")
+        raise ModelFileError("the ClipClassifier is not fitted; call fit before saving")
     head = freeze_head(model.head_)
     contents = {name: _npy(array) for name, array in head.arrays().items()}
     document = _describe(model, head)
@@ -134,12 +130,12 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     text = json.dumps(document, indent=1, default=_plain)
     members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()}
     if sum(map(len, members.values())) > _MAX_TOTAL or len(text) > _MAX_JSON:
-        raise ModelFileError(f"the model takes more than {_MAX_TOTAL >> 20} MB: limit the forest with max_depth")
+        raise ModelFileError(f"the model takes more than {_MAX_TOTAL >> 20} MB; limit the forest with max_depth")
     return members
 
 
 def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str, Any]:
-    """Return what model.json holds, less the table of arrays."""
+    """Return the contents of model.json, without the table of arrays."""
     embedder, parameters = model.embedder_, model.get_params(deep=False)
     expected = model.expected_fingerprint_
     return {
@@ -161,17 +157,17 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
 
 
 def _refittable(parameters: Mapping[str, Any]) -> str | None:
-    """Return the head's name where that is all it takes to fit it again."""
+    """Return the head's name if the name alone is enough to fit it again, otherwise None."""
     head, weight, seed = (parameters[name] for name in ("head", "class_weight", "random_state"))
     return head if isinstance(head, str) and weight is None and isinstance(seed, int) and seed == 0 else None
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers into Python's; called by json for what it does not know."""
+    """Convert NumPy scalars; json calls this for types that it does not know."""
     if isinstance(value, np.generic):
         return value.item()
     raise ModelFileError(
-        f"{value!r} cannot be written to JSON: use plain numbers and strings in the embedder's options"
+        f"{value!r} cannot be written to JSON; use plain numbers and strings in the embedder's options"
     )
 
 
@@ -186,28 +182,24 @@ def _entry(array: npt.NDArray[Any], content: bytes) -> dict[str, Any]:
     return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest}
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The form of model.json
-# ---------------------------------------------------------------------------------------------------------
+# --- schema of model.json -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """What a value may be, in words and as a test."""
+    """Which values are allowed, in words and as a test."""
 
     expected: str
     holds: Callable[[Any], bool]
 
 
 def _text(pattern: str = r"(?s).{1,200}") -> _Rule:
-    return _Rule(
-        f"a string like {pattern}",
-        lambda value: type(value) is str and re.fullmatch(pattern, value) is not None,
-    )
+    return _Rule(f"a string like {pattern}", lambda value: type(value) is str and bool(re.fullmatch(pattern, value)))
 
 
 def _one_of(*values: Any) -> _Rule:
     known = f"one of {', '.join(map(repr, values))}"
+    # Types are compared too: True == 1 and 1.0 == 1 in Python.
     return _Rule(known, lambda value: any(type(value) is type(one) and value == one for one in values))
 
 
@@ -262,13 +254,13 @@ _OPTION = _Rule(
 
 
 def _section(where: str, value: Any, rules: Mapping[str, _Rule]) -> dict[str, Any]:
-    """Return `value`, an object with exactly the fields of `rules`, each as its rule says."""
+    """Return `value` if it is an object with exactly the fields of `rules`, each following its rule."""
     if type(value) is not dict:
         raise _wrong(where, value, "an object")
     for name in [*rules, *value]:
         if name not in value or name not in rules:
-            found = "lacks" if name in rules else "has an unknown field"
-            raise ModelFileError(f"{where} {found} {name[:80]!r}; {_ADVICE}")
+            found = "has no" if name in rules else "has an unknown"
+            raise ModelFileError(f"{where} {found} field {name[:80]!r}; {_ADVICE}")
     for name, rule in rules.items():
         if not rule.holds(value[name]):
             raise _wrong(f"{where} field {name!r}", value[name], rule.expected)
@@ -283,49 +275,43 @@ def _document(text: bytes) -> dict[str, Any]:
     """Parse model.json."""
     try:
         document = json.loads(
-            text, parse_constant=_no_number, parse_float=_finite_number, object_pairs_hook=_unique_names
+            text, parse_constant=_finite_number, parse_float=_finite_number, object_pairs_hook=_unique_names
         )
-    except (ValueError, RecursionError) as err:
-        raise ModelFileError(f"{_JSON} is not valid JSON ({str(err)[:120]}); {_ADVICE}") from err
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{_JSON} is not valid JSON ({str(error)[:120]}); {_ADVICE}") from error
     if type(document) is dict and document.get("format") == FORMAT:
-        _check_version(document.get("format_version"))
+        version = document.get("format_version")  # before the rest, which a newer version may have changed
+        if type(version) is int and version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"format version {version}, but this l3clf reads up to {FORMAT_VERSION}; upgrade l3clf"
+            )
     return _section(_JSON, document, _DOCUMENT)
 
 
-def _check_version(found: Any) -> None:
-    if type(found) is int and found > FORMAT_VERSION:
-        raise ModelFileError(
-            f"its format version is {found}, and this l3clf knows up to {FORMAT_VERSION}: upgrade l3clf"
-        )
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
-
-
 def _finite_number(text: str) -> float:
+    # Python's json accepts NaN, Infinity and 1e999, which are not JSON numbers.
     number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a JSON number")
+    return number
 
 
 def _unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name[:80]!r} is there twice")
+            raise ValueError(f"{name[:80]!r} occurs twice")  # programs differ in which of the two they use
         found[name] = value
     return found
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Reading
-# ---------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | None) -> ClipClassifier:
     """Build the classifier that `members` describe, checking everything."""
     if _JSON not in members:
-        raise ModelFileError(f"it has no {_JSON}, so it is no model file: give a file written by l3clf.save_model")
+        raise ModelFileError(f"not a model file (it has no {_JSON}); give a file written by l3clf.save_model")
     document = _document(members[_JSON])
     settings = _section("classifier", document["classifier"], _CLASSIFIER)
     description = _section("embedder", document["embedder"], _EMBEDDER)
@@ -347,36 +333,36 @@ def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: st
     expected = embedding_size * _WIDTH.get(pooling, 1)
     if head.n_features_in_ != expected:
         raise ModelFileError(
-            f"the head takes {head.n_features_in_} numbers, and embeddings of {embedding_size} pooled by "
-            f"{pooling!r} give {expected}; {_ADVICE}"
+            f"the head takes {head.n_features_in_} numbers, but embeddings of size {embedding_size} pooled by "
+            f"{pooling!r} have {expected}; {_ADVICE}"
         )
 
 
 def _embedder(description: Mapping[str, Any], weights: str | os.PathLike[str] | None) -> Embedder:
-    """Build the embedder; its weights stay where they are."""
+    """Build the embedder without reading its weights."""
     name, options = description["name"], description["options"]
+    # Weights are a path on another machine: they come from the caller of load_model.
     _section("embedder options", options, dict.fromkeys(options.keys() - {"weights"}, _OPTION))
-    if name not in embedder_names():  # looked up here, so that no name is ever taken for a path
+    if name not in embedder_names():  # load_embedder would take another name for a path
         known = ", ".join(embedder_names())
-        raise ModelFileError(f"embedder {name!r} is not one of {known}: make it known with register_embedder")
+        raise ModelFileError(f"embedder {name!r} is not one of {known}; add it with register_embedder")
     places = {} if weights is None else {"weights": weights}
     try:
         embedder = load_embedder(name, **options, **places)
         facts = {fact: getattr(embedder, fact) for fact in ("name", "options", *_EMBEDDER_FACTS)}
-    except (L3clfError, TypeError, ValueError) as err:
-        raise ModelFileError(f"embedder {name!r} cannot be built here ({err})") from err
+    except (L3clfError, TypeError, ValueError) as error:
+        raise ModelFileError(f"embedder {name!r} cannot be built here ({error})") from error
     for fact, value in facts.items():
         if description[fact] != value:
-            raise _wrong(f"embedder field {fact!r}", description[fact], f"{value!r} as this l3clf's {name!r} has")
+            raise _wrong(f"embedder field {fact!r}", description[fact], f"{value!r}, as in this l3clf's {name!r}")
     return embedder
 
 
 def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
-    """See that windows can be cut as the file says."""
     try:
         embedder.framing(settings["hop_s"], settings["center"])
-    except ParameterError as err:
-        raise ModelFileError(f"classifier field 'hop_s' cannot be used ({err}); {_ADVICE}") from err
+    except ParameterError as error:
+        raise ModelFileError(f"classifier field 'hop_s' cannot be used ({error}); {_ADVICE}") from error
 
 
 def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHead | ForestHead:
@@ -385,7 +371,7 @@ def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHe
     kind = _HEADS[facts["kind"]]
     table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
     for name in sorted(members.keys() ^ {_JSON, *(f"{array}.npy" for array in kind.members)}):
-        found = "does not belong to" if name in members else "is missing in"
+        found = "does not belong to" if name in members else "is missing from"
         raise ModelFileError(f"member {name!r} {found} a model with a {facts['kind']} head; {_ADVICE}")
     arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}
     return kind.from_arrays(arrays, _class_labels(document["classes"]), facts["n_features"])
@@ -401,16 +387,15 @@ def _class_labels(section: Any) -> list[Any]:
 
 
 def _array(member: str, content: bytes, entry: Any) -> npt.NDArray[Any]:
-    """Return the array in a .npy member, which must begin exactly as `entry` announces.
-
-    The header is compared, never parsed: it is Python source, and only one text can be right.
-    """
+    """Return the array in a .npy member, whose header must be exactly the one that `entry` implies."""
     facts = _section(f"arrays entry of {member}", entry, _ARRAY)
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        # Tells a damaged copy from a file that was never valid.
         raise ModelFileError(f"{member} does not match its SHA-256 in {_JSON}; {_ADVICE}")
     shape = _shape(member, facts["shape"])
+    # The header is Python source: it is compared with the only valid text, and never parsed.
     expected = f"{{'descr': {facts['dtype']!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-    start = 10 + int.from_bytes(content[8:10], "little")
+    start = 10 + int.from_bytes(content[8:10], "little")  # magic string and version, then the header's length
     header = content[10:start].decode("latin-1").strip()
     if not content.startswith(_NPY_START) or header != expected:
         raise _wrong(f"the header of {member}", header, f"{expected} in .npy format 1.0")

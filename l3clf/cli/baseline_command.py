@@ -14,27 +14,25 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    text = "cross-validate embedders and heads on a data set: a table, a report, the best model"
+    text = "cross-validate embedders and heads on a data set, and write a table, a report and the best model"
     baseline = options.command(commands, "baseline", _run, text)
-    baseline.add_argument("data", metavar="DATA", help="folder with a subfolder for each class, or a CSV (path,label)")
-    baseline.add_argument("--embedders", metavar="E", nargs="+", help="default: all that are ready on this machine")
-    baseline.add_argument("--heads", nargs="+", choices=options.HEADS, default=["logistic", "forest"], metavar="H")
+    baseline.add_argument("data", metavar="DATA", help="folder with one subfolder per class, or a CSV (path,label)")
+    ready = "default: every embedder whose weights are on this machine"
+    baseline.add_argument("--embedders", metavar="E", nargs="+", help=ready)
+    heads = "logistic, forest (default: both)"
+    baseline.add_argument("--heads", nargs="+", choices=options.HEADS, default=options.HEADS, metavar="H", help=heads)
+    poolings = f"{', '.join(options.POOLINGS)} (default: mean)"
     baseline.add_argument(
-        "--pooling",
-        nargs="+",
-        choices=options.POOLINGS,
-        default=["mean"],
-        metavar="P",
-        help=", ".join(options.POOLINGS),
+        "--pooling", nargs="+", choices=options.POOLINGS, default=["mean"], metavar="P", help=poolings
     )
-    baseline.add_argument("--group", metavar="COLUMN", help="the CSV's column that says what belongs together")
-    baseline.add_argument("--out", metavar="DIR", default="l3clf-baseline", help="default: ./l3clf-baseline")
+    baseline.add_argument("--group", metavar="COLUMN", help="CSV column; clips that share its value stay in one fold")
+    baseline.add_argument("--out", metavar="DIR", default="l3clf-baseline", help="output (default: ./l3clf-baseline)")
     baseline.add_argument("--tune", action="store_true", help="choose the logistic head's C inside each training fold")
-    baseline.add_argument("--learning-curve", action="store_true", help="would more clips help?")
-    baseline.add_argument("--weights", metavar="DIR", help="a folder of weight files")
     baseline.add_argument(
-        "--hop", dest="hop_s", type=options.positive, default=0.5, metavar="S", help="seconds (default: 0.5)"
+        "--learning-curve", action="store_true", help="also train on fewer clips, to see if more would help"
     )
+    baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
+    options.add_hop(baseline)
     options.add_work(baseline)
 
 
@@ -46,6 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     embedders = ready_embedders(args.weights)
     if args.embedders:
         ready = {embedder.name: embedder for embedder in embedders}
+        # Those that are ready have the weights of --weights; loading another one says what is missing.
         embedders = [ready.get(name) or load_embedder(name) for name in args.embedders]
     report = baseline(
         load(args.data, args.group),
@@ -58,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         n_jobs=args.jobs,
         tune=args.tune,
         learning_curve=args.learning_curve,
-        commands=[shlex.join(["l3clf", *args.argv])],
+        commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         say=lambda text: print(text, file=sys.stderr),
     )
     print(report)

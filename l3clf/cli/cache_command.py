@@ -1,4 +1,4 @@
-"""``l3clf cache``: look after the cache of embeddings."""
+"""``l3clf cache``: inspect and clean up the embedding cache."""
 
 import argparse
 from typing import Any
@@ -8,33 +8,32 @@ from l3clf.errors import ParameterError
 
 __all__ = ["add"]
 
-
 S_PER_DAY = 86_400
-MAX_BYTES = 2**62
+MAX_BYTES = 2**62  # SQLite's integers end at 2**63
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    cache = commands.add_parser("cache", help="look after the cache of embeddings").add_subparsers(required=True)
-    info = options.command(cache, "info", _info, "say what the cache holds")
-    verify = options.command(cache, "verify", _verify, "check every entry and drop damaged ones")
-    prune = options.command(cache, "prune", _prune, "remove entries and give their space back")
+    cache = commands.add_parser("cache", help="inspect and clean up the embedding cache").add_subparsers(required=True)
+    info = options.command(cache, "info", _info, "show what the cache holds")
+    verify = options.command(cache, "verify", _verify, "check every entry and drop the damaged ones")
+    prune = options.command(cache, "prune", _prune, "remove entries and free their disk space")
     prune.add_argument(
-        "--max-mb", type=options.positive, metavar="MB", help="keep at most so much, the longest unused go first"
+        "--max-mb", type=options.positive, metavar="MB", help="keep the most recently used entries, up to this size"
     )
     prune.add_argument(
-        "--unused-days", type=options.positive, metavar="DAYS", help="remove what was not used for so long"
+        "--unused-days", type=options.positive, metavar="DAYS", help="remove entries not used for this long"
     )
-    prune.add_argument("--fingerprint", metavar="HEX", help="remove what one embedder made (see `l3clf cache info`)")
+    prune.add_argument("--fingerprint", metavar="HEX", help="remove one embedder's entries (see `l3clf cache info`)")
     for parser in (info, verify, prune):
         parser.add_argument(
-            "--cache", type=options.cache_choice, metavar="FILE", default="auto", help="default: the user's cache"
+            "--cache", type=options.cache_choice, metavar="FILE", default="auto", help="default: the user's cache file"
         )
 
 
 def _info(args: argparse.Namespace) -> int:
     info = _open_cache(args).info()
-    print(f"{info['path']}: {info['entries']} clips, {info['bytes'] / 1e6:.1f} MB, {info['files']} files remembered")
+    print(f"{info['path']}: {info['entries']} clips, {info['bytes'] / 1e6:.1f} MB, {info['files']} sound files known")
     for fingerprint, row in info["embedders"].items():
         print(f"  {row['embedder']:10} {fingerprint}  {row['entries']} clips, {row['bytes'] / 1e6:.1f} MB")
     return 0
@@ -42,9 +41,9 @@ def _info(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     result = _open_cache(args).verify()
-    print(f"{result.checked} entries checked, {result.damaged} damaged ones dropped")
+    print(f"{result.checked} entries checked, {result.damaged} damaged entries dropped")
     if result.moved_to is not None:
-        print(f"the file itself was damaged and is kept as {result.moved_to}")
+        print(f"the cache file itself was damaged; it was moved to {result.moved_to}")
     return 1 if result.damaged or result.moved_to else 0
 
 
@@ -62,5 +61,5 @@ def _open_cache(args: argparse.Namespace) -> Any:
     from l3clf.storage.embedding_cache import EmbeddingCache, default_cache_path
 
     if args.cache is None:
-        raise ParameterError("--cache none: there is no cache to look at; name its file")
+        raise ParameterError("--cache none: there is no cache to work on; name a cache file")
     return EmbeddingCache(default_cache_path() if args.cache == "auto" else args.cache)

@@ -1,4 +1,4 @@
-"""``l3clf demo``: make ten classes of sounds and do with them what a user would."""
+"""``l3clf demo``: a tour of the toolkit on ten classes of synthesised sounds."""
 
 import argparse
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    demo = options.command(commands, "demo", _run, "make ten classes of sounds and do with them what a user would")
+    demo = options.command(commands, "demo", _run, "tour the toolkit on ten classes of synthesised sounds")
     demo.add_argument("--out", metavar="DIR", default="l3clf-demo", help="folder to write to (default: ./l3clf-demo)")
 
 

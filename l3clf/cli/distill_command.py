@@ -1,4 +1,4 @@
-"""``l3clf distill``: train a small student to answer as frozen teachers do."""
+"""``l3clf distill``: train a small student to imitate frozen embedders, its teachers."""
 
 import argparse
 import sys
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+# Repeated here because the modules that define them import TensorFlow.
 SIZES = ("S", "M", "L")
 EPOCHS, PER_WINDOW = 20, 8
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = options.command(commands, "distill", _run, "train a small student to answer as frozen teachers do")
-    parser.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them, to learn from")
+    parser = options.command(commands, "distill", _run, "train a small student to imitate frozen embedders")
+    parser.add_argument("files", metavar="FILES", nargs="+", help="sound files to train on, or folders of them")
     parser.add_argument(
         "--teacher",
         dest="teachers",
         metavar="NAME",
         action="append",
         required=True,
-        help="embedder to imitate; may be given several times, and the first one's window is the student's",
+        help="embedder to imitate; may be repeated, and the first sets the length of the student's window",
     )
     parser.add_argument(
-        "--out", metavar="DIR", required=True, help="folder for everything; a stopped run goes on there"
+        "--out", metavar="DIR", required=True, help="folder to write to; run the same command again to resume"
     )
     parser.add_argument("--student", choices=SIZES, help="about 28, 61 or 120 thousand parameters (default: M)")
     parser.add_argument(
         "--init", metavar="STUDENT", help="student to start from: l3mini, or the path of a student file"
     )
     parser.add_argument(
-        "--labels-from-folders", action="store_true", help="learn, too, to tell apart the folders that files lie in"
+        "--labels-from-folders", action="store_true", help="also train on labels: the name of each file's folder"
     )
-    parser.add_argument("--epochs", type=_count, default=EPOCHS, metavar="N", help=f"default: {EPOCHS}")
-    parser.add_argument(
-        "--per-window", type=_count, default=PER_WINDOW, metavar="N", help=f"examples a window (default: {PER_WINDOW})"
-    )
+    parser.add_argument("--epochs", type=_count, default=EPOCHS, metavar="N", help=f"of training (default: {EPOCHS})")
+    per_window = f"training examples per window of sound (default: {PER_WINDOW})"
+    parser.add_argument("--per-window", type=_count, default=PER_WINDOW, metavar="N", help=per_window)
     parser.add_argument("--weights", metavar="DIR", help="folder of the teachers' weight files")
-    parser.add_argument("--jobs", type=int, metavar="N", help="threads that make examples (default: one for each core)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="threads that make examples (default: one per core)")
 
 
 def _count(text: str) -> int:
@@ -61,12 +61,12 @@ def _count(text: str) -> int:
 def _run(args: argparse.Namespace) -> int:
     paths, failures = expand(args.files)
     print_failures(failures)
-    if failures and not paths:  # all is said
+    if failures and not paths:  # every failure has been printed
         return 1
     try:
-        student = _distilled(args, list(dict.fromkeys(paths)))
+        student = _distilled(args, list(dict.fromkeys(paths)))  # a file given twice could be trained on and held out
     except KeyboardInterrupt:
-        print(f"l3clf: interrupted; what was done is kept in {args.out}, and the same command goes on", file=sys.stderr)
+        print(f"l3clf: interrupted: work is kept in {args.out}; run the same command again to resume", file=sys.stderr)
         return 130
     from l3clf.distill.corpus import refused_clips
 
@@ -83,9 +83,8 @@ def _distilled(args: argparse.Namespace, paths: list[str]) -> "Student":
 
     teachers = [_teacher(name, args.weights) for name in args.teachers]
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=r"\d+ of \d+ clips left out", category=ClipWarning
-        )  # named at the end
+        # `_run` names these clips at the end, below the progress bars.
+        warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips left out", category=ClipWarning)
         return distil(
             teachers,
             paths,
@@ -101,11 +100,11 @@ def _distilled(args: argparse.Namespace, paths: list[str]) -> "Student":
 
 
 def _teacher(name: str, weights: str | None) -> "Embedder":
-    """An embedder with its weights from a folder, where they are there or nowhere else."""
+    """Load an embedder; the folder `weights` comes first, unless its weights lie only in the usual places."""
     from l3clf.embedders import load_embedder
 
     usual = load_embedder(name)
-    if weights is None or getattr(usual, "weights", "") is not None:  # it has none, or they were named
+    if weights is None or getattr(usual, "weights", "") is not None:  # it has no weights, or `name` names them
         return usual
     there = load_embedder(name, weights=weights)
     return there if _is_ready(there) or not _is_ready(usual) else usual
@@ -114,7 +113,7 @@ def _teacher(name: str, weights: str | None) -> "Embedder":
 def _is_ready(embedder: "Embedder") -> bool:
     try:
         return embedder.is_ready()
-    except L3clfError:  # that folder does not hold this one's
+    except L3clfError:  # the folder does not hold this embedder's weights
         return False
 
 
@@ -122,23 +121,17 @@ def _folders(paths: Sequence[str]) -> list[str]:
     labels = [Path(path).absolute().parent.name for path in paths]
     if len(set(labels)) < 2:
         raise ParameterError(
-            f"--labels-from-folders: found {len(set(labels))} folder; expected the files of two or more classes, "
-            "each in a folder of its own"
+            f"--labels-from-folders: all files are in one folder, {labels[0]}; put each class into a folder of its own"
         )
     return labels
 
 
 def _summary(student: "Student") -> list[str]:
     about: dict[str, Any] = student.about
-    size = (
-        f"{about['architecture']}, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window"
-    )
-    figures = zip(about["teachers"], about["held_out_cosine"], about["constant_cosine"], strict=True)
+    size = f"{about['architecture']}, {about['parameters']:,} parameters, {about['macs']:,} MACs per window"
+    cosines = zip(about["teachers"], about["held_out_cosine"], about["constant_cosine"], strict=True)
     return [
         f"Student: {student.weights} ({size})",
-        f"Learned from {about['clips']:,} clips ({about['hours']:.2f} h), {about['examples']:,} examples.",
-        *(
-            f"Held-out cosine to {name}: {ours:.3f} (best constant answer: {other:.3f})"
-            for name, ours, other in figures
-        ),
+        f"Trained on {about['clips']:,} clips ({about['hours']:.2f} h), {about['examples']:,} examples.",
+        *(f"Held-out cosine to {name}: {own:.3f} (best constant embedding: {best:.3f})" for name, own, best in cosines),
     ]

@@ -1,4 +1,4 @@
-"""``l3clf embed``: write the embeddings of files."""
+"""``l3clf embed``: write the window embeddings of sound files."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    embed = options.command(commands, "embed", _run, "write the embeddings of files to an .npz")
+    embed = options.command(commands, "embed", _run, "write the window embeddings of sound files to an .npz file")
     embed.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
     embed.add_argument("--out", metavar="X.npz", required=True, help="file to write")
     options.add_embedding(embed)
@@ -24,7 +24,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipEmbedder
     from l3clf.pipeline import save_embeddings
 
-    check_writable(Path(args.out))
+    check_writable(Path(args.out))  # before hours are spent on embeddings
     paths, failures = expand(args.files)
     embedder = ClipEmbedder(
         options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True
@@ -32,7 +32,6 @@ def _run(args: argparse.Namespace) -> int:
     outcomes = embedder.embed(paths)
     n_windows = save_embeddings(args.out, paths, outcomes)
     bad = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-    failures += bad
-    print_failures(failures)
+    print_failures(failures + bad)
     print(f"Embeddings of {len(outcomes) - len(bad)} files, {n_windows} windows: {args.out}")
-    return 1 if failures else 0
+    return 1 if failures or bad else 0

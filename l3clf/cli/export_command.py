@@ -1,4 +1,4 @@
-"""``l3clf export``: write a fitted model as a C library for a chip."""
+"""``l3clf export``: write a fitted model as a C library for a microcontroller."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,14 @@ __all__ = ["add", "cost_lines"]
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = options.command(commands, "export", _run, "write a fitted model as a C library for a chip")
-    parser.add_argument("model", metavar="MODEL", help="model file of `l3clf fit --embedder l3mini`, or of a student")
+    parser = options.command(commands, "export", _run, "write a fitted model as a C library for a microcontroller")
+    parser.add_argument("model", metavar="MODEL", help="model file, fitted with l3mini or another student")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write the C library to")
-    parser.add_argument("--windows", type=int, metavar="K", help="windows that a decision rests on (default: 10)")
-    parser.add_argument("--unknown-threshold", type=float, metavar="P", help="in the place of the model's")
-    parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="in the place of the model's")
-    parser.add_argument("--arena", type=int, metavar="BYTES", help="refuse an arena larger than this")
-    parser.add_argument("--weights", metavar="PATH", help="the student file, where it lies elsewhere than when fitted")
+    parser.add_argument("--windows", type=int, metavar="K", help="windows pooled for a decision (default: 10)")
+    parser.add_argument("--unknown-threshold", type=float, metavar="P", help="use this instead of the model's")
+    parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="use this instead of the model's, in dBFS")
+    parser.add_argument("--arena", type=int, metavar="BYTES", help="fail if the arena would be larger than this")
+    parser.add_argument("--weights", metavar="PATH", help="the student file, if it was moved after fitting")
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -35,13 +35,13 @@ def _run(args: argparse.Namespace) -> int:
     d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs)
     if args.arena is not None and d.arena_bytes > args.arena:
         raise DeviceError(
-            f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them, or take a smaller student"
+            f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them or use a smaller student"
         )
     out = write_export(d, args.out)
     print(f"C library: {out} ({len(d.class_names)} classes, {d.head.kind} head, {d.pooling} pooling)")
     try:
         cost = measure_cost(out)
-    except MissingDependencyError as error:
+    except MissingDependencyError as error:  # no compiler or emulator: the export is complete all the same
         print(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
         return 0
     print("\n".join(cost_lines(cost, d.hop_s)))
@@ -49,17 +49,17 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def cost_lines(cost: "Cost", hop_s: float) -> list[str]:
-    """Return what an export takes and which chips have that, as lines of text."""
+    """Return what an export needs and which chips offer it, as lines of text."""
     from l3clf.device.cost import CHIPS, fits
 
     lines = [
         f"Flash:        {cost.flash_bytes:9,} bytes, code and constants",
         f"RAM:          {cost.ram_bytes:9,} bytes: arena {cost.arena_bytes:,}, state {cost.state_bytes:,}, "
         f"stack {cost.stack_bytes:,}",
-        f"Network:      {cost.macs:9,} multiply-accumulates and {cost.network:,} instructions a window "
-        f"({cost.network / max(1, cost.macs):.2f} each; Cortex-M4F)",
-        f"Front-end:    {cost.frontend:9,} instructions a second of sound",
-        f"Decision:     {cost.decision:9,} instructions a window",
+        f"Network:      {cost.macs:9,} multiply-accumulates (MAC) and {cost.network:,} instructions per window "
+        f"({cost.network / max(1, cost.macs):.2f} per MAC; Cortex-M4F)",
+        f"Front-end:    {cost.frontend:9,} instructions per second of sound",
+        f"Decision:     {cost.decision:9,} instructions per window",
         "",
     ]
     return [*lines, *(f"{chip.name:10} {fits(cost, chip, hop_s)}" for chip in CHIPS)]

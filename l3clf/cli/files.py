@@ -1,7 +1,7 @@
-"""What the commands read and write: files in, answers and failures out.
+"""Files that the commands read and write, and how failures are printed.
 
-Rule: file names that are no UTF-8 come out as they went in, and a place that cannot be written is refused
-before the work and not after.
+Rule: a file name that is not valid UTF-8 is printed byte for byte as it was given, and an output file appears whole
+or not at all.
 """
 
 import codecs
@@ -20,31 +20,31 @@ __all__ = ["expand", "output", "print_failures", "take_any_name"]
 
 
 def take_any_name(stream: io.TextIOWrapper) -> None:
-    """Let every file name come out: as it came in where the stream is UTF-8, and else with escapes."""
-    if not stream.isatty():  # what a file or a pipe takes, whatever the console's code page is
+    """Let a stream print every file name: unchanged where its encoding is UTF-8, with escapes elsewhere."""
+    if not stream.isatty():  # files and pipes get UTF-8 even where a Windows console has another code page
         stream.reconfigure(encoding="utf-8")
     utf8 = codecs.lookup(stream.encoding).name == "utf-8"
     stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
-    """Files as they are, folders as the sounds in them; an empty folder is a failure of its own."""
+    """Return files as given and folders as the sound files in them; a folder without any is a failure."""
     from l3clf.datasets import find_sounds
 
     paths: list[str] = []
     failures: list[L3clfError] = []
     for name in names:
-        # os.path: a name too long for the system is for it no folder, and for pathlib an exception
+        # os.path.isdir returns False for a name that is too long for the system, where Path.is_dir raises.
         found = find_sounds(name) if os.path.isdir(name) else [name]  # noqa: PTH112
         if not found:
-            failures.append(ParameterError(f"{name}: the folder holds no sound files"))
+            failures.append(ParameterError(f"{name}: folder without sound files; name files or another folder"))
         paths += found
     return paths, failures
 
 
 @contextmanager
 def output(out: str | None) -> Iterator[IO[str]]:
-    """Open the file to write, or standard output where none is named; a file appears whole or not at all."""
+    """Open the file to write, or standard output if `out` is None."""
     if out is None:
         yield sys.stdout
         return
@@ -53,6 +53,6 @@ def output(out: str | None) -> Iterator[IO[str]]:
 
 
 def print_failures(failures: Sequence[L3clfError]) -> None:
-    """Name each file that failed on standard error."""
+    """Print each failure on a line of standard error."""
     for failure in failures:
         print(f"l3clf: failed: {failure}", file=sys.stderr)

@@ -3,8 +3,6 @@
 import argparse
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,13 @@ __all__ = ["add"]
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     fit = options.command(commands, "fit", _run, "fit a classifier on labelled clips and save it")
-    fit.add_argument("data", metavar="DATA", help="folder with a subfolder for each class, or a CSV (path,label)")
+    fit.add_argument("data", metavar="DATA", help="folder with one subfolder per class, or a CSV (path,label)")
     fit.add_argument("--out", metavar="MODEL", required=True, help="model file to write")
-    fit.add_argument("--head", choices=options.HEADS, default="logistic")
-    fit.add_argument("--pooling", choices=options.POOLINGS, default="mean")
-    fit.add_argument("--class-weight", choices=("balanced",), help="weigh rare classes more")
-    fit.add_argument("--group", metavar="COLUMN", help="the CSV's column to take as the group")
+    fit.add_argument("--head", choices=options.HEADS, default="logistic", help="classifier (default: logistic)")
+    pooling = "how windows are combined into one prediction for a clip (default: mean)"
+    fit.add_argument("--pooling", choices=options.POOLINGS, default="mean", help=pooling)
+    fit.add_argument("--class-weight", choices=("balanced",), help="weight classes inversely to their size")
+    fit.add_argument("--group", metavar="COLUMN", help="CSV column of groups; checked, but not used to fit")
     options.add_decision(fit)
     options.add_embedding(fit)
 
@@ -34,7 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import save_model
     from l3clf.datasets import load
 
-    check_writable(Path(args.out))
+    check_writable(Path(args.out))  # before hours are spent on embeddings
     table = load(args.data, args.group)
     model = ClipClassifier(
         options.embedder_of(args),
@@ -47,12 +46,14 @@ def _run(args: argparse.Namespace) -> int:
         gate_dbfs=args.gate_dbfs,
         cache=args.cache,
         n_jobs=args.jobs,
-        on_error="nan",
+        on_error="nan",  # fits on the good clips; the others are listed in `failures_`
         verbose=True,
     )
     start = time.perf_counter()
     try:
-        with _failures_listed_at_the_end():
+        with warnings.catch_warnings():
+            # `print_failures` names these clips, one a line.
+            warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips could not be embedded", category=ClipWarning)
             model.fit(table.clips, table.labels)
     finally:
         print_failures(getattr(model, "failures_", []))
@@ -63,10 +64,3 @@ def _run(args: argparse.Namespace) -> int:
     )
     print(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
     return 1 if model.failures_ else 0
-
-
-@contextmanager
-def _failures_listed_at_the_end() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips could not be embedded", category=ClipWarning)
-        yield

@@ -1,7 +1,7 @@
 """The command line: parses arguments, calls the library, prints.
 
 Rule: nothing is computed here. Every command finishes what it can, names each file that failed, and
-exits with 0 (all is well), 1 (something failed), 2 (the command was wrong) or 130 (interrupted).
+exits with 0 (success), 1 (something failed), 2 (wrong usage) or 130 (interrupted).
 """
 
 import argparse
@@ -32,7 +32,8 @@ from l3clf.errors import L3clfError, L3clfWarning
 
 __all__ = ["main"]
 
-COMMANDS = (  # in the order in which --help lists them
+# In the order in which --help lists them. Each module imports the library in its `_run`, so that --help is quick.
+COMMANDS = (
     fit_command,
     predict_command,
     baseline_command,
@@ -53,16 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process when left out.
+        The arguments; by default those of the process.
 
     Returns
     -------
     int
         The exit status; see the module's docstring.
     """
-    args = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
+    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add(commands)
+    args = parser.parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else list(argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # here and not on import: a library must leave the warnings of others alone
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             take_any_name(stream)
@@ -74,42 +80,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "l3clf: interrupted; what was embedded is kept in the cache, and the same command goes on", file=sys.stderr
+            "l3clf: interrupted: the cache keeps its embeddings; run the same command again to resume", file=sys.stderr
         )
-        if argv is None and _threads_are_busy():
-            os._exit(130)  # a head that is being fitted cannot be stopped, and the interpreter would wait for it
+        threads = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+        if argv is None and not all(thread.daemon for thread in threads):
+            os._exit(130)  # a running fit cannot be stopped, and the interpreter would wait for its thread
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        # The interpreter flushes standard output once more as it exits; that must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
 
-def _threads_are_busy() -> bool:
-    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
-
-
 def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: str | None = None,
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Print our own warnings as sentences, without the place in the source."""
+    """Print our own warnings without the line of source that gave them, which means nothing to a user."""
     where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"l3clf: {where}{message}", file=sys.stderr)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
-    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        module.add(commands)
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

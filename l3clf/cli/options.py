@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and how their values are read."""
+"""Options that several commands share, and how their values are parsed."""
 
 import argparse
 from collections.abc import Callable
@@ -11,6 +11,7 @@ __all__ = [
     "POOLINGS",
     "add_decision",
     "add_embedding",
+    "add_hop",
     "add_work",
     "cache_choice",
     "command",
@@ -18,25 +19,25 @@ __all__ = [
     "positive",
 ]
 
-# Written out: the modules that define them take a second to import, and `l3clf --help` should not.
+# Repeated here because the modules that define them take a second to import: too long for `l3clf --help`.
 HEADS = ("logistic", "forest")
 POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
 
 
 def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    """Add a command, and return its parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{name}: {text}.")
+    """Add a command and return its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
     parser.set_defaults(run=run)
     return parser
 
 
 def add_embedding(parser: argparse.ArgumentParser) -> None:
-    """Add what says which embedder is used, and how."""
+    """Add the options that choose the embedder and its windows."""
     parser.add_argument(
         "--embedder",
         metavar="E",
         default="openl3",
-        help="openl3 (default), l3mini, mfcc, yamnet, edgel3, speech, or a .student file",
+        help="openl3 (default), l3mini, mfcc, yamnet, edgel3, speech, or the path of a student file",
     )
     parser.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     parser.add_argument(
@@ -44,34 +45,41 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="an embedder's option, e.g. input_repr=mel128",
+        help="option of the embedder, such as input_repr=mel128; may be repeated",
     )
-    parser.add_argument("--hop", dest="hop_s", type=positive, default=0.5, metavar="S", help="seconds (default: 0.5)")
+    add_hop(parser)
     parser.add_argument(
-        "--no-center", dest="center", action="store_false", help="first window starts at the clip's start"
+        "--no-center", dest="center", action="store_false", help="start the first window at the start of the clip"
     )
     add_work(parser)
 
 
 def add_decision(parser: argparse.ArgumentParser) -> None:
-    """Add what turns probabilities into an answer."""
-    parser.add_argument("--unknown-threshold", type=float, metavar="P", help='below it the answer is "unknown"')
-    parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="windows below this level are not heard")
+    """Add the options that turn probabilities into a decision."""
+    parser.add_argument("--unknown-threshold", type=float, metavar="P", help='predict "unknown" below this probability')
+    parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="leave out windows below this level, in dBFS")
+
+
+def add_hop(parser: argparse.ArgumentParser) -> None:
+    """Add the time from one window to the next."""
+    text = "seconds from one window to the next (default: 0.5)"
+    parser.add_argument("--hop", dest="hop_s", type=positive, default=0.5, metavar="S", help=text)
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:
-    """Add where embeddings are kept, and how many threads work."""
-    parser.add_argument("--cache", type=cache_choice, default="auto", metavar="FILE", help='"none" for no cache')
-    parser.add_argument("--jobs", type=int, metavar="N", help="threads (default: one for each core)")
+    """Add where embeddings are cached and how many threads compute them."""
+    text = 'embedding cache, or "none" for no cache (default: in the user\'s cache folder)'
+    parser.add_argument("--cache", type=cache_choice, default="auto", metavar="FILE", help=text)
+    parser.add_argument("--jobs", type=int, metavar="N", help="number of threads (default: one per core)")
 
 
 def cache_choice(text: str) -> str | None:
-    """Read the value of --cache."""
+    """Parse the value of --cache; None means no cache."""
     return None if text == "none" else text
 
 
 def positive(text: str) -> float:
-    """Read a number greater than 0."""
+    """Parse a finite number greater than 0."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: expected a number greater than 0")
@@ -79,7 +87,7 @@ def positive(text: str) -> float:
 
 
 def embedder_of(args: argparse.Namespace) -> Any:
-    """Return the embedder that the arguments name."""
+    """Return the embedder that the arguments describe, without loading its weights."""
     from l3clf.embedders import load_embedder
 
     options = dict(_option(text) for text in args.option)
@@ -92,4 +100,4 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ParameterError(f"--option {text}: expected NAME=VALUE, such as input_repr=mel128")
-    return name, int(value) if value.isdecimal() else value
+    return name, int(value) if value.isdecimal() else value  # options of embedders are whole numbers or text

@@ -1,4 +1,4 @@
-"""``l3clf predict``: classify files with a saved model."""
+"""``l3clf predict``: classify sound files with a saved model."""
 
 import argparse
 import csv
@@ -19,10 +19,10 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    predict = options.command(commands, "predict", _run, "classify files with a saved model")
+    predict = options.command(commands, "predict", _run, "classify sound files with a saved model")
     predict.add_argument("model", metavar="MODEL", help="model file that `l3clf fit` wrote")
     predict.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
-    predict.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default: csv")
+    predict.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="of the output (default: csv)")
     predict.add_argument("--out", metavar="FILE", help="file to write (default: standard output)")
     predict.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     options.add_decision(predict)
@@ -33,16 +33,16 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import load_model
 
-    check_limits(args.unknown_threshold, args.gate_dbfs)
+    check_limits(args.unknown_threshold, args.gate_dbfs)  # like the line below, before hours are spent on embeddings
     if args.out is not None:
         check_writable(Path(args.out))
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=True)
-    for name in ("unknown_threshold", "gate_dbfs"):
+    for name in ("unknown_threshold", "gate_dbfs"):  # the model's own stay where none is given
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
     paths, failures = expand(args.files)
-    outcomes = model.embed(paths)
+    outcomes = model.embed(paths)  # first and once, so that a failed file is reported and skipped
     good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
     windows = [outcomes[i] for i in good]
     probabilities = model.predict_proba(windows)
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
-    """Write path, label and probability of each file."""
+    """Write the path, label and probability of each file."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["path", "label", "probability"])
     for path, label, row in zip(paths, labels, probabilities, strict=True):
@@ -64,14 +64,14 @@ def _write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: 
 
 
 def _write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
-    """Write one JSON object a file, with the probabilities of all classes."""
+    """Write one JSON object per file, with the probabilities of all classes."""
     names = [str(name) for name in classes]
     for path, label, row in zip(paths, labels, probabilities, strict=True):
-        answer = {
+        record = {
             "path": path,
             "label": label.item() if isinstance(label, np.generic) else label,
             "probability": float(row.max()),
             "probabilities": dict(zip(names, row.tolist(), strict=True)),
         }
-        # JSON is UTF-8: a file name that is not is written with escapes.
-        file.write(json.dumps(answer, ensure_ascii=not path.isprintable()) + "\n")
+        # JSON has to be valid UTF-8, so file names that are not are escaped.
+        file.write(json.dumps(record, ensure_ascii=not path.isprintable()) + "\n")

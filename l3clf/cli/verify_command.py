@@ -1,4 +1,4 @@
-"""``l3clf verify``: prove that an export answers as Python does."""
+"""``l3clf verify``: check that an exported C library matches the Python model."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ __all__ = ["add", "ledger_lines"]
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = options.command(commands, "verify", _run, "prove that an export answers as Python does")
+    parser = options.command(commands, "verify", _run, "check that an exported C library matches the Python model")
     parser.add_argument("folder", metavar="DIR", help="folder that `l3clf export` wrote")
     parser.add_argument("--audio", metavar="FILES", nargs="+", required=True, help="sound files, or folders of them")
 
@@ -33,18 +33,18 @@ def _run(args: argparse.Namespace) -> int:
     print("\n".join(ledger_lines(found.ledgers)))
     cost = found.cost
     print(
-        f"Cortex-M4F: {cost.network:,} instructions a window, {cost.frontend:,} a second of sound; "
+        f"Cortex-M4F: {cost.network:,} instructions per window, {cost.frontend:,} per second of sound; "
         f"stack at most {cost.stack_bytes:,} bytes"
     )
     if found.board is not None:
         print(f"Self-test on QEMU (mps2-an386): {found.board}")
-    print("Verified." if found.passed else "NOT verified: the export does not answer as Python does.")
+    print("Verified." if found.passed else "NOT verified: the C library does not match the Python model.")
     print_failures(found.failures)
-    return 0 if found.passed and not failures and not found.failures else 1
+    return 0 if found.passed and not failures and not found.failures else 1  # 1 also if some clips were not compared
 
 
 def ledger_lines(ledgers: Sequence["Ledger"]) -> list[str]:
-    """Return ledgers as a table."""
+    """Return ledgers as the lines of a Markdown table."""
     names = ("build", "features", "layers", "embeddings", "decisions", "clips", "probabilities")
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for one in ledgers:

@@ -15,15 +15,15 @@ __all__ = ["add"]
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     weights = commands.add_parser("weights", help="list, fetch and check weight files").add_subparsers(required=True)
-    options.command(weights, "list", _list, "say which weight files are known and where they are")
+    options.command(weights, "list", _list, "list the known weight files and where they are")
     fetch = options.command(weights, "fetch", _fetch, "download weight files and verify them")
     fetch.add_argument(
-        "names", metavar="NAME", nargs="*", help="such as mel256_env (the default), or openl3 for all six"
+        "names", metavar="NAME", nargs="*", help="such as mel256_env (the default), or openl3 for its six files"
     )
-    fetch.add_argument("--folder", metavar="DIR", type=Path, help="where to (default: the user's cache folder)")
+    fetch.add_argument("--folder", metavar="DIR", type=Path, help="default: the user's cache folder")
     check = options.command(weights, "check", _check, "verify the weight files on this machine")
-    check.add_argument("names", metavar="NAME", nargs="*", help="an embedder or a file name (default: all)")
-    check.add_argument("--weights", metavar="PATH", help="a weight file, or a folder of them")
+    check.add_argument("names", metavar="NAME", nargs="*", help="embedder or file name (default: all)")
+    check.add_argument("--weights", metavar="PATH", help="weight file, or folder of them")
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def _list(args: argparse.Namespace) -> int:
 
     for file in KNOWN:
         place = find(file)
-        found = str(place) if place else ("can be fetched" if file.url else "not here")
+        found = str(place) if place else ("can be downloaded" if file.url else "not on this machine")
         print(f"{file.model:8} {file.filename:44} {file.licence:12} {found}")
     return 0
 
@@ -39,7 +39,7 @@ def _list(args: argparse.Namespace) -> int:
 def _fetch(args: argparse.Namespace) -> int:
     from l3clf.weights.registry import fetch
 
-    for file in _weight_files(args.names, "openl3_audio_mel256_env-v0_4_0.h5.gz"):
+    for file in _weight_files(args.names or ["mel256_env"]):
         print(fetch(file, args.folder))
     return 0
 
@@ -54,8 +54,8 @@ def _check(args: argparse.Namespace) -> int:
         try:
             if path is not None:
                 print(f"{path}: {check(file, path)}")
-            elif args.names:
-                raise ParameterError(f"{file.filename}: not on this machine")
+            elif args.names:  # without names, all known files are looked for and most may be missing
+                raise ParameterError(f"{file.filename}: not on this machine; name its place with --weights")
         except L3clfError as error:
             failures.append(error)
     print_failures(failures)
@@ -65,7 +65,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _files_at(place: str) -> list[Any]:
-    """Those of the known weight files that are in a folder, or the one that a file's name says it is."""
+    """Return the known weight files in a folder, or the one that has the name of the file `place`."""
     from l3clf.weights.registry import KNOWN
 
     path = Path(place).expanduser()
@@ -75,18 +75,18 @@ def _files_at(place: str) -> list[Any]:
     files = [file for file in KNOWN if names & {*file.names}]
     if not files:
         raise ParameterError(
-            f"--weights {place}: found no weight file by a known name; name what it is of, as in "
+            f"--weights {place}: no file here has the name of a known weight file; name the embedder, as in "
             "`l3clf weights check yamnet --weights FILE`"
         )
     return files
 
 
-def _weight_files(names: Sequence[str], default: str | None = None) -> list[Any]:
-    """Files by file name, embedder, or the part of OpenL3's that tells its files apart ("mel256_env")."""
+def _weight_files(names: Sequence[str]) -> list[Any]:
+    """Return files by file name, embedder, or the variant in the file name of OpenL3, such as "mel256_env"."""
     from l3clf.weights.registry import KNOWN
 
     files = []
-    for name in names or ([default] if default else []):
+    for name in names:
         matching = [f for f in KNOWN if name in (*f.names, f.model) or f"_{name}-" in f.filename]
         if not matching:
             known = ", ".join(sorted({f.model for f in KNOWN}))

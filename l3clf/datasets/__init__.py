@@ -1,7 +1,7 @@
-"""Clips with their labels, folds and groups, from what people have on disk.
+"""Clips with their labels, folds and groups, from the layouts in which people keep their data.
 
-Rule: nothing is guessed silently and no audio is opened: a table says which clips there are, and a
-clip that cannot be read is found out when it is read.
+Rule: nothing is guessed silently, and no audio is decoded: a table lists clips, and a clip that cannot be
+read is reported when it is read.
 """
 
 from l3clf.datasets.audacity import load_audacity_labels

@@ -1,7 +1,7 @@
-"""Audacity label tracks: text that says which pieces of a recording are what.
+"""Audacity label tracks: text files that label pieces of a recording.
 
-Rule: a line that cannot be understood is an error with its number, never passed over. Lines that
-start with a backslash (frequencies of the label before) are the exception: nothing here needs them.
+Rule: a line that cannot be parsed is an error with its line number; it is never skipped. The exception is
+lines that start with a backslash (the frequency range of the label above), which nothing here needs.
 """
 
 import codecs
@@ -9,7 +9,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 
 __all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels", "pieces", "read_labels"]
 
-POINT_S = 1.0
+POINT_S = 1.0  # about one window of the embedders
 TRACK_SUFFIX = ".txt"
-NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")  # some locales write a decimal comma
+NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")  # decimal commas occur in some locales
+# Audacity writes UTF-8; editors on Windows save UTF-16 or add a byte order mark.
 ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -34,11 +35,11 @@ class Label:
     Parameters
     ----------
     start_s, end_s : float
-        From the start of the recording; they are equal for a point label.
+        Seconds from the start of the recording; equal for a point label.
     text : str
-        What the label says, without spaces at its ends.
+        Text of the label, stripped.
     line : int
-        Where it stands in the track, from 1.
+        Line number in the track, from 1.
     """
 
     start_s: float
@@ -48,7 +49,7 @@ class Label:
 
     @property
     def is_point(self) -> bool:
-        """Whether the label marks a moment, and not a piece."""
+        """Whether the label marks a point in time instead of a region."""
         return self.start_s == self.end_s
 
 
@@ -58,21 +59,22 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     Parameters
     ----------
     folder : path
-        Recordings, in it or below, with the exported labels beside: ``dawn.wav`` and ``dawn.txt``.
+        Searched for recordings at any depth, each with its exported labels beside it: ``dawn.wav`` and
+        ``dawn.txt``.
     point_s : float, default=1.0
-        Seconds that are taken around a point label, less where the recording starts or ends. Recordings
-        with such labels, and only these, have their headers read for that.
+        Seconds to take around a point label, less where the recording starts or ends. Only recordings
+        with point labels have their headers read.
 
     Returns
     -------
     ClipTable
-        Sorted by recording, then as the lines of the label track. Groups are the recordings' paths
+        Sorted by recording, then in the order of the label track. Groups are the recordings' paths
         relative to the folder.
 
     Raises
     ------
     DatasetError
-        If there are no labels, a line cannot be understood, or two recordings share a label track.
+        If there are no labels, a line cannot be parsed, or two recordings share a label track.
     ParameterError
         If `point_s` is not a positive number.
 
@@ -85,13 +87,19 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     _check_point_s(point_s)
     sounds = find_sounds(root)
     tracks = find_tracks(sounds)
-    _check_owners(tracks)
+    owners: dict[str, str] = {}
+    for sound, track in tracks.items():
+        if owners.setdefault(track, sound) != sound:
+            raise DatasetError(
+                f"{track}: belongs to both {Path(owners[track]).name!r} and {Path(sound).name!r}; "
+                "remove or rename one of the recordings"
+            )
     found = {sound: pieces(track, sound, point_s) for sound, track in tracks.items()}
     rows = [(sound, clip, label) for sound, labelled in found.items() for clip, label in labelled]
     if not rows:
         raise DatasetError(
-            f"{root}: no labels found (sounds: {len(sounds)}, text files beside them: {len(tracks)}); expected text "
-            "files exported by Audacity beside recordings of the same stem, such as dawn.wav and dawn.txt"
+            f"{root}: no labels found (sounds: {len(sounds)}, text files beside them: {len(tracks)}); put the exported "
+            "labels of a recording beside it under the same name, such as dawn.wav and dawn.txt"
         )
     if unlabelled := [sound for sound in sounds if not found.get(sound)]:
         warn_left_out(root, "recordings without labels", unlabelled)
@@ -110,7 +118,7 @@ def read_labels(path: str | os.PathLike[str]) -> list[Label]:
     ----------
     path : path
         Lines of start, end (both in seconds) and label, separated by tabs, in UTF-8 or, with a byte
-        order mark, UTF-16. Empty lines and lines that start with a backslash are passed over.
+        order mark, UTF-16. Empty lines and lines that start with a backslash are ignored.
 
     Returns
     -------
@@ -120,26 +128,23 @@ def read_labels(path: str | os.PathLike[str]) -> list[Label]:
     Raises
     ------
     DatasetError
-        If the file cannot be read, is no such text, or a line has no label or times that cannot be.
+        If the file cannot be read or decoded, a line has no label, or its times are not numbers, are negative
+        or end before they start.
     """
-    # Not splitlines(): a label may hold the characters that Unicode counts as line ends.
-    lines = re.split("\r\n|\n|\r", _text(Path(path)))
-    return [_label(path, number, line) for number, line in enumerate(lines, 1) if _says_something(line)]
+    return [_label(path, number, line) for number, line in _lines(Path(path))]
 
 
 def is_track(path: str | os.PathLike[str]) -> bool:
     """Return whether a text file looks like a label track: its first line begins with two numbers and tabs."""
     try:
-        lines = re.split("\r\n|\n|\r", _text(Path(path)))
+        lines = _lines(Path(path))
     except DatasetError:
         return False
-    first = next(filter(_says_something, lines), "")
-    times = first.split("\t")[:2]
-    return len(times) == 2 and all(NUMBER.fullmatch(time.strip()) for time in times)
+    return bool(lines) and _times(lines[0][1]) is not None
 
 
 def find_tracks(sounds: Iterable[str]) -> dict[str, str]:
-    """Return the text files that lie beside sounds and have the same stem, by the sound's path.
+    """Return the text file beside each sound that has the same stem, by the sound's path.
 
     Raises
     ------
@@ -150,29 +155,13 @@ def find_tracks(sounds: Iterable[str]) -> dict[str, str]:
     texts: dict[Path, dict[str, str]] = {}
     for sound in sounds:
         folder = Path(sound).parent
-        if folder not in texts:
-            texts[folder] = _texts(folder)
+        if folder not in texts:  # listed once, however many sounds it has
+            listed = [path for path in entries(folder) if path.suffix.lower() == TRACK_SUFFIX and path.is_file()]
+            texts[folder] = {_stem(path): str(path) for path in listed}
         track = texts[folder].get(_stem(Path(sound)))
         if track is not None:
             found[sound] = track
     return found
-
-
-def _check_owners(tracks: Mapping[str, str]) -> None:
-    """Refuse label tracks that belong to more than one recording.
-
-    Raises
-    ------
-    DatasetError
-        If two sounds share one track.
-    """
-    owners: dict[str, str] = {}
-    for sound, track in tracks.items():
-        if owners.setdefault(track, sound) != sound:
-            raise DatasetError(
-                f"{track}: belongs to both {Path(owners[track]).name!r} and {Path(sound).name!r}; "
-                "expected one recording of that name (remove or rename the other)"
-            )
 
 
 def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) -> list[tuple[Clip, str]]:
@@ -185,7 +174,7 @@ def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) 
     sound : str
         The recording. Its header is read only if the track has point labels.
     point_s : float, default=1.0
-        How many seconds around a point label are taken; less where the recording starts or ends.
+        Seconds to take around a point label, less where the recording starts or ends.
 
     Returns
     -------
@@ -205,15 +194,15 @@ def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) 
 
 
 def _check_point_s(point_s: float) -> None:
-    """Refuse a length that cannot be.
-
-    Raises
-    ------
-    ParameterError
-        If it is not a positive, finite number.
-    """
     if isinstance(point_s, bool) or not isinstance(point_s, int | float) or not 0 < point_s < math.inf:
         raise ParameterError(f"point_s={point_s!r}; expected a positive number of seconds, such as 1.0")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the numbers and texts of the lines that hold labels."""
+    # Not splitlines(): a label may hold the characters that Unicode counts as line ends.
+    lines = enumerate(re.split("\r\n|\n|\r", _text(path)), 1)
+    return [(number, line) for number, line in lines if line.strip() and not line.startswith("\\")]
 
 
 def _text(path: Path) -> str:
@@ -223,7 +212,7 @@ def _text(path: Path) -> str:
         encoding = next((name for mark, name in ENCODINGS if raw.startswith(mark)), encoding)
         return raw.decode(encoding)
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); expected a label track") from None
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give a label track") from None
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{path}: is not {encoding.removesuffix('-sig').upper()} text (byte {error.object[error.start]:#04x} "
@@ -231,41 +220,41 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _says_something(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith("\\")
+def _times(line: str) -> tuple[float, float] | None:
+    """Return the start and end that a line begins with, or None if it does not begin with two numbers."""
+    values = line.split("\t")[:2]
+    if len(values) < 2 or not all(NUMBER.fullmatch(value.strip()) for value in values):
+        return None
+    start_s, end_s = (float(value.replace(",", ".")) for value in values)
+    return start_s, end_s
 
 
 def _label(path: str | os.PathLike[str], number: int, line: str) -> Label:
-    where, values = f"{path}, line {number}", line.split("\t", 2)
-    if len(values) < 2 or not all(NUMBER.fullmatch(value.strip()) for value in values[:2]):
+    where, times = f"{path}, line {number}", _times(line)
+    if times is None:
         raise DatasetError(
             f"{where}: found {line[:60]!r}; expected start, end (in seconds) and label, separated by tabs"
         )
-    start_s, end_s = (float(value.replace(",", ".")) for value in values[:2])
+    start_s, end_s = times
     if not 0 <= start_s <= end_s < math.inf:
         raise DatasetError(
-            f"{where}: from {start_s:g} s to {end_s:g} s; expected times from 0, the end after the start"
+            f"{where}: from {start_s:g} s to {end_s:g} s; expected times of 0 or more, the end not before the start"
         )
-    text = values[2].strip() if len(values) == 3 else ""
+    text = "".join(line.split("\t", 2)[2:]).strip()
     if not text:
-        raise DatasetError(f"{where}: the label at {start_s:g} s is empty; expected a class (fill it in or delete it)")
+        raise DatasetError(f"{where}: the label at {start_s:g} s is empty; fill in a class or delete the line")
     return Label(start_s, end_s, text, number)
 
 
-def _texts(folder: Path) -> dict[str, str]:
-    return {_stem(p): str(p) for p in entries(folder) if p.suffix.lower() == TRACK_SUFFIX and p.is_file()}
-
-
 def _stem(path: Path) -> str:
-    """The name without its suffix; one and the same for the two ways in which systems write an accent."""
+    # macOS may store an accent as a character of its own (NFD), other systems as part of its letter (NFC).
     return unicodedata.normalize("NFC", path.stem)
 
 
 def _length_s(sound: str) -> float:
-    """The recording's length; one that cannot be read is found out when its clips are."""
     try:
         return duration_s(Clip(sound))
-    except AudioError:
+    except AudioError:  # reported when its clips are read
         return math.inf
 
 
@@ -274,11 +263,11 @@ def _piece(track: str | os.PathLike[str], sound: str, label: Label, length_s: fl
     if label.is_point:
         if start_s > length_s:
             raise DatasetError(
-                f"{track}, line {label.line}: the label at {start_s:g} s lies after the end of {sound} "
+                f"{track}, line {label.line}: the label at {start_s:g} s is after the end of {sound} "
                 f"at {length_s:g} s; correct or delete it"
             )
         start_s, end_s = max(0.0, start_s - point_s / 2), min(length_s, end_s + point_s / 2)
     try:
         return Clip(sound, start_s, end_s)
-    except L3clfError as error:  # a window so short that rounding leaves nothing of it
+    except L3clfError as error:  # point_s is so small that rounding leaves nothing of the piece
         raise DatasetError(f"{track}, line {label.line}: {error}") from None

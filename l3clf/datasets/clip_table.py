@@ -1,6 +1,6 @@
-"""The table of clips that everything else here returns.
+"""`ClipTable`, which every loader returns.
 
-Rule: a table holds what it was given and opens no file, except to write itself or to be described.
+Rule: a table holds what it was given and opens no files, except when it is described, checked or saved.
 """
 
 import csv
@@ -31,11 +31,11 @@ class ClipTable:
     clips : sequence of Clip or path
     labels : sequence of n labels
     folds : sequence of n labels, optional
-        The fold of each clip in a prearranged cross-validation.
+        The fold of each clip in a predefined cross-validation.
     groups : sequence of n labels, optional
-        What must not be split between training and test: the recording, the speaker...
+        Clips with the same value (a recording, a speaker) are never split between training and test.
     origin : str, default=""
-        What the table was read from, and what its folds and groups are, for `describe`.
+        Source of the table, its folds and its groups, shown by `describe`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class ClipTable:
         origin: str = "",
     ) -> None:
         listed = [clip if isinstance(clip, Clip) else Clip(clip) for clip in clips]
-        object.__setattr__(self, "clips", listed)
+        object.__setattr__(self, "clips", listed)  # how a frozen dataclass sets its own fields
         for name, values in (("labels", labels), ("folds", folds), ("groups", groups)):
             column = None if values is None else np.asarray(values)
             if column is not None and column.shape != (len(listed),):
@@ -76,79 +76,76 @@ class ClipTable:
         return len(self.clips)
 
     def subset(self, indices: ArrayLike) -> Self:
-        """Return the rows with these indices (or where a mask of booleans is true)."""
+        """Return the rows at these indices, or where a boolean mask is true."""
         wanted = np.asarray(indices)
-        rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.intp)]
+        rows = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.intp)]  # [] would be float
         folds, groups = (None if column is None else column[rows] for column in (self.folds, self.groups))
         return type(self)([self.clips[i] for i in rows], self.labels[rows], folds, groups, self.origin)
 
     def describe(self) -> Description:
-        """Count and measure what is in the table; of the sound files, only the headers are read.
+        """Count and measure the contents of the table; only the headers of the sound files are read.
 
         Returns
         -------
         Description
-            ``str()`` of it is a short text. A file whose header cannot be read is counted, not raised.
+            ``str()`` gives a short text. Files whose headers cannot be read are counted instead of raised.
         """
         return describe(self)
 
     def problems(self, fewest: int = FEW_CLIPS) -> list[str]:
-        """Say what is odd about the table, without opening a sound file.
+        """List the problems of the table, without opening a sound file.
 
         Parameters
         ----------
         fewest : int, default=5
-            Classes with fewer clips than this are named: a cross-validation needs one for each fold.
+            Classes with fewer clips are reported: a cross-validation needs one clip for each fold.
 
         Returns
         -------
         list of str
             One sentence for each problem: missing files, clips listed twice, labels that differ only in
-            case or spaces, rare classes, folds and groups that cannot work. Empty if there is none.
+            case or spaces, rare classes, unusable folds and groups. Empty if there are none.
         """
         return problems(self, fewest)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the table; paths are written relative to its folder.
+        """Write the table as CSV, with paths relative to the file's folder.
 
         Parameters
         ----------
         path : path
-            The file to write, with a header and the columns path, label, and those that are known of
-            fold, group, start_s and end_s.
+            The file to write. Its columns are path, label and, where they are known, fold, group, start_s
+            and end_s.
 
         Raises
         ------
         DatasetError
-            If the file cannot be written, or a value would not be read back as it is: it is empty, has
-            spaces at its ends, or is a file name that is no text.
+            If the file cannot be written, or a value would be read back differently: it is empty, has
+            spaces at its ends, or is a file name that is not valid Unicode.
         """
         target = Path(path)
         pieces = any(not clip.is_whole for clip in self.clips)
-        columns = [
-            "path",
-            "label",
-            *(n for n, c in (("fold", self.folds), ("group", self.groups)) if c is not None),
-        ]
-        header = columns + (["start_s", "end_s"] if pieces else [])
-        rows = [header]
+        paths = [os.path.relpath(clip.path, target.parent) for clip in self.clips]
+        columns: dict[str, Any] = {"path": paths, "label": self.labels, "fold": self.folds, "group": self.groups}
+        known = {name: values for name, values in columns.items() if values is not None}
+        rows = [[*known, *(["start_s", "end_s"] if pieces else [])]]
         for i, clip in enumerate(self.clips):
-            row = [os.path.relpath(clip.path, target.parent), self.labels[i]]
-            row += [column[i] for column in (self.folds, self.groups) if column is not None]
-            row = [_readable(target, name, str(value)) for name, value in zip(columns, row, strict=True)]
+            row = [_readable(target, name, str(values[i])) for name, values in known.items()]
+            # repr of a float has the fewest digits that read back exactly.
             rows.append(row + ([repr(clip.start_s), "" if clip.end_s is None else repr(clip.end_s)] if pieces else []))
         with replacing(target, DatasetError, newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], group: str | None = None) -> "ClipTable":
-        """Read a table; the same as `load_csv`."""
+        """Read a table written by `to_csv`; the same as `load_csv`."""
         return cls(**read_table(Path(path), group))
 
 
 def _readable(table: Path, name: str, value: str) -> str:
-    """Return a value for a table, if it can be read back as it is."""
-    not_text = any("\ud800" <= character <= "\udfff" for character in value)  # bytes of a name that are no UTF-8
+    """Return `value`, or raise if reading the table would not give it back unchanged."""
+    # File names that are not valid UTF-8 hold surrogates, which a UTF-8 file cannot.
+    not_text = any("\ud800" <= character <= "\udfff" for character in value)
     if not_text or not value or value != value.strip():
-        raise DatasetError(f"{table}: {name} {value!r} cannot be kept in a CSV; rename it")
+        raise DatasetError(f"{table}: {name} {value!r} cannot be stored in a CSV; rename it")
     return value

@@ -1,6 +1,6 @@
 """The columns of a `ClipTable` from a CSV: our own layout, and those published with data sets.
 
-Rule: columns are returned as the arguments of `ClipTable`, so that nothing here needs to know that class.
+Rule: columns are returned as the arguments of `ClipTable`, so that nothing here imports that class.
 """
 
 from pathlib import Path
@@ -26,10 +26,11 @@ def read_table(
     """
     wanted = [path_column, label_column]
     columns, rows = read_rows(table, [*wanted, group or ""])
+    # Our own layout takes precedence, and so do columns that the caller names.
     layout = layout_of(columns) if wanted == ["path", "label"] and "path" not in columns else None
-    require_columns(table, columns, [*(layout.needs if layout else wanted), *([group] if group else [])])
+    require_columns(table, columns, [*(layout.columns if layout else wanted), *([group] if group else [])])
     if not rows:
-        raise DatasetError(f"{table}: holds no clips; expected a header and one line for each clip")
+        raise DatasetError(f"{table}: no clips; expected a header and one line for each clip")
     if layout:
         return layout_columns(table, columns, rows, layout, group)
     require_values(table, rows, wanted)

@@ -1,6 +1,6 @@
-"""What is in a table of clips, and what is odd about it.
+"""Summary and problems of a table of clips.
 
-Rule: of sound files only the headers are read, each once, and only to describe a table.
+Rule: only the headers of sound files are read, each once, and only for the summary.
 """
 
 import os
@@ -20,12 +20,12 @@ from l3clf.errors import AudioError
 
 __all__ = ["FEW_CLIPS", "Description", "describe", "problems", "some"]
 
-FEW_CLIPS = 5
+FEW_CLIPS = 5  # as many as a cross-validation has folds by default
 MANY_CLASSES = 1000
 
 
 class _Table(Protocol):
-    """What is looked at of a `ClipTable`."""
+    """The part of `ClipTable` that is used here; importing the class itself would be circular."""
 
     @property
     def clips(self) -> Sequence[Clip]: ...
@@ -41,25 +41,25 @@ class _Table(Protocol):
 
 @dataclass(frozen=True)
 class Description:
-    """What is in a table of clips; ``str()`` of it is a short text.
+    """Summary of a table of clips; ``str()`` gives a short text.
 
     Parameters
     ----------
     origin : str
-        What the table was read from.
+        Source of the table.
     clips : int
     classes : mapping of str to int
-        The clips of each class, the largest class first.
+        Number of clips of each class, the largest class first.
     hours : float
-        Of all clips that can be read together.
+        Total length of all readable clips.
     lengths_s : tuple of three floats, or None
-        The shortest, the median and the longest clip; None if no clip can be read.
+        Shortest, median and longest clip in seconds; None if no clip can be read.
     sample_rates, channels : mapping of int to int
-        The number of clips for each, the most frequent first.
+        Number of clips for each value, the most frequent first.
     split : str
-        What keeps training and test apart: "5 folds as given", "6 groups" or "none".
+        What separates training from test: "5 folds as given", "6 groups" or "none".
     unreadable : int
-        Clips whose file's header cannot be read, or which lie outside the file.
+        Number of clips whose file's header cannot be read, or which lie outside their file.
     """
 
     origin: str
@@ -74,12 +74,12 @@ class Description:
 
     @property
     def imbalance(self) -> float:
-        """Clips in the largest class for each one in the smallest; 1.0 is balanced."""
+        """Size of the largest class divided by that of the smallest; 1.0 is balanced."""
         sizes = list(self.classes.values())
         return sizes[0] / sizes[-1] if sizes else 1.0
 
     def items(self) -> list[tuple[str, str]]:
-        """Return names and texts, in the order in which they are to be shown."""
+        """Return names and texts in display order."""
         unknown = "not known"
         lengths = " / ".join(f"{length:.2f}" for length in self.lengths_s or ())
         shown = [
@@ -109,7 +109,6 @@ class Description:
 
 
 def _tally(counts: Mapping[str, int]) -> str:
-    """One value as it is, more with the number of clips of each."""
     if len(counts) == 1:
         return next(iter(counts))
     return some((f"{name} ({n:,})" for name, n in counts.items()), 8)
@@ -120,7 +119,7 @@ def _channels(n: int) -> str:
 
 
 def describe(table: _Table) -> Description:
-    """Count and measure what is in a table; see `ClipTable.describe`."""
+    """Count and measure the contents of a table; see `ClipTable.describe`."""
     measured = _measure(table.clips)
     lengths = [length_s for _, _, length_s in measured]
     return Description(
@@ -145,7 +144,8 @@ def _split_text(table: _Table) -> str:
 
 
 def _measure(clips: Sequence[Clip]) -> list[tuple[int, int, float]]:
-    """Rate, channels and length in seconds of each clip that can be read; a file is opened once for all its pieces."""
+    """Return the rate in Hz, channels and length in seconds of each clip that can be read."""
+    # One recording may have thousands of pieces: each file is opened once for all of them.
     by_path: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_path[clip.path].append(clip)
@@ -174,7 +174,7 @@ def _by_size(values: Iterable[Key]) -> dict[Key, int]:
 
 
 def _parts(table: _Table) -> tuple[str, list[Any]]:
-    """What keeps training and test apart, and each clip's value of it: folds before groups."""
+    """Return what separates training from test, and its value for each clip: folds take precedence over groups."""
     for name, column in (("fold", table.folds), ("group", table.groups)):
         if column is not None:
             return name, column.tolist()
@@ -182,16 +182,16 @@ def _parts(table: _Table) -> tuple[str, list[Any]]:
 
 
 def some(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
-    """The first of some names, and how many more there are."""
+    """Join the first `most` names and state how many more there are."""
     listed = [str(name) for name in names]
-    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
-    return between.join(listed[:most]) + more
+    space = between if "\n" in between else " "
+    return between.join(listed[:most]) + (f"{space}and {len(listed) - most:,} more" if len(listed) > most else "")
 
 
 def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
-    """Say what is odd about a table; see `ClipTable.problems`."""
+    """List the problems of a table; see `ClipTable.problems`."""
     found = [check(table) for check in PROBLEMS]
-    return [said for said in (*found, _rare_classes(table, fewest)) if said]
+    return [problem for problem in (*found, _rare_classes(table, fewest)) if problem]
 
 
 def _files_missing(table: _Table) -> str:
@@ -200,7 +200,7 @@ def _files_missing(table: _Table) -> str:
 
 
 def _listed_twice(table: _Table) -> str:
-    """Only with one and the same label: the others are said by `_labelled_twice`."""
+    # Clips listed with different labels are reported by `_labelled_twice`.
     twice = [str(clips[0]) for clips, labels in _same_clips(table) if len(labels) == 1]
     return f"clips are listed more than once ({len(twice):,}): {some(twice)}" if twice else ""
 
@@ -211,10 +211,10 @@ def _labelled_twice(table: _Table) -> str:
 
 
 def _same_clips(table: _Table) -> list[tuple[list[Clip], list[str]]]:
-    """Clips that are in the table more than once, with their different labels."""
+    """Return the clips that are in the table more than once, each with its different labels."""
     same: dict[Hashable, list[int]] = defaultdict(list)
     for i, clip in enumerate(table.clips):
-        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)
+        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)  # a/../b.wav is b.wav
     labels = list(map(str, table.labels.tolist()))
     return [
         ([table.clips[i] for i in rows], list(dict.fromkeys(labels[i] for i in rows)))
@@ -224,24 +224,24 @@ def _same_clips(table: _Table) -> list[tuple[list[Clip], list[str]]]:
 
 
 def _two_formats(table: _Table) -> str:
-    stems: dict[Path, dict[str, None]] = defaultdict(dict)
+    stems: dict[Path, dict[str, None]] = defaultdict(dict)  # a dict as a set that keeps its order
     for clip in table.clips:
         path = Path(os.path.normpath(clip.path))
         stems[path.with_name(unicodedata.normalize("NFC", path.stem) + ".")][path.name] = None
     twice = [" and ".join(names) for names in stems.values() if len(names) > 1]
-    return f"recordings are there in more than one format ({len(twice):,}): {some(twice)}" if twice else ""
+    return f"recordings are present in more than one format ({len(twice):,}): {some(twice)}" if twice else ""
 
 
 def _class_count(table: _Table) -> str:
     classes = set(map(str, table.labels.tolist()))
     if not classes:
-        return "the table holds no clips"
+        return "the table has no clips"
     if len(classes) == 1:
-        return f"all clips are of one class, {classes.pop()!r}: there is nothing to tell apart"
+        return f"all clips are of one class, {classes.pop()!r}: a classifier needs at least two"
     if len(classes) > MANY_CLASSES:
         return (
-            f"there are {len(classes):,} classes for {len(table.clips):,} clips: that takes long and much memory, and "
-            "tables and pictures of so many cannot be read (is the right column the label?)"
+            f"there are {len(classes):,} classes for {len(table.clips):,} clips: training needs much time and memory, "
+            "and tables and pictures will be unreadable (is the right column the label?)"
         )
     return ""
 
@@ -251,7 +251,7 @@ def _similar_labels(table: _Table) -> str:
     for label in sorted(set(map(str, table.labels.tolist()))):
         alike["".join(unicodedata.normalize("NFC", label).casefold().split())].append(label)
     pairs = [" and ".join(map(repr, labels)) for labels in alike.values() if len(labels) > 1]
-    return f"labels differ only in case or spaces, and count as different classes: {some(pairs)}" if pairs else ""
+    return f"labels differ only in case or spaces but count as different classes: {some(pairs)}" if pairs else ""
 
 
 def _rare_classes(table: _Table, fewest: int) -> str:
@@ -267,7 +267,7 @@ def _rare_classes(table: _Table, fewest: int) -> str:
 
 def _one_part(table: _Table) -> str:
     part, values = _parts(table)
-    return f"all clips are in one {part}, {values[0]!r}: none is left to test on" if len(set(values)) == 1 else ""
+    return f"all clips are in one {part}, {values[0]!r}: none are left to test on" if len(set(values)) == 1 else ""
 
 
 def _folds_of_one_class(table: _Table) -> str:
@@ -277,7 +277,7 @@ def _folds_of_one_class(table: _Table) -> str:
     poor = [fold for fold, labels in classes.items() if len(labels) == 1]
     if not poor or len(set(table.labels.tolist())) == 1:
         return ""
-    return f"folds hold one class only ({len(poor):,} of {len(classes):,}): {some(map(repr, poor))}"
+    return f"folds contain only one class ({len(poor):,} of {len(classes):,}): {some(map(repr, poor))}"
 
 
 def _classes_in_one_part(table: _Table) -> str:
@@ -287,11 +287,9 @@ def _classes_in_one_part(table: _Table) -> str:
     parts: dict[str, set[Any]] = defaultdict(set)
     for value, label in zip(values, map(str, table.labels.tolist()), strict=True):
         parts[label].add(value)
-    poor = [label for label, found in parts.items() if len(found) == 1]
-    shown = some(map(repr, poor))
-    return (
-        f"classes are in one {part} only, and never in both training and test ({len(poor):,}): {shown}" if poor else ""
-    )
+    poor = [repr(label) for label, found in parts.items() if len(found) == 1]
+    text = f"classes are in one {part} only, so never in both training and test ({len(poor):,}): {some(poor)}"
+    return text if poor else ""
 
 
 def _groups_over_folds(table: _Table) -> str:

@@ -1,6 +1,6 @@
-"""Sounds in folders, and tables of them in CSV.
+"""Loading sounds from folders and from CSV tables.
 
-Rule: folders are read in sorted order, so that a table is the same wherever it is loaded.
+Rule: folders are read in sorted order, so that a table is the same on every machine.
 """
 
 import os
@@ -31,32 +31,33 @@ def _sounds(folder: Path, above: frozenset[str]) -> list[str]:
     for entry in entries(folder):
         if not entry.is_dir():
             found += [str(entry)] if is_sound(entry) else []
-        elif os.path.realpath(entry) not in inside:  # a link to a folder that it lies in has no end
+        elif os.path.realpath(entry) not in inside:  # a link to one of its parent folders would never end
             found += _sounds(entry, inside)
     return found
 
 
 def is_sound(entry: Path) -> bool:
-    """Return whether this is a sound file, by its suffix."""
+    """Return whether this is a sound file, judged by its suffix."""
     return entry.suffix.lower() in SOUND_SUFFIXES and not entry.is_dir()
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; hidden entries are left out."""
+    """Return the entries of a folder, sorted; hidden ones are left out."""
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
-        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); expected a readable folder") from None
+        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); give a readable folder") from None
 
 
 def warn_left_out(folder: Path, what: str, sounds: Sequence[str]) -> None:
-    """Name sounds that were left out of a table."""
+    """Warn about sounds that were left out of a table."""
     shown = some(os.path.relpath(sound, folder) for sound in sounds)
+    # stacklevel: the line of the user that called the loader.
     warnings.warn(f"{folder}: {what} were left out ({len(sounds):,}): {shown}", DatasetWarning, stacklevel=4)
 
 
 def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
-    """Load a folder with one subfolder for each class; sounds may lie deeper in these.
+    """Load a folder with one subfolder for each class; each is searched at any depth.
 
     Parameters
     ----------
@@ -70,26 +71,22 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
     Raises
     ------
     DatasetError
-        If the folder is none, or no subfolder holds a sound file.
+        If the folder cannot be listed, or no subfolder contains a sound file.
     """
     root = Path(folder)
     classes = [entry for entry in entries(root) if entry.is_dir()]
     found = [(clip, entry.name) for entry in classes for clip in find_sounds(entry)]
     if not found:
         raise DatasetError(
-            f"{root}: no sound files in subfolders; expected one subfolder for each class, with files such as "
-            f"{', '.join(sorted(SOUND_SUFFIXES)[:8])}"
+            f"{root}: no sound files in subfolders; make one subfolder for each class, with files of type "
+            f"{', '.join(sorted(SOUND_SUFFIXES)[:8])}..."
         )
     clips, labels = zip(*found, strict=True)
     return ClipTable(clips, labels, origin="a folder for each class")
 
 
 def load_csv(
-    path: str | os.PathLike[str],
-    group: str | None = None,
-    *,
-    path_column: str = "path",
-    label_column: str = "label",
+    path: str | os.PathLike[str], group: str | None = None, *, path_column: str = "path", label_column: str = "label"
 ) -> ClipTable:
     """Load a table of clips.
 
@@ -97,12 +94,12 @@ def load_csv(
     ----------
     path : path
         A CSV in UTF-8 whose header has ``path`` and ``label`` and may have ``fold``, ``group``, ``start_s``
-        and ``end_s``. Paths are relative to the table's folder. Empty lines are passed over. The tables
+        and ``end_s``. Paths are relative to the table's folder. Empty lines are ignored. The tables
         published with ESC-50 and UrbanSound8K are recognised by their columns.
     group : str, optional
-        Another column to take as the group.
+        Column to use as the group instead of ``group``.
     path_column, label_column : str
-        Other columns to take as the paths and the labels.
+        Columns that hold the paths and the labels.
 
     Returns
     -------
@@ -111,6 +108,7 @@ def load_csv(
     Raises
     ------
     DatasetError
-        If a column is missing, or a row has no path, no label, or times that are not numbers.
+        If the file cannot be read, a column is missing, or a row has no path, no label, or times that are
+        not numbers.
     """
     return ClipTable(**read_table(Path(path), group, path_column, label_column))

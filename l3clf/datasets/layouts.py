@@ -1,6 +1,6 @@
-"""Tables that were published with data sets, and the names that ESC gives its files.
+"""The tables published with ESC and UrbanSound8K, and the file names of ESC.
 
-Rule: a table is recognised by its columns, and its folds are kept as published.
+Rule: a table is recognised by its columns, and its folds are used as published.
 """
 
 import re
@@ -14,86 +14,98 @@ from l3clf.datasets.csv_rows import Row, column, require_values
 
 __all__ = ["ESC", "ESC_NAME", "LAYOUTS", "URBANSOUND8K", "Layout", "esc_names", "layout_columns", "layout_of"]
 
+# FOLD-FREESOUND ID-TAKE, in ESC-50 followed by -TARGET.
 ESC_NAME = re.compile(r"(?P<fold>[0-9]{1,2})-(?P<recording>[0-9]+)-[A-Z]+(?:-[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A published data set: where its table lies, which columns it has, where its sounds are."""
+    """A published data set: where its table is, which columns it has, where its sounds are.
+
+    Attributes
+    ----------
+    name, file : str
+        Name of the data set and of its table.
+    folders : tuple of str
+        Where the table may be, relative to the data set's folder.
+    columns : tuple of str
+        Columns that identify the table.
+    label, group : str
+        Columns of the class and of the Freesound id.
+    place : str
+        Path of a sound below its root folder, as a format of the columns.
+    """
 
     name: str
     file: str
     folders: tuple[str, ...]
-    needs: tuple[str, ...]
+    columns: tuple[str, ...]
     label: str
     group: str
     place: str
-    group_is: str = "Freesound ids"
 
     def table_in(self, folder: Path) -> Path | None:
-        """Return the table's path, if it is there."""
+        """Return the path of the data set's table, or None if the folder has none."""
         tables = [folder / name / self.file for name in self.folders]
         return next((table for table in tables if table.is_file()), None)
 
 
-LAYOUTS = (
-    Layout(
-        "ESC",
-        "esc50.csv",
-        ("meta", ""),
-        ("filename", "fold", "target", "category"),
-        "category",
-        "src_file",
-        "{filename}",
-    ),
-    Layout(
-        "UrbanSound8K",
-        "UrbanSound8K.csv",
-        ("metadata", ""),
-        ("slice_file_name", "fsID", "fold", "class"),
-        "class",
-        "fsID",
-        "fold{fold}/{slice_file_name}",
-    ),
+ESC = Layout(
+    name="ESC",
+    file="esc50.csv",
+    folders=("meta", ""),
+    columns=("filename", "fold", "target", "category"),  # no src_file: early editions lack it
+    label="category",
+    group="src_file",
+    place="{filename}",
 )
-ESC, URBANSOUND8K = LAYOUTS
+URBANSOUND8K = Layout(
+    name="UrbanSound8K",
+    file="UrbanSound8K.csv",
+    folders=("metadata", ""),
+    columns=("slice_file_name", "fsID", "fold", "class"),
+    label="class",
+    group="fsID",
+    place="fold{fold}/{slice_file_name}",
+)
+LAYOUTS = (ESC, URBANSOUND8K)
 
 
 def layout_of(columns: Sequence[str]) -> Layout | None:
-    """Return the published data set that has these columns, if one has."""
-    return next((layout for layout in LAYOUTS if set(layout.needs) <= set(columns)), None)
+    """Return the published data set whose table has these columns, or None."""
+    return next((layout for layout in LAYOUTS if set(layout.columns) <= set(columns)), None)
 
 
 def layout_columns(
     table: Path, columns: Sequence[str], rows: Sequence[Row], layout: Layout, group: str | None
 ) -> dict[str, Any]:
     """Return the columns of a published table, as the arguments of `ClipTable`."""
-    require_values(table, rows, layout.needs)
+    require_values(table, rows, layout.columns)
     places = [layout.place.format_map(row) for _, row in rows]
     names = esc_names(places)
     groups = column(table, rows, group or (layout.group if layout.group in columns else None))
-    if groups is None and names:  # the first editions of ESC's table had no column for it
+    if groups is None and names:
         groups = names[1]
     root = _sounds_root(table, places[0])
-    group_is = f"column {group!r}" if group else layout.group_is
+    source = f"column {group!r}" if group else "Freesound ids"
     return {
         "clips": [Clip(root / place) for place in places],
         "labels": [row[layout.label] for _, row in rows],
         "folds": [row["fold"] for _, row in rows],
         "groups": groups,
-        "origin": f"{layout.name}: its own folds" + (f", groups from {group_is}" if groups else ""),
+        "origin": f"{layout.name}: its own folds" + (f", groups from {source}" if groups else ""),
     }
 
 
 def _sounds_root(table: Path, place: str) -> Path:
-    """Where the sounds lie: as published, or as repacked with the table beside or above them."""
+    """Return the sounds' root folder: as published, or as repacked with the table beside or above them."""
     published = table.parent.parent / "audio"
     roots = (published, table.parent / "audio", table.parent)
     return next((root for root in roots if (root / place).is_file()), published)
 
 
 def esc_names(paths: Iterable[str]) -> tuple[list[str], list[str]] | None:
-    """Folds and recordings from the names of files, if all are ESC's."""
+    """Return the folds and recordings in the file names, or None if some are not named as ESC's are."""
     found = [ESC_NAME.fullmatch(Path(path).stem) for path in paths]
     names = [name for name in found if name]
     if not names or len(names) < len(found):

@@ -1,6 +1,6 @@
-"""Data sets as they were published: ESC, UrbanSound8K and FSDD.
+"""Data sets as published: ESC, UrbanSound8K and FSDD.
 
-Rule: folds and groups are those of the data set, from its table or the names of its files.
+Rule: folds and groups are those of the data set, from its table or its file names.
 """
 
 import os
@@ -18,21 +18,21 @@ from l3clf.errors import DatasetError
 __all__ = ["FSDD_SOUNDS", "META_NAME", "fsdd_names", "load_esc", "load_fsdd", "load_urbansound8k", "with_esc_names"]
 
 META_NAME = "meta.csv"
-ESC_CLASS = re.compile(r"[0-9]+ - (?P<name>.+)")
-FSDD_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>.+)_[0-9]+")
+ESC_CLASS = re.compile(r"[0-9]+ - (?P<name>.+)")  # 001 - Dog bark
+FSDD_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>.+)_[0-9]+")  # 7_theo_0: the last is the take
 FSDD_SOUNDS = "recordings"
 
 
 def load_esc(folder: str | os.PathLike[str]) -> ClipTable:
-    """Load ESC-10 or ESC-50, with their folds, and Freesound's recording ids as groups.
+    """Load ESC-10 or ESC-50 with their folds, and Freesound's recording ids as groups.
 
     Parameters
     ----------
     folder : path
-        One that holds ``meta.csv`` with a column ``fold``; or the published repository
+        A folder with ``meta.csv`` that has a column ``fold``; or the published repository
         (``meta/esc50.csv``, ``audio``); or one subfolder for each class in which every file is named
-        ``FOLD-ID-TAKE`` or ``FOLD-ID-TAKE-TARGET``. Then folds and groups are those in the names, and
-        numbers before the names of classes are left out (``001 - Dog bark`` is ``Dog bark``).
+        ``FOLD-ID-TAKE`` or ``FOLD-ID-TAKE-TARGET``. In the last case folds and groups come from the
+        file names, and numbers before class names are dropped (``001 - Dog bark`` becomes ``Dog bark``).
 
     Returns
     -------
@@ -53,8 +53,8 @@ def load_esc(folder: str | os.PathLike[str]) -> ClipTable:
     if named is None:
         odd = next(clip.path for clip in found.clips if not ESC_NAME.fullmatch(Path(clip.path).stem))
         raise DatasetError(
-            f"{root}: no {META_NAME}, no {ESC.file}, and {os.path.relpath(odd, root)!r} is not named as ESC's files "
-            "are; expected FOLD-ID-TAKE, such as 1-30226-A.ogg"
+            f"{root}: no {META_NAME}, no {ESC.file}, and {os.path.relpath(odd, root)!r} does not follow ESC's naming; "
+            "expected FOLD-ID-TAKE, such as 1-30226-A.ogg"
         )
     return named
 
@@ -62,7 +62,7 @@ def load_esc(folder: str | os.PathLike[str]) -> ClipTable:
 def _esc_from_meta(meta: Path) -> ClipTable:
     table = load_csv(meta)
     if table.folds is None:
-        raise DatasetError(f"{meta}: has no folds; expected a column 'fold' (or read it with load_csv)")
+        raise DatasetError(f"{meta}: no folds; add a column 'fold', or read the table with load_csv")
     names = esc_names(clip.path for clip in table.clips)
     if table.groups is not None or names is None:
         return table
@@ -71,24 +71,24 @@ def _esc_from_meta(meta: Path) -> ClipTable:
 
 
 def _load_published(path: Path, layout: Layout) -> ClipTable:
-    require_columns(path, read_rows(path)[0], layout.needs)
+    require_columns(path, read_rows(path)[0], layout.columns)
     return load_csv(path)
 
 
 def with_esc_names(table: ClipTable) -> ClipTable | None:
-    """Take folds and groups from the names of files, if all are ESC's."""
+    """Return the table with folds and groups from its file names, or None if some are not named as ESC's are."""
     names = esc_names(clip.path for clip in table.clips)
     if names is None:
         return None
     folds, groups = names
-    several = len(set(folds)) > 1  # a part of ESC with one fold has none to be tested on
+    several = len(set(folds)) > 1  # a single fold of ESC leaves nothing to train on
     taken = "folds and groups (Freesound ids)" if several else "groups (Freesound ids)"
     origin = f"ESC, a folder for each class: {taken} from the file names"
     return ClipTable(table.clips, _class_names(table.labels.tolist()), folds if several else None, groups, origin)
 
 
 def _class_names(labels: Sequence[str]) -> list[str]:
-    """Leave out the numbers that ESC-10's folders have before their names, if that keeps classes apart."""
+    """Drop the numbers before ESC-10's class names, unless two classes would get the same name."""
     numbered = {label: match["name"] for label in set(labels) if (match := ESC_CLASS.fullmatch(label))}
     if len(set(numbered.values())) < len(set(labels)):
         return list(labels)
@@ -98,12 +98,12 @@ def _class_names(labels: Sequence[str]) -> list[str]:
 def load_urbansound8k(folder: str | os.PathLike[str]) -> ClipTable:
     """Load UrbanSound8K with its ten folds; the groups are the Freesound recordings.
 
-    Its folds must not be shuffled: pieces of one recording lie in one fold.
+    The folds must not be reshuffled: they keep all pieces of one recording together.
 
     Parameters
     ----------
     folder : path
-        One that holds ``metadata/UrbanSound8K.csv`` (or that table itself) and ``audio/fold1`` to
+        A folder with ``metadata/UrbanSound8K.csv`` (or the table itself) and ``audio/fold1`` to
         ``audio/fold10``.
 
     Returns
@@ -118,7 +118,7 @@ def load_urbansound8k(folder: str | os.PathLike[str]) -> ClipTable:
     table = URBANSOUND8K.table_in(Path(folder))
     if table is None:
         raise DatasetError(
-            f"{folder}: has no {URBANSOUND8K.file}; expected it in the folder itself or in {URBANSOUND8K.folders[0]}"
+            f"{folder}: no {URBANSOUND8K.file}; expected it in the folder itself or in {URBANSOUND8K.folders[0]}"
         )
     return _load_published(table, URBANSOUND8K)
 
@@ -129,7 +129,7 @@ def load_fsdd(folder: str | os.PathLike[str]) -> ClipTable:
     Parameters
     ----------
     folder : path
-        One that holds the files, or the published repository, which has them in ``recordings``.
+        A folder with the files, or the published repository, which has them in ``recordings``.
 
     Returns
     -------
@@ -138,14 +138,14 @@ def load_fsdd(folder: str | os.PathLike[str]) -> ClipTable:
     Raises
     ------
     DatasetError
-        If there are no sounds, or one is named otherwise.
+        If there are no sounds, or one is named differently.
     """
     sounds = _fsdd_sounds(Path(folder))
     names = fsdd_names(sounds)
     if names is None:
         odd = [repr(Path(sound).name) for sound in sounds if not FSDD_NAME.fullmatch(Path(sound).stem)]
         raise DatasetError(
-            f"{folder}: found {some(odd) or 'no sounds'}; expected all sounds to be named digit_speaker_index, "
+            f"{folder}: found {some(odd) or 'no sounds'}; expected every sound to be named digit_speaker_index, "
             "such as 7_theo_0.wav"
         )
     digits, speakers = names
@@ -158,7 +158,7 @@ def _fsdd_sounds(folder: Path) -> list[str]:
 
 
 def fsdd_names(sounds: Sequence[str]) -> tuple[list[str], list[str]] | None:
-    """Digits and speakers from the names of files, if all are FSDD's."""
+    """Return the digits and speakers in the file names, or None if some are not named as FSDD's are."""
     names = [name for sound in sounds if (name := FSDD_NAME.fullmatch(Path(sound).stem))]
     if not names or len(names) < len(sounds):
         return None

@@ -1,6 +1,6 @@
-"""Finding out what a data set is.
+"""Recognising the layout of a data set.
 
-Rule: what could be two things is an error that says how to choose.
+Rule: data that could be read in two ways is an error that tells how to choose.
 """
 
 import os
@@ -18,41 +18,39 @@ from l3clf.errors import DatasetError
 
 __all__ = ["load"]
 
-# Folders with these names hold parts of a data set, and taken as classes would give a wrong table.
-NO_CLASS = re.compile(r"(?:fold|split|part)[ _-]?[0-9]+|train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev|eval", re.I)
+# Folders with these names are parts of a data set; reading them as classes would give a wrong table.
+NOT_A_CLASS = re.compile(
+    r"(?:fold|split|part)[ _-]?[0-9]+|train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev|eval", re.I
+)
 
 
 def load(
-    data: str | os.PathLike[str],
-    group: str | None = None,
-    *,
-    path_column: str = "path",
-    label_column: str = "label",
+    data: str | os.PathLike[str], group: str | None = None, *, path_column: str = "path", label_column: str = "label"
 ) -> ClipTable:
-    """Load a data set, finding out what it is.
+    """Load a data set, recognising its layout.
 
-    A file is read as CSV (see `load_csv`, which knows the tables of ESC and UrbanSound8K). A folder is,
-    in this order:
+    A file is read as CSV (see `load_csv`, which also reads the tables of ESC and UrbanSound8K). A folder is
+    read as the first of these that fits:
 
-    1. a table, if it holds ``meta.csv``;
-    2. ESC or UrbanSound8K as published, if it holds ``esc50.csv`` (there or in ``meta``) or
-       ``UrbanSound8K.csv`` (there or in ``metadata``);
-    3. recordings with Audacity label tracks, if such text files lie beside sounds of the same stem;
-    4. spoken digits, if all its sounds lie in it, or in ``recordings``, and are named as FSDD's are (see
-       `load_fsdd`);
-    5. a folder for each class, if subfolders hold sounds; where all of them are named as ESC's are, folds
-       and groups are taken from the names (see `load_esc`).
+    1. a table, if it has a ``meta.csv``;
+    2. ESC or UrbanSound8K as published, if it has an ``esc50.csv`` (in it or in ``meta``) or an
+       ``UrbanSound8K.csv`` (in it or in ``metadata``);
+    3. recordings with Audacity label tracks, if there are such text files beside sounds of the same stem;
+    4. spoken digits, if all sounds are in the folder itself, or all are in ``recordings``, and are named as
+       FSDD's are (see `load_fsdd`);
+    5. a folder for each class, if subfolders contain sounds; if all of them are named as ESC's are, folds
+       and groups come from the names (see `load_esc`).
 
-    What it was read as is kept in the table's `origin`.
+    The table's `origin` states how it was read.
 
     Parameters
     ----------
     data : path
         A CSV file or a folder.
     group : str, optional
-        The CSV's column that says what must not be split between training and test.
+        Column of the CSV whose values must not be split between training and test.
     path_column, label_column : str
-        The CSV's columns that hold the paths and the labels.
+        Columns of the CSV that hold the paths and the labels.
 
     Returns
     -------
@@ -61,40 +59,37 @@ def load(
     Raises
     ------
     DatasetError
-        If it is none of these, more than one of them (both tables of 2, both 3 and 5), or holds no clips.
+        If none of these fits, two of them fit (both tables of 2, both 3 and 5), or there are no clips.
 
     Warns
     -----
     DatasetWarning
-        If sounds were left out: recordings without labels, sounds beside the folders of the classes.
+        If sounds were left out: recordings without labels, or sounds beside the class folders.
     """
     path = Path(data)
     if not (path.is_file() or path.is_dir()):
-        raise DatasetError(
-            f"{path}: no such file or folder; expected a CSV, or a folder with a subfolder for each class"
-        )
+        raise DatasetError(f"{path}: no such file or folder; give a CSV, or a folder with a subfolder for each class")
     table = _table_in(path) if path.is_dir() else path
     if table is not None:
         return load_csv(table, group, path_column=path_column, label_column=label_column)
-    for name, value, default in (
-        ("group", group, None),
-        ("path_column", path_column, "path"),
-        ("label_column", label_column, "label"),
-    ):
+    columns = (("group", group, None), ("path_column", path_column, "path"), ("label_column", label_column, "label"))
+    for name, value, default in columns:
         if value != default:
-            raise DatasetError(f"{path}: {name}={value!r} names a column, and there is no {META_NAME} in the folder")
+            raise DatasetError(
+                f"{path}: {name}={value!r} names a column, but the folder has no {META_NAME}; add one or omit {name}"
+            )
     return _load_untabled(path)
 
 
 def _table_in(folder: Path) -> Path | None:
-    """The table of a folder, if it has one."""
+    """Return the path of the folder's table, or None if it has none."""
     if (folder / META_NAME).is_file():
         return folder / META_NAME
     found = [table for layout in LAYOUTS if (table := layout.table_in(folder))]
     if len(found) > 1:
         raise DatasetError(
-            f"{folder}: holds both {' and '.join(str(table.relative_to(folder)) for table in found)}; "
-            "expected one table (name the file)"
+            f"{folder}: has both {' and '.join(str(table.relative_to(folder)) for table in found)}; "
+            "give the path of one of these tables"
         )
     return found[0] if found else None
 
@@ -105,14 +100,14 @@ def _load_untabled(folder: Path) -> ClipTable:
     loose = [sound for sound, top in zip(sounds, tops, strict=True) if len(top) == 1]
     classes = sorted({top[0] for top in tops if len(top) > 1})
     tracks = [track for track in find_tracks(sounds).values() if is_track(track)]
-    if tracks and classes and len(tracks) < len(sounds):  # where every sound has a track, folders are mere order
+    if tracks and classes and len(tracks) < len(sounds):  # if every sound has a track, folders are not classes
         raise DatasetError(
-            f"{folder}: has subfolders with sounds ({some(classes)}) and label tracks "
-            f"({some(os.path.relpath(track, folder) for track in tracks)}), which are not beside every sound; choose "
-            "with load_folder or load_audacity_labels"
+            f"{folder}: has subfolders with sounds ({some(classes)}), and label tracks beside some of them "
+            f"({some(os.path.relpath(track, folder) for track in tracks)}); choose load_folder or load_audacity_labels"
         )
     if tracks:
         return load_audacity_labels(folder)
+    # Before classes: "recordings" would be read as a single class.
     if (bool(loose), classes) in ((True, []), (False, [FSDD_SOUNDS])) and fsdd_names(sounds):
         return load_fsdd(folder)
     if classes:
@@ -121,13 +116,13 @@ def _load_untabled(folder: Path) -> ClipTable:
 
 
 def _load_classes(folder: Path, classes: Sequence[str], loose: Sequence[str]) -> ClipTable:
-    if all(NO_CLASS.fullmatch(name) for name in classes):
+    if all(NOT_A_CLASS.fullmatch(name) for name in classes):
         raise DatasetError(
-            f"{folder}: its subfolders ({some(classes)}) are parts of a data set and not classes; expected one "
-            f"for each class, or {META_NAME} with the columns path, label and fold"
+            f"{folder}: its subfolders ({some(classes)}) are parts of a data set instead of classes; make one for "
+            f"each class, or add {META_NAME} with the columns path, label and fold"
         )
     if loose:
-        warn_left_out(folder, "sounds beside the folders of the classes", loose)
+        warn_left_out(folder, "sounds beside the class folders", loose)
     table = load_folder(folder)
     return with_esc_names(table) or table
 

@@ -1,1 +1,1 @@
-"""The tour that `l3clf demo` takes, and the sounds it is taken on."""
+"""The tour behind `l3clf demo`, and the synthetic sounds that it uses."""

@@ -1,10 +1,11 @@
-"""Ten kinds of synthetic sound, so that the demo, the tests and the benchmarks need no files.
+"""Ten classes of synthetic sound, so that the demo, the tests and the benchmarks need no files.
 
-Rule: everything is drawn from the generator that the caller passes, with the plainest of its methods,
-so that a seed gives the same clip wherever NumPy's `Generator` does. A clip is what the class sounds
-like (pitch, rate, timbre and onset are drawn), heard through a microphone with a drawn spectral tilt,
-over background noise of a drawn colour at a drawn signal-to-noise ratio, at a drawn level. The classes
-can be told apart, but not always: a beep in noise passes for a bird, or for rain.
+Rule: everything random is drawn from the caller's generator, with its most basic methods, so that a seed gives the
+same clip wherever NumPy's `Generator` gives the same numbers.
+
+A clip is a sound of its class (with random pitch, rate, timbre and onset), recorded by a microphone with a random
+spectral tilt, over background noise of random colour and signal-to-noise ratio, at a random level. The classes can
+mostly be told apart, but not always: a beep in noise resembles a bird, or rain.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,22 +22,22 @@ __all__ = ["CLASSES", "synthesise"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
-MIN_DURATION_S = 0.1  # in less, most classes have no time to show what they are
+MIN_DURATION_S = 0.1  # shorter clips of most classes are not recognisable
 MIN_RATE_HZ = 8000
 MAX_PEAK = 0.94
 _SNR_DB = (8.0, 35.0)
 _COLOUR_DB = (-6.0, -2.0)  # slope of the background per octave: brown to pale pink
-_TILT_DB = (-1.0, 1.0)  # of the microphone, per octave
+_TILT_DB = (-1.0, 1.0)  # slope of the microphone's response per octave
 _LEVEL_DB = (-24.0, 0.0)  # below MAX_PEAK
 _LOWEST_HZ = 20.0
 _OCTAVE_DB = 20 * np.log10(2)
 
 
-# ---------------------------------------------------------------------------------------- building blocks
+# --- building blocks ------------------------------------------------------------------------------
 
 
 def _edges(n: int, rate: int, fade_s: float) -> FloatArray:
-    """Envelope of `n` samples that rises and falls along half a cosine in `fade_s` seconds: no clicks."""
+    """Return an envelope of `n` samples that fades in and out along half a cosine in `fade_s` seconds: no clicks."""
     length = min(max(1, int(fade_s * rate)), n // 2)
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / length)
     envelope = np.ones(n)
@@ -46,53 +47,53 @@ def _edges(n: int, rate: int, fade_s: float) -> FloatArray:
 
 
 def _decay(rate: int, decay_s: float, attack_s: float = 0.0007) -> FloatArray:
-    """Strike: a steep rise and an exponential fall of time constant `decay_s`, down to -60 dB."""
-    t = np.arange(max(2, int(7 * decay_s * rate))) / rate
+    """Return the envelope of a strike: a steep rise and an exponential fall of time constant `decay_s`."""
+    t = np.arange(max(2, int(7 * decay_s * rate))) / rate  # seven time constants are -60 dB
     return np.asarray((1 - np.exp(-t / attack_s)) * np.exp(-t / decay_s))
 
 
 def _drift(rng: np.random.Generator, n: int, rate: int, points_per_s: float) -> FloatArray:
-    """Slow random curve within [-1, 1]: straight lines between `points_per_s` drawn points a second."""
+    """Return a slow random curve within [-1, 1]: straight lines between `points_per_s` random points a second."""
     knots = max(2, int(np.ceil(n / rate * points_per_s)) + 1)
     return np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.uniform(-1, 1, knots))
 
 
 def _tilted(x: FloatArray, rate: int, slope_db: float) -> FloatArray:
-    """Tilt a spectrum by `slope_db` an octave, silence it below 20 Hz, and scale the result to RMS 1."""
-    size = fft.next_fast_len(len(x) + rate // 20, real=True)  # room for the ringing, else it wraps around
+    """Tilt a spectrum by `slope_db` an octave, remove what is below 20 Hz, and scale the result to RMS 1."""
+    size = fft.next_fast_len(len(x) + rate // 20, real=True)  # padding, or the ringing would wrap around
     f_hz = fft.rfftfreq(size, 1 / rate)
     gain = (f_hz >= _LOWEST_HZ) * (np.maximum(f_hz, _LOWEST_HZ) / 1000) ** (slope_db / _OCTAVE_DB)
     return _unit(np.asarray(fft.irfft(fft.rfft(x, size) * gain, size))[: len(x)])
 
 
 def _noise(rng: np.random.Generator, n: int, rate: int, slope_db: float = 0.0) -> FloatArray:
-    """Gaussian noise of RMS 1 whose spectrum falls or rises by `slope_db` an octave (pink: -3)."""
+    """Return Gaussian noise of RMS 1 whose spectrum slopes by `slope_db` an octave (pink: -3)."""
     return _tilted(rng.standard_normal(n), rate, slope_db)
 
 
 def _unit(x: FloatArray) -> FloatArray:
-    return x / max(float(np.sqrt(np.mean(x**2))), 1e-12)
+    return x / max(float(np.sqrt(np.mean(x**2))), 1e-12)  # silence stays silence
 
 
 def _tone(f_hz: FloatArray, rate: int, weights: FloatArray) -> FloatArray:
-    """Harmonics of a moving fundamental `f_hz` (n,), of amplitudes `weights`; none that would alias."""
+    """Return harmonics of a moving fundamental `f_hz` (n,) with amplitudes `weights`, without those that alias."""
     fits = np.arange(1, len(weights) + 1) * f_hz.max() < 0.45 * rate
     circle = np.exp(2j * np.pi * np.cumsum(f_hz) / rate)
     total = np.zeros(len(f_hz), dtype=complex)
-    for weight in weights[fits][::-1]:  # Horner's rule: one product per harmonic in place of one sine
+    for weight in weights[fits][::-1]:  # Horner's rule: one product per harmonic instead of one sine
         total = (total + weight) * circle
     return np.asarray(total.imag)
 
 
 def _timbre(rng: np.random.Generator, count: int, slope: float, spread: float = 0.6) -> FloatArray:
-    """Amplitudes of `count` harmonics: `k ** -slope`, each off by a drawn factor; the first is 1."""
+    """Return amplitudes of `count` harmonics: `k ** -slope`, each times a random factor; the first is 1."""
     weights = np.arange(1, count + 1) ** -slope * np.exp(rng.uniform(-spread, spread, count))
     weights[0] = 1.0
     return np.asarray(weights)
 
 
 def _ring(rng: np.random.Generator, rate: int, modes_hz: FloatArray, decay_s: float) -> FloatArray:
-    """Struck object: a few damped modes at `modes_hz` with drawn amplitudes, and the noise of the blow."""
+    """Return a struck object: a few damped modes at `modes_hz` with random amplitudes, and the noise of the blow."""
     envelope = _decay(rate, decay_s)
     t = np.arange(len(envelope)) / rate
     modes = modes_hz[modes_hz < 0.45 * rate, None]
@@ -102,26 +103,26 @@ def _ring(rng: np.random.Generator, rate: int, modes_hz: FloatArray, decay_s: fl
 
 
 def _band(x: FloatArray, rate: int, low_hz: float, high_hz: float) -> FloatArray:
-    """Second-order band-pass."""
+    """Filter with a second-order band-pass."""
     edges = [low_hz, min(high_hz, 0.45 * rate)]
     return np.asarray(signal.sosfilt(signal.butter(2, edges, "bandpass", fs=rate, output="sos"), x))
 
 
 def _beats(rng: np.random.Generator, n: int, rate: int, period_s: float, jitter: float = 0.0) -> Iterator[int]:
-    """Yield the samples at which something periodic happens; the first within a period and half the clip."""
+    """Yield the sample indices of a periodic event; the first is within one period and within half the clip."""
     at_s = rng.uniform(0.02, min(period_s, 0.5 * n / rate))
     while at_s * rate < n:
         yield int(at_s * rate)
-        at_s += period_s * (1 + jitter * rng.uniform(-1, 1))
+        at_s += period_s * (1 + jitter * rng.uniform(-1, 1))  # the draw is made also without jitter: seeds depend on it
 
 
 def _put(out: FloatArray, event: FloatArray, at: int) -> None:
-    """Add an event to a clip in place; what reaches past the end is cut off."""
+    """Add an event to a clip in place; the part beyond the clip's end is cut off."""
     piece = event[: max(0, len(out) - at)]
     out[at : at + len(piece)] += piece
 
 
-# ---------------------------------------------------------------------------------------------- the classes
+# --- classes --------------------------------------------------------------------------------------
 
 
 def _siren(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
@@ -158,7 +159,7 @@ def _bark(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
 
 
 def _rain(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
-    """Hiss of many far drops that swells and fades, and 10 to 150 near ones a second."""
+    """Hiss of many distant drops that swells and fades, and 10 to 150 near ones a second."""
     drops = (rng.random(n) < rng.uniform(10, 150) / rate) * rng.exponential(1.0, n)
     near = signal.oaconvolve(drops, _ring(rng, rate, rng.uniform(900, 6000, 4), 0.004))[:n]
     far = _noise(rng, n, rate, rng.uniform(-3, 1)) * (1 + 0.3 * _drift(rng, n, rate, 1.5))
@@ -176,7 +177,7 @@ def _clock(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
 
 
 def _engine(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
-    """Idling or revving: 18 to 60 firings a second, uneven in pitch, dull, with intake noise in their beat."""
+    """Idling or revving: 18 to 60 firings a second, uneven in pitch, dull, with intake noise in the same rhythm."""
     revs = rng.uniform(0, 0.5) * np.sin(np.pi * np.arange(n) / n * rng.uniform(0, 3)) ** 2
     firing_hz = rng.uniform(18, 60) * (1 + revs + 0.04 * _drift(rng, n, rate, 8))
     pulses = _unit(_tone(firing_hz, rate, _timbre(rng, 40, rng.uniform(0.9, 1.4), 0.9)))
@@ -212,7 +213,7 @@ def _footsteps(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
 
 
 def _alarm(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
-    """Electronic alarm: steady beeps of one pitch or two in turn, 2 to 8 a second, rich in odd harmonics."""
+    """Electronic alarm: steady beeps of one pitch or of two in turn, 2 to 8 a second, rich in odd harmonics."""
     f_hz, ratio = rng.uniform(600, 2000), (1.0, rng.uniform(1.1, 1.35))[int(rng.integers(2))]
     period_s = rng.uniform(0.12, 0.5)
     length = int(period_s * rng.uniform(0.4, 0.8) * rate)
@@ -225,7 +226,7 @@ def _alarm(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
 
 
 def _hum(rng: np.random.Generator, n: int, rate: int) -> FloatArray:
-    """Mains hum: a steady tone of 50, 60, 100 or 120 Hz (within 0.3 %) and weaker harmonics of it."""
+    """Mains hum: a steady tone of 50, 60, 100 or 120 Hz (within 0.3 %) and its weaker harmonics."""
     f_hz = (50.0, 60.0, 100.0, 120.0)[int(rng.integers(4))] * rng.uniform(0.997, 1.003)
     weights = _timbre(rng, 24, rng.uniform(0.8, 1.6)) * rng.uniform(0.2, 0.6)
     weights[0] = 1.0
@@ -246,35 +247,35 @@ _MAKERS: dict[str, Callable[[np.random.Generator, int, int], FloatArray]] = {
 }
 
 CLASSES: tuple[str, ...] = tuple(_MAKERS)
-"""The names of the classes that `synthesise` knows."""
+"""Names of the classes."""
 
 
 def synthesise(
     name: str, rng: np.random.Generator, duration_s: float = 5.0, sample_rate: int = 22050
 ) -> npt.NDArray[np.float32]:
-    """Make one clip of a class, all of whose parameters are drawn from `rng`.
+    """Make one clip of a class with random parameters.
 
     Parameters
     ----------
     name : str
         One of `CLASSES`.
     rng : numpy.random.Generator
-        Where everything random comes from: the same state gives the same clip.
+        Source of all randomness: the same state gives the same clip.
     duration_s : float, default 5.0
         Length of the clip in seconds, at least 0.1.
     sample_rate : int, default 22050
-        Samples a second in Hz, at least 8000. Partials that would alias are left out.
+        Sample rate in Hz, at least 8000. Partials that would alias are left out.
 
     Returns
     -------
     ndarray of float32, shape (round(duration_s * sample_rate),)
-        One channel. Its peak lies between 0.059 and 0.94 (a level of -24 to 0 dB, drawn). The background
-        lies 8 to 35 dB below the sound, both as RMS over the whole clip.
+        Mono. The peak is between 0.059 and 0.94 (a random level of -24 to 0 dB). The background is 8 to 35 dB
+        below the sound, both as RMS over the whole clip.
 
     Raises
     ------
     ParameterError
-        The class is unknown, or the clip would be too short or its rate too low.
+        If the class is unknown, the clip too short, or the sample rate too low.
 
     Examples
     --------
@@ -287,23 +288,24 @@ def synthesise(
     sample_rate = int(sample_rate)
     n = round(duration_s * sample_rate)
     clip = _recorded(_MAKERS[name](rng, n, sample_rate), rng, sample_rate)
+    # Scaled by the peak, so that no clip is clipped when written as 16-bit.
     level = MAX_PEAK * 10 ** (rng.uniform(*_LEVEL_DB) / 20)
     return np.asarray(clip * (level / np.abs(clip).max()), dtype=np.float32)
 
 
 def _recorded(sound: FloatArray, rng: np.random.Generator, rate: int) -> FloatArray:
-    """Put a sound into a noisy place, and a microphone with a tilted spectrum before it."""
+    """Add background noise to a sound, and record both with a microphone of tilted response."""
     n = len(sound)
     noise_gain = 10 ** (-rng.uniform(*_SNR_DB) / 20)
     background = _noise(rng, n, rate, rng.uniform(*_COLOUR_DB))
-    heard = _tilted(_unit(sound) + noise_gain * background, rate, rng.uniform(*_TILT_DB))
-    return heard * _edges(n, rate, 0.005)
+    recording = _tilted(_unit(sound) + noise_gain * background, rate, rng.uniform(*_TILT_DB))
+    return recording * _edges(n, rate, 0.005)
 
 
 def _check(name: str, duration_s: float, sample_rate: int) -> None:
     if name not in _MAKERS:
-        raise ParameterError(f"there is no synthetic class {name!r}; choose one of {', '.join(CLASSES)}")
+        raise ParameterError(f"name={name!r}; expected one of {', '.join(CLASSES)}")
     if not MIN_DURATION_S <= duration_s < np.inf:
-        raise ParameterError(f"duration_s={duration_s!r}: a clip lasts at least {MIN_DURATION_S} seconds")
+        raise ParameterError(f"duration_s={duration_s!r}; expected at least {MIN_DURATION_S} seconds")
     if not isinstance(sample_rate, Integral) or sample_rate < MIN_RATE_HZ:
-        raise ParameterError(f"sample_rate={sample_rate!r}: need a whole number of Hz, at least {MIN_RATE_HZ}")
+        raise ParameterError(f"sample_rate={sample_rate!r}; expected a whole number of Hz, at least {MIN_RATE_HZ}")

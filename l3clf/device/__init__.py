@@ -1,6 +1,6 @@
-"""A fitted model as C99 for a microcontroller, and the proof that it answers as Python does.
+"""A fitted model as C99 for a microcontroller, and checks that the C code matches the Python model.
 
-Compilers and the emulated chip are the extra ``device``; writing the C code needs neither.
+Compiling and emulation need the extra ``device``; writing the C code does not.
 """
 
 import lazy_loader

@@ -1,9 +1,7 @@
-"""A plan of the memory that a network works in: every tensor gets a place in one static arena.
+"""Memory planning: every tensor of a network gets an offset in one static arena.
 
-Rule: two tensors share bytes only if no layer needs both; nothing else is assumed.
+Rule: two tensors share bytes only if no layer needs both.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +11,22 @@ from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["ALIGNMENT", "Plan", "plan_memory"]
 
-ALIGNMENT = 8
-SLACK = 4  # bytes behind the last tensor: the kernels read whole words
+ALIGNMENT = 8  # of the pointers in scratch memory, on a 64-bit host
+SLACK = 4  # bytes after the last tensor, because the kernels read whole words
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything lies.
+    """Where tensors and scratch memory lie in the arena.
 
     Attributes
     ----------
     offsets : dict of int to int
-        Tensor -> its first byte in the arena.
+        Offset in bytes of each tensor, by its index in the model.
     scratch : tuple of int
-        Layer -> the first byte of its scratch.
+        Offset in bytes of each layer's scratch memory.
     size : int
-        Bytes of the arena.
+        Size of the arena in bytes.
     """
 
     offsets: dict[int, int]
@@ -39,13 +37,13 @@ class Plan:
 @dataclass(frozen=True)
 class _Buffer:
     size: int
-    first: int  # layer that writes it; -1 is before the first
-    last: int  # layer that reads it last
+    first: int  # index of the layer that writes it; -1 for the network's input
+    last: int  # index of the last layer that reads it
     key: tuple[str, int]
 
 
 def plan_memory(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> Plan:
-    """Place all tensors and scratch memory: the largest first, each as low as what is alive with it allows.
+    """Place all tensors and scratch memory: largest first, each at the lowest offset that is free while it lives.
 
     Parameters
     ----------
@@ -61,6 +59,7 @@ def plan_memory(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, in
     shared = _in_place(model, layers, aliases)
     buffers = _buffers(model, layers, aliases, shared)
     placed: list[tuple[_Buffer, int]] = []
+    # Greedy by size, as in TensorFlow Lite Micro; the rest of the key makes the same model give the same plan.
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.key)):
         placed.append((buffer, _lowest(buffer, placed)))
     found = {buffer.key: offset for buffer, offset in placed}
@@ -72,7 +71,7 @@ def plan_memory(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, in
 
 
 def _life(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> tuple[dict[int, int], dict[int, int]]:
-    """Return the layers that write every tensor and that read it last; -1 is before the first."""
+    """Return the indices of the layers that write each tensor and that read it last; -1 is before the first."""
     born = {model.source: -1} | {layer.target: place for place, layer in enumerate(layers)}
     last = dict(born)
     for place, layer in enumerate(layers):
@@ -82,7 +81,7 @@ def _life(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) ->
 
 
 def _in_place(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> dict[int, int]:
-    """Return the tensors that are written over one that nobody needs any more."""
+    """Return the tensors that overwrite one of their layer's inputs, mapped to that input."""
     _, last = _life(model, layers, aliases)
     shared = {}
     for place, layer in enumerate(layers):
@@ -96,7 +95,7 @@ def _buffers(
     model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int], shared: dict[int, int]
 ) -> list[_Buffer]:
     born, last = _life(model, layers, aliases)
-    for tensor, under in reversed(shared.items()):  # the lower one lives until the upper one has
+    for tensor, under in reversed(shared.items()):  # in reverse, so that chains pass on the last reader
         last[under] = max(last[under], last[tensor])
     tensors = [_Buffer(model.tensors[i].size, born[i], last[i], ("tensor", i)) for i in born if i not in shared]
     return tensors + [
@@ -105,10 +104,10 @@ def _buffers(
 
 
 def _lowest(buffer: _Buffer, placed: Sequence[tuple[_Buffer, int]]) -> int:
-    """Return the lowest offset at which `buffer` meets nothing that is alive with it."""
-    rivals = [(at, at + b.size) for b, at in placed if b.first <= buffer.last and buffer.first <= b.last]
+    """Return the lowest offset at which `buffer` overlaps no placed buffer that lives at the same time."""
+    taken = [(at, at + b.size) for b, at in placed if b.first <= buffer.last and buffer.first <= b.last]
     offset = 0
-    for start, end in sorted(rivals):
+    for start, end in sorted(taken):
         if offset + buffer.size <= start:
             break
         offset = max(offset, _aligned(end))

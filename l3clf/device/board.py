@@ -1,9 +1,7 @@
-"""A second emulator, where it is installed: QEMU's board mps2-an386 runs the self-test that came with an export.
+"""A second, independent emulator: QEMU's board mps2-an386 runs the self-test of an export.
 
-Rule: nothing depends on it. What pip can install is the proof (`l3clf.device.verify`); this one shares no code with it.
+Rule: it is optional. The checks of `l3clf.device.verify` need only what pip installs, and share no code with this one.
 """
-
-from __future__ import annotations
 
 import shutil
 import subprocess
@@ -16,7 +14,7 @@ __all__ = ["PASSED", "has_board", "self_test"]
 _QEMU = "qemu-system-arm"
 _LIMIT_S = 300
 PASSED = "all checks pass"
-_ANSWERS = {
+_RESULTS = {  # by exit status, as in selftest.c
     0: PASSED,
     1: "levels differ",
     2: "the embedding differs",
@@ -38,12 +36,12 @@ def self_test(folder: Path, place: Path) -> str:
     folder : Path
         The export.
     place : Path
-        Folder for what is compiled; with GCC for Arm where it is installed.
+        Folder for the binary, which GCC for Arm compiles if it is installed.
 
     Returns
     -------
     str
-        "all checks pass", or what does not.
+        "all checks pass", or the first check that fails.
 
     Raises
     ------
@@ -56,5 +54,5 @@ def self_test(folder: Path, place: Path) -> str:
     try:
         done = subprocess.run([*board, "-kernel", str(elf)], capture_output=True, timeout=_LIMIT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return f"no answer in {_LIMIT_S} s"
-    return _ANSWERS.get(done.returncode, f"crashed ({done.returncode})")
+        return f"no result after {_LIMIT_S} s"
+    return _RESULTS.get(done.returncode, f"crashed ({done.returncode})")

@@ -1,9 +1,7 @@
-"""Something to run an export on: this machine, or an emulated Cortex-M4F.
+"""Where an export can run: on this machine, or on an emulated Cortex-M4F.
 
-Rule: both offer the same few calls, so that every check runs on both.
+Rule: both have the same few methods, so that every check runs on both.
 """
-
-from __future__ import annotations
 
 import bisect
 import ctypes
@@ -22,38 +20,33 @@ __all__ = ["Chip", "EmulatedChip", "HostChip", "push"]
 
 
 class Chip(Protocol):
-    """What both can do. Addresses are integers."""
+    """A build of an export that can be called and whose memory can be read. Addresses are integers."""
 
     def address(self, symbol: str) -> int:
-        """Return where a symbol of the export lies."""
-        ...
+        """Return the address of a symbol."""
 
     def read(self, address: int, n_bytes: int) -> bytes:
-        """Return memory."""
-        ...
+        """Read `n_bytes` of memory."""
 
     def write(self, address: int, content: bytes) -> None:
-        """Change memory."""
-        ...
+        """Write to memory."""
 
     def room(self, n_bytes: int) -> int:
-        """Return the address of memory that nothing else uses, the same at each call."""
-        ...
+        """Return the address of `n_bytes` of free memory; another call may return the same address."""
 
     def call(self, function: str, *arguments: int) -> int:
-        """Call a function of at most four integers or addresses, and return its answer."""
-        ...
+        """Call a function with at most four integers or addresses, and return its int result."""
 
 
 def push(chip: Chip, samples: NDArray[np.int16]) -> int:
-    """Push samples into a build that was started, and return the number of decisions."""
+    """Push samples into a started build, and return the number of decisions."""
     room = chip.room(2 * len(samples))
     chip.write(room, samples.tobytes())
     return chip.call("harness_push", room, len(samples))
 
 
 class HostChip:
-    """A shared library on this machine.
+    """An export as a shared library on this machine.
 
     Parameters
     ----------
@@ -65,7 +58,7 @@ class HostChip:
         self._library = ctypes.CDLL(str(library))
         self._room = ctypes.create_string_buffer(0)
 
-    def address(self, symbol: str) -> int:  # noqa: D102 - Chip says it
+    def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
         return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
 
     def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
@@ -80,48 +73,48 @@ class HostChip:
         return ctypes.addressof(self._room)
 
     def call(self, function: str, *arguments: int) -> int:  # noqa: D102
+        # As pointers, because ctypes would truncate plain integers to 32 bits.
         return int(self._library[function](*(ctypes.c_void_p(argument) for argument in arguments)))
 
 
-_FLASH, _RAM, _STACK, _ROOM, _PERIPHERALS = 0x08000000, 0x20000000, 0x30000000, 0x40000000, 0xE000E000
+# Flash and RAM as in chip.ld. The stack is elsewhere, so that an overflow is a fault, and so is the room for samples.
+_FLASH, _RAM, _STACK, _ROOM = 0x08000000, 0x20000000, 0x30000000, 0x40000000
 _FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES = 8 << 20, 16 << 20, 1 << 16, 16 << 20
-_RETURN = _FLASH + _FLASH_BYTES - 16  # nothing lies there: to come back is to be done
-_PAINT = 0xA5
-_WIDE_THUMB = 0x1D  # first five bits of an instruction of four bytes, or more
+_RETURN = _FLASH + _FLASH_BYTES - 16  # holds no code: emulation ends when a call returns there
+_PAINT = 0xA5  # unlikely value that marks unused stack
+_WIDE_THUMB = 0x1D  # Thumb instructions whose top five bits are at least this take four bytes (Arm ARM v7-M, A5.1)
 
 
 class EmulatedChip:
-    """An ELF file on an emulated Cortex-M4F.
+    """An export as an ELF file on an emulated Cortex-M4F.
 
     Parameters
     ----------
     elf : Path
         From `l3clf.device.toolchain.build_chip`.
     counting : bool
-        Whether instructions are counted; that is slower.
+        Whether to count instructions, which is slower.
 
     Attributes
     ----------
     sections : dict of str to int
-        Bytes of each section that is loaded.
+        Size in bytes of each section that takes memory.
     instructions : Counter
-        By function.
+        Instructions executed, by function.
     """
 
     def __init__(self, elf: Path, counting: bool = False) -> None:
-        self._load_tools()
-        import unicorn as uc
-        from unicorn import arm_const as arm
-
+        try:
+            import elftools  # noqa: F401
+            import unicorn as uc
+            from unicorn import arm_const as arm
+        except ImportError:
+            raise MissingDependencyError(f"the emulated chip needs unicorn and pyelftools; {INSTALL}") from None
         self._arm = arm
         self._cpu = uc.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB | uc.UC_MODE_MCLASS)
         self._cpu.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
-        for start, size in (
-            (_FLASH, _FLASH_BYTES),
-            (_RAM, _RAM_BYTES),
-            (_STACK, _STACK_BYTES),
-            (_ROOM, _ROOM_BYTES),
-        ):
+        sizes = (_FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES)
+        for start, size in zip((_FLASH, _RAM, _STACK, _ROOM), sizes, strict=True):
             self._cpu.mem_map(start, size)
         self.sections: dict[str, int] = {}
         self._symbols: dict[str, int] = {}
@@ -132,14 +125,6 @@ class EmulatedChip:
         if counting:
             self._cpu.hook_add(uc.UC_HOOK_BLOCK, self._count)
 
-    @staticmethod
-    def _load_tools() -> None:
-        try:
-            import elftools  # noqa: F401
-            import unicorn  # noqa: F401
-        except ImportError:
-            raise MissingDependencyError(f"the emulated chip needs unicorn and pyelftools: {INSTALL}") from None
-
     def _load(self, elf: Path) -> None:
         from elftools.elf.elffile import ELFFile
 
@@ -149,15 +134,15 @@ class EmulatedChip:
                 if segment["p_type"] == "PT_LOAD":
                     self._cpu.mem_write(segment["p_paddr"], segment.data())
             for section in image.iter_sections():
-                if section["sh_flags"] & 2:  # takes memory when it runs
+                if section["sh_flags"] & 2:  # SHF_ALLOC: takes memory at run time
                     self.sections[section.name] = section["sh_size"]
             for symbol in image.get_section_by_name(".symtab").iter_symbols():
                 self._symbols[symbol.name] = symbol["st_value"]
                 if symbol["st_info"]["type"] == "STT_FUNC":
-                    self._functions.append((symbol["st_value"] & ~1, symbol.name))
+                    self._functions.append((symbol["st_value"] & ~1, symbol.name))  # bit 0 only says Thumb
         self._functions.sort()
 
-    def address(self, symbol: str) -> int:  # noqa: D102 - Chip says it
+    def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
         return self._symbols[symbol]
 
     def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
@@ -168,7 +153,7 @@ class EmulatedChip:
 
     def room(self, n_bytes: int) -> int:  # noqa: D102
         if n_bytes > _ROOM_BYTES:
-            raise DeviceError(f"the emulated chip has room for {_ROOM_BYTES} bytes, not for {n_bytes}")
+            raise DeviceError(f"emulated chip: {n_bytes} bytes of samples; push at most {_ROOM_BYTES} at once")
         return _ROOM
 
     def call(self, function: str, *arguments: int) -> int:  # noqa: D102
@@ -180,19 +165,22 @@ class EmulatedChip:
         self._cpu.reg_write(arm.UC_ARM_REG_LR, _RETURN | 1)
         try:
             self._cpu.emu_start(self._symbols[function] | 1, _RETURN)
-        except Exception as error:  # unicorn's own
+        except Exception as error:  # unicorn's own type, which is not imported here
             place = self._cpu.reg_read(arm.UC_ARM_REG_PC)
-            raise DeviceError(f"{function} fails on the emulated chip at {self._function_at(place)}: {error}") from None
-        answer: int = self._cpu.reg_read(arm.UC_ARM_REG_R0)
-        return answer - (answer >> 31 << 32)  # int
+            raise DeviceError(
+                f"{function}: crashed on the emulated chip in {self._function_at(place)} ({error})"
+            ) from None
+        result: int = self._cpu.reg_read(arm.UC_ARM_REG_R0)
+        return result - (result >> 31 << 32)  # unsigned register to signed int
 
     def stack_bytes(self, function: str, *arguments: int) -> int:
-        """Call a function, and return how much of the stack it took at most."""
+        """Call a function, and return the most bytes of stack that it used."""
         self.write(_STACK, bytes([_PAINT]) * _STACK_BYTES)
         self.call(function, *arguments)
         return len(self.read(_STACK, _STACK_BYTES).lstrip(bytes([_PAINT])))
 
-    def _count(self, cpu: Any, address: int, size: int, _: Any) -> None:
+    def _count(self, _cpu: Any, address: int, size: int, _: Any) -> None:
+        """Add the instructions of a block that is about to run; decoding it once is enough."""
         known = self._blocks.get((address, size))
         if known is None:
             code, place, n = self.read(address, size), 0, 0
@@ -203,5 +191,5 @@ class EmulatedChip:
         self.instructions[known[0]] += known[1]
 
     def _function_at(self, address: int) -> str:
-        place = bisect.bisect(self._functions, (address, "\x7f")) - 1
+        place = bisect.bisect(self._functions, (address, "\x7f")) - 1  # "\x7f" sorts after every name at that address
         return self._functions[place][1] if place >= 0 else hex(address)

@@ -1,10 +1,8 @@
-"""What an export takes: flash, memory, instructions; and which chips have that.
+"""What an export costs in flash, memory and instructions, and which chips it fits.
 
-Rule: figures are measured on the code that was exported, compiled for a Cortex-M4F and run on an emulated one;
-instructions are no cycles, and what was not measured is not claimed.
+Rule: all figures are measured on the exported code, compiled for a Cortex-M4F and run on an emulated one. Instructions
+are not cycles, and nothing is claimed that was not measured.
 """
-
-from __future__ import annotations
 
 import os
 import struct
@@ -23,22 +21,22 @@ __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What an export takes on a Cortex-M4F with DSP instructions.
+    """The cost of an export on a Cortex-M4F with DSP instructions.
 
     Attributes
     ----------
     flash_bytes : int
-        Code and constants, the C library's functions that are called included.
+        Code and constants, including the functions of the C library that are called.
     state_bytes, arena_bytes, stack_bytes : int
-        Memory: what lives between calls, what a call works in, and the deepest stack of ``l3clf_push``.
+        Memory that is kept between calls, working memory of a call, and the deepest stack of ``l3clf_push``.
     frontend : int
-        Instructions for a second of sound: samples and frames.
+        Instructions per second of sound.
     network : int
-        Instructions for a window.
+        Instructions per window.
     decision : int
-        Instructions for pooling and head, once a window.
+        Instructions per window for pooling and the head.
     macs : int
-        Multiply-accumulates of a window.
+        Multiply-accumulates per window.
     """
 
     flash_bytes: int
@@ -58,16 +56,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class KnownChip:
-    """A chip that people use.
+    """A widely used chip.
 
     Attributes
     ----------
     name, core : str
     flash_bytes, ram_bytes : int
     clock_hz : int
-        The highest.
+        Its maximum clock.
     measured : bool
-        Whether the instructions of a Cortex-M4F hold for it.
+        Whether the instruction counts of a Cortex-M4F apply to its core.
     """
 
     name: str
@@ -79,7 +77,7 @@ class KnownChip:
 
 
 _KB = 1024
-CHIPS = (  # sizes and clocks from the makers' data sheets
+CHIPS = (  # sizes and clocks from the manufacturers' data sheets
     KnownChip("STM32L476", "Cortex-M4F", 1024 * _KB, 128 * _KB, 80_000_000, True),
     KnownChip("STM32F411", "Cortex-M4F", 512 * _KB, 128 * _KB, 100_000_000, True),
     KnownChip("nRF52840", "Cortex-M4F", 1024 * _KB, 256 * _KB, 64_000_000, True),
@@ -90,54 +88,59 @@ CHIPS = (  # sizes and clocks from the makers' data sheets
 
 
 def fits(cost: Cost, chip: KnownChip, hop_s: float) -> str:
-    """Return one sentence on whether an export fits a chip.
+    """Return whether an export fits a chip, in words.
 
     Parameters
     ----------
     cost : Cost
     chip : KnownChip
     hop_s : float
-        From one window to the next.
+        Seconds from one window to the next.
 
     Returns
     -------
     str
-        ``fits``, with the share of its time at one instruction a cycle where that was measured; or what is missing.
+        "fits" with the share of the processor's time, assuming one instruction per cycle, where the instruction counts
+        apply; otherwise what is missing.
     """
-    if cost.flash_bytes > chip.flash_bytes:
-        return f"does not fit: {cost.flash_bytes:,} bytes of flash, it has {chip.flash_bytes:,}"
-    if cost.ram_bytes > chip.ram_bytes:
-        return f"does not fit: {cost.ram_bytes:,} bytes of RAM, it has {chip.ram_bytes:,}"
+    memories = (("flash", cost.flash_bytes, chip.flash_bytes), ("RAM", cost.ram_bytes, chip.ram_bytes))
+    for name, needed, present in memories:
+        if needed > present:
+            return f"does not fit: needs {needed:,} bytes of {name}, has {present:,}"
     if not chip.measured:
         return f"fits in memory; speed not measured ({chip.core})"
     share = (cost.frontend + (cost.network + cost.decision) / hop_s) / chip.clock_hz
     verdict = "fits" if share < 1 else "too slow"
-    return f"{verdict}: {share:.0%} of its time at {chip.clock_hz / 1e6:g} MHz and one instruction a cycle"
+    return f"{verdict}: {share:.0%} of its time at {chip.clock_hz / 1e6:g} MHz and one instruction per cycle"
 
 
 def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
-    """Measure flash, memory and instructions of an export, on noise.
+    """Measure the flash, memory and instructions of an export, on noise.
 
     Parameters
     ----------
     folder : path-like
         From `l3clf.device.export`.
-    gcc : bool
-        Compiled with GCC for Arm instead of Zig's clang.
+    gcc : bool, default=False
+        Whether to compile with GCC for Arm instead of Zig's clang.
+
+    Returns
+    -------
+    Cost
 
     Raises
     ------
     MissingDependencyError
-        Without a compiler, or without the emulator.
+        If there is no compiler or no emulator.
     DeviceError
-        If the folder is no export.
+        If the folder is not an export, or the code does not compile or run.
     """
     d = read_export(folder)
     with tempfile.TemporaryDirectory() as place:
         chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf", gcc), counting=True)
     chip.call("harness_start")
-    noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)
-    push(chip, noise[:-1])
+    noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)  # -21 dBFS: above any usual gate
+    push(chip, noise[:-1])  # all frames but no window, so that what follows is a window alone
     before = chip.instructions.copy()
     frontend = before.total()
     room = chip.room(2)
@@ -148,7 +151,7 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
     chip.call("harness_network")
     network = (chip.instructions - before).total()
     return Cost(
-        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),
+        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),  # .data starts in flash too
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
         arena_bytes=d.arena_bytes,
         stack_bytes=stack,

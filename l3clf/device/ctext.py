@@ -1,6 +1,4 @@
-"""Python values as C text."""
-
-from __future__ import annotations
+"""Python values as C source text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,10 +21,10 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None) -> str:
     ----------
     name : str
     values : array
-        int8 to int32, uint8, uint16 or float32; floats are written so that they come back exactly. Rows of a table
-        become structures of type `kind`.
+        int8, int16, int32, uint8, uint16 or float32. Floats are written in hexadecimal, which is exact. With a `kind`
+        that is a structure, each row becomes one structure.
     kind : str, optional
-        The elements' type.
+        The C type of the elements; by default that of the array.
     """
     kind = kind or _TYPES[values.dtype.str[1:]]
     if values.ndim > 1 and kind not in _TYPES.values():
@@ -39,6 +37,7 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{float(value).hex()}F"
+    # In C, -2147483648 is the negative of a constant that does not fit int32_t.
     return "INT32_MIN" if int(value) == -(1 << 31) else str(int(value))
 
 
@@ -53,7 +52,7 @@ def _lines(items: list[str]) -> str:
 
 
 def c_string(text: str) -> str:
-    r"""Return a C string literal: printable ASCII as it is, everything else as octal bytes of its UTF-8.
+    r"""Return a C string literal: printable ASCII unchanged, everything else as the octal bytes of its UTF-8.
 
     Examples
     --------
@@ -62,13 +61,13 @@ def c_string(text: str) -> str:
     """
     out = []
     for byte in text.encode("utf-8", "surrogateescape"):
-        plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
+        plain = 32 <= byte < 127 and chr(byte) not in '"\\?'  # two question marks can begin a trigraph
         out.append(chr(byte) if plain else f"\\{chr(byte)}" if byte in b'"\\?' else f"\\{byte:03o}")
     return '"' + "".join(out) + '"'
 
 
 def c_layer(name: str, layer: Layer) -> str:
-    """Return the definitions of a layer's arrays and of its structure, which is called `name`."""
+    """Return the definitions of a layer's arrays and of its structure, which is named `name`."""
     arrays: list[str] = []
     value = _structure(name, layer.fields, arrays)
     return "".join(arrays) + f"static const l3clf_{layer.kernel}_layer {name} = {value};\n"

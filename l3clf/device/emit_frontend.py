@@ -1,9 +1,7 @@
-"""The front-end's constants as C text, worked out of the same `MelSpec` that Python computes with.
+"""The front-end's constants as C text, from the same `MelSpec` that Python computes with.
 
-Rule: the C code multiplies, adds and compares; everything that rounds (window, filters, levels) is decided here.
+Rule: the C code multiplies, adds and compares; everything that rounds (window, filters, levels) is computed here.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +14,9 @@ from l3clf.errors import DeviceError
 
 __all__ = ["frontend_source", "thresholds"]
 
-POWER_UNIT = np.float32(
-    4 * PCM_FULL_SCALE**2
-)  # of the C code: its transform leaves out two halves, its samples are int16
-LARGEST_FLOAT = 0x7F7FFFFF
+# Power in the C code over power in Python: C takes int16 samples, and its transform does not halve its sums.
+POWER_UNIT = np.float32(4 * PCM_FULL_SCALE**2)
+MAX_FLOAT_BITS = 0x7F7FFFFF  # of FLT_MAX
 _FACTOR_BITS = 32
 
 
@@ -29,12 +26,12 @@ def frontend_source(spec: MelSpec) -> str:
     Parameters
     ----------
     spec : MelSpec
-        A student's: mel bands of powers, absolute levels.
+        That of a student: mel bands of powers, absolute levels.
 
     Raises
     ------
     DeviceError
-        When the C code cannot compute it.
+        If the C code cannot compute the spectrogram.
     """
     _check(spec)
     filters = mel_filters(spec)
@@ -49,7 +46,9 @@ def frontend_source(spec: MelSpec) -> str:
         c_array("order", _order(spec.frame // 2)),
         c_array("bands", np.stack([first, count], axis=1).astype(np.uint16), "l3clf_band"),
         c_array("band_weights", weights),
-        c_array("thresholds", np.append(steps, np.float32(np.finfo(np.float32).max))),
+        c_array(
+            "thresholds", np.append(steps, np.finfo(np.float32).max).astype(np.float32)
+        ),  # a last one ends the search
     ]
     return (
         "\n".join(arrays)
@@ -60,32 +59,34 @@ def frontend_source(spec: MelSpec) -> str:
 
 def _check(spec: MelSpec) -> None:
     n = spec.frame // 2
-    powers_of_four = [4**k for k in range(2, 7)]
+    powers_of_four = [4**k for k in range(2, 7)]  # of the radix-4 transform
     if n not in powers_of_four or spec.n_mels is None or spec.power != 2 or spec.level != "db_absolute" or spec.lead:
         raise DeviceError(
-            f"{spec}: the C front-end has frames of 2 * 4^k samples, mel bands of powers, absolute levels"
+            f"{spec}: not supported by the C front-end; use frames of 2 * 4^k samples, mel bands of powers and "
+            "absolute levels"
         )
     filters = mel_filters(spec)
     inside = bool((filters[0] == 0).all() and (filters[-1] == 0).all())
     whole = all(np.flatnonzero(np.diff(np.r_[0, band > 0, 0])).size == 2 for band in filters.T)
     if not inside or not whole:
         raise DeviceError(
-            f"{spec}: a band is empty, or takes in the first or last bin; the C front-end leaves these out"
+            f"{spec}: a mel band is empty or includes the first or last bin, which the C front-end does not compute; "
+            "use fewer bands or a narrower range"
         )
 
 
 def thresholds() -> NDArray[np.float32]:
-    """Return the least power, in the C code's units, of each level from -127 to 127.
+    """Return the smallest power, in the units of the C code, of each level from -127 to 127.
 
-    Found by asking Python's own rule: it is constant between floats that are neighbours here.
+    They are found by bisection with Python's own rounding, so that both agree for every float32.
 
     Returns
     -------
     array of shape (255,), float32
     """
     wanted = np.arange(-127, 128)
-    low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), LARGEST_FLOAT, np.int64)
-    while (high - low > 1).any():  # halving between the bits of floats, which are in the floats' order
+    low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), MAX_FLOAT_BITS, np.int64)
+    while (high - low > 1).any():  # the bits of positive floats have the order of the floats
         middle = (low + high) // 2
         reached = quantise_levels(absolute_level_db(_float(middle) / POWER_UNIT)) >= wanted
         low, high = np.where(reached, low, middle), np.where(reached, middle, high)
@@ -97,15 +98,15 @@ def _float(bits: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _guess(steps: NDArray[np.float32]) -> tuple[int, int]:
-    """Return base and factor of a line through the floats' bits that is never above the level and two below at most."""
+    """Return base and factor of a line in the bits of a float that is never above its level, and at most two below."""
     bits = steps.view(np.int32).astype(np.int64)
     places = np.arange(len(bits))
     factor = int((len(bits) - 1) * 2.0**_FACTOR_BITS / (bits[-1] - bits[0]))
-    # `bits - 1` is the last float of the level below: there the line must not have reached the next integer.
+    # `bits - 1` is the last float of the level below; the line must not have reached the next integer there.
     base = int(max(np.ceil((bits - 1 - (places + 1) * 2.0**_FACTOR_BITS / factor) + 1)))
     found = ((bits - base) * factor) >> _FACTOR_BITS
     if ((((bits - 1 - base) * factor) >> _FACTOR_BITS) > places).any() or (found < places - 2).any():
-        raise DeviceError("the levels are no logarithm: the C front-end cannot guess them")
+        raise DeviceError("front-end: its levels are not a logarithm of the power; use a student's front-end")
     return base, factor
 
 
@@ -115,7 +116,7 @@ def _twiddles(frame: int) -> NDArray[np.float32]:
 
 
 def _order(n: int) -> NDArray[np.uint16]:
-    """Return where a radix-4 transform by decimation in frequency leaves each bin: its digits are reversed."""
+    """Return where a radix-4 decimation-in-frequency FFT leaves each bin: at its digits in base 4, reversed."""
     order = np.zeros(1, np.int64)
     while len(order) < n:
         order = np.concatenate([4 * order + digit for digit in range(4)])

@@ -1,10 +1,8 @@
 """A fitted head as C text.
 
-Rule: thresholds of trees are rounded down to float32, so that ``x <= threshold`` has the answer for every float32
-x that scikit-learn gives, which compares in double precision.
+Rule: the thresholds of trees are rounded down to float32, so that ``x <= threshold`` has the same result for every
+float32 x as in scikit-learn, which compares in double precision.
 """
-
-from __future__ import annotations
 
 from functools import singledispatch
 
@@ -18,7 +16,7 @@ from l3clf.errors import DeviceError
 __all__ = ["head_source"]
 
 LEAF_FEATURE = 0xFFFF
-LARGEST_STEP = 0xFFFF
+MAX_STEP = 0xFFFF  # of `right` in l3clf_node, a uint16_t
 
 
 @singledispatch
@@ -32,16 +30,16 @@ def head_source(head: FrozenHead) -> str:
     Raises
     ------
     DeviceError
-        For any other, or a tree that is too large.
+        If the head is of another type, or one of its trees is too large.
     """
-    raise DeviceError(f"head {type(head).__name__}: the C runtime has logistic regression and forests of trees only")
+    raise DeviceError(f"head {type(head).__name__}: not in the C runtime; use logistic regression or a random forest")
 
 
 @head_source.register
 def _(head: LinearHead) -> str:
     arrays = [
         c_array("head_mean", _floats(head.mean)),
-        c_array("head_weights", _floats(head.coef / head.scale)),
+        c_array("head_weights", _floats(head.coef / head.scale)),  # the C code does not divide by the scale
         c_array("head_intercept", _floats(head.intercept)),
     ]
     value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
@@ -51,17 +49,18 @@ def _(head: LinearHead) -> str:
 @head_source.register
 def _(head: ForestHead) -> str:
     leaves, rows = np.unique(head.value.astype(np.float32), axis=0, return_inverse=True)
-    if len(leaves) > LARGEST_STEP or head.n_features_in_ >= LEAF_FEATURE:
+    if len(leaves) > MAX_STEP or head.n_features_in_ >= LEAF_FEATURE:
         raise DeviceError(
-            f"the forest has {len(leaves)} kinds of leaves; the C runtime takes {LARGEST_STEP}: limit max_depth"
+            f"forest: {len(leaves)} different leaves, more than the C runtime's {MAX_STEP}; limit max_depth"
         )
     order = _preorder(head)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     is_leaf = head.children_left == LEAF
+    # `ravel` because the inverse of NumPy 2.0 has another shape. A leaf's step is its row among the leaves.
     steps = np.where(is_leaf, rows.ravel(), place[head.children_right] - place)
-    if steps.max() > LARGEST_STEP:
-        raise DeviceError(f"the forest has a tree of more than {LARGEST_STEP} nodes; limit max_depth")
+    if steps.max() > MAX_STEP:
+        raise DeviceError(f"forest: a tree of more than {MAX_STEP} nodes; limit max_depth")
     nodes = [
         f"{{{float(threshold).hex()}F, {LEAF_FEATURE if leaf else feature}, {step}}}"
         for threshold, leaf, feature, step in zip(
@@ -81,7 +80,7 @@ def _floats(values: NDArray[np.float64]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if not np.isfinite(found).all():
-        raise DeviceError("the head has numbers that float32 cannot hold; fit it on embeddings of ordinary size")
+        raise DeviceError("head: coefficients beyond float32; fit it on embeddings of ordinary size")
     return found
 
 
@@ -95,13 +94,13 @@ def _function(kind: str, arrays: list[str], value: str) -> str:
 
 
 def rounded_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the largest float32 numbers that are not above `values`."""
+    """Return the largest float32 numbers that do not exceed `values`."""
     nearest = values.astype(np.float32)
     return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
 def _preorder(head: ForestHead) -> NDArray[np.int64]:
-    """Return the nodes in the order in which every left child follows its parent, tree after tree."""
+    """Return the nodes of all trees in an order in which every left child directly follows its parent."""
     order = []
     for root in head.tree_offsets[:-1].tolist():
         waiting = [root]

@@ -1,6 +1,4 @@
-"""The model as C text: sizes and names for the runtime, weights and tables."""
-
-from __future__ import annotations
+"""The model as C text: sizes and class names for the runtime, weights and tables."""
 
 import numpy as np
 
@@ -33,12 +31,12 @@ extern "C" {{
 
 {defines}
 {mode}
-/* How many of the last windows a decision rests on. */
+/* Number of windows, the last ones, that a decision is pooled over. */
 #ifndef L3CLF_POOL_WINDOWS
 #define L3CLF_POOL_WINDOWS {d.pool_windows}
 #endif
 
-typedef {pooled} l3clf_pooled; /* what is kept of a window */
+typedef {pooled} l3clf_pooled; /* element of what is kept of each window */
 
 extern const char *const l3clf_class_names[L3CLF_N_CLASSES];
 extern const char l3clf_version[];
@@ -68,6 +66,7 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "EMBEDDING": output.size,
         "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
         "OUTPUT_SCALE": f"{float(output.scale)!r}F",
+        # No probability is below 0.0, so that this stands for no threshold.
         "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0))!r}F",
         "ARENA_BYTES": f"{d.arena_bytes}U",
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
@@ -76,19 +75,20 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "POOLED_SIZE": len(d.class_names) if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
-    if energy:  # else every window is heard
+    if energy:  # otherwise every window is above the gate
         numbers["GATE_ENERGY"] = f"UINT64_C({energy}) /* {d.gate_dbfs:g} dBFS */"
-        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1
+        numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1  # windows that have started and not ended, at most
     return numbers
 
 
 def gate_energy(gate_dbfs: float, window: int) -> int:
-    """Return the least sum of squares of int16 samples whose level reaches a gate."""
+    """Return the smallest sum of squares of a window's int16 samples that reaches a gate in dBFS."""
 
     def reaches(energy: int) -> bool:
         value = np.sqrt(energy / window) / PCM_FULL_SCALE
         return bool(level_dbfs(np.full((1, 1), value, np.float64))[0] >= gate_dbfs)
 
+    # Bisection with Python's own rounding, so that both decide alike for every window.
     low, high = -1, window * int(PCM_FULL_SCALE) ** 2 * 2
     while high - low > 1:
         middle = (low + high) // 2
@@ -106,7 +106,7 @@ def model_source(d: DeviceModel) -> str:
 #include "l3clf_head.h"
 #include "l3clf_kernels.h"
 
-/* Called behind every layer with its tensor; tests look at all of them. */
+/* Called after every layer with its output, for tests. */
 #ifdef L3CLF_TRACE
 void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size);
 #define TRACE(tensor, values, size) l3clf_trace(tensor, values, size)

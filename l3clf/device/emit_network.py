@@ -1,6 +1,4 @@
-"""The network as C text: constants of every layer, and one function that calls the kernels in order."""
-
-from __future__ import annotations
+"""The network as C text: the constants of every layer, and a function that calls the kernels in order."""
 
 from collections.abc import Sequence
 
@@ -26,7 +24,7 @@ def network_source(model: Int8Model, layers: Sequence[Layer], plan: Plan) -> str
     Returns
     -------
     str
-        Definitions of constants, and ``void l3clf_network(int8_t *arena)``.
+        The constants, and ``void l3clf_network(int8_t *arena)``.
     """
     names = [f"layer{place}_{layer.kernel}" for place, layer in enumerate(layers)]
     constants = "\n".join(c_layer(name, layer) for name, layer in zip(names, layers, strict=True))

@@ -1,16 +1,13 @@
-"""A fitted model becomes a folder of C99 that a firmware project takes in as it is.
+"""Writes a fitted model as a folder of C99 for a firmware project.
 
-Rule: the folder is complete: runtime, model, example, golden answers, Makefile and a text for the firmware engineer;
-the same model gives the same bytes.
+Rule: the folder is complete (runtime, model, example, golden values, Makefile and README), and the same model gives the
+same bytes.
 """
-
-from __future__ import annotations
 
 import json
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
@@ -39,14 +36,15 @@ def export(
     Parameters
     ----------
     model : ClipClassifier
-        Fitted on embeddings of l3mini or of another student, with pooling "mean" or "probability" and a head that is
-        a logistic regression or a forest. The chip computes the student's integers, whatever the model was fitted on.
+        Fitted on embeddings of l3mini or another student, with pooling "mean" or "probability" and a head that is a
+        logistic regression or a forest. The chip runs the student's int8 network, even if the model was fitted on
+        float32 embeddings.
     out : path-like
-        Folder to write: a new or empty one, or one of an earlier export.
+        A new or empty folder, or that of an earlier export, whose files are replaced.
     pool_windows : int, default=10
-        How many of the last windows a decision rests on.
-    unknown_threshold, gate_dbfs : float or None
-        In the place of the model's own.
+        Number of windows, 1 to 1000, that a decision is pooled over.
+    unknown_threshold, gate_dbfs : float or None, default=None
+        Override those of the model, if given.
 
     Returns
     -------
@@ -56,17 +54,15 @@ def export(
     Raises
     ------
     DeviceError
-        By name, what cannot run on a chip; or when the folder cannot be written.
+        If a part of the model cannot run on a chip, or the folder cannot be written.
+    ParameterError
+        If the threshold or the gate is out of range.
     """
     return write_export(device_model(model, pool_windows, unknown_threshold, gate_dbfs), out)
 
 
-def _settings(d: DeviceModel) -> dict[str, Any]:
-    return {name: getattr(d, name) for name in SETTINGS}
-
-
 def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
-    """Return what an export was made of.
+    """Return the model that an export was made from.
 
     Parameters
     ----------
@@ -76,14 +72,14 @@ def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
     Raises
     ------
     DeviceError
-        If it is none.
+        If the folder is not an export.
     """
     place = Path(folder)
     try:
         found = json.loads((place / SETTINGS_FILE).read_text(encoding="utf-8"))
         settings = {name: found[name] for name in SETTINGS}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise DeviceError(f"{place}: is no export, or a damaged one; make it with l3clf export") from None
+        raise DeviceError(f"{place}: not an export, or a damaged one; write it with l3clf export") from None
     return device_model(load_model(place / MODEL_FILE, weights=place / STUDENT_FILE), **settings)
 
 
@@ -94,7 +90,7 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     ----------
     d : DeviceModel
     folder : path-like
-        A new or empty folder, or one of an earlier export, whose files are replaced.
+        A new or empty folder, or that of an earlier export, whose files are replaced.
 
     Returns
     -------
@@ -104,15 +100,15 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     DeviceError
-        If it holds other files, or cannot be written.
+        If the model cannot be written as C, or the folder holds other files or cannot be written.
     """
     out = Path(folder)
     makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
-    texts = {name: make(d) for name, make in makers.items()}  # what is refused is refused before anything is written
+    texts = {name: make(d) for name, make in makers.items()}  # before anything is written, because it may fail
     contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
     contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
-    contents[STUDENT_FILE] = Path(d.student.path).read_bytes()  # may be the file that is written
-    contents[SETTINGS_FILE] = json.dumps(_settings(d), indent=1).encode()
+    contents[STUDENT_FILE] = Path(d.student.path).read_bytes()  # read now: it may be the file that is replaced below
+    contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
     claim_folder(out, SETTINGS_FILE, DeviceError)
     save_model(d.classifier, out / MODEL_FILE)
     for name, content in contents.items():

@@ -1,6 +1,4 @@
-"""Answers that every build of an export must give, computed by Python in integers: they travel with the export."""
-
-from __future__ import annotations
+"""Golden values that every build of an export must reproduce, computed by the Python model in integers."""
 
 from copy import copy
 from dataclasses import replace
@@ -9,17 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.framing import level_dbfs
-from l3clf.classifier.decision import decide, heard
+from l3clf.classifier.decision import above_gate, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings
 from l3clf.embedders.frontend import levels, quantise_levels
 
-__all__ = ["Answers", "golden_header"]
+__all__ = ["Expected", "golden_header"]
 
 
-class Answers:
-    """What Python says of windows of 16-bit samples.
+class Expected:
+    """The results of the Python model for windows of 16-bit samples.
 
     Parameters
     ----------
@@ -30,12 +28,11 @@ class Answers:
     ----------
     levels : array of shape (n, frames, bands), int8
     embeddings : array of shape (n, size), int8
-    heard : array of shape (n,), bool
-        Which windows the gate lets through.
+    above_gate : array of shape (n,), bool
     probabilities : array of shape (n, n_classes), float64
-        With each window, of the last `pool_windows` together; zeros where nothing was heard.
+        After each window, pooled over the last `pool_windows`; zeros if none of them is above the gate.
     class_ids : array of shape (n,), int64
-        The decision with each window; -1 for "unknown".
+        The decision after each window; -1 for "unknown".
     """
 
     def __init__(self, d: DeviceModel, windows: NDArray[np.int16]) -> None:
@@ -45,23 +42,25 @@ class Answers:
         output = d.network.output
         vectors = (self.embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
         levels_dbfs, times_s = level_dbfs(samples), np.zeros((len(windows), 2))
-        self.heard = heard(levels_dbfs, d.gate_dbfs)
+        self.above_gate = above_gate(levels_dbfs, d.gate_dbfs)
         pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(windows) + 1)]
-        model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # the user's own stays as it is
+        model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
         self.probabilities = model.predict_proba(
             [WindowEmbeddings(vectors[pool], times_s[pool], levels_dbfs[pool]) for pool in pools]
         )
-        answers = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
-        self.class_ids = np.array([-1 if answer == "unknown" else int(answer) for answer in answers])
+        decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
+        self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
 
 
 def golden_header(d: DeviceModel) -> str:
-    """Return ``l3clf_golden.h``: a window of sound, its levels, embedding and probabilities, the decision on it."""
+    """Return ``l3clf_golden.h``: a window of sound with its levels, embedding, probabilities and decision."""
+    # A sweep over some bands and noise over all, so that no level is trivial.
     time_s = np.arange(d.window) / d.spec.sample_rate
     sweep = np.sin(2 * np.pi * (200 + 1500 * time_s) * time_s) * np.exp(-2 * time_s)
     noise = np.random.default_rng(0).normal(0, 0.05, d.window)
     pcm = np.rint((0.5 * sweep + noise) * (PCM_FULL_SCALE / 2)).astype(np.int16)
-    found, ungated = Answers(d, pcm[np.newaxis]), Answers(replace(d, gate_dbfs=None), pcm[np.newaxis])
+    # Without the gate, or there might be no probabilities to compare the head's with.
+    found, ungated = Expected(d, pcm[np.newaxis]), Expected(replace(d, gate_dbfs=None), pcm[np.newaxis])
     arrays = [
         c_array("l3clf_golden_pcm", pcm),
         c_array("l3clf_golden_levels", found.levels[0]),
@@ -69,7 +68,7 @@ def golden_header(d: DeviceModel) -> str:
         c_array("l3clf_golden_probabilities", ungated.probabilities[0].astype(np.float32)),
     ]
     return (
-        "/* A window of sound and what Python says of it. */\n#include <stdint.h>\n\n"
+        "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
         + f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
     )

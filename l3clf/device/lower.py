@@ -1,10 +1,8 @@
-"""A student's integer network becomes a list of layers, each with the constants that its C kernel takes.
+"""Lowers a student's int8 network to a list of layers, each with the constants of its C kernel.
 
-Rule: a `Layer` names one function of the runtime, and its `fields` are that function's structure, member by
-member; whatever the runtime cannot compute exactly is refused here, by name.
+Rule: a `Layer` names one function of the runtime, and its `fields` are the members of that function's structure.
+Whatever the runtime cannot compute exactly is refused here.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Mapping
@@ -38,11 +36,11 @@ __all__ = ["Field", "Layer", "lower"]
 
 Field: TypeAlias = "int | tuple[int, ...] | NDArray[Any] | Mapping[str, Field]"
 
-LARGEST_SUM = 1 << 30  # SMMULR takes twice the sum
-GROUP = 4  # values that the kernels take at a time
-POINTER_BYTES = 8  # of the largest machine that it may run on
-MOST_DENSE = 1 << 20  # weights of a depthwise layer that is written out as an ordinary one
-ADD_SCRATCH_BYTES = 2048
+MAX_SUM = 1 << 30  # the kernels double a sum before SMMULR, which must not overflow 32 bits
+GROUP = 4  # values that the kernels process at a time
+POINTER_BYTES = 8  # on the host; a chip's are smaller
+MAX_DENSE = 1 << 20  # weights of a depthwise layer that is expanded to an ordinary convolution
+ADD_SCRATCH_BYTES = 2048  # a table of 256 int32 for each of two inputs
 _ABS_MAX = -INT8_MIN
 
 
@@ -59,13 +57,13 @@ class Layer:
     target : int
         Tensor that it writes.
     fields : mapping
-        The members of its structure: arrays lie on their own, tuples inside it.
-    scratch_bytes : int
-        On a chip with pointers of four bytes; zero for kernels that take none.
-    macs : int
-        Multiply-accumulates, padding included.
-    in_place : bool
-        Whether the kernel may write over one of its sources.
+        The members of its structure. An array becomes a C array of its own, a tuple an array member.
+    scratch_bytes : int, default=0
+        Scratch memory that the kernel needs.
+    macs : int, default=0
+        Multiply-accumulates, including those with padding.
+    in_place : bool, default=False
+        Whether the kernel may overwrite one of its sources.
     """
 
     kernel: str
@@ -78,7 +76,7 @@ class Layer:
 
 
 def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
-    """Return the layers of a network, and which tensors are others under a new shape.
+    """Return the layers of a network, and the tensors that are reshaped views of others.
 
     Parameters
     ----------
@@ -88,14 +86,14 @@ def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
     Returns
     -------
     layers : tuple of Layer
-        In the order in which they run.
+        In the order of execution.
     aliases : dict of int to int
-        A reshaped tensor's index -> that of the tensor whose values it has.
+        Index of each reshaped tensor, mapped to that of the tensor whose values it has.
 
     Raises
     ------
     DeviceError
-        When the runtime has no kernel for an operator, or a sum could pass 30 bits.
+        If the runtime has no kernel for an operator, or a sum could exceed 30 bits.
     """
     layers: list[Layer] = []
     aliases: dict[int, int] = {}
@@ -106,16 +104,16 @@ def lower(model: Int8Model) -> tuple[tuple[Layer, ...], dict[int, int]]:
         try:
             layer = _lower(op, model.tensors)
         except DeviceError as error:
-            raise DeviceError(f"operator {type(op).__name__} at place {place} {error}") from None
+            raise DeviceError(f"operator {place}, {type(op).__name__}: {error}") from None
         layers.append(replace(layer, sources=tuple(aliases.get(index, index) for index in layer.sources)))
     if aliases.get(model.target, model.target) == model.source:
-        raise DeviceError("the network computes nothing: its output is its input")
+        raise DeviceError("network: its output is its input; give a network with at least one layer")
     return tuple(layers), aliases
 
 
 @singledispatch
 def _lower(op: Any, tensors: tuple[Tensor, ...]) -> Layer:
-    raise DeviceError("is none that the C runtime has")
+    raise DeviceError("not in the C runtime; use another layer")
 
 
 @_lower.register
@@ -146,12 +144,12 @@ def _conv(
     source: Tensor,
     out: Requantisation,
 ) -> Layer:
-    """A product of weights (channels, values) with the values under a window."""
+    """Return a convolution with weights of shape (channels, values under a window)."""
     channels, values = weights.shape
-    depth = -(-values // GROUP) * GROUP
+    depth = -(-values // GROUP) * GROUP  # the kernels read whole groups
     padded = np.zeros((channels, depth), np.int8)
     padded[:, :values] = weights
-    sums = weights.astype(np.int64).sum(axis=1)
+    sums = weights.astype(np.int64).sum(axis=1)  # for the bias, so that the kernels multiply values as they are stored
     fields: dict[str, Field] = {
         "in": shape_in,
         "out": shape_out,
@@ -171,7 +169,7 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
     source, target = tensors[op.source], tensors[op.target]
     rows, columns, channels = op.weights.shape
     flat = op.weights.reshape(rows * columns, channels)
-    if op.depth_multiplier != 1 or source.shape[-1] == 1:
+    if op.depth_multiplier != 1 or source.shape[-1] == 1:  # the depthwise kernel has as many channels out as in
         shapes = _shape(source), _shape(target)
         return _conv(op.source, op.target, *shapes, op.window, _dense(op), op.bias, source, op.out)
     fields: dict[str, Field] = {
@@ -186,19 +184,19 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
             np.abs(flat.astype(np.int64)).sum(axis=0),
         ),
     }
-    taps = -(-len(flat) // 2) * 2
+    taps = -(-len(flat) // 2) * 2  # the kernel processes pairs
     scratch = taps * POINTER_BYTES + channels + GROUP - 1
     return Layer("depthwise", (op.source,), op.target, fields, scratch, target.size * len(flat))
 
 
 def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
-    """Return the weights (out, taps * in) of an ordinary convolution that does the same: zeros for other channels."""
+    """Return the weights (out, taps * in) of an equivalent ordinary convolution, zero between different channels."""
     rows, columns, channels = op.weights.shape
     size = channels * rows * columns * channels // op.depth_multiplier
-    if size > MOST_DENSE:
+    if size > MAX_DENSE:
         raise DeviceError(
-            f"is depthwise with a multiplier of {op.depth_multiplier} and takes {size:,} weights on a chip, of at most "
-            f"{MOST_DENSE:,}"
+            f"depth multiplier of {op.depth_multiplier} expands to {size:,} weights; use a multiplier of 1, or fewer "
+            f"channels for at most {MAX_DENSE:,}"
         )
     out = np.zeros((channels, rows * columns, channels // op.depth_multiplier), np.int8)
     each = np.arange(channels)
@@ -207,15 +205,16 @@ def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
 
 
 def _in_pairs(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Bring weights (taps, channels) into the order that `l3clf_depthwise_layer` describes."""
+    """Return weights (taps, channels) in the order that `l3clf_depthwise_layer` describes."""
     taps, channels = weights.shape
     padded = np.zeros((-(-taps // 2) * 2, -(-channels // GROUP) * GROUP), np.int8)
     padded[:taps, :channels] = weights
-    pairs = padded.reshape(len(padded) // 2, 2, -1, 2, 2)  # pair, tap of it, group, half of it, channel of that
+    pairs = padded.reshape(len(padded) // 2, 2, -1, 2, 2)  # pair, tap in pair, group, half of group, channel in half
     return np.ascontiguousarray(pairs.transpose(2, 0, 3, 1, 4)).reshape(-1)
 
 
-def _pool(kernel: str, op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
+@_lower.register
+def _(op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
     fields: dict[str, Field] = {
         "in": _shape(tensors[op.source]),
         "out": _shape(tensors[op.target]),
@@ -223,17 +222,7 @@ def _pool(kernel: str, op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...
         "low": op.low,
         "high": op.high,
     }
-    return Layer(kernel, (op.source,), op.target, fields)
-
-
-@_lower.register
-def _(op: MaxPool2D, tensors: tuple[Tensor, ...]) -> Layer:
-    return _pool("max_pool", op, tensors)
-
-
-@_lower.register
-def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
-    return _pool("average_pool", op, tensors)
+    return Layer("max_pool" if isinstance(op, MaxPool2D) else "average_pool", (op.source,), op.target, fields)
 
 
 @_lower.register
@@ -241,7 +230,7 @@ def _(op: Mean, tensors: tuple[Tensor, ...]) -> Layer:
     source = tensors[op.source]
     first, last = op.axes[0], op.axes[-1]
     if op.axes != tuple(range(first, last + 1)):
-        raise DeviceError(f"averages axes {op.axes}; the C runtime averages axes that are neighbours")
+        raise DeviceError(f"mean over axes {op.axes}; the C runtime needs adjacent axes")
     count = math.prod(source.shape[first : last + 1])
     fields: dict[str, Field] = {
         "outer": math.prod(source.shape[:first]),
@@ -259,7 +248,7 @@ def _(op: Add, tensors: tuple[Tensor, ...]) -> Layer:
         "zero_point": tuple(tensors[index].zero_point for index in op.sources),
         "multiplier": op.multipliers,
         "right": tuple(-shift for shift in op.shifts),
-        # Both inputs are at most 2^28 large before they are scaled, and their factors at most one half.
+        # Inputs are at most 2^28 before scaling (8 bits shifted by 20), and the factors at most one half.
         "output": _output(op.out, np.array([0]), np.array([1 << 21])),
     }
     return Layer("add", op.sources, op.target, fields, ADD_SCRATCH_BYTES, in_place=True)
@@ -279,7 +268,7 @@ def _(op: Rectify, tensors: tuple[Tensor, ...]) -> Layer:
 def _(op: Pad, tensors: tuple[Tensor, ...]) -> Layer:
     source = tensors[op.source]
     if len(op.widths) != 4 or any(op.widths[3]):
-        raise DeviceError(f"pads by {op.widths}; the C runtime pads rows and columns of maps")
+        raise DeviceError(f"padding of {op.widths}; the C runtime pads rows and columns only")
     fields: dict[str, Field] = {
         "in": _shape(source),
         "out": _shape(tensors[op.target]),
@@ -290,7 +279,7 @@ def _(op: Pad, tensors: tuple[Tensor, ...]) -> Layer:
     return Layer("pad", (op.source,), op.target, fields)
 
 
-# --- members that several structures have ----------------------------------------------------------
+# --- members that several structures have ---------------------------------------------------------
 
 
 def _sizes(rows: int, columns: int, channels: int) -> dict[str, int]:
@@ -309,11 +298,11 @@ def _window(window: Window) -> dict[str, int]:
 
 
 def _output(out: Requantisation, bias: NDArray[Any], weights: NDArray[Any]) -> dict[str, Field]:
-    """Requantisation of sums whose weights have the absolute sums `weights`."""
+    """Return the requantisation of sums whose weights have the absolute sums `weights`."""
     shifts = np.maximum(out.shifts, 0).astype(np.int64)
     largest = (np.abs(bias.astype(np.int64)) + _ABS_MAX * weights.astype(np.int64)) << shifts
-    if int(largest.max()) >= LARGEST_SUM:
-        raise DeviceError(f"has sums of up to {int(largest.max())}, the C runtime takes less than {LARGEST_SUM}")
+    if int(largest.max()) >= MAX_SUM:
+        raise DeviceError(f"sums of up to {int(largest.max())}; the C runtime needs them below {MAX_SUM}")
     return {
         "factors": np.stack([bias.astype(np.int32), np.broadcast_to(out.multipliers, bias.shape)], axis=1),
         "right": -out.shifts.astype(np.int8),

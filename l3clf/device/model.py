@@ -1,6 +1,4 @@
-"""What goes onto a chip: a fitted model, checked and lowered."""
-
-from __future__ import annotations
+"""A fitted model, checked and lowered for a microcontroller."""
 
 from dataclasses import dataclass
 
@@ -22,21 +20,21 @@ __all__ = ["DEFAULT_WINDOWS", "PCM_FULL_SCALE", "POOLINGS", "DeviceModel", "devi
 
 POOLINGS = ("mean", "probability")
 PCM_FULL_SCALE = 32768.0
-DEFAULT_WINDOWS, MOST_WINDOWS = 10, 1000
-FRAME_WORK = 6  # bytes for each sample of a frame
+DEFAULT_WINDOWS, MAX_WINDOWS = 10, 1000
+FRAME_WORK = 6  # bytes per sample of a frame: L3CLF_FRAME_WORK_BYTES in l3clf_frontend.h
 FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceModel:
-    """All that the C library is made of.
+    """Everything that the C library is generated from.
 
     Attributes
     ----------
     classifier : ClipClassifier
         The fitted model.
     student : Student
-        In integers.
+        With precision "int8".
     spec : MelSpec
     network : Int8Model
     layers : tuple of Layer
@@ -46,7 +44,7 @@ class DeviceModel:
     pooling : str
     hop_s : float
     pool_windows : int
-        How many windows a decision rests on.
+        Number of windows that a decision is pooled over.
     unknown_threshold, gate_dbfs : float or None
     """
 
@@ -71,21 +69,21 @@ class DeviceModel:
 
     @property
     def window(self) -> int:
-        """Samples of a window."""
+        """Samples in a window."""
         return round(self.student.window_s * self.spec.sample_rate)
 
     @property
     def answer_offset(self) -> int:
-        """Where in the arena probabilities and vector lie: beside the network's output."""
+        """Offset in the arena of the probabilities and the pooled embedding, which must not overlap the output."""
         output = self.plan.offsets[self.network.target]
         needed = FLOAT_BYTES * (len(self.class_names) + self.network.output.size)
         return 0 if needed <= output else -(-(output + self.network.output.size) // ALIGNMENT) * ALIGNMENT
 
     @property
     def arena_bytes(self) -> int:
-        """Bytes of the arena: the network's tensors, a frame's transform and the head's answer take turns in it."""
-        answer = self.answer_offset + FLOAT_BYTES * (len(self.class_names) + self.network.output.size)
-        return -(-max(self.plan.size, FRAME_WORK * self.spec.frame, answer) // ALIGNMENT) * ALIGNMENT
+        """Size of the arena in bytes; the network, a frame's transform and the head use it in turn."""
+        head = self.answer_offset + FLOAT_BYTES * (len(self.class_names) + self.network.output.size)
+        return -(-max(self.plan.size, FRAME_WORK * self.spec.frame, head) // ALIGNMENT) * ALIGNMENT
 
 
 def device_model(
@@ -94,41 +92,45 @@ def device_model(
     unknown_threshold: float | None = None,
     gate_dbfs: float | None = None,
 ) -> DeviceModel:
-    """Check that a model can be put on a chip, and lower it.
+    """Check that a model can run on a microcontroller, and lower it.
 
     Parameters
     ----------
     model : ClipClassifier
-        Fitted, on the embeddings of l3mini or of another student.
-    pool_windows : int
-        How many of the last windows a decision rests on.
-    unknown_threshold, gate_dbfs : float or None
-        In the place of the model's own.
+        Fitted on embeddings of l3mini or another student.
+    pool_windows : int, default=10
+        Number of windows, 1 to 1000, that a decision is pooled over.
+    unknown_threshold, gate_dbfs : float or None, default=None
+        Override those of the model, if given.
+
+    Returns
+    -------
+    DeviceModel
 
     Raises
     ------
     DeviceError
-        By name, what cannot run on a chip: another embedder, pooling or head, a hop that is none of whole frames.
+        If the embedder, the pooling or the head cannot run on a chip, or the hop is not a whole number of frames.
     ParameterError
-        If the threshold or the gate is out of its range.
+        If the threshold or the gate is out of range.
     """
     if not hasattr(model, "head_"):
-        raise DeviceError("the model is not fitted: call fit first, or give a model file of l3clf fit")
+        raise DeviceError("model: not fitted; call fit first, or give a model file of l3clf fit")
     student = _student(model.embedder_)
     check_pooling(model.pooling)
     if model.pooling not in POOLINGS:
         raise DeviceError(
-            f"pooling {model.pooling!r} needs all windows of a clip; a chip can do 'mean' or 'probability'"
+            f"pooling={model.pooling!r}: needs all windows of a clip; on a chip use 'mean' or 'probability'"
         )
     spec = student_spec(student.window_s)
-    hop = model.hop_s * spec.sample_rate
+    hop = model.hop_s * spec.sample_rate  # compared with a tolerance: 0.01 s is not exact in binary
     if round(hop) < 1 or abs(hop - round(hop)) > 1e-6 or round(hop) % spec.hop:
         raise DeviceError(
-            f"hop_s={model.hop_s:g}: on a chip windows share their frames; fit with a multiple of "
-            f"{spec.hop / spec.sample_rate:g} s"
+            f"hop_s={model.hop_s:g}: not a whole number of frames, which windows share on a chip; fit with a multiple "
+            f"of {spec.hop / spec.sample_rate:g} s"
         )
-    if not isinstance(pool_windows, int) or not 1 <= pool_windows <= MOST_WINDOWS:
-        raise DeviceError(f"pool_windows={pool_windows!r}; expected a whole number from 1 to {MOST_WINDOWS}")
+    if not isinstance(pool_windows, int) or not 1 <= pool_windows <= MAX_WINDOWS:
+        raise DeviceError(f"pool_windows={pool_windows!r}; expected a whole number from 1 to {MAX_WINDOWS}")
     network = student.network.model
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
@@ -155,20 +157,19 @@ def device_model(
 
 
 def _c_name(name: str) -> str:
-    """Refuse a class name that C cannot hold."""
+    """Return a class name, if a C string can hold it."""
     try:
-        content = name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        content = b"\0"
-    if b"\0" in content:
-        raise DeviceError(f"class {name!r}: has a character that a C string cannot hold; rename it")
-    return name
+        if b"\0" not in name.encode("utf-8", "surrogateescape"):
+            return name
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        pass
+    raise DeviceError(f"class {name!r}: contains a character that a C string cannot hold; rename it")
 
 
 def _student(embedder: Embedder) -> Student:
     if not isinstance(embedder, Student):
         raise DeviceError(
-            f"the model's embedder is {embedder.name!r}, which is too large for a chip; fit with l3mini or a student "
+            f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "
             "(l3clf distill)"
         )
-    return type(embedder)(weights=embedder.weights, precision="int8")
+    return type(embedder)(weights=embedder.weights, precision="int8")  # whatever the model was fitted on

@@ -1,9 +1,7 @@
-"""Compilers: for this machine, and for a Cortex-M4F.
+"""Compilers for this machine and for a Cortex-M4F.
 
-Rule: what pip can install is enough (ziglang); compilers that are there already are taken first.
+Rule: the package ziglang, which pip installs, is enough for both.
 """
-
-from __future__ import annotations
 
 import importlib.util
 import shutil
@@ -18,19 +16,20 @@ from l3clf.errors import DeviceError, MissingDependencyError
 __all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "export_sources", "has_arm_gcc"]
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
-INSTALL = 'pip install "l3clf[device]"'
+INSTALL = 'install with: pip install "l3clf[device]"'
+# Contraction to fused multiply-adds is off because they round once where Python rounds twice.
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O2", "-ffp-contract=off")
 _ARM_GCC = "arm-none-eabi-gcc"
 _SECTIONS = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
 
 
 def has_arm_gcc() -> bool:
-    """Return whether GCC for Arm chips is installed."""
+    """Return whether GCC for bare-metal Arm is installed."""
     return shutil.which(_ARM_GCC) is not None
 
 
 def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HARNESS / "harness.c") -> list[str]:
-    """Return a compiler's arguments for an export and the harness around it.
+    """Return the compiler arguments for an export and a harness around it.
 
     Parameters
     ----------
@@ -38,22 +37,22 @@ def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HA
         The export.
     defines : sequence of str
         ``NAME`` or ``NAME=VALUE``.
-    harness : Path
+    harness : Path, default=harness.c of this package
 
     Raises
     ------
     DeviceError
-        If the folder is no export.
+        If the folder is not an export.
     """
-    folder = folder.resolve()  # a name may begin with "-"
+    folder = folder.resolve()  # a relative name could begin with "-" and look like an option
     found = sorted(folder.glob("l3clf*.c"))
     if not (folder / "l3clf_model.c").is_file():
-        raise DeviceError(f"{folder}: has no l3clf_model.c; name a folder that l3clf export wrote")
+        raise DeviceError(f"{folder}: no l3clf_model.c in this folder; name a folder that l3clf export wrote")
     return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(harness)]
 
 
 def build_host(sources: Sequence[str], target: Path) -> Path:
-    """Compile a shared library for this machine.
+    """Compile a shared library for this machine, with GCC or clang if installed, otherwise with Zig's clang.
 
     Parameters
     ----------
@@ -65,9 +64,9 @@ def build_host(sources: Sequence[str], target: Path) -> Path:
     Raises
     ------
     MissingDependencyError
-        Without any C compiler.
+        If there is no C compiler.
     DeviceError
-        If the compiler refuses.
+        If the compilation fails.
     """
     compiler = [found] if (found := shutil.which("gcc") or shutil.which("clang")) else _zig()
     _run([*compiler, *WARNINGS, "-shared", "-fPIC", *sources, "-lm", "-o", str(target)])
@@ -81,10 +80,10 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
     ----------
     sources, target
         As for `build_host`.
-    gcc : bool
-        With GCC for Arm instead of Zig's clang.
-    script : str
-        The linker's, of those beside the harness.
+    gcc : bool, default=False
+        Whether to compile with GCC for Arm instead of Zig's clang.
+    script : str, default="chip.ld"
+        Linker script in the folder of the harness.
 
     Raises
     ------
@@ -103,7 +102,7 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
 
 def _zig() -> list[str]:
     if importlib.util.find_spec("ziglang") is None:
-        raise MissingDependencyError(f"there is no C compiler; install one with: {INSTALL}")
+        raise MissingDependencyError(f"no C compiler on this machine; {INSTALL}")
     return [sys.executable, "-m", "ziglang", "cc"]
 
 
@@ -113,4 +112,4 @@ def _run(command: list[str]) -> None:
         lines = done.stderr.strip().splitlines()
         problem = next((line for line in lines if "error" in line), lines[-1] if lines else "no output")
         name = "zig cc" if "ziglang" in command else Path(command[0]).name
-        raise DeviceError(f"{name} cannot compile the export: {problem.strip()}")
+        raise DeviceError(f"export: {name} cannot compile it ({problem.strip()}); write it again with l3clf export")

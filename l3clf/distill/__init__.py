@@ -1,6 +1,6 @@
-"""Distillation: a small student learns to answer as frozen teachers do (the extra ``distill``).
+"""Distillation: training a small student to imitate frozen teachers (the extra ``distill``).
 
-Keras and TensorFlow are imported when `distil` is first used, not before.
+Keras and TensorFlow are imported when a name of this package is first used, not before.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
 """Students: depthwise-separable CNNs for microcontrollers.
 
-Rule: only layers that a chip's runtime has. The network takes the front-end's integer levels as they are,
-divided by `frontend.INPUT_STEPS`, so that padding with zeros means a middling level, and gives the embedding.
+Rule: only layers that the chip's runtime has. The network takes the front-end's integer levels divided by
+`frontend.INPUT_STEPS`, so that padding with zeros means a level from the middle of the range.
 """
 
 import contextlib
@@ -11,15 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio.clip import FloatArray
+from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import MissingDependencyError, ParameterError
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Standard error of the process to nowhere: TensorFlow's C++ talks to it whatever it is told."""
+    """Discard the standard error of the process: TensorFlow's C++ code writes to it at every log level."""
     try:
         kept = os.dup(2)
-    except OSError:  # there is none
+    except OSError:  # the process has no standard error
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -32,43 +37,45 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no accelerator is no error
+NEEDED = 'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or it warns on every machine without a GPU
 try:
     with quiet():
         import keras
 except ImportError as error:
     backend = "" if error.name in (None, "keras", "tensorflow") else f", and set KERAS_BACKEND=tensorflow ({error})"
-    raise MissingDependencyError(
-        f'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"{backend}'
-    ) from None
+    raise MissingDependencyError(f"{NEEDED}{backend}") from None
 
 if TYPE_CHECKING:
     from keras import KerasTensor
 
 __all__ = [
     "ARCHITECTURES",
+    "NEEDED",
     "Architecture",
     "architecture",
+    "as_input",
     "build_student",
     "keras",
     "macs_of",
     "quiet",
 ]
 
-
-MOMENTUM = 0.9  # of the running statistics: with Keras' 0.99 they lag behind all of a short training
+MOMENTUM = 0.9  # of the running mean and variance: with Keras' 0.99 they lag throughout a short training
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A student's size.
+    """The layers of a student.
 
     Parameters
     ----------
     stem : int
         Channels of the first convolution, 5x5 with stride 4.
     blocks : tuple of (channels, stride)
-        Depthwise 3x3 and pointwise convolution each; where neither size nor channels change, the input is added.
+        A depthwise 3x3 and a pointwise convolution each. Where neither the map's size nor its channels change, the
+        block's input is added to its output.
     """
 
     stem: int
@@ -84,9 +91,9 @@ ARCHITECTURES = {
 
 @keras.saving.register_keras_serializable("l3clf")
 class ShiftedDepthwise(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typed
-    """A depthwise convolution as a sum of shifted products: four times faster to train on a CPU.
+    """A depthwise convolution computed as a sum of shifted products: four times faster to train on a CPU.
 
-    It has the kernel of `keras.layers.DepthwiseConv2D`, (height, width, channels, 1), and its numbers.
+    The kernel, of shape (height, width, channels, 1), and the results are those of `keras.layers.DepthwiseConv2D`.
     """
 
     def __init__(self, size: tuple[int, int], stride: int = 1, padding: str = "same", **options: Any) -> None:
@@ -94,15 +101,15 @@ class ShiftedDepthwise(keras.layers.Layer):  # type: ignore[misc]  # Keras is no
         self.size, self.stride, self.padding = size, stride, padding
 
     def build(self, shape: tuple[int, ...]) -> None:
-        """Make the kernel."""
-        fan_in = math.prod(self.size)  # Keras would count the channels too
+        """Create the kernel."""
+        fan_in = math.prod(self.size)  # He initialisation by hand: Keras would count the channels in the fan-in
         initializer = keras.initializers.RandomNormal(stddev=math.sqrt(2 / fan_in))
         self.kernel = self.add_weight((*self.size, shape[-1], 1), initializer=initializer, name="kernel")
 
     def call(self, x: "KerasTensor") -> "KerasTensor":
         """Convolve."""
         kernel = self.kernel[..., 0]
-        if self.padding == "valid":  # as large as the map
+        if self.padding == "valid":  # the kernel covers the whole map
             return keras.ops.sum(x * kernel, axis=(1, 2), keepdims=True)
         s, (height, width) = self.stride, x.shape[1:3]
         rows, columns = -(-height // s), -(-width // s)
@@ -119,7 +126,7 @@ class ShiftedDepthwise(keras.layers.Layer):  # type: ignore[misc]  # Keras is no
         return sum(taps[1:], taps[0])
 
     def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
-        """Return the shape of what `call` gives."""
+        """Return the shape of the result of `call`."""
         if self.padding == "valid":
             return (shape[0], 1, 1, shape[-1])
         return (shape[0], -(-shape[1] // self.stride), -(-shape[2] // self.stride), shape[-1])
@@ -134,12 +141,12 @@ def build_student(
     ----------
     architecture : Architecture
     n_frames, n_mels : int
-        Shape of its input.
+        Shape of the input: frames by mel bands.
     size : int
-        Length of its embedding.
-    fast : bool
-        Whether it is built for training. If not, it takes one window at a time and has plain depthwise layers, to
-        be converted; the weights fit either way.
+        Length of the embedding.
+    fast : bool, default=True
+        True builds the form for training. False builds the form for conversion, with plain depthwise layers and a
+        batch of one window. Both take the same weights.
 
     Returns
     -------
@@ -151,7 +158,7 @@ def build_student(
     x = _normalised(x, "stem")
     for number, (channels, stride) in enumerate(architecture.blocks, 1):
         x = _block(x, channels, stride, fast, f"block_{number}")
-    x = _depthwise(x, tuple(x.shape[1:3]), 1, "valid", fast, "places")  # weighs places: an average would forget them
+    x = _depthwise(x, tuple(x.shape[1:3]), 1, "valid", fast, "places")  # a mean would lose when and at which pitch
     x = keras.layers.Flatten(name="places_flat")(_batch_norm(x, "places"))
     return keras.Model(inputs, keras.layers.Dense(size, name="embedding")(x), name="student")
 
@@ -179,8 +186,13 @@ def _batch_norm(x: "KerasTensor", name: str) -> "KerasTensor":
     return keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
 
 
+def as_input(features: NDArray[np.int8]) -> FloatArray:
+    """Return quantised levels (n, n_frames, n_mels) as a student's input (n, n_frames, n_mels, 1)."""
+    return features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
+
+
 def macs_of(model: "keras.Model") -> int:
-    """Return the multiply-accumulates of one window: kernel elements times places where they are applied."""
+    """Return the multiply-accumulates of one window: elements of each kernel times positions where it is applied."""
     total = 0
     for layer in model.layers:
         if isinstance(
@@ -192,12 +204,12 @@ def macs_of(model: "keras.Model") -> int:
 
 
 def architecture(name: str) -> Architecture:
-    """Return a student's size by name.
+    """Return an architecture by name.
 
     Raises
     ------
     ParameterError
-        If there is no such size.
+        If `name` is not in `ARCHITECTURES`.
     """
     if name not in ARCHITECTURES:
         raise ParameterError(f"student={name!r}; expected one of {', '.join(map(repr, ARCHITECTURES))}")

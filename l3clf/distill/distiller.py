@@ -1,8 +1,8 @@
-"""From teachers and sounds to a student file: the whole way, in steps that are kept on disk.
+"""From teachers and sounds to a student file, in steps that are kept on disk.
 
-Rule: one folder holds everything (decoded sounds, examples, checkpoint, log, curve, student), so that the
-same call goes on where it was stopped, and repeats nothing that is done (but a decoding that was stopped).
-Another call does not begin there: what was made is not thrown away.
+Rule: one folder holds everything (decoded sounds, examples, checkpoint, log, curve, student). The same call resumes
+where it was stopped and repeats only an unfinished decoding. A different call is refused there, so that hours of work
+are not overwritten.
 """
 
 import math
@@ -23,7 +23,7 @@ from l3clf._version import __version__
 from l3clf.audio.augmentation import Augmentation
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source
 from l3clf.classifier.inputs import as_embedder
-from l3clf.distill.architectures import ARCHITECTURES, architecture, build_student, keras, macs_of
+from l3clf.distill.architectures import ARCHITECTURES, NEEDED, architecture, build_student, keras, macs_of
 from l3clf.distill.corpus import Corpus, decode
 from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
@@ -31,7 +31,7 @@ from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import Embedder, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
-from l3clf.embedders.student import LARGEST, LONGEST_S, SHORTEST_S, Student, write_student
+from l3clf.embedders.student import MAX_EMBEDDING_SIZE, MAX_WINDOW_S, MIN_WINDOW_S, Student, write_student
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.pipeline import n_threads
 from l3clf.storage.atomic import cannot_write, claim_folder
@@ -41,10 +41,10 @@ __all__ = ["distil"]
 
 FIRST_SIZE, OTHER_SIZE = 128, 64  # of a teacher's part of the embedding
 HELD_OUT = 0.05
-TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples
+TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples that ranges and starting weights are measured on
 WHITENING = 0.5  # the reason: benchmarks/l3mini/labbook.md, run 5
 FILENAME = "student.student"
-LOCK = "lock"  # also the mark of a folder that is ours
+LOCK = "lock"  # also marks the folder as ours
 
 
 def distil(
@@ -65,35 +65,35 @@ def distil(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> Student:
-    """Train a small student to answer as frozen teachers do.
+    """Train a small student to imitate frozen teachers.
 
     Parameters
     ----------
     teachers : embedder or sequence of embedders
-        Names or embedders. The student takes its window from the first; a teacher with a shorter window answers
-        with the mean over its windows inside, one with a longer window hears zeros on both sides.
+        Names or embedders. The first sets the length of the student's window. A teacher with a shorter window
+        contributes the mean over its windows inside the student's; one with a longer window gets zeros on both sides.
     clips : sequence of path, Clip or Samples
-        What to learn from; no labels are needed.
+        The training sounds, at least two; they need no labels.
     labels : sequence, optional
-        The class of each clip: it is learned beside the teachers' embeddings.
+        The class of each clip, to be learned together with the teachers' embeddings.
     student : {"S", "M", "L"}, optional
-        Size of the student: 28, 61 or 120 thousand parameters (with an embedding of 192 numbers). "M" when left
-        out, or that of `init`.
+        Size of the student: 28, 61 or 120 thousand parameters with an embedding of 192 numbers. By default that of
+        `init`, or "M".
     init : "l3mini" or path, optional
-        A student to start from, instead of random weights. Its window may be of another length than the first
+        A student to start from instead of random weights. Its window may have another length than the first
         teacher's.
-    out : path
-        A folder, new or of an earlier call: the same call goes on where that was stopped.
+    out : path, default="l3clf-student"
+        A new or empty folder, or that of an earlier identical call, which is resumed.
     sizes : sequence of int, optional
-        How many whitened components of each teacher the student learns; the embedding is all of them. 128 of the
-        first teacher and 64 of each other when left out.
+        How many whitened components of each teacher the student learns; together they are its embedding. By default
+        128 of the first teacher and 64 of each other.
     whitening : float, default=0.5
-        0 to 1: how far the variances of a teacher's components are made the same. 1 makes the student learn the
-        small ones, which are mostly noise, as eagerly as the large ones; 0 leaves the teacher's proportions.
+        From 0 to 1: how far the variances of a teacher's components are equalised. At 1 the student learns the
+        small components, which are mostly noise, as hard as the large ones; 0 keeps the teacher's proportions.
     per_window : int, default=8
-        Examples made of each window's length of a clip. One of each clip's is as it is, the others are augmented.
+        Examples made per window's length of a clip. One example of each clip is unchanged, the others are augmented.
     held_out : float, default=0.05
-        Share of the clips that is not learned from, to measure on and to know when to stop; at least one clip.
+        Share of the clips, at least one clip, that is kept out of training for early stopping and the final figures.
     augmentation : Augmentation, optional
     schedule : Schedule, optional
     trainer : callable, optional
@@ -102,7 +102,7 @@ def distil(
         `l3clf.distill.training.train`, which trains in Keras and is the default. Another trainer keeps its own
         checkpoint, or none.
     n_jobs : int or None
-        Threads that make examples; None means one for each core.
+        Threads that make examples; None means one per core.
     progress : bool, default=False
 
     Returns
@@ -113,9 +113,10 @@ def distil(
     Raises
     ------
     DatasetError
-        If fewer than two clips can be learned from, a teacher's answers cannot be, or the disk is full.
+        If fewer than two clips can be used, a teacher returns NaN or the same embedding throughout, or the disk is
+        full.
     ParameterError
-        If a parameter cannot work, `out` holds the checkpoint of another student, or another call is at work there.
+        If a parameter is out of range, `out` belongs to a different call, or another process is using it.
     MissingDependencyError
         If Keras or TensorFlow is not installed.
 
@@ -126,10 +127,18 @@ def distil(
     >>> l3clf.ClipClassifier(student).fit(paths, classes)                            # doctest: +SKIP
     """
     n_jobs = n_threads(n_jobs)
-    job = _Job.checked(teachers, clips, labels, student, init, sizes)
+    _check_tensorflow()
+    embedders = _teachers(teachers)
+    fingerprints = [teacher.fingerprint for teacher in embedders]  # finds their weights, or downloads them
+    sources = _sources(clips)
+    start = None if init is None else _student_to_start_from(init, student)
+    name = student or (start.about["architecture"] if start else "M")
+    architecture(name)
+    classes, numbers = _numbered(labels, len(sources))
+    job = _Job(embedders, fingerprints, _sizes(embedders, sizes), sources, classes, numbers, name, start)
     schedule = schedule or Schedule()
     _check_weights(job, schedule, whitening)
-    recipe = Recipe(job.window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
+    recipe = Recipe(embedders[0].window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
     folder = claim_folder(out, LOCK)
     with _sole_use(folder):
         return _distilled(job, recipe, schedule, whitening, trainer, folder, n_jobs, progress)
@@ -145,6 +154,7 @@ def _distilled(
     n_jobs: int | None,
     progress: bool,
 ) -> Student:
+    # At the highest rate that anyone needs, so that resampling only goes down.
     corpus = decode(job.sources, max(SAMPLE_RATE, *(t.sample_rate for t in job.teachers)), folder, progress)
     numbers = None if job.numbers is None else job.numbers[corpus.kept]
     examples = make_examples(corpus, job.teachers, recipe, folder, numbers, n_jobs, progress)
@@ -164,8 +174,10 @@ def _distilled(
         "parts": parts,
         "whitening": whitening,
         "embedding_size": int(targets.shape[1]),
-        "held_out_cosine": _final(model, examples, targets, parts),
-        "constant_cosine": _constant(examples, targets, parts),
+        "held_out_cosine": held_out_cosines(
+            model, examples.features, targets, parts, np.flatnonzero(examples.held_out)
+        ),
+        "constant_cosine": _constant_cosines(examples, targets, parts),
         "parameters": sum(math.prod(tensor.dims) for tensor in network.graph.initializer),
         "macs": macs_of(model),
     }
@@ -178,7 +190,7 @@ def _distilled(
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """What is asked for, checked before hours are spent on it."""
+    """What `distil` was asked for, checked before hours are spent on it."""
 
     teachers: list[Embedder]
     fingerprints: list[str]
@@ -188,30 +200,6 @@ class _Job:
     numbers: NDArray[np.int32] | None
     name: str
     start: Student | None
-
-    @property
-    def window_s(self) -> float:
-        return self.teachers[0].window_s
-
-    @classmethod
-    def checked(
-        cls,
-        teachers: str | Embedder | Sequence[str | Embedder],
-        clips: Sequence[str | os.PathLike[str] | Source],
-        labels: Sequence[object] | None,
-        student: str | None,
-        init: str | os.PathLike[str] | None,
-        sizes: Sequence[int] | None,
-    ) -> "_Job":
-        _check_tensorflow()
-        schools = _teachers(teachers)
-        fingerprints = [teacher.fingerprint for teacher in schools]  # finds, or fetches, what they need
-        sources = _sources(clips)
-        start = None if init is None else _student_to_start_from(init, student)
-        name = student or (start.about["architecture"] if start else "M")
-        architecture(name)
-        classes, numbers = _numbered(labels, len(sources))
-        return cls(schools, fingerprints, _sizes(schools, sizes), sources, classes, numbers, name, start)
 
 
 def _check_weights(job: _Job, schedule: Schedule, whitening: float) -> None:
@@ -224,50 +212,51 @@ def _check_weights(job: _Job, schedule: Schedule, whitening: float) -> None:
 
 
 def _check_tensorflow() -> None:
-    """Keras runs on other backends, but only TensorFlow makes the integer network: better said now than at the end."""
+    """Refuse other backends of Keras: they can train, but only TensorFlow can make the integer network at the end."""
     if find_spec("tensorflow") is None:
-        raise MissingDependencyError(
-            'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
-        )
+        raise MissingDependencyError(NEEDED)
     if keras.backend.backend() != "tensorflow":
         raise ParameterError(
-            f"Keras runs on {keras.backend.backend()!r}, from which no integer network can be made; "
+            f"Keras: its backend is {keras.backend.backend()!r}, which cannot make the integer network; "
             "set KERAS_BACKEND=tensorflow"
         )
 
 
 def _teachers(teachers: str | Embedder | Sequence[str | Embedder]) -> list[Embedder]:
-    schools = [as_embedder(t) for t in ([teachers] if isinstance(teachers, str | Embedder) else teachers)]
-    if not schools:
+    embedders = [as_embedder(t) for t in ([teachers] if isinstance(teachers, str | Embedder) else teachers)]
+    if not embedders:
         raise ParameterError("teachers: found none; expected one or more embedders")
-    if not SHORTEST_S <= schools[0].window_s <= LONGEST_S:
+    first = embedders[0]
+    if not MIN_WINDOW_S <= first.window_s <= MAX_WINDOW_S:
         raise ParameterError(
-            f"teacher {schools[0].name!r}: its windows of {schools[0].window_s:g} s are the student's too, and these "
-            f"are {SHORTEST_S} to {LONGEST_S} s long; name a teacher with such windows first"
+            f"teacher {first.name!r}: window of {first.window_s:g} s; a student's window has {MIN_WINDOW_S} to "
+            f"{MAX_WINDOW_S} s and is the first teacher's, so name another teacher first"
         )
-    return schools
+    return embedders
 
 
 def _sources(clips: Sequence[str | os.PathLike[str] | Source]) -> list[Source]:
     if isinstance(clips, str | os.PathLike | Clip | Samples):
-        raise ParameterError("clips is a single clip; expected a list of two or more")
+        raise ParameterError("clips: found a single clip; expected a list of two or more")
     sources = [clip if isinstance(clip, Clip | Samples) else Clip(clip) for clip in clips]
     if not sources:
-        raise DatasetError("found no clips to learn from; give sound files")
+        raise DatasetError("clips: found none; give at least two sound files")
     return sources
 
 
 @contextmanager
 def _sole_use(folder: Path) -> Iterator[None]:
-    """Keep other calls out of a folder: two at once would write over each other's examples."""
+    """Lock a folder: two calls at once would overwrite each other's examples."""
     try:
         handle = (folder / LOCK).open("ab")
     except OSError as error:
         raise cannot_write(folder / LOCK, error, DatasetError) from None
     with handle:
-        with suppress(OSError):  # a file system without locks: nothing to ask
+        with suppress(OSError):  # a file system without locks
             if not lock_now(handle.fileno()):
-                raise ParameterError(f"out={str(folder)!r}: another call is at work there; wait, or give another")
+                raise ParameterError(
+                    f"out={str(folder)!r}: in use by another call; wait for it, or give another folder"
+                )
         yield
 
 
@@ -277,14 +266,14 @@ def _untrained(job: _Job, recipe: Recipe, examples: Examples, targets: FloatArra
     model = build_student(architecture(job.name), spec.n_frames, spec.n_bands, targets.shape[1])
     if job.start is not None:
         learned = _some(examples, TO_START_FROM)
-        heard = np.asarray(examples.features[learned])
-        start_from(model, job.start.onnx, heard)
-        fit_embedding(model, heard, targets[learned])
+        features = np.asarray(examples.features[learned])
+        start_from(model, job.start.onnx, features)
+        fit_embedding(model, features, targets[learned])
     return model
 
 
 def _some(examples: Examples, n: int) -> NDArray[np.intp]:
-    """Some rows of what is learned from, and none that is held out."""
+    """Draw at most `n` rows that are not held out."""
     return np.sort(np.random.default_rng(0).permutation(np.flatnonzero(~examples.held_out))[:n])
 
 
@@ -307,10 +296,10 @@ def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[in
         sizes = [FIRST_SIZE] + [OTHER_SIZE] * (len(teachers) - 1)
     if not isinstance(sizes, Sequence) or not all(isinstance(size, int | np.integer) for size in sizes):
         raise ParameterError(f"sizes={sizes!r}; expected a list of whole numbers, one for each teacher")
-    if len(sizes) != len(teachers) or min(sizes) < 1 or sum(sizes) > LARGEST:
+    if len(sizes) != len(teachers) or min(sizes) < 1 or sum(sizes) > MAX_EMBEDDING_SIZE:
         raise ParameterError(
             f"sizes={list(sizes)}; expected a number of at least 1 for each of {len(teachers)} teachers, "
-            f"at most {LARGEST} together"
+            f"at most {MAX_EMBEDDING_SIZE} together"
         )
     return [min(size, teacher.embedding_size) for size, teacher in zip(sizes, teachers, strict=True)]
 
@@ -319,16 +308,18 @@ def _student_to_start_from(init: str | os.PathLike[str], student: str | None) ->
     name = os.fspath(init)
     found = load_embedder(name) if name == "l3mini" else Student(name)
     if not isinstance(found, Student) or found.about.get("architecture") not in list(ARCHITECTURES):
-        raise ParameterError(f"init={name!r}: is of no architecture known here ({', '.join(ARCHITECTURES)})")
+        raise ParameterError(
+            f"init={name!r}: not a student of an architecture known here; give one of {', '.join(ARCHITECTURES)}"
+        )
     if student not in (None, found.about["architecture"]):
         raise ParameterError(
-            f"init={name!r}: is of size {found.about['architecture']!r}, not {student!r}; leave that out"
+            f"init={name!r}: has the size {found.about['architecture']!r}, not {student!r}; leave out `student`"
         )
     return found
 
 
 def _numbered(labels: Sequence[object] | None, n_clips: int) -> tuple[list[str], NDArray[np.int32] | None]:
-    """The classes, and the number of its class for each clip."""
+    """Return the classes, and the index of each clip's class."""
     if labels is None:
         return [], None
     if not hasattr(labels, "__len__"):
@@ -340,9 +331,9 @@ def _numbered(labels: Sequence[object] | None, n_clips: int) -> tuple[list[str],
 
 
 def _targets(examples: Examples, sizes: Sequence[int], whitening: float) -> tuple[FloatArray, list[int]]:
-    """Whitened embeddings of all teachers side by side, and how many of each.
+    """Return the whitened embeddings of all teachers side by side, and the number of components of each.
 
-    The whitening is fitted without what is held out.
+    The whitening is fitted without the held-out examples.
     """
     learned = np.flatnonzero(~examples.held_out)
     parts = [
@@ -352,12 +343,8 @@ def _targets(examples: Examples, sizes: Sequence[int], whitening: float) -> tupl
     return np.hstack(parts), [part.shape[1] for part in parts]
 
 
-def _final(model: Any, examples: Examples, targets: FloatArray, sizes: Sequence[int]) -> list[float]:
-    return held_out_cosines(model, examples.features, targets, sizes, np.flatnonzero(examples.held_out))
-
-
-def _constant(examples: Examples, targets: FloatArray, sizes: Sequence[int]) -> list[float]:
-    """The held-out cosine of the best answer that hears nothing: the mean direction of what is learned from."""
+def _constant_cosines(examples: Examples, targets: FloatArray, sizes: Sequence[int]) -> list[float]:
+    """Return the held-out cosines of the best constant embedding: the mean direction of the training targets."""
     out, ends = [], np.cumsum([0, *sizes])
     for first, last in pairwise(ends):
         part = targets[:, first:last] / np.linalg.norm(targets[:, first:last], axis=1, keepdims=True)

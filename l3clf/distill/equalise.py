@@ -1,10 +1,10 @@
-"""Makes a student kinder to integers: the channels of a layer are brought to similar ranges.
+"""Prepares a student for quantisation: the channels of each layer are scaled to similar ranges.
 
-Rule: the function stays what it is. A channel that is divided by a number after its batch normalisation is
-multiplied by it in the next layer's kernel: ReLU lets positive factors through (cross-layer equalisation,
-Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019). What is equalised
-here are the measured ranges of the activations, because one scale has to serve all channels of a tensor, while
-kernels have one for each channel.
+Rule: the function of the network stays the same. A channel that is divided by a positive factor after its batch
+normalisation is multiplied by it in the next layer's kernel, because ReLU lets positive factors through (cross-layer
+equalisation: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019). Unlike there,
+the measured ranges of the activations are equalised: all channels of a tensor share one scale, while kernels have one
+per channel.
 """
 
 from collections.abc import Iterator
@@ -14,19 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
-from l3clf.distill.architectures import Architecture, build_student, keras
-from l3clf.embedders.frontend import INPUT_STEPS
+from l3clf.distill.architectures import Architecture, as_input, build_student, keras
 
 __all__ = ["equalised"]
 
-QUANTILE = 0.999  # of a channel's values: the largest one of all may be an accident
-SHARE = 0.5  # of the (logarithmic) difference between channels that is taken out; the rest stays to the kernels
-SMALLEST = 1e-3  # of the largest channel: a channel that is always silent is left alone
+QUANTILE = 0.999  # of a channel's values: the maximum may be an outlier
+SHARE = 0.5  # of the logarithmic differences between channels that is removed; the kernels' own scales take the rest
+MIN_RANGE = 1e-3  # of the widest channel: a channel below it is never active and is left alone
 EXAMPLES = 500
 
 
 def equalised(architecture: Architecture, student: Any, features: NDArray[np.int8]) -> Any:
-    """Return a student that answers the same, with channels of similar ranges.
+    """Return a student with the same embeddings whose channels have similar ranges.
 
     Parameters
     ----------
@@ -34,12 +33,12 @@ def equalised(architecture: Architecture, student: Any, features: NDArray[np.int
     student : keras.Model
         Built by `build_student` for that architecture.
     features : array of shape (n, n_frames, n_mels), int8
-        Of training examples; the first few hundred are heard.
+        Of training examples; ranges are measured on the first 500.
 
     Returns
     -------
     keras.Model
-        Another one, in its plain form (`fast=False` of `build_student`).
+        A new model, in the form for conversion (`fast=False` of `build_student`).
     """
     _, n_frames, n_mels, _ = student.input.shape
     plain = build_student(architecture, n_frames, n_mels, student.output.shape[-1], fast=False)
@@ -54,13 +53,13 @@ def equalised(architecture: Architecture, student: Any, features: NDArray[np.int
 
 
 def _layers(architecture: Architecture) -> list[str]:
-    """All convolutions with a ReLU, in order; each feeds the next, through a sum or not."""
+    """Return all convolutions with a ReLU, in order; each feeds the next, directly or through a sum."""
     parts = [f"block_{n}_{kind}" for n in range(1, len(architecture.blocks) + 1) for kind in ("depthwise", "pointwise")]
     return ["stem", *parts]
 
 
 def _tied(architecture: Architecture) -> Iterator[list[str]]:
-    """Groups of layers that must share their factors, because their outputs are added."""
+    """Yield the groups of layers that must share their factors because their outputs are added."""
     group, channels = ["stem"], architecture.stem
     for n, (wide, stride) in enumerate(architecture.blocks, 1):
         yield [f"block_{n}_depthwise"]
@@ -74,10 +73,10 @@ def _tied(architecture: Architecture) -> Iterator[list[str]]:
 
 
 def _ranges(student: Any, features: NDArray[np.int8]) -> dict[str, FloatArray]:
-    """How far each channel of each layer reaches after its ReLU."""
+    """Return the range of each channel of each layer after its ReLU."""
     layers = [layer for layer in student.layers if layer.name.endswith("_relu")]
-    x = features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
-    found = keras.Model(student.input, [layer.output for layer in layers]).predict(x, batch_size=100, verbose=0)
+    inner = keras.Model(student.input, [layer.output for layer in layers])
+    found = inner.predict(as_input(features), batch_size=100, verbose=0)
     return {
         layer.name.removesuffix("_relu"): np.quantile(values.reshape(-1, values.shape[-1]), QUANTILE, axis=0)
         for layer, values in zip(layers, found, strict=True)
@@ -85,9 +84,9 @@ def _ranges(student: Any, features: NDArray[np.int8]) -> dict[str, FloatArray]:
 
 
 def _factors(group: list[str], ranges: dict[str, FloatArray]) -> Iterator[tuple[str, FloatArray]]:
-    reach = np.max([ranges[layer] for layer in group], axis=0)
-    silent = reach <= SMALLEST * reach.max()
-    logs = np.log(np.where(silent, 1, reach))
+    widest = np.max([ranges[layer] for layer in group], axis=0)
+    silent = widest <= MIN_RANGE * widest.max()
+    logs = np.log(np.where(silent, 1, widest))
     centred = np.where(silent, 0, logs - logs[~silent].mean() if not silent.all() else 0)
     for layer in group:
         yield layer, np.exp(SHARE * centred).astype(np.float32)

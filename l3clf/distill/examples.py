@@ -1,8 +1,7 @@
-"""Training examples on disk: what the student will see, and what the teachers said of the same sound.
+"""Training examples on disk: the student's input and the teachers' embeddings of the same sound.
 
-Rule: an example is decided by its clip, its number and the seed alone, so that it can be made in any
-order, by any thread, and again. Blocks are made in order and counted when they are on disk: what was
-stopped goes on there.
+Rule: an example depends on its clip, its number and the seed alone, so that any thread can make it at any time with
+the same result. Blocks are made in order and counted once they are on disk, where a stopped run resumes.
 """
 
 import hashlib
@@ -33,35 +32,35 @@ from l3clf.storage.atomic import cannot_write, replacing
 
 __all__ = ["Augmentation", "Examples", "Recipe", "make_examples", "render", "teacher_targets"]
 
-REVISION = 2  # raised whenever the same description gives other examples
-BLOCK = 64
-ZEROS = 1 << 20
+REVISION = 2  # raised whenever the same description gives different examples
+BLOCK = 64  # examples that one thread makes at a time
+ZEROS = 1 << 20  # bytes written at a time
 INNER_HOP_S = 0.2  # between the windows of a teacher whose window is shorter than the student's
 OVERHANG = 0.25  # share of examples in which a clip may begin or end inside the window
 NO_LABEL = -1
-LARGEST_TARGET = 65504.0  # of float16
-_DTYPES: dict[str, Any] = {
-    "i8": np.int8,
-    "i32": np.int32,
-    "f4": np.float32,
-    "f2": np.float16,
-}  # by the end of a file's name
+MAX_TARGET = 65504.0  # the largest float16
+_DTYPES: dict[str, Any] = {"i8": np.int8, "i32": np.int32, "f4": np.float32, "f2": np.float16}  # by file extension
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How examples are made of a corpus.
+    """How examples are made from a corpus.
 
     Parameters
     ----------
     window_s : float
         Length of the student's window.
-    per_window : int
-        Examples for each window's length of a clip. One of each clip's is a piece of it as it is.
-    held_out : float
-        Share of clips to measure on, never learned from.
-    seed : int
+    per_window : int, default=8
+        Examples per window's length of a clip. One example of each clip is an unchanged piece of it.
+    held_out : float, default=0.05
+        Share of the clips that is kept out of training, between 0 and 1.
+    seed : int, default=0
     augmentation : Augmentation
+
+    Raises
+    ------
+    ParameterError
+        If `per_window` or `held_out` is out of range.
     """
 
     window_s: float
@@ -83,16 +82,16 @@ class Examples:
     Attributes
     ----------
     features : array of shape (n, n_frames, n_mels), int8
-        Levels in steps of the student's input.
-    targets : list of arrays of shape (n, size), float16
+        Quantised levels, the student's input.
+    targets : list of arrays of shape (n, embedding size), float16
         The embeddings of each teacher.
     labels : array of shape (n, 2), int32
-        Classes of the clip and of the one mixed in; -1 for none.
+        Classes of the clip and of the clip mixed into it; -1 for none.
     shares : array of shape (n,), float32
-        The first class's part of the label; the second has the rest, if there is one.
+        Weight of the first class, 0 to 1; a second class has the rest.
     held_out : array of shape (n,), bool
     digest : str
-        Of everything that decides them.
+        Digest of everything that the examples depend on.
     """
 
     features: NDArray[np.int8]
@@ -107,7 +106,10 @@ class Examples:
 
 
 def plan(corpus: Corpus, recipe: Recipe) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return (clip, number) of every example, and which clips are held out; rounds over all clips follow another."""
+    """Return (clip, number) of every example, and which clips are held out.
+
+    The examples are in rounds over all clips, so that any prefix of them covers the whole corpus.
+    """
     window = round(recipe.window_s * corpus.sample_rate)
     counts = np.maximum(1, [round(corpus.length(i) / window) for i in range(len(corpus))])
     clips = np.repeat(np.arange(len(corpus)), counts)
@@ -127,11 +129,11 @@ def render(
     Returns
     -------
     samples : array of shape (window samples,), float32
-        At the corpus' rate.
+        At the sample rate of the corpus.
     other : int or None
-        The clip that was mixed in; of the same side, held out or not.
+        The clip that was mixed in. It is held out exactly if `clip` is.
     share : float
-        The first clip's part, by amplitude; 0 where it is silent in the window.
+        The clip's part of the mixture by amplitude, 0 to 1; 0 where it is silent in the window.
     """
     n = round(recipe.window_s * corpus.sample_rate)
     rng = np.random.default_rng([recipe.seed, clip, number])
@@ -146,7 +148,7 @@ def render(
         chosen = int(rng.choice(np.flatnonzero(held == held[clip])))
         second = _cut(corpus, chosen, n, 1.0, rng)
         samples = mix(samples, second, below_db)
-        if not is_silent(second):  # a pause in either clip says nothing of its class
+        if not is_silent(second):  # a pause carries no sign of its clip's class
             other, share = chosen, share / (1 + 10 ** (-below_db / 20))
     samples = change.apply_noise(samples, rng)
     peak = float(np.abs(samples).max())
@@ -154,7 +156,7 @@ def render(
 
 
 def _cut(corpus: Corpus, clip: int, n: int, stretch: float, rng: np.random.Generator) -> FloatArray:
-    """A window from a drawn place, that may hang over the clip's ends; a shorter clip lies anywhere in it."""
+    """Return a window at a random place, sometimes across an end of the clip; a shorter clip lies anywhere in it."""
     needed = round(n / stretch)
     spare = corpus.length(clip) - needed
     low, high = min(0, spare), max(0, spare)
@@ -168,16 +170,17 @@ def _cut(corpus: Corpus, clip: int, n: int, stretch: float, rng: np.random.Gener
 
 
 def teacher_targets(teacher: Embedder, samples: FloatArray, sample_rate: int) -> FloatArray:
-    """Return what a teacher says of windows, as long as the student's.
+    """Return a teacher's embeddings of the student's windows.
 
-    A teacher with a shorter window answers with the mean over its windows inside, one with a longer window
-    hears zeros on both sides.
+    A teacher with a shorter window contributes the mean over its windows inside the student's; one with a longer
+    window gets zeros on both sides.
 
     Parameters
     ----------
     teacher : Embedder
-    samples : array of shape (n, n_samples), float32
+    samples : array of shape (n, window samples), float32
     sample_rate : int
+        Of `samples`, in Hz.
 
     Returns
     -------
@@ -205,14 +208,26 @@ def make_examples(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> Examples:
-    """Make all examples in `folder`, or what is missing of them.
+    """Make all examples in `folder`, or those that an earlier call did not get to.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    teachers : sequence of Embedder
+    recipe : Recipe
+    folder : Path
+    labels : array of shape (n_clips,), int32, optional
+        The class of each clip of the corpus.
+    n_jobs : int, optional
+        Number of threads; None means one per core.
+    progress : bool, default=False
 
     Raises
     ------
     DatasetError
-        If the disk is full, or a teacher gives numbers that cannot be learned.
+        If the disk is full, or a teacher returns NaN or numbers beyond the range of float16.
     ParameterError
-        If a student was already begun in `folder` with other examples: those are kept.
+        If `folder` holds other examples, or the checkpoint of a student trained on others; they are kept.
     """
     rows, held = plan(corpus, recipe)
     spec = student_spec(recipe.window_s)
@@ -237,24 +252,29 @@ def make_examples(
                 for n in pool.map(block, batch):
                     done += n
                     bar.update(n)
-            finally:  # what was finished before a Ctrl-C counts
+            finally:  # keeps what was finished before Ctrl-C
                 made.mark(done)
     arrays = made.arrays
     targets: list[NDArray[np.float16]] = [arrays[f"targets-{i}.f2"] for i in range(len(teachers))]
     features, labels_of, shares = (arrays[name] for name in ("features.i8", "labels.i32", "shares.f4"))
-    digest = hashlib.sha256(json.dumps(made.told, sort_keys=True).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps(made.description, sort_keys=True).encode()).hexdigest()[:32]
     return Examples(features, targets, labels_of, shares, held[rows[:, 0]], digest)
 
 
 def _description(
     corpus: Corpus, teachers: Sequence[Embedder], recipe: Recipe, labels: NDArray[np.int32] | None
 ) -> dict[str, Any]:
-    """Everything that decides the examples, as JSON gives it back."""
-    told: dict[str, Any] = {"recipe": asdict(recipe), "corpus": corpus.digest}
-    told |= {"spec": asdict(student_spec(recipe.window_s)), "teachers": [teacher.fingerprint for teacher in teachers]}
-    told |= {"labels": "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest()}
-    told |= {"steps": [INPUT_STEP_DB, INPUT_ZERO_POINT], "revision": REVISION}
-    out: dict[str, Any] = json.loads(json.dumps(told, default=np.generic.item))
+    """Return everything that the examples depend on, as JSON gives it back."""
+    found = {
+        "recipe": asdict(recipe),
+        "corpus": corpus.digest,
+        "spec": asdict(student_spec(recipe.window_s)),
+        "teachers": [teacher.fingerprint for teacher in teachers],
+        "labels": "" if labels is None else hashlib.sha256(labels.tobytes()).hexdigest(),
+        "steps": [INPUT_STEP_DB, INPUT_ZERO_POINT],
+        "revision": REVISION,
+    }
+    out: dict[str, Any] = json.loads(json.dumps(found, default=np.generic.item))
     return out
 
 
@@ -268,18 +288,20 @@ def _block(
 ) -> dict[str, NDArray[Any]]:
     made = [render(corpus, held, recipe, int(clip), int(number)) for clip, number in rows]
     samples = np.stack([one for one, _, _ in made])
-    heard = samples
+    own = samples  # at the student's rate
     if corpus.sample_rate != SAMPLE_RATE:
-        heard = np.stack([soxr.resample(x, corpus.sample_rate, SAMPLE_RATE) for x in samples])
+        own = np.stack([soxr.resample(x, corpus.sample_rate, SAMPLE_RATE) for x in samples])
     out: dict[str, NDArray[Any]] = {
-        "features.i8": quantise_levels(levels(student_spec(recipe.window_s), heard)),
+        "features.i8": quantise_levels(levels(student_spec(recipe.window_s), own)),
         "labels.i32": np.array([_labels(labels, int(c), o) for c, (_, o, _) in zip(rows[:, 0], made, strict=True)]),
         "shares.f4": np.array([share for _, _, share in made], np.float32),
     }
     for i, teacher in enumerate(teachers):
         targets = teacher_targets(teacher, samples, corpus.sample_rate)
-        if not np.abs(targets).max() <= LARGEST_TARGET:  # NaN is not either
-            raise DatasetError(f"teacher {teacher.name!r}: gives NaN, or numbers larger than half precision holds")
+        if not np.abs(targets).max() <= MAX_TARGET:  # also refuses NaN, unlike `>`
+            raise DatasetError(
+                f"teacher {teacher.name!r}: returns NaN or numbers beyond float16; use another teacher or scale it down"
+            )
         out[f"targets-{i}.f2"] = targets
     return out
 
@@ -291,21 +313,24 @@ def _labels(labels: NDArray[np.int32] | None, clip: int, other: int | None) -> t
 
 
 class _Files:
-    """Memory-mapped arrays in a folder, with a note of what they are and how far they are done."""
+    """Memory-mapped arrays in a folder, with a note of what they hold and how many examples are done."""
 
-    def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], told: dict[str, Any]) -> None:
-        self.folder, self.note, self.told = folder, folder / EXAMPLES, told
+    def __init__(self, folder: Path, shapes: dict[str, tuple[int, ...]], description: dict[str, Any]) -> None:
+        self.folder, self.note, self.description = folder, folder / EXAMPLES, description
         found, n = self._read_note(), next(iter(shapes.values()))[0]
-        if found is not None and found[0] != told:  # before what took hours is overwritten
+        if found is not None and found[0] != description:  # hours of work must not be overwritten
             if (folder / CHECKPOINT).exists():
                 raise other_checkpoint(folder / CHECKPOINT)
             if found[1] > 0:
-                raise _other_examples(self.note, found[1])
-        done = found[1] if found is not None and found[0] == told and _are_whole(folder, shapes) else 0
+                raise ParameterError(
+                    f"{self.note}: records {found[1]:,} examples of other sounds, teachers, labels or settings; "
+                    "repeat the call that made them, or give another out"
+                )
+        done = found[1] if found is not None and found[0] == description and _are_whole(folder, shapes) else 0
         self.done = done if done == n or (0 <= done < n and done % BLOCK == 0) else 0
         try:
             if not self.done:
-                self.note.unlink(missing_ok=True)  # before what it speaks of goes
+                self.note.unlink(missing_ok=True)  # first, or it would describe files that are being overwritten
                 _reserve(folder, shapes)
             self.arrays = {
                 name: np.memmap(folder / name, _dtype(name), "r+", 0, shape) for name, shape in shapes.items()
@@ -314,7 +339,7 @@ class _Files:
             raise cannot_write(folder, error, DatasetError) from None
 
     def _read_note(self) -> tuple[dict[str, Any], int] | None:
-        """What the examples here are, and how many are done; None without a note that can be read."""
+        """Return the description of the examples here and how many are done; None without a readable note."""
         try:
             found = json.loads(self.note.read_text())
             return {k: v for k, v in found.items() if k != "done"}, int(found["done"])
@@ -329,14 +354,7 @@ class _Files:
         for array in self.arrays.values():
             array.flush()
         with replacing(self.note, DatasetError, encoding="utf-8") as file:
-            json.dump(self.told | {"done": done}, file)
-
-
-def _other_examples(note: Path, done: int) -> ParameterError:
-    return ParameterError(
-        f"{note}: speaks of {done:,} examples of other sounds, teachers, labels or settings; "
-        "give what they were made of, or another out"
-    )
+            json.dump(self.description | {"done": done}, file)
 
 
 def _dtype(name: str) -> np.dtype[Any]:
@@ -356,12 +374,12 @@ def _are_whole(folder: Path, shapes: dict[str, tuple[int, ...]]) -> bool:
 
 
 def _reserve(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Take the room on disk beforehand: a memory-mapped file on a full disk would end the process."""
+    """Allocate the files: writing through a memory map to a full disk would kill the process."""
     for name, shape in shapes.items():
         size = _size(name, shape)
         with (folder / name).open("wb") as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
-            else:  # a file that is only made longer takes no room yet
+            else:  # `truncate` would leave a sparse file, which takes no space yet
                 for first in range(0, size, ZEROS):
                     file.write(bytes(min(ZEROS, size - first)))

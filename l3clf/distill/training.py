@@ -1,19 +1,19 @@
-"""The training loop: cosine to whitened targets, checkpoints, early stop, a log.
+"""The training loop: cosine to whitened targets, checkpoints, early stopping and a log.
 
-Rule: everything that decides the next step is in the checkpoint, so that a run that was stopped goes on as
-if it had not been. A checkpoint is arrays and numbers; nothing in it can run.
+Rule: the checkpoint holds everything that the next step depends on, so that a resumed run has the result of an
+uninterrupted one. It holds arrays and JSON only, nothing that could run code.
 """
 
 import csv
 import json
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,40 +21,44 @@ from tqdm import tqdm
 
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.inputs import check_whole
-from l3clf.distill.architectures import keras
+from l3clf.distill.architectures import as_input, keras
 from l3clf.distill.corpus import CHECKPOINT, other_checkpoint
 from l3clf.distill.examples import NO_LABEL, Examples
-from l3clf.embedders.frontend import INPUT_STEPS
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.storage.atomic import replacing
 
 __all__ = ["Schedule", "Trainer", "Whitening", "held_out_cosines", "one_hot", "train", "whiten"]
 
-CHUNK = 8192
-EIGENVALUE_FLOOR = 1e-4  # of the largest: directions with less are noise of the half precision
-CONSTANT = 1e-9  # of the mean power: so much variance is rounding
-COMPILED_FROM = 10_000  # windows in all: compiling takes as long as some thousands, and makes each three times faster
+CHUNK = 8192  # rows held in memory at a time
+EIGENVALUE_FLOOR = 1e-4  # of the largest: directions with less are rounding noise of the float16 targets
+CONSTANT = 1e-9  # of the mean power: less variance than this is rounding
+COMPILED_FROM = 10_000  # examples over all epochs: compiling costs as much as some thousands, then each is 3x faster
 WARM_UP = 0.03  # of all steps
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """How long and how fast a student is trained.
 
     Parameters
     ----------
-    epochs : int
-    batch : int
-    learning_rate : float
-        The highest; it rises in the first steps and falls along half a cosine to zero.
-    weight_decay : float
-    patience : int
-        Epochs without a better held-out cosine before it stops.
-    label_weight : float
-        Of the cross-entropy on labels, where there are any, beside the cosines.
-    teacher_weights : tuple of float
-        Of each teacher's cosine; 1 each when empty.
-    seed : int
+    epochs : int, default=20
+    batch : int, default=256
+    learning_rate : float, default=0.003
+        The peak; the rate rises to it over the first 3 % of the steps and falls along half a cosine to zero.
+    weight_decay : float, default=0.01
+    patience : int, default=5
+        Epochs without a better held-out cosine after which training stops.
+    label_weight : float, default=1.0
+        Weight of the cross-entropy on labels, if there are any, relative to the cosines.
+    teacher_weights : tuple of float, default=()
+        Weight of each teacher's cosine; 1 each when empty.
+    seed : int, default=0
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
     """
 
     epochs: int = 20
@@ -101,7 +105,7 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """The main directions of a teacher's embeddings, brought to more similar variances.
+    """Projection of a teacher's embeddings onto their principal components, with more equal variances.
 
     Attributes
     ----------
@@ -113,7 +117,7 @@ class Whitening:
     projection: FloatArray
 
     def apply(self, vectors: NDArray[np.floating]) -> FloatArray:
-        """Return whitened vectors, float32."""
+        """Return whitened vectors of shape (n, size), float32."""
         parts = [
             (vectors[i : i + CHUNK].astype(np.float32) - self.mean) @ self.projection
             for i in range(0, len(vectors), CHUNK)
@@ -124,17 +128,21 @@ class Whitening:
 def whiten(vectors: NDArray[np.floating], size: int, share: float = 1.0) -> Whitening:
     """Fit a whitening to embeddings.
 
-    The principal components are turned at random at last, which no cosine notices: each number of the result then
-    carries as much as any other, as heads that standardise and integers with one scale would have it.
+    A random rotation follows the principal components. No cosine changes by it, but it spreads the variance over all
+    elements of the result, which suits heads that standardise and integers that share one scale.
 
     Parameters
     ----------
     vectors : array of shape (n, teacher size)
     size : int
-        How many principal components are kept; fewer where there are no more.
-    share : float
-        Of the (logarithmic) differences between their variances that is taken out: 1 makes all variances 1, 0 leaves
-        the teacher's proportions.
+        How many principal components to keep; fewer if there are no more.
+    share : float, default=1.0
+        Share of the logarithmic differences between variances that is removed, 0 to 1: 1 makes all variances equal,
+        0 keeps the teacher's proportions.
+
+    Returns
+    -------
+    Whitening
 
     Raises
     ------
@@ -150,18 +158,15 @@ def whiten(vectors: NDArray[np.floating], size: int, share: float = 1.0) -> Whit
     values, directions = np.linalg.eigh(outer / len(vectors) - np.outer(mean, mean))
     kept = np.flatnonzero(values > EIGENVALUE_FLOOR * values[-1])[::-1][:size]
     if values[-1] <= CONSTANT * np.trace(outer) / len(vectors):
-        raise DatasetError("a teacher gives the same embedding for all examples; give clips that differ")
+        raise DatasetError("teacher: the same embedding for all examples; give clips that differ")
     left = values[kept] ** (1 - share)
     projection = directions[:, kept] * np.sqrt(left / values[kept] / left.mean())
-    return Whitening(mean.astype(np.float32), (projection @ _rotation(len(kept))).astype(np.float32))
-
-
-def _rotation(size: int) -> NDArray[np.float64]:
-    return np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((len(kept), len(kept))))[0]
+    return Whitening(mean.astype(np.float32), (projection @ rotation).astype(np.float32))
 
 
 def one_hot(labels: NDArray[np.int32], shares: NDArray[np.float32], n_classes: int) -> FloatArray:
-    """Return label distributions: where two clips are mixed, their labels are averaged by their shares."""
+    """Return label distributions of shape (n, n_classes); the labels of mixed clips are weighted by their shares."""
     out = np.zeros((len(labels), n_classes), np.float32)
     rows = np.arange(len(labels))
     for column, part in ((0, shares), (1, 1 - shares)):
@@ -181,7 +186,7 @@ def train(
     progress: bool = False,
     about: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
-    """Train a student; it ends with its best weights.
+    """Train a student in place; it ends with its best weights.
 
     Parameters
     ----------
@@ -193,22 +198,22 @@ def train(
         Length of each teacher's part.
     schedule : Schedule
     folder : Path
-        For ``checkpoint.npz`` and ``log.csv``; a run that was stopped goes on from there.
+        For ``checkpoint.npz`` and ``log.csv``; training resumes from the checkpoint.
     distributions : array of shape (n, n_classes), optional
-        Of labels.
-    progress : bool
+        Label distributions, from `one_hot`.
+    progress : bool, default=False
     about : mapping, optional
-        What else decides the result, as JSON: a checkpoint that says otherwise is refused.
+        Anything else that the result depends on, as JSON; a checkpoint of something else is refused.
 
     Returns
     -------
     list of dict
-        One for each epoch: its number, the loss, the held-out cosine of each teacher and their mean.
+        One for each epoch: its number, the loss, the held-out cosine to each teacher and their mean.
 
     Raises
     ------
     ParameterError
-        If the checkpoint is damaged, or of another student, schedule or set of examples.
+        If the checkpoint is damaged or belongs to another student, schedule or set of examples, or training diverges.
     DatasetError
         If the disk is full.
     """
@@ -220,7 +225,7 @@ def train(
     n_steps = max(1, len(training) // schedule.batch)
     compiled = len(training) * schedule.epochs >= COMPILED_FROM
     learner.compile(optimizer=_optimizer(schedule, n_steps), loss=_loss(sizes, schedule), jit_compile=compiled)
-    learner.optimizer.build(learner.trainable_variables)
+    learner.optimizer.build(learner.trainable_variables)  # creates the state that a checkpoint restores
     decides = {"schedule": asdict(schedule), "sizes": list(sizes), **(about or {})}
     state = _Checkpoint(folder / CHECKPOINT, learner, decides)
     log, best = state.load()
@@ -239,7 +244,7 @@ def train(
 
 
 def _with_classes(student: Any, n_classes: int) -> Any:
-    """The student with its embedding and the logits of its labels side by side."""
+    """Return the student with the logits of the classes appended to its embedding."""
     if not n_classes:
         return keras.Model(student.input, student.output)
     logits = keras.layers.Dense(n_classes, name="classes")(student.output)
@@ -253,6 +258,7 @@ def _optimizer(schedule: Schedule, n_steps: int) -> Any:
         schedule.learning_rate / 100, max(1, total - warm), warmup_target=schedule.learning_rate, warmup_steps=warm
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay)
+    # Decay shrinks kernels; shrinking biases and normalisations would only bias the student.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
@@ -261,13 +267,13 @@ def _loss(sizes: Sequence[int], schedule: Schedule) -> Callable[[Any, Any], Any]
     ends = np.cumsum([0, *sizes]).tolist()
     weights = schedule.teacher_weights or (1.0,) * len(sizes)
 
-    def loss(truth: Any, answer: Any) -> Any:
+    def loss(truth: Any, predicted: Any) -> Any:
         total = 0.0
         for (first, last), weight in zip(pairwise(ends), weights, strict=True):
-            true, ours = (keras.ops.normalize(x[:, first:last]) for x in (truth, answer))
+            true, ours = (keras.ops.normalize(x[:, first:last]) for x in (truth, predicted))
             total = total + weight * (1 - keras.ops.sum(true * ours, axis=-1))
-        if answer.shape[1] > ends[-1]:
-            logs = keras.ops.log_softmax(answer[:, ends[-1] :])
+        if predicted.shape[1] > ends[-1]:
+            logs = keras.ops.log_softmax(predicted[:, ends[-1] :])
             total = total - schedule.label_weight * keras.ops.sum(truth[:, ends[-1] :] * logs, axis=-1)
         return total
 
@@ -286,24 +292,20 @@ def _epoch(
     batch = min(batch, len(order))
     losses = []
     for first in tqdm(range(0, len(order) - batch + 1, batch), what, unit="step", disable=not progress):
-        rows = np.sort(order[first : first + batch])  # in the order of the disk
-        learner.reset_metrics()  # before Keras 3.15, what comes back is the mean since the start
-        losses.append(float(learner.train_on_batch(_inputs(features[rows]), wanted[rows])))
+        rows = np.sort(order[first : first + batch])  # reads the memory-mapped features in order
+        learner.reset_metrics()  # before Keras 3.15, the loss returned below is the mean since the last reset
+        losses.append(float(learner.train_on_batch(as_input(features[rows]), wanted[rows])))
         if not np.isfinite(losses[-1]):
-            raise ParameterError("the training diverged (its loss is no number); give a smaller learning_rate")
-    return float(np.mean(losses[-max(1, len(losses) // 10) :]))
-
-
-def _inputs(features: NDArray[np.int8]) -> FloatArray:
-    return features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
+            raise ParameterError("training: diverged to a loss that is not finite; give a smaller learning_rate")
+    return float(np.mean(losses[-max(1, len(losses) // 10) :]))  # the last tenth: the weights change over an epoch
 
 
 def held_out_cosines(
     student: Any, features: NDArray[np.int8], targets: FloatArray, sizes: Sequence[int], rows: NDArray[np.intp]
 ) -> list[float]:
-    """Return the mean cosine between a student's and each teacher's part of the embedding on some examples."""
+    """Return, for each teacher, the mean cosine between its targets and the student's embedding over `rows`."""
     ours = np.concatenate(
-        [np.asarray(student(_inputs(features[rows[i : i + 512]]), training=False)) for i in range(0, len(rows), 512)]
+        [np.asarray(student(as_input(features[rows[i : i + 512]]), training=False)) for i in range(0, len(rows), 512)]
     )
     ends = np.cumsum([0, *sizes])
     return [float(_cosines(ours[:, first:last], targets[rows, first:last]).mean()) for first, last in pairwise(ends)]
@@ -326,23 +328,12 @@ def _write_log(path: Path, log: list[dict[str, float]]) -> None:
         writer.writerows(log)
 
 
-_DAMAGE = (
-    zipfile.BadZipFile,
-    struct.error,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    zlib.error,
-)
-"""What reading raises, by version, on an archive that was cut or overwritten somewhere."""
+# What reading a truncated or overwritten archive raises, depending on the version of Python.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile, struct.error, zlib.error)
 
 
 class _Checkpoint:
-    """Weights, the optimiser's state and the log, in one file that appears complete or not at all."""
+    """Weights, the optimiser's state and the log, in one file."""
 
     def __init__(self, path: Path, learner: Any, about: dict[str, Any]) -> None:
         self.path, self.learner = path, learner
@@ -359,7 +350,7 @@ class _Checkpoint:
             np.savez(file, about=json.dumps(self.about), log=json.dumps(log), **arrays)
 
     def load(self) -> tuple[list[dict[str, float]], list[NDArray[np.float32]]]:
-        """Return the log so far and the best weights; the learner is brought to where it was."""
+        """Return the log so far and the best weights, and restore the state of the learner."""
         if not self.path.exists():
             return [], []
         try:
@@ -370,7 +361,7 @@ class _Checkpoint:
                     self._assign([found[f"v{i}"] for i in range(len(self._variables()))])
         except _DAMAGE as error:
             why = str(error) or type(error).__name__
-            raise ParameterError(f"{self.path}: is damaged ({why}); delete it to begin again") from None
+            raise ParameterError(f"{self.path}: damaged checkpoint ({why}); delete it to begin again") from None
         if about != self.about:
             raise other_checkpoint(self.path)
         return log, best

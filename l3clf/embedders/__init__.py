@@ -1,7 +1,7 @@
-"""One file a model behind one protocol; `load_embedder` makes them by name.
+"""Embedders: one module per model, all behind one protocol; `load_embedder` creates them by name.
 
-Another embedder is one small class (see `l3clf.embedders.base.Embedder`) and one call of
-`register_embedder`; an instance can also be passed wherever an embedder's name is taken.
+A new embedder is one small class (see `l3clf.embedders.base.Embedder`) and one call of `register_embedder`; an
+instance can also be passed wherever the name of an embedder is accepted.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from l3clf.errors import ParameterError
 
 __all__ = ["Embedder", "WindowEmbeddings", "embedder_names", "load_embedder", "register_embedder"]
 
-# Modules are imported when asked for: ONNX Runtime alone takes longer than the rest of the package.
+# Modules are imported when needed: ONNX Runtime alone takes longer to import than the rest of the package.
 _BUILT_IN = {
     "openl3": ("l3clf.embedders.openl3", "OpenL3"),
     "mfcc": ("l3clf.embedders.mfcc", "Mfcc"),
@@ -28,48 +28,48 @@ _registered: dict[str, Callable[..., Embedder]] = {}
 
 
 def embedder_names() -> list[str]:
-    """Return the names that `load_embedder` knows."""
+    """Return the names that `load_embedder` accepts."""
     return [*_BUILT_IN, *_registered]
 
 
 def register_embedder(name: str, make: Callable[..., Embedder]) -> None:
-    """Make another embedder known to `load_embedder`, the estimators and model files.
+    """Make an embedder available to `load_embedder`, the estimators and model files.
 
     Parameters
     ----------
     name : str
-        A new name. Registering the same class under its name again is fine.
+        A new name. The same class may be registered under its name again.
     make : callable
-        The embedder's class, or a function that returns an embedder from keyword options.
+        The class of the embedder, or a function that returns an embedder, given its options by keyword.
 
     Raises
     ------
     ParameterError
-        If the name is taken.
+        If another embedder has that name.
     """
     if name in _BUILT_IN or _registered.get(name, make) is not make:
-        raise ParameterError(f"name={name!r}: is taken already; choose another name")
+        raise ParameterError(f"name={name!r}: is already taken; choose another name")
     _registered[name] = make
 
 
 def load_embedder(name: str, **options: Any) -> Embedder:
     """Return an embedder.
 
-    Nothing is read or downloaded before the first window is embedded, or the fingerprint asked for.
+    Nothing is read or downloaded until the first window is embedded or the fingerprint is needed.
 
     Parameters
     ----------
     name : str
         ``"openl3"``, ``"l3mini"``, ``"mfcc"``, ``"yamnet"``, ``"edgel3"``, ``"speech"``, a registered name, or the
-        path of a student file (it ends in ``.student``).
+        path of a student file (ending in ``.student``).
     **options
-        Options of that embedder; for openl3 ``input_repr``, ``content_type``, ``embedding_size``; for all
-        that have weights ``weights``, the path of a weight file or of the folder that holds it.
+        Options of that embedder: for openl3 ``input_repr``, ``content_type`` and ``embedding_size``; for all embedders
+        with weights, ``weights``, the path of a weight file or of the folder that holds it.
 
     Raises
     ------
     ParameterError
-        If the name or an option is unknown, or an option's value is not one of those possible.
+        If the name or an option is unknown, or the value of an option is not allowed.
 
     Examples
     --------
@@ -82,7 +82,9 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     try:
         return make(**options)
     except TypeError as error:
-        raise ParameterError(f"embedder {name!r}: {_plain(error)}") from None
+        # Python's message about an unexpected option, without the name of the constructor.
+        problem = str(error).rpartition("__init__() ")[2]
+        raise ParameterError(f"embedder {name!r}: {problem}; see the documentation of load_embedder") from None
 
 
 def _factory(name: str) -> Callable[..., Embedder]:
@@ -93,8 +95,3 @@ def _factory(name: str) -> Callable[..., Embedder]:
     module, class_name = _BUILT_IN[name]
     factory: Callable[..., Embedder] = getattr(import_module(module), class_name)
     return factory
-
-
-def _plain(error: TypeError) -> str:
-    """Python's sentence about an unexpected option, without the name of the constructor."""
-    return str(error).rpartition("__init__() ")[2]

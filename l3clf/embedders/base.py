@@ -1,9 +1,8 @@
-"""What an embedder is, and all that is the same for every one.
+"""The protocol of all embedders, and what they have in common.
 
-Rule: an embedder knows its windows and turns them into vectors; framing, centring, resampling,
-batching and streaming are written once, here and in `pipeline`. An embedder is a small immutable
-specification (its dataclass fields); sessions and weights are opened on first use and never
-travel with a pickle.
+Rule: an embedder defines its windows and turns them into vectors; framing, centring, resampling, batching and
+streaming are written once, here and in `pipeline`. An embedder is a small immutable specification (its dataclass
+fields); sessions and weights are opened on first use and are never pickled.
 """
 
 import dataclasses
@@ -35,10 +34,10 @@ class WindowEmbeddings:
     ----------
     vectors : array of shape (n_windows, embedding_size), float32
     times_s : array of shape (n_windows, 2), float64
-        Start and end of each window in seconds, clip start = 0. With centring the first window starts
+        Start and end of each window, in seconds from the start of the clip. With centring, the first window starts
         half a window before the clip.
     levels_dbfs : array of shape (n_windows,), float32
-        RMS level of each window; see `l3clf.audio.framing.level_dbfs`.
+        RMS level of each window, in dB relative to full scale; see `l3clf.audio.framing.level_dbfs`.
     """
 
     vectors: FloatArray
@@ -52,27 +51,27 @@ class WindowEmbeddings:
 class Embedder(ABC):
     """A frozen model that turns windows of sound into vectors.
 
-    A subclass is a frozen dataclass whose fields are its options. It says `name`, `sample_rate`,
-    `window_s`, `embedding_size` and `revision`, and implements `embed_windows`; where it has weights,
-    it overrides `weights_digest`, and its field for their place is called `weights`.
+    A subclass is a frozen dataclass whose fields are its options. It defines `name`, `sample_rate`, `window_s`,
+    `embedding_size` and `revision`, and implements `embed_windows`. If it has weights, it overrides `weights_digest`,
+    and the field for their path is called `weights`.
     """
 
     name: ClassVar[str]
-    """What `load_embedder` calls it."""
+    """Name for `load_embedder`."""
     revision: ClassVar[int] = 1
-    """Raised whenever the same window and weights give other numbers than before."""
+    """To be raised whenever the same windows and weights give other vectors than before."""
     batch_windows: ClassVar[int] = 16
-    """How many windows `embed_windows` is best given at once."""
+    """Number of windows per call of `embed_windows` that suits the embedder best."""
 
     @property
     @abstractmethod
     def sample_rate(self) -> int:
-        """Rate of the windows in Hz."""
+        """Sample rate of the windows, in Hz."""
 
     @property
     @abstractmethod
     def window_s(self) -> float:
-        """Length of a window in seconds."""
+        """Length of a window, in seconds."""
 
     @property
     @abstractmethod
@@ -81,12 +80,12 @@ class Embedder(ABC):
 
     @abstractmethod
     def embed_windows(self, windows: FloatArray) -> FloatArray:
-        """Embed windows. May be called from several threads at once.
+        """Embed windows; several threads may call this at once.
 
         Parameters
         ----------
         windows : array of shape (n_windows, window samples), float32
-            Mono, at `sample_rate`, full scale at 1.0.
+            Mono, at `sample_rate`, with full scale at 1.0.
 
         Returns
         -------
@@ -94,23 +93,23 @@ class Embedder(ABC):
         """
 
     def is_ready(self) -> bool:
-        """Return whether it can be used at once: all that it needs is on this machine."""
+        """Return whether all that the embedder needs is on this machine."""
         return True
 
     def weights_digest(self) -> str:
-        """Return a digest of the weights' content; empty for embedders without weights."""
+        """Return a digest of the content of the weights; an empty string without weights."""
         return ""
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """The constructor's options that make the embedder what it is: all but where weights are."""
+        """The options that determine the vectors: all but the path of the weights."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
         return {field.name: getattr(self, field.name) for field in fields if field.name != "weights"}
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything that decides the numbers: specification, weights, revision, audio path."""
-        spec = {
+        """Digest of everything that determines the vectors: specification, weights, revision and audio processing."""
+        spec = {  # changing any of this invalidates every cache and saved model
             "name": self.name,
             "options": self.options,
             "revision": self.revision,
@@ -121,7 +120,7 @@ class Embedder(ABC):
 
     @property
     def window_samples(self) -> int:
-        """Samples in a window."""
+        """Number of samples in a window."""
         return round(self.window_s * self.sample_rate)
 
     def framing(self, hop_s: float, center: bool) -> Framing:
@@ -139,13 +138,13 @@ class Embedder(ABC):
         Parameters
         ----------
         samples : array of shape (n,) or (n, channels)
-            Floating point with full scale at 1.0, or integers with their own.
+            Floating point with full scale at 1.0, or integers with full scale at the limits of their type.
         sample_rate : int
-            In Hz; resampled to the embedder's own where it differs.
+            In Hz; the samples are resampled to the rate of the embedder if it differs.
         hop_s : float, default=0.5
             From the start of one window to the start of the next, in seconds.
         center : bool, default=True
-            Whether the first window is centred on the clip's start.
+            Whether the first window is centred on the start of the clip.
 
         Returns
         -------
@@ -154,9 +153,9 @@ class Embedder(ABC):
         Raises
         ------
         AudioError
-            If the samples are empty, not finite, or of a shape or rate that cannot be meant.
+            If the samples are empty or not finite, or their shape, type or sample rate is invalid.
         ParameterError
-            If `hop_s` is not positive.
+            If `hop_s` is not a positive number.
 
         Examples
         --------
@@ -181,15 +180,15 @@ class Embedder(ABC):
         Raises
         ------
         AudioError
-            If a value is NaN or infinite: anything computed from it would fail, or be wrong, without naming the clip.
+            If a value is NaN or infinite: later errors would not name the clip.
         """
         vectors = np.concatenate([batch.vectors for batch in batches])
         if not np.isfinite(vectors).all():
-            raise AudioError(f"{label}: {self.name!r} gives embeddings that are NaN or infinite; leave out the clip")
+            raise AudioError(f"{label}: its embeddings by {self.name!r} are NaN or infinite; leave out the clip")
         return StoredWindows(vectors, np.concatenate([batch.levels_dbfs for batch in batches]))
 
     def with_times(self, stored: StoredWindows, hop_s: float, center: bool) -> WindowEmbeddings:
-        """Add start and end of each window."""
+        """Add the start and end time of each window."""
         times_s = self.framing(hop_s, center).times_s(len(stored.vectors))
         return WindowEmbeddings(stored.vectors, times_s, stored.levels_dbfs)
 
@@ -197,14 +196,14 @@ class Embedder(ABC):
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)  # the class is frozen: attributes cannot be assigned
+        self.__dict__.update(state)  # attributes of a frozen dataclass cannot be assigned
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # immutable, and a copy would open its session again for every clone of an estimator
+        return self  # it is immutable, and each clone of an estimator would open another session
 
 
 def as_path_option(embedder: Embedder, option: str) -> None:
-    """Turn a path-like option of a frozen embedder into a str, so that it pickles and prints the same anywhere."""
+    """Convert a path-like option of a frozen embedder to str, so that it pickles and prints alike on all systems."""
     value = getattr(embedder, option)
     if value is not None and not isinstance(value, str | os.PathLike):
         raise ParameterError(f"{option}={value!r}; expected a path or None")

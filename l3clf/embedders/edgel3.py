@@ -1,4 +1,4 @@
-"""EdgeL3 SEA (Kumari et al., 2020): OpenL3's network, thinner and at 8 kHz, from its HDF5 weights."""
+"""EdgeL3 SEA (Srivastava et al., ICASSP 2021): a narrower OpenL3 network at 8 kHz, from its HDF5 weights."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,28 +17,31 @@ from l3clf.weights.keras_h5 import digest, read_keras_h5
 
 __all__ = ["EdgeL3"]
 
-# 'same' framing: 50 frames of 1,024 need 864 samples more than a second has, half of them in front.
-# Decibels of power: the file's first normalisation expects a mean of -26 and a variance of 114, and city
-# sounds have -27 and 126 so, but -14 and 31 with the root taken first. ESC-10 agrees: 77 against 74 %.
+# 'same' framing: 50 frames of 1,024 samples need 864 samples more than a second has, half of them in front.
+# Levels of power, not of magnitude: the first normalisation in the file expects a mean of -26 dB and a variance of
+# 114; urban sounds have -27 and 126 as power, but -14 and 31 as magnitude. ESC-10 agrees: 77 % against 74 %.
 FRONT_END = MelSpec(8000, 1024, 160, 50, 64, 0.0, 4000.0, scale="htk", power=2, lead=432)
 CHANNELS = (32, 32, 64, 64, 128, 128, 64, 64)
-FINAL_POOL = (8, 6)
+FINAL_POOL = (8, 6)  # all that three poolings of 2 x 2 leave of 64 bands and 50 frames
 
 
 @dataclass(frozen=True)
 class EdgeL3(Embedder):
-    """EdgeL3 SEA: one-second windows at 8 kHz to 64 numbers.
+    """EdgeL3 SEA: 64 values per one-second window at 8 kHz.
 
-    The file's last rectifier is left out: on ESC-10 it costs 1.5 points.
+    The last rectifier in the file is left out, because it costs 1.5 points on ESC-10.
 
     Parameters
     ----------
     weights : path or None
-        ``edgel3_sea64.h5`` or a folder that holds it; None looks in the folder that ``L3CLF_WEIGHTS``
-        names and in the user's cache folder. It cannot be downloaded.
+        ``edgel3_sea64.h5`` or a folder that holds it; None searches the folder that ``L3CLF_WEIGHTS`` names and the
+        user's cache folder. It cannot be downloaded.
 
     References
     ----------
+    S. Srivastava, D. Roy, M. Cartwright, J. P. Bello, A. Arora: "Specialized Embedding Approximation for Edge
+    Intelligence: A Case Study in Urban Sound Classification", ICASSP 2021.
+
     S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora: "EdgeL3: Compressing L3-Net for Mote-Scale
     Urban Noise Monitoring", IPDPSW 2019.
     """
@@ -66,7 +69,7 @@ class EdgeL3(Embedder):
         return weight_files.find(weight_files.known("edgel3_sea64.h5"), self.weights) is not None
 
     def weights_digest(self) -> str:
-        """Return a digest of the arrays."""
+        """Return a digest of the weights."""
         return digest(self._layers)
 
     @cached_property

@@ -1,7 +1,7 @@
-"""The front-end that all students share: log-mel levels, in steps of one fixed size.
+"""The front-end of all students: log-mel levels, quantised in steps of a fixed size.
 
-Rule: nothing in it looks further than its own frame, and the steps are part of the student, so that PC and
-chip, training and use, all see the same integers.
+Rule: no level depends on more than its own frame, and the steps are part of the student, so that training and
+inference, PC and chip all get the same integers.
 """
 
 from typing import TypeAlias
@@ -25,15 +25,15 @@ __all__ = [
 Int8Array: TypeAlias = NDArray[np.int8]
 
 SAMPLE_RATE = 16_000
-FRAME, HOP, N_MELS = 512, 160, 64
-FMIN_HZ, FMAX_HZ = 60.0, 7600.0
-LOUDEST = np.float32(1e6)  # full scale is 1
-INPUT_STEPS = 32  # make 1.0 at the network's input
-INPUT_STEP_DB, INPUT_ZERO_POINT = 0.4, 47  # -128 is -70 dB, where the level rule ends; 127 is +32 dB
+FRAME, HOP, N_MELS = 512, 160, 64  # 32 ms, a power of two for the chip's transform; 10 ms
+FMIN_HZ, FMAX_HZ = 60.0, 7600.0  # above hum, below the slope of anti-aliasing filters
+MAX_SAMPLE = np.float32(1e6)  # with full scale at 1
+INPUT_STEPS = 32  # steps that are 1.0 at the input of the network
+INPUT_STEP_DB, INPUT_ZERO_POINT = 0.4, 47  # -128 is -70 dB, the floor of the level rule; 127 is +32 dB
 
 
 def student_spec(window_s: float) -> MelSpec:
-    """Return the log-mel of a student with windows of `window_s` seconds: all frames that fit into one."""
+    """Return the front-end of a student with windows of `window_s` seconds: as many frames as fit into one."""
     n_frames = 1 + (round(window_s * SAMPLE_RATE) - FRAME) // HOP
     return MelSpec(SAMPLE_RATE, FRAME, HOP, n_frames, N_MELS, FMIN_HZ, FMAX_HZ, power=2, level="db_absolute")
 
@@ -44,19 +44,21 @@ def levels(spec: MelSpec, windows: FloatArray) -> FloatArray:
     Parameters
     ----------
     spec : MelSpec
+        As returned by `student_spec`.
     windows : array of shape (n, window samples), float32
+        Full scale at 1.0.
 
     Returns
     -------
     array of shape (n, n_frames, n_mels), float32
     """
-    if np.abs(windows).max(initial=0) > LOUDEST:  # the power of more is no number in float32
-        windows = np.clip(windows, -LOUDEST, LOUDEST)
+    if np.abs(windows).max(initial=0) > MAX_SAMPLE:  # the power of larger samples overflows float32
+        windows = np.clip(windows, -MAX_SAMPLE, MAX_SAMPLE)
     return log_spectrogram(spec, windows).transpose(0, 2, 1)
 
 
 def quantise_levels(levels_db: FloatArray) -> Int8Array:
-    """Round levels in dB to the steps of a student's integer input.
+    """Round levels in dB to the steps of the int8 input of a student.
 
     Examples
     --------

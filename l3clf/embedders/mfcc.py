@@ -1,4 +1,4 @@
-"""MFCC statistics: the floor that every table shows. Needs no weights."""
+"""MFCC statistics: the classical baseline in every table, which needs no weights."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,16 +12,17 @@ from l3clf.embedders.base import Embedder
 
 __all__ = ["Mfcc"]
 
+# 97 frames of 32 ms every 10 ms are all that fit into a second without padding.
 FRONT_END = MelSpec(16_000, 512, 160, 97, 64, 20.0, 8000.0, power=2, level="db")
-N_COEFFICIENTS = 20
+N_COEFFICIENTS = 20  # librosa's default
 
 
 @dataclass(frozen=True)
 class Mfcc(Embedder):
     """Statistics of mel-frequency cepstral coefficients over one-second windows at 16 kHz.
 
-    Twenty coefficients (orthonormal DCT-II of 64 log-mel bands every 10 ms), of each the mean, the
-    standard deviation and the mean absolute change from frame to frame: 60 numbers.
+    The mean, the standard deviation and the mean absolute change from frame to frame of twenty coefficients
+    (orthonormal DCT-II of 64 log-mel bands, every 10 ms): 60 values.
     """
 
     name: ClassVar[str] = "mfcc"

@@ -1,4 +1,4 @@
-"""OpenL3 (Cramer et al., ICASSP 2019) from its official weights, on ONNX Runtime, without TensorFlow."""
+"""OpenL3 (Cramer et al., ICASSP 2019) with its official weights, on ONNX Runtime, without TensorFlow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from l3clf.weights.keras_h5 import digest, read_keras_h5
 
 __all__ = ["OpenL3", "build_graph", "front_end"]
 
-RATE_HZ, HOP = 48_000, 242
+RATE_HZ, HOP = 48_000, 242  # about 5 ms
 CHANNELS = (64, 64, 128, 128, 256, 256, 512, 512)
 LAST = 7  # index of the last of the eight convolutions
-# Final pooling (bands, frames) for each input and size.
+# Final pooling (bands, frames) for each input and embedding size.
 FINAL_POOL = {
     ("mel256", 512): (32, 24),
     ("mel256", 6144): (8, 8),
@@ -42,7 +42,8 @@ FINAL_POOL = {
 
 
 def front_end(input_repr: str) -> MelSpec:
-    """Return the spectrogram that OpenL3 takes for ``mel128``, ``mel256`` or ``linear``."""
+    """Return the front-end of OpenL3 for ``mel128``, ``mel256`` or ``linear``."""
+    # As kapre computes it: with mel bands, the last frames are padded with zeros; linear has whole frames only.
     if input_repr == "linear":
         return MelSpec(RATE_HZ, 512, HOP, 197, None, 0.0, RATE_HZ / 2)
     return MelSpec(RATE_HZ, 2048, HOP, 199, int(input_repr[3:]), 0.0, RATE_HZ / 2)
@@ -62,17 +63,21 @@ def build_graph(
     Parameters
     ----------
     layers : dict
-        Arrays of each layer, as `l3clf.weights.registry.read_keras_h5` returns them.
+        Arrays of each layer, as returned by `l3clf.weights.registry.read_keras_h5`.
     spec : MelSpec
-        The front-end, which gives the input's shape: (n, 1, bands, frames), in dB.
+        The front-end, which determines the shape of the input: (n, 1, bands, frames), in dB.
     channels : sequence of 8 int
-        Filters of each convolution.
+        Number of filters of each convolution.
     final_pool : (int, int)
         Bands and frames of the last max-pooling.
     last_norm : bool
         Whether the last convolution is normalised (EdgeL3) or not (OpenL3).
     file : str
-        What messages call the weights.
+        The name of the weight file in messages.
+
+    Returns
+    -------
+    ModelProto
 
     Raises
     ------
@@ -81,22 +86,19 @@ def build_graph(
     """
     check_layers(layers, _expected_layers(channels, last_norm), file)
     graph = GraphBuilder(spec.n_bands, spec.n_frames)
-    # The first normalisation cannot be folded forwards: the convolution's zero padding comes after it.
+    # The first normalisation cannot be folded into the convolution, whose zero padding comes between them.
     scale, shift = norm_scale_shift(layers["batch_normalization_1"])
     graph.affine(float(scale[0]), float(shift[0]))
     for i in range(len(channels)):
         graph.conv(*fold_batch_norm(layers[_conv_name(i)], layers.get(_norm_name(i))))
-        if i < LAST:  # the embedding is taken before the last rectifier
+        if i < LAST:  # the embedding is the output of the last convolution, without a rectifier
             graph.relu()
             if i % 2:
                 graph.max_pool(2, 2)
     graph.max_pool(*final_pool)
     graph.flatten_channels_last()
-    return graph.build(_pooled_size(spec, channels[-1], final_pool))
-
-
-def _pooled_size(spec: MelSpec, channels: int, pool: tuple[int, int]) -> int:
-    return channels * (spec.n_bands // 8 // pool[0]) * (spec.n_frames // 8 // pool[1])
+    rows, columns = (n // 8 // pool for n, pool in zip((spec.n_bands, spec.n_frames), final_pool, strict=True))
+    return graph.build(channels[-1] * rows * columns)  # // 8: three poolings of 2 x 2 come before the last
 
 
 def _conv_name(i: int) -> str:
@@ -109,7 +111,7 @@ def _norm_name(i: int) -> str:
 
 def _expected_layers(channels: Sequence[int], last_norm: bool) -> list[tuple[str, dict[str, tuple[int, ...]]]]:
     expected = [("batch_normalization_1", _norm_shapes(1))]
-    for i, (c_in, c_out) in enumerate(zip((1, *channels), channels, strict=False)):
+    for i, (c_in, c_out) in enumerate(zip((1, *channels), channels, strict=False)):  # each feeds the next
         expected.append((_conv_name(i), {"kernel": (3, 3, c_in, c_out), "bias": (c_out,)}))
         if i < LAST or last_norm:
             expected.append((_norm_name(i), _norm_shapes(c_out)))
@@ -122,23 +124,23 @@ def _norm_shapes(channels: int) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class OpenL3(Embedder):
-    """OpenL3: one-second windows at 48 kHz to 512 or 6,144 numbers.
+    """OpenL3: 512 or 6,144 values per one-second window at 48 kHz.
 
     Parameters
     ----------
     input_repr : {"mel256", "mel128", "linear"}
-        The spectrogram that the network takes.
+        The input of the network: a spectrogram with 256 or 128 mel bands, or with 257 linear bins.
     content_type : {"env", "music"}
-        What its weights were trained on: environmental sounds or music.
+        What the weights were trained on: environmental sounds or music.
     embedding_size : {512, 6144}
     weights : path or None
-        A weight file (.h5 or .h5.gz) or a folder that holds it. None looks in the folder that
-        ``L3CLF_WEIGHTS`` names, the user's cache folder and an installed ``openl3``, then downloads.
+        A weight file (.h5 or .h5.gz) or a folder that holds it. None searches the folder that ``L3CLF_WEIGHTS`` names,
+        the user's cache folder and an installed ``openl3``, and then downloads it.
 
     Raises
     ------
     ParameterError
-        If an option has none of the values above.
+        If an option has any other value.
 
     References
     ----------
@@ -154,7 +156,7 @@ class OpenL3(Embedder):
     name: ClassVar[str] = "openl3"
     sample_rate: ClassVar[int] = RATE_HZ
     window_s: ClassVar[float] = 1.0
-    batch_windows: ClassVar[int] = 1  # one window alone is 10 GMAC, and its layers' outputs 13 MB each
+    batch_windows: ClassVar[int] = 1  # one window takes 10 GMAC, and the output of a layer up to 13 MB
 
     def __post_init__(self) -> None:
         _check(self, "input_repr", ("mel256", "mel128", "linear"))
@@ -164,7 +166,7 @@ class OpenL3(Embedder):
 
     @cached_property
     def weight_file(self) -> weight_files.WeightFile:
-        """The official weight file of these options."""
+        """The official weight file for these options."""
         stem = f"openl3_audio_{self.input_repr}_{self.content_type}-"
         return next(file for file in weight_files.KNOWN if file.filename.startswith(stem))
 
@@ -181,7 +183,7 @@ class OpenL3(Embedder):
         return weight_files.find(self.weight_file, self.weights) is not None
 
     def weights_digest(self) -> str:
-        """Return a digest of the arrays, the same for .h5 and .h5.gz."""
+        """Return a digest of the weights, which is the same for .h5 and .h5.gz."""
         return digest(self._layers)
 
     @cached_property
@@ -197,7 +199,7 @@ class OpenL3(Embedder):
 
 
 def _check(embedder: OpenL3, option: str, allowed: tuple[str | int, ...]) -> None:
-    """Refuse other values; keep Python's own, so that NumPy's from a parameter grid give the same fingerprint."""
+    """Refuse other values; store NumPy's values from a parameter grid as Python's, which hash to one fingerprint."""
     given = getattr(embedder, option)
     if not isinstance(given, str | int | float | np.number) or given not in allowed:
         raise ParameterError(f"{option}={given!r}; expected one of {', '.join(map(repr, allowed))}")

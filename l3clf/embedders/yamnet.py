@@ -1,4 +1,4 @@
-"""YAMNet (Google, trained on AudioSet) from its TFLite file, on LiteRT (the extra ``tflite``)."""
+"""YAMNet (trained by Google on AudioSet) from its TFLite file, on LiteRT (the extra ``tflite``)."""
 
 import threading
 import warnings
@@ -17,20 +17,20 @@ from l3clf.weights.pinned import read_pinned
 
 __all__ = ["YamNet"]
 
-WINDOW = 15_600
+WINDOW = 15_600  # 96 frames of 25 ms, every 10 ms
 SHA256 = "469be6a3421cbc52cf97e9f2f966cba984198e8e7af9854d68b3e3ebb1e04194"
-EMBEDDING_TENSOR = "yamnet_frames/global_average_pooling2d/Mean"
+EMBEDDING_TENSOR = "yamnet_frames/global_average_pooling2d/Mean"  # not an output: the file's outputs are its classes
 
 
 @dataclass(frozen=True)
 class YamNet(Embedder):
-    """YAMNet: windows of 0.975 s at 16 kHz to 1,024 numbers (the pooled features before its classes).
+    """YAMNet: 1,024 values (the pooled features before its classes) per window of 0.975 s at 16 kHz.
 
     Parameters
     ----------
     weights : path or None
-        ``yamnet.tflite`` or a folder that holds it; None looks in the folder that ``L3CLF_WEIGHTS``
-        names and in the user's cache folder. It cannot be downloaded.
+        ``yamnet.tflite`` or a folder that holds it; None searches the folder that ``L3CLF_WEIGHTS`` names and the
+        user's cache folder. It cannot be downloaded.
 
     References
     ----------
@@ -57,8 +57,8 @@ class YamNet(Embedder):
         return found is not None and find_spec("ai_edge_litert") is not None
 
     def weights_digest(self) -> str:
-        """Return the file's SHA-256, which reading it has verified."""
-        _ = self._content
+        """Return the SHA-256 of the file."""
+        _ = self._content  # reading verifies the digest
         return SHA256
 
     @cached_property
@@ -66,7 +66,7 @@ class YamNet(Embedder):
         return threading.local()
 
     def _interpreter(self) -> tuple[Any, int]:
-        """Return this thread's interpreter (one must not be shared) and the embedding's tensor index."""
+        """Return the interpreter of this thread, which others must not use, and the index of the embedding tensor."""
         if not hasattr(self._interpreters, "pair"):
             self._interpreters.pair = _open_interpreter(self._content)
         pair: tuple[Any, int] = self._interpreters.pair
@@ -76,7 +76,7 @@ class YamNet(Embedder):
         """Embed windows of 15,600 samples; see `Embedder.embed_windows`."""
         interpreter, tensor = self._interpreter()
         out = np.empty((len(windows), self.embedding_size), np.float32)
-        for i, window in enumerate(windows):  # the file's batch size is fixed at one
+        for i, window in enumerate(windows):  # the batch size in the file is one
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], window[np.newaxis])
             interpreter.invoke()
             out[i] = interpreter.get_tensor(tensor)[0]
@@ -88,14 +88,15 @@ def _open_interpreter(content: bytes) -> tuple[Any, int]:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise MissingDependencyError(
-            'YAMNet needs the package ai-edge-litert; install it with: pip install "l3clf[tflite]"'
+            "embedder 'yamnet': the package ai-edge-litert is not installed; run `pip install \"l3clf[tflite]\"`"
         ) from None
     with warnings.catch_warnings():
-        # The embedding is an inner tensor; LiteRT warns that keeping inner tensors costs memory.
+        # The embedding is an intermediate tensor; LiteRT warns that keeping these takes memory.
         warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")
+        # One thread: clips are embedded in parallel by `pipeline`.
         interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     for tensor in interpreter.get_tensor_details():
         if tensor["name"] == EMBEDDING_TENSOR:
             return interpreter, int(tensor["index"])
-    raise WeightsError(f"yamnet.tflite: has no tensor {EMBEDDING_TENSOR}; expected Google's YAMNet file")
+    raise WeightsError(f"yamnet.tflite: has no tensor {EMBEDDING_TENSOR}; give Google's YAMNet file")

@@ -1,8 +1,8 @@
 """Cross-validation that cannot leak, and scores with intervals.
 
-Rule: a clip is answered once, by a model that was fitted without its fold; folds are those given, or whole
-groups, and where neither is known the report says that leakage was not excluded. A score is computed on all
-these answers together, its spread over folds and its interval stand beside it.
+Rule: each clip is predicted once, by a model fitted without its fold. Folds are those given, or whole groups; if
+neither is known, the report says that leakage was not excluded. A score is computed on all predictions together
+and reported with its standard deviation over folds and its interval.
 """
 
 from l3clf.evaluate.crossval import CrossValidation, cross_validate, cross_validate_poolings, learning_curve_points

@@ -1,6 +1,6 @@
-"""Every clip answered by a model that did not see its fold.
+"""Cross-validation: each clip is predicted by a model that did not see its fold.
 
-Rule: all that is learnt, scaling included, is learnt inside the training fold.
+Rule: everything that is fitted, including the scaling, is fitted on the training folds alone.
 """
 
 import warnings
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from l3clf.classifier.decision import ANSWER_POOLINGS
+from l3clf.classifier.decision import PROBABILITY_POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.evaluate.scoring import scores
@@ -28,13 +28,13 @@ CURVE_KEYS = ("accuracy", "accuracy_low", "accuracy_high")
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """The answer to each clip by the model that did not see its fold.
+    """Predictions for each clip by the model that did not see its fold.
 
     Attributes
     ----------
     predictions : array of shape (n_clips,)
     probabilities : array of shape (n_clips, n_classes), float64
-        Zero for classes that the fold's training did not have.
+        Zero for classes that were not in the training folds.
     classes : array of shape (n_classes,)
     """
 
@@ -46,16 +46,16 @@ class CrossValidation:
 def cross_validate(
     model: ClipClassifier, windows: Sequence[Any], labels: Labels, split: Split, n_jobs: int | None = None
 ) -> CrossValidation:
-    """Cross-validate a classifier; scaling, pooling and head are fitted inside each training fold.
+    """Cross-validate a classifier; scaling, pooling and head are fitted on the training folds alone.
 
     Parameters
     ----------
     model : ClipClassifier
-    windows : sequence of WindowEmbeddings (or anything else that the classifier takes as X)
+    windows : sequence of WindowEmbeddings, or anything else that the classifier takes as X
     labels : array of shape (n_clips,)
     split : Split
     n_jobs : int or None
-        Folds fitted at once; None means one for each core.
+        Number of folds to fit at once; None means one for each core.
 
     Returns
     -------
@@ -72,13 +72,13 @@ def cross_validate_poolings(
     split: Split,
     n_jobs: int | None = None,
 ) -> list[CrossValidation]:
-    """Cross-validate poolings of one and the same head, which is fitted once in each fold.
+    """Cross-validate several poolings of the same head, which is fitted once in each fold.
 
     Parameters
     ----------
     model : ClipClassifier
     poolings : sequence of {"probability", "vote"}, or one pooling alone
-        Poolings of the head's answers train it on the same windows; the others do not.
+        Only these two train the head on the same windows.
     windows, labels, split, n_jobs
         See `cross_validate`.
 
@@ -92,49 +92,39 @@ def cross_validate_poolings(
     ParameterError
         If the poolings do not share a head.
     """
-    if len(poolings) > 1 and not set(poolings) <= set(ANSWER_POOLINGS):
-        raise ParameterError(f"poolings: {', '.join(map(repr, poolings))} do not train the same head; give them alone")
+    if len(poolings) > 1 and not set(poolings) <= set(PROBABILITY_POOLINGS):
+        raise ParameterError(f"poolings={list(poolings)!r}: they do not train the same head; give one at a time")
     folds = [(train, test) for train, test in split if len(test)]
-    answers = _answers(model, poolings, windows, labels, folds, n_jobs)
-    return [_joined(labels, folds, [(known, each[k]) for known, each in answers]) for k in range(len(poolings))]
+    results = _fit_folds(model, poolings, windows, labels, folds, n_jobs)
+    return [_joined(labels, folds, [(known, each[k]) for known, each in results]) for k in range(len(poolings))]
 
 
-Answers: TypeAlias = tuple[Labels, list[NDArray[np.float64]]]
-"""The classes of a fold's training, and for each pooling their probabilities."""
+FoldResult: TypeAlias = tuple[Labels, list[NDArray[np.float64]]]
+"""The classes in the training folds, and for each pooling their probabilities for the test clips."""
 Folds: TypeAlias = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
-def _answers(
+def _fit_folds(
     model: ClipClassifier,
     poolings: Sequence[str],
     windows: Sequence[Any],
     labels: Labels,
     folds: Folds,
     n_jobs: int | None,
-) -> list[Answers]:
-    def job(fold: int) -> tuple[int, Answers]:
-        return fold, _answer(model, poolings, windows, labels, *folds[fold])
+) -> list[FoldResult]:
+    def job(fold: int) -> tuple[int, FoldResult]:
+        train, test = folds[fold]
+        fitted = clone(model).set_params(pooling=poolings[0]).fit([windows[i] for i in train], labels[train])
+        tested = [windows[i] for i in test]
+        return fold, (fitted.classes_, [fitted.set_params(pooling=p).predict_proba(tested) for p in poolings])
 
     jobs = (partial(job, fold) for fold in range(len(folds)))
-    # Filters of warnings are the whole process's: set here, and not by every thread.
-    with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # the folds keep the cores busy
-        warnings.simplefilter("ignore", ClipWarning)  # said once, for the whole set
-        # A forest can take minutes, and cannot be stopped: who presses Ctrl-C need not wait for it.
+    # Warning filters belong to the whole process, so they are set here instead of in each thread.
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # the folds already use every core
+        warnings.simplefilter("ignore", ClipWarning)  # the final fit warns once, for the whole data set
+        # A forest takes minutes and cannot be interrupted: Ctrl-C must not wait for it.
         by_fold = dict(in_parallel(jobs, min(n_threads(n_jobs), len(folds)), wait_when_left=False))
     return [by_fold[fold] for fold in range(len(folds))]
-
-
-def _answer(
-    model: ClipClassifier,
-    poolings: Sequence[str],
-    windows: Sequence[Any],
-    labels: Labels,
-    train: NDArray[np.intp],
-    test: NDArray[np.intp],
-) -> Answers:
-    fitted = clone(model).set_params(pooling=poolings[0]).fit([windows[i] for i in train], labels[train])
-    tested = [windows[i] for i in test]
-    return fitted.classes_, [fitted.set_params(pooling=pooling).predict_proba(tested) for pooling in poolings]
 
 
 def learning_curve_points(
@@ -146,7 +136,7 @@ def learning_curve_points(
     n_jobs: int | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Cross-validate with fewer and fewer clips of each class in training, to see whether more data would help.
+    """Cross-validate with fewer clips of each class in training, to see whether more data would help.
 
     Parameters
     ----------
@@ -159,17 +149,17 @@ def learning_curve_points(
     Returns
     -------
     list of dict
-        clips_per_class (the mean number in training), accuracy, accuracy_low and accuracy_high, from few clips
-        to all; the sizes double.
+        clips_per_class (the mean number in training), accuracy, accuracy_low and accuracy_high, from one clip
+        of each class to all; the sizes double.
     """
     folds = [(train, test) for train, test in split if len(test)]
-    most = max(int(np.unique(labels[train], return_counts=True)[1].max()) for train, _ in folds)
-    sizes = [2**k for k in range(most.bit_length()) if 2**k < most] + [most]
+    largest = max(int(np.unique(labels[train], return_counts=True)[1].max()) for train, _ in folds)
+    sizes = [2**k for k in range(largest.bit_length()) if 2**k < largest] + [largest]
     points = []
     for size in sizes:
         fewer = [(_some_of_each(labels, train, size, seed), test) for train, test in folds]
-        answers = _answers(model, [model.pooling], windows, labels, fewer, n_jobs)
-        joined = _joined(labels, fewer, [(known, each) for known, (each,) in answers])
+        results = _fit_folds(model, [model.pooling], windows, labels, fewer, n_jobs)
+        joined = _joined(labels, fewer, [(known, each) for known, (each,) in results])
         spread = scores(labels, joined.predictions, split.test_fold, groups)
         per_class = float(np.mean([len(train) / len(np.unique(labels[train])) for train, _ in fewer]))
         points.append({"clips_per_class": per_class} | {key: spread[key] for key in CURVE_KEYS})
@@ -177,15 +167,16 @@ def learning_curve_points(
 
 
 def _some_of_each(labels: Labels, train: NDArray[np.intp], size: int, seed: int) -> NDArray[np.intp]:
-    """At most `size` clips of each class; those of a smaller size are among those of a larger one."""
+    """Return at most `size` clips of each class."""
+    # One permutation for all sizes: each smaller set is part of the larger ones, which makes the curve smoother.
     order = np.random.default_rng(seed).permutation(train)
     kept = [order[labels[order] == label][:size] for label in np.unique(labels[train])]
     return np.sort(np.concatenate(kept))
 
 
-def _joined(labels: Labels, folds: Folds, answers: Sequence[tuple[Labels, NDArray[np.float64]]]) -> CrossValidation:
+def _joined(labels: Labels, folds: Folds, results: Sequence[tuple[Labels, NDArray[np.float64]]]) -> CrossValidation:
     classes = np.unique(labels)
-    probabilities = np.zeros((len(labels), len(classes)))
-    for (_, test), (known, answer) in zip(folds, answers, strict=True):
-        probabilities[np.ix_(test, np.searchsorted(classes, known))] = answer
+    probabilities = np.zeros((len(labels), len(classes)))  # stays 0 for classes that a fold did not train
+    for (_, test), (known, found) in zip(folds, results, strict=True):
+        probabilities[np.ix_(test, np.searchsorted(classes, known))] = found
     return CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)

@@ -1,6 +1,6 @@
-"""What is in training and test at once, and what might belong together.
+"""Leakage: clips that are in training and test at once, and groups that file names suggest.
 
-Rule: duplicates are looked for and named; a grouping that names suggest is offered, and never taken.
+Rule: duplicates are reported; a grouping guessed from file names is suggested but never applied.
 """
 
 import re
@@ -18,9 +18,10 @@ from l3clf.evaluate.splits import Labels, Split
 
 __all__ = ["Duplicate", "find_duplicates", "guess_groups"]
 
-NEAR_IDENTICAL = 0.15  # of the median distance between two clips: finds 9 in 10 of shifted cuts of one recording
-BLOCK_CELLS = 10_000_000  # of the distances between all clips, at once
-MOST_TWINS = 10  # of one clip: in a set of copies the pairs would outnumber the clips by thousands
+NEAR_IDENTICAL = 0.15  # of the median distance between clips: finds 9 in 10 shifted cuts of one recording
+BLOCK_CELLS = 10_000_000  # distances held at once: about 80 MB for any number of clips
+MAX_TWINS = 10  # per clip: among n copies of one clip there are n²/2 pairs
+_N_SAMPLED_PAIRS = 2000  # enough for a stable median distance, without computing all distances
 DuplicateKind: TypeAlias = Literal["same", "overlapping", "near-identical"]
 
 
@@ -49,17 +50,17 @@ def find_duplicates(
     ----------
     clips : sequence of n Clip
     contents : sequence of n digests
-        Of the files' content; see `l3clf.pipeline.content_ids`.
+        Digests of the files' content; see `l3clf.pipeline.content_ids`.
     vectors : array of shape (n, size)
-        Pooled embeddings. Two clips are near-identical when their standardised vectors are closer than
+        Pooled embeddings. Two clips are near-identical if their standardised vectors are closer than
         `NEAR_IDENTICAL` times the median distance between two clips.
     split : Split
 
     Returns
     -------
     list of Duplicate
-        Pairs across folds only, each once. Every clip that has a twin is in one; of more than ten twins of a clip
-        only the first ten are sure to be.
+        Pairs across folds only, each once. Every clip that has a twin is in at least one pair, but of more than
+        ten twins of one clip some may be missing.
     """
     pairs: dict[tuple[int, int], DuplicateKind] = {}
     for i, j in (*_same_content(clips, contents, split.test_fold), *_near_pairs(vectors, split.test_fold)):
@@ -68,9 +69,9 @@ def find_duplicates(
 
 
 def _kind(a: Clip, b: Clip) -> DuplicateKind:
-    """What two clips of the same file are to each other; neighbours that sound the same do not overlap."""
     if (a.start_s, a.end_s) == (b.start_s, b.end_s):
         return "same"
+    # Neighbouring pieces of one file may sound the same without overlapping.
     return "overlapping" if a.start_s < _end_s(b) and b.start_s < _end_s(a) else "near-identical"
 
 
@@ -79,23 +80,23 @@ def _end_s(clip: Clip) -> float:
 
 
 def _pairs(fold: NDArray[np.intp], close: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[int, int]]:
-    """Yield pairs in different folds; of each row's partners, however many there are, the first few.
+    """Yield pairs in different folds, at most `MAX_TWINS` for each row.
 
-    `close` says for a block of rows which of all rows are close to each.
+    `close` takes a block of rows and returns, for each of them, which of all rows are close to it.
     """
     rows = max(1, BLOCK_CELLS // len(fold))
     for first in range(0, len(fold), rows):
         block = slice(first, first + rows)
         found, partners = np.nonzero(close(block) & (fold[block, np.newaxis] != fold))
-        rank = np.arange(len(found)) - np.searchsorted(found, found)
-        for i, j in zip(found[rank < MOST_TWINS].tolist(), partners[rank < MOST_TWINS].tolist(), strict=True):
+        rank = np.arange(len(found)) - np.searchsorted(found, found)  # how many partners a row had before this one
+        for i, j in zip(found[rank < MAX_TWINS].tolist(), partners[rank < MAX_TWINS].tolist(), strict=True):
             yield min(i + first, j), max(i + first, j)
 
 
 def _same_content(
     clips: Sequence[Clip], contents: Sequence[object], fold: NDArray[np.intp]
 ) -> Iterator[tuple[int, int]]:
-    """Yield pairs of clips that share a piece of a file, or are copies."""
+    """Yield pairs of clips that overlap in one file or in copies of it."""
     by_content: dict[object, list[int]] = {}
     for i, content in enumerate(contents):
         by_content.setdefault(content, []).append(i)
@@ -112,17 +113,18 @@ def _overlapping(start_s: NDArray[np.float64], end_s: NDArray[np.float64], block
 
 def _near_pairs(vectors: NDArray[np.floating], fold: NDArray[np.intp], seed: int = 0) -> Iterator[tuple[int, int]]:
     """Yield pairs whose standardised vectors are near-identical."""
-    spread = vectors.std(axis=0)
+    spread = vectors.std(axis=0)  # dimensions that do not vary say nothing
     standard = (vectors - vectors.mean(axis=0))[:, spread > 0] / spread[spread > 0]
     if len(standard) < 3 or not standard.shape[1]:
         return
     rng = np.random.default_rng(seed)
-    a, b = rng.integers(0, len(standard), (2, 2000))
+    a, b = rng.integers(0, len(standard), (2, _N_SAMPLED_PAIRS))
     distances = np.linalg.norm(standard[a[a != b]] - standard[b[a != b]], axis=1)
     limit = NEAR_IDENTICAL * float(np.median(distances))
     squares = np.einsum("ij,ij->i", standard, standard)
 
     def near(block: slice) -> NDArray[np.bool_]:
+        # |a - b|² = |a|² + |b|² - 2ab: one matrix product instead of a large array of differences.
         between = squares[block, np.newaxis] + squares - 2 * standard[block] @ standard.T
         return np.asarray(between < limit**2)
 
@@ -130,7 +132,7 @@ def _near_pairs(vectors: NDArray[np.floating], fold: NDArray[np.intp], seed: int
 
 
 def guess_groups(clips: Sequence[Clip], labels: Labels) -> tuple[str, Labels] | None:
-    """Guess from file names or folders what belongs together; a guess to offer, not to take.
+    """Guess from file names or folders which clips belong together; a suggestion for the user to confirm.
 
     Parameters
     ----------
@@ -140,8 +142,8 @@ def guess_groups(clips: Sequence[Clip], labels: Labels) -> tuple[str, Labels] | 
     Returns
     -------
     (str, array of shape (n,)) or None
-        What the guess rests on, and the groups: at least two, of two clips or more on average, that do not just
-        repeat the labels.
+        The basis of the guess, and the groups: at least two, with two or more clips on average, and different
+        from the labels.
 
     Examples
     --------
@@ -149,8 +151,10 @@ def guess_groups(clips: Sequence[Clip], labels: Labels) -> tuple[str, Labels] | 
     >>> guess_groups([Clip(name) for name in names], np.array([name[0] for name in names]))[0]
     "part 2 of the file names ('ann', 'bob')"
     """
-    candidates = [("the file", np.array([clip.path for clip in clips]))]
-    candidates.append(("the folder", np.array([str(Path(clip.path).parent) for clip in clips])))
+    candidates = [
+        ("the file", np.array([clip.path for clip in clips])),
+        ("the folder", np.array([str(Path(clip.path).parent) for clip in clips])),
+    ]
     parts = [re.split(r"[_\-. ]+", Path(clip.path).stem) for clip in clips]
     if len({len(part) for part in parts}) == 1:
         candidates += [
@@ -174,6 +178,6 @@ def _is_a_grouping(groups: Labels, labels: Labels) -> bool:
 
 
 def _is_a_counter(values: Labels) -> bool:
-    """Numbers without a gap count clips, and name nothing."""
+    # Consecutive numbers count clips; they do not name recordings or speakers.
     numbers = {int(value) for value in values.tolist() if value.isdecimal()}
     return len(numbers) == len(set(values.tolist())) == max(numbers, default=-1) - min(numbers, default=0) + 1

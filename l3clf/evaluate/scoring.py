@@ -1,6 +1,6 @@
-"""Scores of answers, with their spread over folds and their intervals.
+"""Scores of predictions, with their standard deviation over folds and their intervals.
 
-Rule: a score is computed on all answers together, by scikit-learn's definition.
+Rule: a score is computed on all predictions together, by scikit-learn's definition.
 """
 
 from collections.abc import Iterator
@@ -23,20 +23,32 @@ def score(truth: Labels, predictions: Labels, metric: str, weights: NDArray[np.f
     ----------
     truth, predictions : array of shape (n_clips,)
     metric : {"accuracy", "balanced_accuracy", "macro_f1"}
-        Balanced accuracy is the mean recall of the classes in `truth`; macro F1 the mean F1 of the classes in
-        `truth` or `predictions`, 0 where it is not defined.
+        Balanced accuracy is the mean recall of the classes in `truth`; macro F1 is the mean F1 of the classes in
+        `truth` or `predictions`.
     weights : array of shape (n_clips,), optional
 
     Returns
     -------
     float
         From 0 to 1.
+
+    Raises
+    ------
+    ParameterError
+        If the metric is unknown.
     """
+    true, predicted, n_classes = _as_indices(truth, predictions)
+    return _score(true, predicted, n_classes, metric, np.ones(len(true)) if weights is None else weights)
+
+
+def _as_indices(truth: Labels, predictions: Labels) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+    """Replace labels by their indices in all classes: counting then needs no comparison of strings."""
     classes, index = np.unique(np.concatenate([truth, predictions]).astype(str), return_inverse=True)
     true, predicted = np.split(index.reshape(-1), 2)
-    return _score(true, predicted, len(classes), metric, np.ones(len(true)) if weights is None else weights)
+    return true, predicted, len(classes)
 
 
+# A bootstrap computes every score a thousand times, for which scikit-learn's own functions are too slow.
 def _score(
     true: NDArray[np.intp], predicted: NDArray[np.intp], n_classes: int, metric: str, weights: NDArray[np.float64]
 ) -> float:
@@ -63,7 +75,7 @@ def scores(
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Return every metric with its spread over folds and a 95 % interval.
+    """Return every metric with its standard deviation over folds and a 95 % interval.
 
     Parameters
     ----------
@@ -71,25 +83,25 @@ def scores(
     test_fold : array of shape (n_clips,)
         The fold in which each clip was tested.
     groups : array of shape (n_clips,), optional
-        Clips that are not independent of each other: the interval resamples whole groups.
+        Clips of one group are not independent of each other, so the interval resamples whole groups.
     n_resamples : int, default=1000
     seed : int, default=0
 
     Returns
     -------
     dict
-        For each of `METRICS` NAME (on all answers together), NAME_std (standard deviation over folds), NAME_low
-        and NAME_high (percentile bootstrap over clips or groups; Efron & Tibshirani, An Introduction to the
-        Bootstrap, 1993).
+        For each metric in `METRICS`: NAME (on all predictions together), NAME_std (standard deviation over folds),
+        NAME_low and NAME_high (percentile bootstrap over clips or groups; Efron & Tibshirani, An Introduction to
+        the Bootstrap, 1993).
     """
-    classes, index = np.unique(np.concatenate([truth, predictions]).astype(str), return_inverse=True)
-    true, predicted = np.split(index.reshape(-1), 2)
+    true, predicted, n_classes = _as_indices(truth, predictions)
     resamples = _resampling_weights(groups, len(truth), n_resamples, seed)
-    drawn = [[_score(true, predicted, len(classes), m, weights) for m in METRICS] for weights in resamples]
+    drawn = [[_score(true, predicted, n_classes, m, weights) for m in METRICS] for weights in resamples]
     bounds = np.percentile(drawn, [2.5, 97.5], axis=0)
     out: dict[str, float] = {}
     for metric, low, high in zip(METRICS, *bounds, strict=True):
-        out[metric] = _score(true, predicted, len(classes), metric, np.ones(len(true)))
+        out[metric] = _score(true, predicted, n_classes, metric, np.ones(len(true)))
+        # Within a fold, macro F1 counts only the classes that occur in it.
         each = [score(truth[test_fold == f], predictions[test_fold == f], metric) for f in np.unique(test_fold)]
         out[f"{metric}_std"] = float(np.std(each))
         out[f"{metric}_low"], out[f"{metric}_high"] = float(low), float(high)
@@ -97,7 +109,8 @@ def scores(
 
 
 def _resampling_weights(groups: Labels | None, n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each clip is drawn, one resample after the other: all at once they are large."""
+    """Yield for each resample how often each clip is drawn; all of them at once would be large."""
+    # `unit` is the number of each clip's group: what is drawn, with replacement, is a group.
     unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     n_units = int(unit.max()) + 1
     rng = np.random.default_rng(seed)
@@ -106,7 +119,7 @@ def _resampling_weights(groups: Labels | None, n: int, n_resamples: int, seed: i
 
 
 def majority_floor(labels: Labels, split: Split) -> dict[str, float]:
-    """Return the scores of always answering the training folds' largest class."""
+    """Return the scores of always predicting the largest class of the training folds."""
     predictions = labels.copy()
     for train, test in split:
         classes, counts = np.unique(labels[train], return_counts=True)

@@ -1,1 +1,1 @@
-"""Networks as data: ONNX graphs that we build and check, TFLite files that we read, integers that we compute."""
+"""Networks as data: building and checking ONNX graphs, reading TFLite files, computing int8 networks exactly."""

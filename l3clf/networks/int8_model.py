@@ -1,11 +1,12 @@
 """An int8 network as plain data: tensors, and operators in the order in which they run.
 
-Rule: whoever holds an `Int8Model` has everything that computing it takes, in integers, already checked; the
-interpreter (`l3clf.networks.int8_run`) and generated C only multiply, add, shift and clamp. Shapes are TFLite's:
-the first dimension is the window's and always 1, channels come last.
-"""
+Rule: an `Int8Model` holds everything that is needed to compute it, in integers, already checked; the interpreter
+(`l3clf.networks.int8_run`) and generated C only multiply, add, shift and clamp. Shapes are those of TFLite: the first
+dimension is the batch and always 1, channels come last.
 
-from __future__ import annotations
+The arithmetic is that of "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference" (Jacob et al., CVPR 2018), with the roundings of TFLite's kernels.
+"""
 
 import math
 from dataclasses import dataclass
@@ -14,29 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "Add",
-    "AveragePool2D",
-    "Conv2D",
-    "DepthwiseConv2D",
-    "FullyConnected",
-    "Int8Model",
-    "MaxPool2D",
-    "Mean",
-    "Operator",
-    "Pad",
-    "Rectify",
-    "Requantisation",
-    "Reshape",
-    "Tensor",
-    "Window",
-    "requantisation",
-]
-
 INT8_MIN, INT8_MAX = -128, 127
-ADD_LEFT_SHIFT = 20  # bits by which ADD widens its inputs before it brings them to one scale
-_MULTIPLIER_BITS = 31
-_MIN_SHIFT = -31  # a scale too small for it counts as zero, as in TFLite
+ADD_LEFT_SHIFT = 20  # bits by which ADD widens its inputs before it brings them to a common scale
+_MULTIPLIER_BITS = 31  # an int32 multiplier: a fraction from 1/2 to 1 in fixed point
+_MIN_SHIFT = -31  # smaller factors count as zero, as in TFLite
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +28,21 @@ class Tensor:
     Attributes
     ----------
     index : int
-        Its number in the file.
+        Number in the file.
     name : str
-        Its name in the file, printable and cut to 100 characters.
+        Name in the file, printable and cut to 100 characters.
     shape : tuple of int
-        Its dimensions; channels last.
+        Dimensions; channels last.
     dtype : numpy dtype
-        int8 or int32, in the machine's byte order.
+        int8 or int32, in native byte order.
     scales : float32 array, shape (k,)
-        What one step means; one for all, or one a channel; empty where the file gives none.
+        Real value of one integer step: one for the tensor, or one per channel; empty if the file gives none.
     zero_points : int64 array, shape (k,)
-        The integers that mean 0.0.
+        The integers that represent 0.0.
     axis : int
         Dimension of the channels that `scales` belong to.
     data : array or None
-        The values of a constant; None for what is computed.
+        Values of a constant; None for a tensor that is computed.
     """
 
     index: int
@@ -74,17 +56,17 @@ class Tensor:
 
     @property
     def scale(self) -> np.float32:
-        """Scale of a tensor that has one for all."""
+        """Scale of a tensor quantised as a whole."""
         return np.float32(self.scales[0])
 
     @property
     def zero_point(self) -> int:
-        """Zero point of a tensor that has one for all."""
+        """Zero point of a tensor quantised as a whole."""
         return int(self.zero_points[0])
 
     @property
     def size(self) -> int:
-        """Number of its elements."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
@@ -92,20 +74,20 @@ class Tensor:
 class Requantisation:
     """How 32-bit sums become int8: ``clamp(round(sum * multiplier * 2 ** (shift - 31)) + zero_point)``.
 
-    For a shift to the right it rounds twice, as `tflite-micro` does in every kernel: first
+    With a shift to the right there are two roundings, as in every kernel of `tflite-micro`: first
     ``high = (sum * multiplier + 2 ** 30) >> 31``, halves upwards; then ``high * 2 ** shift``, halves away from zero.
-    A shift to the left is applied to the sum, before the first.
+    A shift to the left is applied to the sum, before the first rounding.
 
     Attributes
     ----------
     multipliers : int32 array, shape (channels,)
-        0, or below 2^31 and above 2^29.
+        0, or above 2^29 and below 2^31.
     shifts : int32 array, shape (channels,)
-        Powers of two, negative ones to the right.
+        Exponents of two; negative ones shift to the right.
     zero_point : int
-        Of the output.
+        Zero point of the output.
     low, high : int
-        Least and largest output, the fused activation included.
+        Smallest and largest output, including the fused activation.
     """
 
     multipliers: NDArray[np.int32]
@@ -117,14 +99,14 @@ class Requantisation:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """How a kernel moves over a map; every pair is (along the height, along the width).
+    """How a kernel moves over a feature map; every pair is (height, width).
 
     Attributes
     ----------
     size, stride, dilation : pair of int
-        Kernel, step, and distance between a kernel's neighbouring taps.
+        Size and step of the kernel, and distance between its neighbouring taps.
     before, after : pair of int
-        Rows and columns of zeros that are thought around the map.
+        Rows and columns of padding around the map.
     """
 
     size: tuple[int, int]
@@ -136,7 +118,7 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class _Unary:
-    """Takes tensor `source`, writes tensor `target` (indices of `Int8Model.tensors`)."""
+    """Reads tensor `source` and writes tensor `target` (indices into `Int8Model.tensors`)."""
 
     source: int
     target: int
@@ -168,7 +150,7 @@ class DepthwiseConv2D(_Unary):
 
 @dataclass(frozen=True, eq=False)
 class FullyConnected(_Unary):
-    """Dense layer; weights (units, depth) int8, bias (units,) int32; rows of `depth` values, whatever the shape."""
+    """Dense layer on rows of `depth` values, whatever the input's shape; weights (units, depth) int8, bias int32."""
 
     weights: NDArray[np.int8]
     bias: NDArray[np.int32]
@@ -177,7 +159,7 @@ class FullyConnected(_Unary):
 
 @dataclass(frozen=True, eq=False)
 class AveragePool2D(_Unary):
-    """Mean over a window, padding not counted, halves away from zero; then clamped to low..high."""
+    """Mean over a window without its padding, halves away from zero, clamped to low..high."""
 
     window: Window
     low: int
@@ -186,7 +168,7 @@ class AveragePool2D(_Unary):
 
 @dataclass(frozen=True, eq=False)
 class MaxPool2D(_Unary):
-    """Maximum over a window, padding not counted; then clamped to low..high."""
+    """Maximum over a window without its padding, clamped to low..high."""
 
     window: Window
     low: int
@@ -195,7 +177,7 @@ class MaxPool2D(_Unary):
 
 @dataclass(frozen=True, eq=False)
 class Mean(_Unary):
-    """Mean over `axes` (of TFLite's shape, never 0): ``sum(x) - count * input zero point``, requantised."""
+    """Mean over `axes` of TFLite's shape, never axis 0: ``sum(x) - count * input zero point``, requantised."""
 
     axes: tuple[int, ...]
     out: Requantisation
@@ -203,10 +185,10 @@ class Mean(_Unary):
 
 @dataclass(frozen=True, eq=False)
 class Add:
-    """Sum of two tensors of one shape.
+    """Sum of two tensors of the same shape.
 
-    Each input, less its zero point, is shifted left by `ADD_LEFT_SHIFT` and requantised (its entry in
-    `multipliers` and `shifts`, two roundings); the sum of both goes through `out`.
+    Each input, minus its zero point, is shifted left by `ADD_LEFT_SHIFT` and scaled with its entry of `multipliers`
+    and `shifts` (with two roundings); the sum is requantised by `out`.
     """
 
     sources: tuple[int, int]
@@ -218,14 +200,14 @@ class Add:
 
 @dataclass(frozen=True, eq=False)
 class Pad(_Unary):
-    """Adds the zero point around; `widths` holds (before, after) for every dimension, none for the first."""
+    """Padding with the zero point; `widths` holds (before, after) for every dimension, (0, 0) for the first."""
 
     widths: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Reshape(_Unary):
-    """Another shape for the same values in the same order."""
+    """The same values in the same order, in another shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,13 +229,13 @@ class Int8Model:
     Attributes
     ----------
     tensors : tuple of Tensor
-        All of the file, by index.
+        All tensors of the file, by index.
     operators : tuple of Operator
-        In the order in which they run: each finds its inputs computed.
+        In an order in which the inputs of each are computed before it.
     source, target : int
-        Tensor that the network takes, and the one that it gives.
+        Index of the input and of the output tensor.
     macs : int
-        Multiply-accumulates a window, convolutions and dense layers, padding included.
+        Multiply-accumulates per window of all convolutions and dense layers, including padding.
     """
 
     tensors: tuple[Tensor, ...]
@@ -264,17 +246,17 @@ class Int8Model:
 
     @property
     def input(self) -> Tensor:
-        """The tensor that the network takes."""
+        """The input tensor."""
         return self.tensors[self.source]
 
     @property
     def output(self) -> Tensor:
-        """The tensor that the network gives."""
+        """The output tensor."""
         return self.tensors[self.target]
 
 
 def requantisation(factors: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Write real factors as 31-bit multipliers and powers of two, as TFLite does.
+    """Express real factors as 31-bit multipliers and powers of two, as TFLite does.
 
     Parameters
     ----------
@@ -284,7 +266,7 @@ def requantisation(factors: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDA
     Returns
     -------
     multipliers, shifts : int32 array, shape (n,)
-        ``factor = multiplier * 2 ** (shift - 31)`` but for rounding.
+        ``factor = multiplier * 2 ** (shift - 31)``, up to rounding.
 
     Examples
     --------
@@ -292,9 +274,9 @@ def requantisation(factors: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDA
     (array([1610612736, 1073741824], dtype=int32), array([ 0, -8], dtype=int32))
     """
     fractions, shifts = np.frexp(factors)
-    # Halves away from zero, as C rounds; factors are positive, and a fraction has 53 bits, so the sum is exact.
+    # Halves away from zero, as in C; factors are not negative, and fractions have 53 bits, so the sum is exact.
     multipliers = np.floor(fractions * 2.0**_MULTIPLIER_BITS + 0.5).astype(np.int64)
-    full = multipliers == 1 << _MULTIPLIER_BITS
+    full = multipliers == 1 << _MULTIPLIER_BITS  # a fraction that rounded up to 1 does not fit into int32
     multipliers[full] >>= 1
     shifts = shifts + full
     small = shifts < _MIN_SHIFT

@@ -1,14 +1,12 @@
-"""An int8 network on the PC, in the numbers that the chip computes: value for value those of `tflite-micro`.
+"""An int8 network on the PC, value for value as the chip computes it with `tflite-micro`.
 
-Rule: every number is an integer and every operation exact, whatever its type. Products and sums are done in
-float32 where none can reach 2^24, else in float64; a product with a 31-bit multiplier in float64 where it stays
-below 2^53, else in int64. Which one, `Int8Network` decides when it is made, from the largest sum the weights allow.
+Rule: every number is an integer and every operation exact, whatever its type. Products and sums are computed in
+float32 if none can reach 2^24, else in float64; a product with a 31-bit multiplier in float64 if it stays below 2^53,
+else in int64. `Int8Network` chooses the types when it is made, from the largest sum that the weights allow.
 
-Inside, a tensor of TFLite's shape (1, ..., channels) is an array (channels, ..., windows) of float32: what differs
-by channel is then one number for a long row, which NumPy does fastest, and 1 x 1 convolutions are one product.
+Internally, a tensor of TFLite's shape (1, ..., channels) is a float32 array (channels, ..., windows): per-channel
+parameters then apply to long rows, which NumPy processes fastest, and a 1 x 1 convolution is one matrix product.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
@@ -45,37 +43,38 @@ __all__ = ["Int8Network", "requantise"]
 Array: TypeAlias = NDArray[Any]
 Step: TypeAlias = Callable[..., Array]
 
-_FLOAT32_EXACT, _FLOAT64_EXACT = 1 << 24, 1 << 53
+_FLOAT32_EXACT, _FLOAT64_EXACT = 1 << 24, 1 << 53  # integers up to these are exact
 _ABS_MAX = 128  # of an int8 value
-_LEVELS = 256
-_CHUNK_BYTES = 2 << 20  # of a chunk's largest tensor: what a core's cache holds, more or less
-_MATRIX_BYTES = 16 << 20  # of the matrix that a convolution takes for a chunk
+_LEVELS = 256  # values of int8
+_CHUNK_BYTES = 2 << 20  # of the largest tensor of a chunk: about what the cache of a core holds
+_MATRIX_BYTES = 16 << 20  # of the matrix that a convolution builds for a chunk
 
 
 class Int8Network:
-    """Computes an `Int8Model`; one object may be used by several threads at once.
+    """An interpreter for an `Int8Model`; several threads may use the same object.
 
     Parameters
     ----------
     model : Int8Model
-        As `l3clf.networks.tflite_read.read_tflite` returns it.
+        The network, as returned by `l3clf.networks.tflite_read.read_tflite`.
     """
 
     def __init__(self, model: Int8Model) -> None:
         self.model = model
         self._steps = [(op, _sources(op), _step(op, model.tensors)) for op in model.operators]
         self._last_use = {index: place for place, (_, sources, _) in enumerate(self._steps) for index in sources}
+        # As many windows at once as the largest tensor and the largest convolution leave room for.
         tensor = max(model.tensors[i].size for op in model.operators for i in (*_sources(op), op.target))
         matrix = max(_matrix_size(op, model.tensors) for op in model.operators)
         self._chunk = max(1, min(_CHUNK_BYTES // (4 * tensor), _MATRIX_BYTES // (4 * matrix)))
 
     def run(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Compute the network's output.
+        """Compute the output of the network.
 
         Parameters
         ----------
         x : int8 array, shape (n, ...)
-            Windows; the dimensions after the first are those of ``model.input.shape[1:]``.
+            Windows; the dimensions after the first are ``model.input.shape[1:]``.
 
         Returns
         -------
@@ -85,7 +84,7 @@ class Int8Network:
         Raises
         ------
         ParameterError
-            When `x` has another type or shape.
+            If `x` has another type or shape.
         """
         self._check(x)
         out = np.empty((len(x), self.model.output.size), np.int8)
@@ -106,8 +105,13 @@ class Int8Network:
         Returns
         -------
         dict of int to int8 array
-            By the tensor's index, the input's included, in the order in which they are computed;
-            shapes are (n, ...) with ``tensor.shape[1:]``.
+            Arrays of shape ``(n, *tensor.shape[1:])`` by the index of the tensor, including the input, in the order in
+            which they are computed.
+
+        Raises
+        ------
+        ParameterError
+            If `x` has another type or shape.
         """
         self._check(x)
         tensors = [self.model.input, *(self.model.tensors[op.target] for op in self.model.operators)]
@@ -120,14 +124,15 @@ class Int8Network:
     def _check(self, x: NDArray[np.int8]) -> None:
         expected = self.model.input.shape[1:]
         if not isinstance(x, np.ndarray) or x.dtype != np.int8 or x.shape[1:] != expected or x.ndim == 0:
-            found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise ParameterError(f"x is {found}, expected an int8 array of shape (n, {', '.join(map(str, expected))})")
+            found = f"{x.dtype} array of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            shape = f"(n, {', '.join(map(str, expected))})"
+            raise ParameterError(f"x: {found}; expected an int8 array of shape {shape}")
 
     def _chunks(self, n: int) -> Iterator[slice]:
         return (slice(start, start + self._chunk) for start in range(0, n, self._chunk))
 
     def _compute(self, x: NDArray[np.int8], keep: bool) -> Iterator[tuple[int, Array]]:
-        """Yield every tensor, in order; those not needed any more are dropped unless `keep`."""
+        """Yield the index and values of every tensor, in order; unless `keep`, drop those no longer needed."""
         live = {self.model.source: _from_tflite(x)}
         yield self.model.source, live[self.model.source]
         for place, (op, sources, step) in enumerate(self._steps):
@@ -135,7 +140,7 @@ class Int8Network:
             yield op.target, live[op.target]
             for index in sources:
                 if self._last_use[index] == place and not keep:
-                    live.pop(index, None)
+                    live.pop(index, None)  # None, because Add may read the same tensor twice
 
 
 def _sources(op: Operator) -> tuple[int, ...]:
@@ -143,29 +148,28 @@ def _sources(op: Operator) -> tuple[int, ...]:
 
 
 def _matrix_size(op: Operator, tensors: tuple[Tensor, ...]) -> int:
-    """Return how many elements a window's map has with its padding, or written once for each tap of a kernel."""
+    """Return the elements per window of an operator's padded input, or of the matrix that a convolution builds."""
     if not isinstance(op, Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D):
         return 1
     _, rows, columns, channels = tensors[op.source].shape
     (top, left), (bottom, right) = op.window.before, op.window.after
     padded = (top + rows + bottom) * (left + columns + right) * channels
+    # Places in the output times the elements that a kernel covers at each.
     taps = tensors[op.target].size // len(op.weights) * op.weights[0].size if isinstance(op, Conv2D) else 0
     return max(padded, taps)
 
 
 def _from_tflite(x: NDArray[np.int8]) -> Array:
-    """Return (n, ..., channels) as float32 (channels, ..., n)."""
-    order = (x.ndim - 1, *range(1, x.ndim - 1), 0)
-    return x.transpose(order).astype(np.float32, order="C")
+    """Return int8 (n, ..., channels) as float32 (channels, ..., n)."""
+    return np.swapaxes(x, 0, -1).astype(np.float32, order="C")
 
 
 def _to_tflite(array: Array) -> NDArray[np.int8]:
-    """Return (channels, ..., n) as int8 (n, ..., channels)."""
-    order = (array.ndim - 1, *range(1, array.ndim - 1), 0)
-    return array.astype(np.int8).transpose(order)
+    """Return float32 (channels, ..., n) as int8 (n, ..., channels)."""
+    return np.swapaxes(array.astype(np.int8), 0, -1)
 
 
-# --- requantisation --------------------------------------------------------------------------------
+# --- requantisation -------------------------------------------------------------------------------
 
 
 def requantise(sums: NDArray[np.int64], out: Requantisation) -> NDArray[np.int64]:
@@ -176,7 +180,7 @@ def requantise(sums: NDArray[np.int64], out: Requantisation) -> NDArray[np.int64
     sums : int64 array, shape (channels, ...)
         Sums that fit into 32 bits.
     out : Requantisation
-        What to do with them.
+        Scale, zero point and limits of the output.
 
     Returns
     -------
@@ -194,22 +198,24 @@ def _scale(sums: NDArray[np.int64], multipliers: NDArray[np.int64], shifts: NDAr
     left, right = np.maximum(shifts, 0), np.maximum(-shifts, 0)
     high = ((sums << left) * multipliers + (1 << 30)) >> 31
     half = (1 << right) >> 1
+    # Halves away from zero: below zero, a half must round down, so one is taken off before the shift.
     rounded: Array = (high + half - ((high < 0) & (right > 0))) >> right
     return rounded
 
 
 def _output(out: Requantisation, bias: NDArray[np.int64], bound: int) -> Callable[[Array], Array]:
-    """Return the function that turns sums without bias, at most `bound` large, into float32 int8 values.
+    """Return the function that turns sums without bias, of magnitude up to `bound`, into int8 values as float32.
 
-    With one multiplication and one addition in float64 where these are exact. Write v for the sum times its
-    factor. Without a shift to the right the rounding is ``floor(v + 1/2)``; with one by e, both roundings together
-    are, worked out, ``floor(v + 1/2 + t)`` for v >= 0 and ``floor(v + 1/2 - t)`` below, with t = 2^-(e+1). Where
-    the clamp cuts off everything below the zero point, as a ReLU does, the second case never shows.
+    It takes one multiplication and one addition in float64 where these are exact. Let v be the sum times its
+    factor. Without a shift to the right, the rounding is ``floor(v + 1/2)``. With a shift by e, both roundings
+    together are ``floor(v + 1/2 + t)`` for v >= 0 and ``floor(v + 1/2 - t)`` for v < 0, with t = 2^-(e+1). If the
+    clamp cuts off everything below the zero point, as a ReLU does, the second case does not matter.
     """
     columns = (-1, 1)
     right = np.maximum(-out.shifts, 0).astype(np.float64)
     factors = np.ldexp(out.multipliers.astype(np.float64), out.shifts - 31)
     # All terms are multiples of 2^(shift - 31): exact in float64 while their numerators stay below 2^53.
+    # As Python's integers (dtype object), because the products may exceed 64 bits.
     largest = (bound + np.abs(bias)).astype(object) * out.multipliers.astype(object)
     largest += [(2 * _LEVELS) << max(0, 31 - int(shift)) for shift in out.shifts]
     if max(largest) >= _FLOAT64_EXACT:
@@ -226,6 +232,7 @@ def _slow_output(out: Requantisation, bias: NDArray[np.int64]) -> Callable[[Arra
 
 
 def _fast_output(out: Requantisation, factors: Array, offsets: Array, tie: Array) -> Callable[[Array], Array]:
+    # What does not depend on the sums is added up beforehand: half, zero point, bias and the tie's correction.
     one_sided = out.low >= out.zero_point or not tie.any()
     start = offsets + 0.5 + out.zero_point + (tie if one_sided else -tie)
     zero = 0.5 + out.zero_point - tie
@@ -233,7 +240,7 @@ def _fast_output(out: Requantisation, factors: Array, offsets: Array, tie: Array
     def finish(sums: Array) -> Array:
         scaled = np.multiply(sums, factors, dtype=np.float64)
         scaled += start
-        if not one_sided:
+        if not one_sided:  # `start` assumed v < 0; for the others, -t becomes +t
             scaled += (scaled >= zero) * (2 * tie)
         np.clip(scaled, out.low, out.high, out=scaled)
         return np.floor(scaled, out=np.empty(scaled.shape, np.float32), casting="same_kind")
@@ -241,43 +248,39 @@ def _fast_output(out: Requantisation, factors: Array, offsets: Array, tie: Array
     return finish
 
 
-# --- one step a kind of operator -------------------------------------------------------------------
+# --- one step per kind of operator ----------------------------------------------------------------
 
 
 @singledispatch
 def _step(op: Any, tensors: tuple[Tensor, ...]) -> Step:
-    """Return the function that computes an operator from its inputs; all constants are prepared here."""
+    """Return the function that computes an operator from its inputs, with all constants prepared."""
     raise NotImplementedError(type(op).__name__)
 
 
 def _exact_type(weights: Array) -> type[np.float32] | type[np.float64]:
-    """Return the smallest float type that holds every partial sum of rows of weights times int8."""
+    """Return the smallest float type in which every partial sum of rows of weights times int8 values is exact."""
     largest = int(np.abs(weights.astype(np.int64)).sum(axis=-1).max()) * _ABS_MAX
     return np.float32 if largest < _FLOAT32_EXACT else np.float64
 
 
 def _linear(weights: Array, bias: NDArray[np.int32], source: Tensor, out: Requantisation) -> Callable[[Array], Array]:
-    """Return what follows the products ``weights @ x``, with weights (rows, depth): zero point, bias, output."""
+    """Return what follows the products ``weights @ x``: subtract the zero point, add the bias, requantise."""
+    # sum(w * (x - zero)) = sum(w * x) - zero * sum(w): the second term is constant and joins the bias.
     wide = weights.astype(np.int64)
     bound = int(np.abs(wide).sum(axis=1).max()) * _ABS_MAX
     return _output(out, bias.astype(np.int64) - source.zero_point * wide.sum(axis=1), bound)
 
 
 def _padded(x: Array, window: Window, value: float) -> Array:
-    """Return a map (channels, rows, columns, n) with `value` around it."""
+    """Return a map (channels, rows, columns, n) padded with `value`."""
     if not any(window.before + window.after):
-        return x
-    (top, left), (bottom, right) = window.before, window.after
-    channels, rows, columns, n = x.shape
-    out = np.empty((channels, top + rows + bottom, left + columns + right, n), x.dtype)
-    out[:, :top] = out[:, top + rows :] = value
-    out[:, top : top + rows, :left] = out[:, top : top + rows, left + columns :] = value
-    out[:, top : top + rows, left : left + columns] = x
-    return out
+        return x  # np.pad would copy it
+    widths = ((0, 0), *zip(window.before, window.after, strict=True), (0, 0))
+    return np.pad(x, widths, constant_values=value)
 
 
 def _taps(x: Array, window: Window) -> Iterator[Array]:
-    """Yield, for each tap of a kernel, row by row, the part of a padded map that it is multiplied with."""
+    """Yield, for each tap of a kernel, row by row, a view of the part of a padded map that it multiplies."""
     rows, columns = (
         (extent - (size - 1) * dilation - 1) // stride + 1
         for extent, size, stride, dilation in zip(
@@ -313,10 +316,11 @@ def _(op: Conv2D, tensors: tuple[Tensor, ...]) -> Step:
 @_step.register
 def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Step:
     source, channels = tensors[op.source], op.weights.shape[2]
-    flat = op.weights.reshape(-1, channels).T
+    flat = op.weights.reshape(-1, channels).T  # (channels, taps)
     kernel, finish = flat.astype(_exact_type(flat)), _linear(flat, op.bias, source, op.out)
     taps = kernel.T.reshape(-1, channels, 1, 1, 1)
 
+    # Output channel c reads input channel c // depth_multiplier.
     def repeated(parts: Iterator[Array]) -> Iterator[Array]:
         return (np.repeat(p, op.depth_multiplier, axis=0) for p in parts) if op.depth_multiplier > 1 else parts
 
@@ -334,10 +338,8 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Step:
 @_step.register
 def _(op: FullyConnected, tensors: tuple[Tensor, ...]) -> Step:
     units, depth = op.weights.shape
-    kernel, finish = (
-        op.weights.astype(_exact_type(op.weights)),
-        _linear(op.weights, op.bias, tensors[op.source], op.out),
-    )
+    kernel = op.weights.astype(_exact_type(op.weights))
+    finish = _linear(op.weights, op.bias, tensors[op.source], op.out)
     reshape = _reshaper(tensors[op.source].shape, (1, tensors[op.source].size // depth, depth))
     target = tensors[op.target].shape
 
@@ -352,8 +354,8 @@ def _(op: FullyConnected, tensors: tuple[Tensor, ...]) -> Step:
 @_step.register
 def _(op: MaxPool2D, tensors: tuple[Tensor, ...]) -> Step:
     def step(x: Array) -> Array:
-        taps = _taps(_padded(x, op.window, INT8_MIN), op.window)
-        out: Array = next(taps).clip(op.low, op.high)
+        taps = _taps(_padded(x, op.window, INT8_MIN), op.window)  # padding never wins
+        out: Array = next(taps).clip(op.low, op.high)  # a copy; at least low now, and so is the maximum
         for tap in taps:
             np.maximum(out, tap, out=out)
         return np.minimum(out, np.float32(op.high), out=out)
@@ -368,11 +370,11 @@ def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Step:
 
     def step(x: Array) -> Array:
         taps = _taps(_padded(x, op.window, 0), op.window)
-        sums = next(taps).astype(np.float64)
+        sums = next(taps).astype(np.float64)  # TFLite averages the values themselves: both zero points are equal
         for tap in taps:
             sums += tap
-        sums += np.copysign(counts // 2, sums)
-        mean = np.trunc(sums / counts)  # numerator and count are small: the quotient never rounds up to an integer
+        sums += np.copysign(counts // 2, sums)  # as the kernel does in integers, before a division that truncates
+        mean = np.trunc(sums / counts)  # both are small integers: the quotient never rounds up to an integer
         clipped: Array = np.clip(mean, op.low, op.high).astype(np.float32)
         return clipped
 
@@ -383,7 +385,7 @@ def _(op: AveragePool2D, tensors: tuple[Tensor, ...]) -> Step:
 def _(op: Mean, tensors: tuple[Tensor, ...]) -> Step:
     source, target = tensors[op.source], tensors[op.target]
     rank = len(source.shape)
-    axes = tuple(0 if axis == rank - 1 else axis for axis in op.axes)  # channels come first here
+    axes = tuple(0 if axis == rank - 1 else axis for axis in op.axes)  # channels come first internally
     count = math.prod(source.shape[axis] for axis in op.axes)
     finish = _output(op.out, np.array([-count * source.zero_point]), count * _ABS_MAX)
 
@@ -402,13 +404,13 @@ def _(op: Add, tensors: tuple[Tensor, ...]) -> Step:
         _scale((levels - tensors[i].zero_point) << ADD_LEFT_SHIFT, np.array(multiplier), np.array(shift))
         for i, multiplier, shift in zip(op.sources, op.multipliers, op.shifts, strict=True)
     ]
-    # Two int8 values have 65,536 sums: all of them fit into a table.
+    # Two int8 values form 65,536 pairs, few enough for a table of all results.
     table = requantise((scaled[0][:, np.newaxis] + scaled[1]).reshape(1, -1), op.out).ravel().astype(np.float32)
 
     def step(one: Array, two: Array) -> Array:
         index = one * np.float32(_LEVELS)
         index += two
-        index -= np.float32(INT8_MIN * _LEVELS + INT8_MIN)  # from 0 on
+        index -= np.float32(INT8_MIN * _LEVELS + INT8_MIN)  # so that the first pair has index 0
         return table[index.astype(np.intp)]
 
     return step
@@ -432,9 +434,10 @@ def _(op: Reshape, tensors: tuple[Tensor, ...]) -> Step:
 
 
 def _reshaper(old: tuple[int, ...], new: tuple[int, ...]) -> Callable[[Array], Array]:
-    """Return the function that brings (channels, ..., n) into another of TFLite's shapes."""
-    if math.prod(old) == old[-1] == new[-1]:  # channels alone: nothing changes its place
+    """Return the function that brings an array (channels, ..., n) from one TFLite shape into another."""
+    if math.prod(old) == old[-1] == new[-1]:  # only channels: nothing moves in memory
         return lambda x: x.reshape(new[-1], *new[1:-1], x.shape[-1])
+    # TFLite's order of values has channels last, so they move there for the reshape.
     return lambda x: _to_last(_to_first(x).reshape(*new[1:], x.shape[-1]))
 
 

@@ -1,7 +1,7 @@
-"""Layers become an ONNX model: the one writer for every network we run.
+"""Building ONNX models from layers: the one writer for every floating-point network that we run.
 
-Rule: batch normalisation is folded into the convolution before it, in double precision; the graph
-takes (n, 1, bands, frames) and gives (n, size), so that nothing is left for the caller to know.
+Rule: batch normalisation is folded into the convolution before it, in double precision; every graph maps
+(n, 1, bands, frames) to (n, size), so that the caller needs to know nothing else about it.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from l3clf.errors import WeightsError
 
@@ -18,15 +18,20 @@ __all__ = ["GraphBuilder", "Weights", "fold_batch_norm", "run_graph", "session"]
 
 Weights = dict[str, NDArray[np.float32]]
 
-IR_VERSION, OPSET = 8, 17  # old enough for every ONNX Runtime we allow
+IR_VERSION, OPSET = 8, 17  # old enough for every ONNX Runtime that we support
 BATCH_NORM_EPSILON = 1e-3  # Keras' default, used by OpenL3 and EdgeL3
 
 
 @dataclass
 class GraphBuilder:
-    """Collects layers in order; each method adds one and the next takes its output.
+    """Collects layers in order: each method adds one, whose output the next one takes.
 
-    Channels come first here; Keras kernels (height, width, in, out) are transposed on the way in.
+    Channels come first in ONNX; Keras kernels (height, width, in, out) are transposed when they are added.
+
+    Parameters
+    ----------
+    bands, frames : int
+        Height and width of the input.
     """
 
     bands: int
@@ -58,26 +63,33 @@ class GraphBuilder:
         pads: Sequence[int] | None = None,
         groups: int = 1,
     ) -> None:
-        """Add a convolution; with `pads` left out, of stride 1 and padded with zeros to the same size ('same').
+        """Add a convolution.
 
-        `pads` are top, left, bottom, right. A depthwise kernel is (height, width, 1, channels), with as many
-        groups as channels.
+        Parameters
+        ----------
+        kernel : array of shape (height, width, in, out)
+            A depthwise kernel is (height, width, 1, channels), with as many groups as channels.
+        bias : array of shape (out,)
+        stride, groups : int
+        pads : sequence of 4 int, optional
+            Top, left, bottom, right. None pads to the size of the input ('same'), for a stride of 1.
         """
         n = len(self.nodes)
         height, width = kernel.shape[:2]
         weights = self._constant(f"kernel_{n}", kernel.transpose(3, 2, 0, 1).astype(np.float32))
         offset = self._constant(f"bias_{n}", bias.astype(np.float32))
+        # As Keras does, an odd row or column of padding goes behind.
         around = [(height - 1) // 2, (width - 1) // 2, height // 2, width // 2] if pads is None else list(pads)
         more: dict[str, object] = {} if stride == 1 else {"strides": [stride, stride]}
         more |= {} if groups == 1 else {"group": groups}
         self._node("Conv", weights, offset, kernel_shape=[height, width], pads=around, **more)
 
     def add(self, other: str) -> None:
-        """Add what an earlier node gave (its name was `last` then)."""
+        """Add the output of an earlier layer, by its name (the value of `last` at that time)."""
         self._node("Add", other)
 
     def dense(self, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
-        """Flatten what is one pixel large, and add a dense layer: kernel (in, out), bias (out,)."""
+        """Flatten a map of one pixel, and add a dense layer with kernel (in, out) and bias (out,)."""
         self._node("Flatten", axis=1)
         n = len(self.nodes)
         weights = self._constant(f"kernel_{n}", kernel.astype(np.float32))
@@ -88,37 +100,43 @@ class GraphBuilder:
         self._node("Relu")
 
     def max_pool(self, height: int, width: int) -> None:
-        """Add max-pooling whose stride is its size; what does not fill a pool is dropped ('valid')."""
+        """Add max-pooling with its size as stride, without padding: an incomplete pool is dropped ('valid')."""
         self._node("MaxPool", kernel_shape=[height, width], strides=[height, width])
 
     def flatten_channels_last(self) -> None:
-        """Add the flattening of Keras: channels vary fastest."""
+        """Flatten as Keras does, with channels varying fastest."""
         self._node("Transpose", perm=[0, 2, 3, 1])
         self._node("Flatten", axis=1)
 
     def build(self, size: int) -> ModelProto:
-        """Return the model; `size` is the length of an output vector."""
+        """Return the model, whose output vectors have length `size`."""
         inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 1, self.bands, self.frames])]
-        self.nodes[-1].output[0] = "output"
+        self.nodes[-1].output[0] = "output"  # instead of a name that depends on the number of layers
         outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", size])]
         graph = helper.make_graph(self.nodes, "l3clf", inputs, outputs, self.initializers)
-        return helper.make_model(
-            graph,
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            producer_name="l3clf",
-        )
+        return as_model(graph)
+
+
+def as_model(graph: GraphProto) -> ModelProto:
+    """Return a graph as a model with the versions that we write."""
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[opset], producer_name="l3clf")
 
 
 def fold_batch_norm(conv: Weights, norm: Weights | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return kernel and bias of a convolution with the batch normalisation after it folded in.
+    """Return the kernel and bias of a convolution that includes the batch normalisation after it.
 
     Parameters
     ----------
     conv : dict
         ``kernel`` (height, width, in, out) and ``bias`` (out,).
     norm : dict or None
-        ``gamma``, ``beta``, ``moving_mean``, ``moving_variance``, each (out,).
+        ``gamma``, ``beta``, ``moving_mean``, ``moving_variance``, each (out,); None for no normalisation.
+
+    Returns
+    -------
+    kernel : array of shape (height, width, in, out), float64
+    bias : array of shape (out,), float64
     """
     kernel, bias = conv["kernel"].astype(np.float64), conv["bias"].astype(np.float64)
     if norm is None:
@@ -128,7 +146,8 @@ def fold_batch_norm(conv: Weights, norm: Weights | None) -> tuple[NDArray[np.flo
 
 
 def norm_scale_shift(norm: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a batch normalisation at inference as ``x * scale + shift``."""
+    """Return the scale and shift of a batch normalisation at inference: ``x * scale + shift``."""
+    # In double precision: rounded once, to float32, when the product with the kernel is stored.
     variance = norm["moving_variance"].astype(np.float64)
     scale = norm["gamma"] / np.sqrt(variance + BATCH_NORM_EPSILON)
     return scale, norm["beta"] - norm["moving_mean"] * scale
@@ -137,7 +156,7 @@ def norm_scale_shift(norm: Weights) -> tuple[NDArray[np.float64], NDArray[np.flo
 def check_layers(
     found: dict[str, Weights], expected: Sequence[tuple[str, dict[str, tuple[int, ...]]]], file: str
 ) -> None:
-    """Check the layers of a weight file against what the network needs.
+    """Check that a weight file holds the layers that the network needs.
 
     Raises
     ------
@@ -148,19 +167,18 @@ def check_layers(
         for name, shape in arrays.items():
             array = found.get(layer, {}).get(name)
             if array is None:
-                raise WeightsError(f"{file}: has no {layer}/{name}; is it a weight file of this model?")
+                raise WeightsError(f"{file}: has no {layer}/{name}; give a weight file of this model")
             if array.shape != shape:
-                raise WeightsError(
-                    f"{file}: {layer}/{name} has shape {array.shape}, expected {shape}; "
-                    "is it a weight file of this model?"
-                )
+                problem = f"{layer}/{name} has shape {array.shape}, expected {shape}"
+                raise WeightsError(f"{file}: {problem}; give a weight file of this model")
 
 
 def session(model: ModelProto | bytes) -> onnxruntime.InferenceSession:
-    """Open an inference session with one thread: whoever wants more cores calls it from several threads."""
+    """Open an inference session with one thread: to use more cores, call it from several threads."""
     options = onnxruntime.SessionOptions()
+    # Clips are embedded in parallel by `pipeline`: threads inside each session would compete with those.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors only; they are raised as exceptions as well
     content = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

@@ -1,37 +1,13 @@
-"""What the TFLite schema (version 3) calls things by number: fields of its tables, operators, types.
+"""The numbers of the TFLite schema (version 3): fields of its tables, operators and types.
 
-Rule: numbers as in `tensorflow/lite/schema/schema.fbs`, fields in the order of their tables, only what is read.
+Rule: numbers are those of `tensorflow/lite/schema/schema.fbs`, fields are in the order of their tables, and only what
+we read is listed.
 """
 
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
-
-__all__ = [
-    "ACTIVATIONS",
-    "IDENTIFIER",
-    "OPERATOR_NAMES",
-    "TENSOR_TYPES",
-    "TYPE_NAMES",
-    "VERSION",
-    "AddField",
-    "BufferField",
-    "ConvField",
-    "DepthwiseField",
-    "FullyConnectedField",
-    "ModelField",
-    "OperatorCodeField",
-    "OperatorField",
-    "OptionsType",
-    "Padding",
-    "PoolField",
-    "QuantisationField",
-    "ReducerField",
-    "ReshapeField",
-    "SubgraphField",
-    "TensorField",
-]
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
@@ -43,13 +19,13 @@ class ModelField(IntEnum):
     VERSION = 0
     OPERATOR_CODES = 1
     SUBGRAPHS = 2
-    BUFFERS = 4
+    BUFFERS = 4  # the values of constant tensors
 
 
 class OperatorCodeField(IntEnum):
     """Fields of OperatorCode."""
 
-    DEPRECATED_BUILTIN = 0
+    DEPRECATED_BUILTIN = 0  # one byte, which became too small
     CUSTOM = 1
     BUILTIN = 3
 
@@ -73,23 +49,23 @@ class TensorField(IntEnum):
     QUANTISATION = 4
     IS_VARIABLE = 5
     SPARSITY = 6
-    EXTERNAL_BUFFER = 10
+    EXTERNAL_BUFFER = 10  # values in another file
 
 
 class QuantisationField(IntEnum):
     """Fields of QuantizationParameters."""
 
-    SCALE = 2
+    SCALE = 2  # 0 and 1 are the range seen in training
     ZERO_POINT = 3
-    DETAILS_TYPE = 4
-    DIMENSION = 6
+    DETAILS_TYPE = 4  # not zero for custom quantisation
+    DIMENSION = 6  # the axis of per-channel scales
 
 
 class BufferField(IntEnum):
     """Fields of Buffer."""
 
     DATA = 0
-    OFFSET = 1
+    OFFSET = 1  # with SIZE, for values that follow the tables in files over 2 GB
     SIZE = 2
 
 
@@ -173,7 +149,6 @@ class OptionsType(IntEnum):
     FULLY_CONNECTED = 8
     ADD = 11
     RESHAPE = 17
-    PAD = 22
     REDUCER = 27
 
 
@@ -194,7 +169,7 @@ TYPE_NAMES = (
 """The enumeration TensorType, by number."""
 
 TENSOR_TYPES: dict[int, np.dtype[Any]] = {2: np.dtype("<i4"), 9: np.dtype("i1")}
-"""Those of them that an int8 student holds, as they lie in the file."""
+"""Those that an int8 student contains, with the byte order of the file."""
 
 _NAMES = """
 ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR
@@ -216,4 +191,4 @@ UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX UNSORTED_SEGMENT_SUM ATAN2 UNSORTED_S
 RIGHT_SHIFT
 """
 OPERATOR_NAMES = tuple(_NAMES.split())
-"""The enumeration BuiltinOperator, by number, without what only compilers exchange (STABLEHLO_...)."""
+"""The enumeration BuiltinOperator, by number, without the operators that only compilers exchange (STABLEHLO_...)."""

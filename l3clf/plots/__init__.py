@@ -1,8 +1,8 @@
-"""Every picture that l3clf draws; the only room that imports matplotlib.
+"""All pictures that l3clf draws; the only package that imports matplotlib.
 
-Rule: figures are plain objects with an Agg canvas. There is no pyplot, no window and no setting that
-outlives a call, so a picture looks the same in a script, a notebook, a thread and a server. A picture
-reaches its file whole or not at all, and the same arguments give the same bytes.
+Rule: figures are plain objects with an Agg canvas. There is no pyplot, no window and no global setting, so a
+picture looks the same in a script, a notebook, a thread and a server. A file is written completely or not at all,
+and the same arguments give the same bytes.
 """
 
 from l3clf.plots.clipmap import embedding_map

@@ -1,10 +1,10 @@
-"""A map of the clips: their pooled vectors in two dimensions, coloured by class, mistakes ringed.
+"""A map of the clips: their pooled embeddings in two dimensions, coloured by class, with mistakes ringed.
 
-Rule: one seed, one picture. The projection runs on one thread, because sums that threads share differ in
-their last digits from run to run, and t-SNE turns last digits into other maps.
+Rule: the same seed gives the same picture. The projection runs on one thread: parallel sums differ in their last
+digits from run to run, and t-SNE amplifies such differences into different maps.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -39,18 +39,18 @@ from l3clf.plots.common import (
     write_png,
 )
 
-_MAX_CLIPS = 3000
+_MAX_CLIPS = 3000  # beyond this t-SNE is slow, and points cover each other
 _MANY_CLIPS = 1000
 _MIN_TSNE_CLIPS = 10
-_COMPONENTS = 50
+_COMPONENTS = 50  # as scikit-learn's documentation of TSNE recommends
 _LEGEND_CLASSES = 20
-_MOST_NAMES = 300  # tried in the map: more have no room
-_NAME_CHARS = 20  # of a name in the map: longer ones hide what they name
+_MAX_NAMES = 300  # more class names never fit into the map
+_NAME_CHARS = 20  # a longer name would hide the points that it names
 
 
 @dataclass(frozen=True)
 class _ClipMap:
-    """Clips in the plane: where, of which class (an index into `classes`), whether right, and how they got there."""
+    """Clips in the plane: `members` are indices into `classes`, `clips` is their number before sampling."""
 
     places: FloatArray
     classes: tuple[str, ...]
@@ -60,19 +60,18 @@ class _ClipMap:
     clips: int
 
 
-# ---------------------------------------------------------------------------------------- what is drawn where
+# --- what is drawn where --------------------------------------------------------------------------
 
 
 def _checked(vectors: npt.ArrayLike, labels: list[object]) -> FloatArray:
     try:
         values = np.asarray(vectors, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ParameterError("vectors must be numbers, in rows of equal length") from None
+        raise ParameterError("vectors: not a table of numbers; give rows of equal length") from None
     if values.ndim != 2 or len(values) != len(labels) or not values.size:
-        raise ParameterError(f"vectors must have shape ({len(labels)}, d), a row for each label, not {values.shape}")
-    bad = len(values) - int(np.isfinite(values).all(axis=1).sum())
-    if bad:
-        raise ParameterError(f"{bad} rows of vectors are not finite: leave out the clips that could not be embedded")
+        raise ParameterError(f"vectors: shape {values.shape}; expected ({len(labels)}, d), a row for each label")
+    if bad := len(values) - int(np.isfinite(values).all(axis=1).sum()):
+        raise ParameterError(f"vectors: {bad} rows are not finite; leave out the clips that could not be embedded")
     return values
 
 
@@ -81,45 +80,46 @@ def _checked_mask(correct: Iterable[object] | None, n: int) -> npt.NDArray[np.bo
         return np.ones(n, dtype=bool)
     mask = np.asarray(correct if isinstance(correct, np.ndarray) else listed(correct, "correct"))
     if mask.dtype != np.bool_ or mask.shape != (n,):
-        raise ParameterError(f"correct must be {n} times True or False, one for each clip")
+        raise ParameterError(f"correct: not a list of booleans; give True or False for each of {n} clips")
     return mask
 
 
 def stratified_sample(members: IntArray, limit: int, seed: int) -> IntArray:
-    """Choose clips so that every class keeps its share, and at least one clip while there are enough.
+    """Choose clips so that each class keeps its share, and at least one clip if `limit` allows.
 
     Parameters
     ----------
     members : ndarray of int, shape (n_clips,)
         Each clip's class.
     limit : int
-        How many to choose; all, if there are no more.
+        Number of clips to choose; all are chosen if there are fewer.
     seed : int
-        Of the random choice within the classes.
+        Seed of the random choice within the classes.
 
     Returns
     -------
     ndarray of int, shape (min(limit, n_clips),)
-        Indices of clips, rising.
+        Indices of clips, ascending.
     """
     shuffled = np.random.default_rng(seed).permutation(len(members))
     by_class = shuffled[np.argsort(members[shuffled], kind="stable")]
     sizes = np.bincount(members)
     sizes = sizes[sizes > 0]
-    depth = np.concatenate([np.arange(size) / size for size in sizes])  # 0 for each class's first clip
+    # Clip k of a class of n gets k / n: the smallest values hold the same share of every class, and its first clip.
+    depth = np.concatenate([np.arange(size) / size for size in sizes])
     return np.sort(by_class[np.argsort(depth, kind="stable")[:limit]]).astype(np.int64)
 
 
 def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
-    """Bring vectors into the plane: standardised, at most 50 principal components, t-SNE.
+    """Project vectors into the plane: standardise, reduce to at most 50 principal components, t-SNE.
 
     Parameters
     ----------
     vectors : ndarray of float, shape (n_clips, d)
-        Finite numbers. Fewer than 10 different rows, or a single dimension that varies, have nothing for
-        t-SNE to unfold: they are shown by their principal components alone.
+        Finite numbers. Fewer than 10 different rows, or a single dimension that varies, are too little for
+        t-SNE: they are shown by their principal components alone.
     seed : int
-        Of t-SNE.
+        Seed of t-SNE.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
     from sklearn.manifold import TSNE
 
     spread = vectors.std(axis=0)
-    varies = spread > 1e-9 * np.abs(vectors).max(axis=0)
+    varies = spread > 1e-9 * np.abs(vectors).max(axis=0)  # the rest is rounding, and would be scaled up to noise
     if not varies.any():
         return np.zeros((len(vectors), 2)), "PCA"
     scaled = (vectors - vectors.mean(axis=0))[:, varies] / spread[varies]
@@ -140,22 +140,22 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
         points = np.hstack([pca.fit_transform(scaled), np.zeros((len(scaled), 1))])
         if len(np.unique(vectors, axis=0)) < _MIN_TSNE_CLIPS or points.shape[1] < 3:
             return points[:, :2], "PCA"
-        perplexity = min(30.0, (len(points) - 1) / 3)
-        steps, angle = (1000, 0.5) if len(points) <= _MANY_CLIPS else (750, 0.7)  # half the time, the same look
+        perplexity = min(30.0, (len(points) - 1) / 3)  # scikit-learn's default, but at most a third of the clips
+        steps, angle = (1000, 0.5) if len(points) <= _MANY_CLIPS else (750, 0.7)  # half the time, no visible change
         tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=steps, angle=angle, random_state=seed)
         return np.asarray(tsne.fit_transform(points[:, :-1]), dtype=np.float64), "t-SNE"
 
 
 def _map(vectors: FloatArray, labels: list[object], correct: npt.NDArray[np.bool_], seed: int) -> _ClipMap:
     classes = ordered(labels)
-    place = {label: index for index, label in enumerate(classes)}
-    members = np.array([place[str(label)] for label in labels], dtype=np.int64)
+    index = {label: i for i, label in enumerate(classes)}
+    members = np.array([index[str(label)] for label in labels], dtype=np.int64)
     chosen = stratified_sample(members, _MAX_CLIPS, seed)
     places, method = project(vectors[chosen], seed)
     return _ClipMap(places, classes, members[chosen], ~correct[chosen], method, len(labels))
 
 
-# ---------------------------------------------------------------------------------------- the picture
+# --- picture --------------------------------------------------------------------------------------
 
 
 def embedding_map(
@@ -167,12 +167,12 @@ def embedding_map(
     title: str | None = None,
     seed: int = 0,
 ) -> Path:
-    """Draw the clips as points, near each other where their vectors are alike, as a PNG.
+    """Draw the clips as points, close together if their vectors are similar, as a PNG.
 
     The vectors are standardised, reduced to 50 principal components and laid out by t-SNE (by the first
-    two components where there are fewer than 10 different clips). Of more than 3,000 clips a stratified
-    sample is drawn, and the heading says so. Up to 20 classes have a legend of colours and shapes; more
-    have their names at their middle, as many as fit.
+    two components if there are fewer than 10 different clips). Of more than 3,000 clips a stratified
+    sample is drawn, as the heading states. Up to 20 classes have a legend of colours and shapes; more
+    have their names at their centres, as many as fit.
 
     Parameters
     ----------
@@ -181,27 +181,27 @@ def embedding_map(
     labels : iterable of labels, shape (n_clips,)
         Each clip's class.
     out : path
-        The PNG to write; its folder is made when it is missing.
+        The PNG to write; its folder is created if necessary.
     correct : iterable of bool, shape (n_clips,), optional
         Whether each clip was classified correctly; the others are ringed in black.
     title : str, optional
         A line above the heading.
     seed : int, 0 or more
-        Of the sample and of t-SNE; the same seed gives the same picture.
+        Seed of the sample and of t-SNE.
 
     Returns
     -------
     pathlib.Path
-        The file that was written.
+        The file written.
 
     Raises
     ------
     ParameterError
-        Vectors, labels and `correct` do not fit together, a vector is not finite, `seed` is negative, or the
-        file cannot be written.
+        If the lengths of `vectors`, `labels` and `correct` differ, a vector is not finite, `seed` is negative,
+        or the file cannot be written.
     """
     if not isinstance(seed, Integral) or seed < 0:
-        raise ParameterError(f"seed must be an integer of 0 or more, not {seed!r}")
+        raise ParameterError(f"seed={seed!r}; expected an integer of 0 or more")
     names = listed(labels, "labels")
     values, mask = _checked(vectors, names), _checked_mask(correct, len(names))
     return write_png(_map_figure(_map(values, names, mask, seed), title, marked=correct is not None), Path(out))
@@ -211,12 +211,15 @@ def _map_figure(clips: _ClipMap, title: str | None, *, marked: bool) -> Figure:
     figure, axes = blank(WIDTH_IN, WIDTH_IN)
     letters = Lettering()
     _set_frame(axes, clips, letters)
-    size = float(np.clip(9000 / len(clips.places), 14, 42))
+    size = float(np.clip(9000 / len(clips.places), 14, 42))  # many points are smaller, but stay visible
     _draw_clips(axes, clips, size)
     ring = [_draw_rings(axes, clips, size)] if marked else []
     unnamed = 0
     if len(clips.classes) <= _LEGEND_CLASSES:
-        draw_legend(axes, [*_legend(clips.classes, letters), *ring], 0.45, letters)
+        looks = zip(clips.classes, map(_style, range(len(clips.classes))), strict=True)
+        style: dict[str, Any] = {"linestyle": "", "markersize": 7}
+        handles = [Line2D([], [], marker=m, color=c, label=letters.label(name), **style) for name, (c, m) in looks]
+        draw_legend(axes, [*handles, *ring], 0.45, letters)
     else:
         unnamed = _name_classes(axes, clips, letters)
         draw_legend(axes, ring, 0.45, letters) if ring else None
@@ -225,15 +228,15 @@ def _map_figure(clips: _ClipMap, title: str | None, *, marked: bool) -> Figure:
 
 
 def _set_frame(axes: Any, clips: _ClipMap, letters: Lettering) -> None:
-    """One scale for both directions, no ticks: neither direction has a unit."""
+    # One scale for both directions and no ticks: neither direction has a unit.
     low, high = clips.places.min(axis=0), clips.places.max(axis=0)
-    half = 0.54 * max(float((high - low).max()), 1e-6)
+    half = 0.54 * max(float((high - low).max()), 1e-6)  # half the width plus a margin; above 0 for a single place
     for set_limits, middle in zip((axes.set_xlim, axes.set_ylim), (low + high) / 2, strict=True):
         set_limits(middle - half, middle + half)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color(FAINT_INK)
-    meaning = "near: alike; far apart and large gaps mean little" if clips.method == "t-SNE" else "near: alike"
+    meaning = "nearby clips are similar" + ("; large distances mean little" if clips.method == "t-SNE" else "")
     axes.set_xlabel(f"{clips.method}: {meaning}", labelpad=8, **letters.style(10, SOFT_INK))
 
 
@@ -242,7 +245,7 @@ def _style(index: int) -> tuple[str, str]:
 
 
 def _draw_clips(axes: Any, clips: _ClipMap, size: float) -> None:
-    looks = len(COLOURS) * len(MARKERS)  # what looks alike is drawn at once: thousands of classes take long
+    looks = len(COLOURS) * len(MARKERS)  # one call for each look: one for each of thousands of classes is slow
     for index in range(min(looks, len(clips.classes))):
         colour, marker = _style(index)
         x, y = clips.places[clips.members % looks == index].T
@@ -257,41 +260,29 @@ def _draw_rings(axes: Any, clips: _ClipMap, size: float) -> Line2D:
     return Line2D([], [], linestyle="", marker="o", markersize=10, label="misclassified", **style)
 
 
-def _legend(classes: Sequence[str], letters: Lettering) -> list[Line2D]:
-    return [
-        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=7, label=letters.label(label))
-        for label, (colour, marker) in zip(classes, map(_style, range(len(classes))), strict=True)
-    ]
-
-
 def _summary(clips: _ClipMap, unnamed: int) -> list[str]:
-    shown = len(clips.places)
-    clips_text = "1 clip" if clips.clips == 1 else f"{clips.clips:,} clips"
-    classes = "1 class" if len(clips.classes) == 1 else f"{len(clips.classes):,} classes"
-    lines = [f"{clips_text}, {classes}"]
-    if shown < clips.clips:
-        lines = [f"{clips_text}, {classes}; a stratified sample of {shown:,} is shown"]
-    if unnamed:
-        lines.append(f"{unnamed:,} classes have no room for their names")
-    return lines
+    shown, classes = len(clips.places), len(clips.classes)
+    text = f"{clips.clips:,} clip{'s' * (clips.clips != 1)}, {classes:,} class{'es' * (classes != 1)}"
+    sample = f"; a stratified sample of {shown:,} is shown" if shown < clips.clips else ""
+    return [text + sample] + ([f"the names of {unnamed:,} classes do not fit"] if unnamed else [])
 
 
-# ---------------------------------------------------------------------------------------- names in the map
+# --- names in the map -----------------------------------------------------------------------------
 
 
 def _name_classes(axes: Any, clips: _ClipMap, letters: Lettering) -> int:
-    """Write names above the classes' medians, large classes first, beside each other; returns how many did not fit."""
+    """Write names above the classes' medians, large classes first, without overlap; return how many did not fit."""
     size = 9.0 if len(clips.classes) <= 60 else 7.5
     taken: list[Bbox] = []
     counts = np.bincount(clips.members, minlength=len(clips.classes))
-    for index in np.argsort(-counts, kind="stable")[:_MOST_NAMES]:
+    for index in np.argsort(-counts, kind="stable")[:_MAX_NAMES]:
         if counts[index]:
             _name_class(axes, clips, int(index), letters, size, taken)
     return len(clips.classes) - len(taken)
 
 
 def _name_class(axes: Any, clips: _ClipMap, index: int, letters: Lettering, size: float, taken: list[Bbox]) -> None:
-    """Move a name away from others, in steps of half a line, until it is free; take it away if it never is."""
+    """Move a name in steps of half a line until it overlaps no other; remove it if there is no free place."""
     middle = np.median(clips.places[clips.members == index], axis=0)
     text = axes.annotate(
         letters.label(clips.classes[index], _NAME_CHARS),
@@ -309,7 +300,8 @@ def _name_class(axes: Any, clips: _ClipMap, index: int, letters: Lettering, size
     frame, home = axes.get_window_extent(renderer), text.get_tightbbox(renderer)
     for x, y in _steps(size):
         box = home.translated(x * axes.figure.dpi / 72, y * axes.figure.dpi / 72)
-        if _inside(box, frame) and not any(box.overlaps(other) for other in taken):
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+        if inside and not any(box.overlaps(other) for other in taken):
             text.set_position((x, y))
             taken.append(box)
             return
@@ -317,10 +309,7 @@ def _name_class(axes: Any, clips: _ClipMap, index: int, letters: Lettering, size
 
 
 def _steps(size: float) -> list[tuple[float, float]]:
-    """Offsets in points, nearest to a line above first; sideways costs half, since names are wide."""
+    """Return offsets in points, closest to one line above first; sideways counts half, because names are wide."""
     grid = [(x * 2.0 * size, y * 0.6 * size) for x in range(-4, 5) for y in range(-9, 10)]
+    # Rounded, so that ties are decided by the step on every machine.
     return sorted(grid, key=lambda step: (round(0.5 * abs(step[0]) + abs(step[1] - 1.2 * size), 3), step))
-
-
-def _inside(box: Bbox, frame: Bbox) -> bool:
-    return bool(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)

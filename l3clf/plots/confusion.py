@@ -1,4 +1,4 @@
-"""Which class was taken for which: the confusion matrix, with its classes in a useful order."""
+"""The confusion matrix, with its classes in a useful order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ from l3clf.plots.common import (
 
 UNKNOWN = "unknown"
 OTHER = "(other)"
-MAX_CLASSES = 1200  # a pixel each: more would be a picture of nothing, and a matrix of gigabytes
+MAX_CLASSES = 1200  # one pixel each: a larger picture shows nothing, and its matrix takes gigabytes
 _ANNOTATED_CLASSES = 30
 _SHARE_CELL_IN = 0.5  # smaller cells have no room for a second line
-_COLOURS = "Blues"  # one hue, lightness falling steadily: reads the same to colour-blind eyes and in grey
+_COLOURS = "Blues"  # one hue of falling lightness: also readable in grey and for colour-blind people
 _NO_CLIPS = "#eeeeee"
 
 Order = Literal["given", "similarity"]
 
 
-# ---------------------------------------------------------------------------------------- what is counted
+# --- what is counted ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Confusions:
-    """Counts of true class (rows) against predicted class (columns, which may have extra ones last)."""
+    """Counts of true class (rows) against predicted class (columns; predictions that are no class come last)."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -52,7 +52,7 @@ class _Confusions:
 
     @property
     def recalls(self) -> FloatArray:
-        """Each row divided by its sum; NaN where a class has no clips."""
+        """Each row divided by its sum; NaN for classes without clips."""
         totals = self.counts.sum(axis=1, keepdims=True)
         shares = np.full(self.counts.shape, np.nan)
         np.divide(self.counts, totals, out=shares, where=totals > 0)
@@ -64,28 +64,23 @@ class _Confusions:
         return f"accuracy {100 * right / total:.1f} % ({right:,} of {total:,} clips)"
 
     def reordered(self, order: IntArray) -> "_Confusions":
-        """Put rows, and the columns of the same classes, into another order; extra columns stay last."""
-        extra = np.arange(len(self.rows), len(self.columns))
-        columns = np.concatenate([order, extra])
+        """Return rows and columns in another order of the classes; extra columns stay last."""
         rows = tuple(self.rows[i] for i in order)
-        return _Confusions(rows, tuple(self.columns[i] for i in columns), self.counts[np.ix_(order, columns)])
+        columns = np.concatenate([order, np.arange(len(self.rows), len(self.columns))])
+        return _Confusions(rows, rows + self.columns[len(rows) :], self.counts[np.ix_(order, columns)])
 
 
 def _row_order(true: list[object], classes: Sequence[object] | None) -> tuple[str, ...]:
-    if classes is None:
-        order = ordered(true)
-    else:
-        order = tuple(dict.fromkeys(str(label) for label in listed(classes, "classes")))
-    strange = set(ordered(true)) - set(order)
-    if strange:
-        raise ParameterError(f"y_true has labels that are not among classes: {', '.join(sorted(strange)[:5])}")
+    order = ordered(true) if classes is None else tuple(dict.fromkeys(map(str, listed(classes, "classes"))))
+    if missing := set(ordered(true)) - set(order):
+        raise ParameterError(f"classes: no {', '.join(sorted(missing)[:5])}; list every label of y_true")
     if len(order) > MAX_CLASSES:
-        raise ParameterError(f"a confusion matrix of {len(order):,} classes cannot be drawn: at most {MAX_CLASSES:,}")
+        raise ParameterError(f"y_true: {len(order):,} classes; a confusion matrix has room for {MAX_CLASSES:,}")
     return order
 
 
 def _tally(true: list[object], predicted: list[object], rows: tuple[str, ...]) -> _Confusions:
-    """Count, with a column each for answers "unknown" and for any other label that is no class."""
+    """Count, with a last column for "unknown" and one for all other predictions that are no class."""
     strange = {str(label) for label in predicted} - set(rows)
     columns = (*rows, *[UNKNOWN] * (UNKNOWN in strange), *[OTHER] * bool(strange - {UNKNOWN}))
     place = {label: index for index, label in enumerate(columns)}
@@ -96,20 +91,20 @@ def _tally(true: list[object], predicted: list[object], rows: tuple[str, ...]) -
 
 
 def similarity_order(rates: FloatArray) -> IntArray:
-    """Order classes so that those that are taken for each other stand together.
+    """Order classes so that those that are confused with each other are neighbours.
 
-    Average linkage on 1 - (rates + rates.T) / 2, with its leaves in the order that keeps neighbours
-    closest. Of the two directions, the one whose first class came before its last.
+    Average linkage on 1 - (rates + rates.T) / 2, with the optimal leaf ordering (Bar-Joseph et al.,
+    Bioinformatics 17, 2001), in the direction that keeps the first class before the last.
 
     Parameters
     ----------
     rates : ndarray of float, shape (n_classes, n_classes)
-        Share of each true class (row) that was taken for each class (column), 0 to 1; NaN counts as 0.
+        Share of each true class (row) that was predicted as each class (column), 0 to 1; NaN counts as 0.
 
     Returns
     -------
     ndarray of int, shape (n_classes,)
-        A permutation; where nothing was confused, the order as it was.
+        A permutation; the identity if nothing was confused.
     """
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
@@ -125,7 +120,7 @@ def similarity_order(rates: FloatArray) -> IntArray:
     return order if order[0] < order[-1] else order[::-1]
 
 
-# ---------------------------------------------------------------------------------------- the picture
+# --- picture --------------------------------------------------------------------------------------
 
 
 def confusion_matrix(
@@ -138,40 +133,41 @@ def confusion_matrix(
     normalise: bool = True,
     title: str | None = None,
 ) -> Path:
-    """Draw which class was taken for which, as a PNG.
+    """Draw the confusion matrix, as a PNG.
 
-    A row is a true class, a column what was predicted. Colour is the share of the row, so the diagonal
-    shows each class's recall; the number in a cell is its count of clips. Up to 30 classes have numbers,
-    and up to 16 percentages too. Rows without clips are grey.
+    Rows are true classes, columns are predicted classes. Colour is the share of the row, so the diagonal
+    shows each class's recall; the number in a cell is its count of clips. Numbers are drawn for up to 30
+    classes, and percentages for up to 16. Rows without clips are grey.
 
     Parameters
     ----------
     y_true, y_pred : iterable of labels, shape (n_clips,)
         True and predicted labels; they are compared as text.
     out : path
-        The PNG to write; its folder is made when it is missing.
+        The PNG to write; its folder is created if necessary.
     classes : sequence of labels, optional
-        The classes to draw, at most 1,200, among them every true label. Default: the labels of `y_true`,
-        sorted. A prediction that is no class counts in a last column, `unknown` or `(other)`.
+        The classes to draw, at most 1,200, including every true label. Default: the labels of `y_true`,
+        sorted. Other predictions count in a last column, `unknown` or `(other)`.
     order : {"given", "similarity"}
         "given" keeps the order of `classes`; "similarity" puts classes that are confused side by side.
     normalise : bool
-        False colours cells by their count of clips instead, and leaves the percentages out.
+        If False, colour is the count of clips, and percentages are left out.
     title : str, optional
         A line above the accuracy.
 
     Returns
     -------
     pathlib.Path
-        The file that was written.
+        The file written.
 
     Raises
     ------
     ParameterError
-        The labels do not fit together, `order` is unknown, or the file cannot be written.
+        If the numbers of labels differ, a true label is not in `classes`, `order` is unknown, or the file
+        cannot be written.
     """
     if order not in ("given", "similarity"):
-        raise ParameterError(f'order must be "given" or "similarity", not {order!r}')
+        raise ParameterError(f"order={order!r}; expected 'given' or 'similarity'")
     true, predicted = paired(y_true, y_pred)
     confusions = _tally(true, predicted, _row_order(true, classes))
     if order == "similarity":
@@ -192,7 +188,7 @@ def _confusion_figure(confusions: _Confusions, title: str | None, normalise: boo
 
 
 def _cell_inches(n: int) -> float:
-    """Give cells room for numbers up to 30 classes, for their labels up to 120; a picture has an end then."""
+    """Return a size with room for numbers up to 30 classes and for labels up to 120; then the picture stops growing."""
     if n <= _ANNOTATED_CLASSES:
         return max(0.3, min(0.95, 0.45 + 2.2 / n, 8 / n))
     return max(min(0.13, 16 / n), 8 / n)
@@ -205,16 +201,10 @@ def _draw_cells(axes: Any, confusions: _Confusions, cell_in: float, normalise: b
     levels = confusions.recalls
     if not normalise:
         levels = np.where(np.isnan(levels), np.nan, confusions.counts / confusions.counts.max())
-    axes.pcolormesh(
-        np.ma.masked_invalid(levels),
-        cmap=colours,
-        vmin=0,
-        vmax=1,
-        edgecolors=PAPER if annotated else "none",
-        linewidth=0.6 if annotated else 0,
-    )
+    grid: dict[str, Any] = {"edgecolors": PAPER, "linewidth": 0.6} if annotated else {}  # lines would hide tiny cells
+    axes.pcolormesh(np.ma.masked_invalid(levels), cmap=colours, vmin=0, vmax=1, **grid)
     axes.set_ylim(n_rows, 0)
-    if n_columns > n_rows:  # answers that are no class stand apart
+    if n_columns > n_rows:  # a line sets off the predictions that are no class
         axes.axvline(n_rows, color=INK, linewidth=1)
     if annotated:
         _annotate(axes, confusions, cell_in, colours, levels, with_shares=normalise and cell_in >= _SHARE_CELL_IN)
@@ -223,11 +213,12 @@ def _draw_cells(axes: Any, confusions: _Confusions, cell_in: float, normalise: b
 def _annotate(
     axes: Any, confusions: _Confusions, cell_in: float, colours: Colormap, levels: FloatArray, *, with_shares: bool
 ) -> None:
-    """Write each cell's count, and where there is room its share of the row."""
+    """Write each cell's count, and its share of the row if there is room."""
     digits = len(f"{confusions.counts.max():,}")
+    # At most two fifths of the cell's height, and all digits within its width (a digit is 0.64 em wide).
     size = min(11.0, 72 * cell_in * 0.42, 72 * cell_in * 0.85 / (0.64 * digits))
     recalls = confusions.recalls
-    for (row, column), count in np.ndenumerate(confusions.counts):
+    for (row, column), count in np.ndenumerate(confusions.counts):  # zeros are faint, so that mistakes stand out
         ink = _ink_on(tuple(colours(levels[row, column]))) if count else FAINT_INK
         with_share = count > 0 and with_shares
         middle = (column + 0.5, row + 0.5)
@@ -240,7 +231,7 @@ def _annotate(
 
 
 def _ink_on(colour: Sequence[float]) -> str:
-    """Dark or white, whichever has more contrast with `colour` (relative luminance, as in WCAG)."""
+    """Return black or white, whichever has more contrast with `colour` (relative luminance as in WCAG 2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
     luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
     return INK if luminance > 0.2 else PAPER
@@ -248,7 +239,7 @@ def _ink_on(colour: Sequence[float]) -> str:
 
 def _draw_labels(axes: Any, confusions: _Confusions, cell_in: float, letters: Lettering) -> None:
     size = max(5.0, min(10.0, 72 * cell_in * 0.75))
-    step = max(1, int(np.ceil(1.2 * size / (72 * cell_in))))  # more classes than lines fit: label every other
+    step = max(1, int(np.ceil(1.2 * size / (72 * cell_in))))  # label every n-th class if not all lines fit
     columns = [letters.label(label) for label in confusions.columns]
     rows = [letters.label(label) for label in confusions.rows]
     style = letters.style(size)
@@ -261,26 +252,26 @@ def _draw_labels(axes: Any, confusions: _Confusions, cell_in: float, letters: Le
 
 
 def _turn(labels: list[str], size: float, cell_in: float) -> dict[str, object]:
-    """Turn the labels of columns only as far as their length asks for."""
+    """Rotate the labels of columns no more than their length requires."""
     if max(map(len, labels)) * 0.62 * size <= 72 * cell_in:
         return {"rotation": 0}
-    if 72 * cell_in >= 1.7 * size:  # lines at 45 degrees lie closer together than the columns do
+    if 72 * cell_in >= 1.7 * size:  # lines at 45 degrees are closer together than the columns
         return {"rotation": 45, "ha": "right", "va": "top", "rotation_mode": "anchor"}
     return {"rotation": 90}
 
 
-def _draw_colour_bar(figure: Figure, axes: Any, width_in: float, most: int | None, letters: Lettering) -> None:
-    """Say what the colours mean: shares of a row, or counts up to `most`."""
+def _draw_colour_bar(figure: Figure, axes: Any, width_in: float, largest: int | None, letters: Lettering) -> None:
+    """Explain the colours: shares of a row, or counts up to `largest`."""
     bar = figure.add_axes((1 + 0.2 / width_in, 0, 0.16 / width_in, 1))
     ticks = [0, 0.25, 0.5, 0.75, 1]
     texts = ["0 %", "25 %", "50 %", "75 %", "100 %"]
-    if most is not None:
-        counts = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, most) if 0 <= tick <= most]
-        ticks, texts = [count / most for count in counts], [f"{count:,.0f}" for count in counts]
+    if largest is not None:
+        counts = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, largest) if 0 <= tick <= largest]
+        ticks, texts = [count / largest for count in counts], [f"{count:,.0f}" for count in counts]
     figure.colorbar(axes.collections[0], cax=bar, ticks=ticks)
     bar.set_yticklabels(texts, fontsize=8.5, color=INK, fontfamily=letters.families)
     if len(axes.get_yticks()) > 1:  # a single row is lower than this text
-        text = "share of the true class" if most is None else "clips"
+        text = "share of the true class" if largest is None else "clips"
         bar.set_ylabel(text, fontsize=9, color=INK, fontfamily=letters.families)
     bar.tick_params(length=2, color=FAINT_INK)
     bar.spines[:].set_visible(False)

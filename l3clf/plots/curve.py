@@ -1,4 +1,4 @@
-"""Would more data help? Accuracy against clips per class, and what the last doubling of the clips gave."""
+"""Learning curve: accuracy against clips per class, and the gain from the last doubling of the clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,6 @@ from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 from l3clf.errors import ParameterError
 from l3clf.plots.common import (
     COLOURS,
-    FAINT_INK,
-    INK,
     MARKERS,
     SOFT_INK,
     WIDTH_IN,
@@ -23,6 +21,7 @@ from l3clf.plots.common import (
     Lettering,
     StrPath,
     blank,
+    draw_frame,
     draw_heading,
     draw_legend,
     write_png,
@@ -30,31 +29,31 @@ from l3clf.plots.common import (
 
 _KEYS = ("clips_per_class", "accuracy", "accuracy_low", "accuracy_high")
 _HEIGHT_IN = 4.0
-_TICK_GAP_IN = 0.42
+_TICK_GAP_IN = 0.42  # room for a number of four digits
 _LINES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
 class _Series:
-    """One line of the picture: `numbers` has a column for each of `_KEYS`, its clips rising."""
+    """One line of the picture: `numbers` has a column for each of `_KEYS` and is sorted by clips."""
 
     label: str
     numbers: FloatArray
 
     def at(self, clips: float) -> FloatArray:
-        """Accuracy and its bounds at a number of clips between the points, straight in log(clips)."""
+        """Return accuracy and its bounds at a number of clips, linear in log(clips) between the points."""
         x = np.log2(self.numbers[:, 0])
         return np.array([np.interp(np.log2(clips), x, column) for column in self.numbers[:, 1:].T])
 
     @property
     def step(self) -> tuple[float, float]:
-        """From where to where the slope is taken: the last doubling, or all there is if that is less."""
+        """The range in clips over which the slope is taken: the last doubling, or the whole curve if shorter."""
         first, last = float(self.numbers[0, 0]), float(self.numbers[-1, 0])
         return max(first, last / 2), last
 
     @property
     def slope(self) -> str:
-        """What the last doubling of the clips gave; empty where there are not two points."""
+        """The gain from the last doubling of the clips; empty if there is only one point."""
         if len(self.numbers) < 2:
             return ""
         first, last = self.step
@@ -64,7 +63,7 @@ class _Series:
 
     @property
     def detail(self) -> str:
-        """Where the slope was taken, and whether it may be chance."""
+        """The range of the slope, and whether the slope may be chance."""
         first, last = self.step
         (_, low, high), (_, last_low, last_high) = self.at(first), self.at(last)
         overlap = ", the intervals overlap" if last_low <= high and low <= last_high else ""
@@ -75,19 +74,15 @@ def _clips(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or float(number).is_integer() else f"{number:.1f}"
 
 
-def _number(point: Mapping[str, object], key: str) -> float:
-    value = point.get(key)
-    if not isinstance(value, Real) or not isfinite(value):
-        raise ParameterError(f"a point of the learning curve needs a number as {key}, not {value!r}")
-    return float(value)
-
-
 def _row(point: object) -> list[float]:
     if not isinstance(point, Mapping):
-        raise ParameterError(f"points must be mappings with {', '.join(_KEYS)}, not {type(point).__name__}")
-    clips, accuracy, low, high = row = [_number(point, key) for key in _KEYS]
+        raise ParameterError(f"points: found {type(point).__name__}; expected mappings with {', '.join(_KEYS)}")
+    for key in _KEYS:
+        if not isinstance(point.get(key), Real) or not isfinite(point[key]):
+            raise ParameterError(f"points: {key}={point.get(key)!r}; expected a number")
+    clips, accuracy, low, high = row = [float(point[key]) for key in _KEYS]
     if clips <= 0 or not 0 <= accuracy <= 1 or not 0 <= low <= high <= 1:
-        raise ParameterError(f"a point of the learning curve needs clips above 0 and fractions of 0 to 1, not {row}")
+        raise ParameterError(f"points: {row}; expected clips above 0, then fractions from 0 to 1 with low <= high")
     return row
 
 
@@ -95,45 +90,45 @@ def _series(points: Sequence[Mapping[str, object]]) -> list[_Series]:
     """Sort the points into lines, in the order in which their labels first appear."""
     rows: dict[str, list[list[float]]] = {}
     for point in points:
-        row = _row(point)
+        row = _row(point)  # checks that the point is a mapping
         rows.setdefault(str(point.get("label") or ""), []).append(row)
     if not rows:
-        raise ParameterError("a learning curve needs at least one point")
+        raise ParameterError("points: none; give at least one")
     for label, numbers in rows.items():
         if len({row[0] for row in numbers}) < len(numbers):
-            raise ParameterError(f"the learning curve {label!r} has two points with the same clips_per_class")
+            raise ParameterError(f"points: two of curve {label!r} have the same clips_per_class; give each a label")
     return [_Series(label, np.array(sorted(numbers))) for label, numbers in rows.items()]
 
 
 def learning_curve(
     points: Sequence[Mapping[str, object]], out: StrPath, *, title: str | None = None, floor: float | None = None
 ) -> Path:
-    """Draw accuracy against clips per class, with intervals and what doubling the clips gave, as a PNG.
+    """Draw accuracy against clips per class, with intervals and the gain from doubling the clips, as a PNG.
 
     Parameters
     ----------
     points : sequence of mappings
-        Each with `clips_per_class` (above 0), `accuracy`, `accuracy_low` and `accuracy_high` (fractions of
+        Each with `clips_per_class` (above 0), `accuracy`, `accuracy_low` and `accuracy_high` (fractions from
         0 to 1, low <= high), and optionally `label`, the name of the line it belongs to.
     out : path
-        The PNG to write; its folder is made when it is missing.
+        The PNG to write; its folder is created if necessary.
     title : str, optional
         A line above the heading.
     floor : float, optional
-        Accuracy of always answering the largest class, 0 to 1: a dashed line.
+        Accuracy of always predicting the largest class, 0 to 1, drawn as a dashed line.
 
     Returns
     -------
     pathlib.Path
-        The file that was written.
+        The file written.
 
     Raises
     ------
     ParameterError
-        There is no point, a number is missing or out of range, or the file cannot be written.
+        If there are no points, a number is missing or out of range, or the file cannot be written.
     """
     if floor is not None and not (isinstance(floor, Real) and 0 <= floor <= 1):
-        raise ParameterError(f"floor must be a fraction of 0 to 1, not {floor!r}")
+        raise ParameterError(f"floor={floor!r}; expected a fraction from 0 to 1")
     return write_png(_curve_figure(_series(points), title, floor), Path(out))
 
 
@@ -179,28 +174,26 @@ def _draw_scales(axes: Any, lines: list[_Series], floor: float | None, letters: 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
-    axes.grid(color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
+    draw_frame(axes, ["bottom", "left"], "both")
     axes.set_xlabel("clips per class in training", labelpad=6, **letters.style(10))
     axes.set_ylabel("accuracy", labelpad=6, **letters.style(10))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color(FAINT_INK)
 
 
 def _limit(axes: Any, numbers: FloatArray, floor: float | None) -> None:
-    """Leave a margin around what is drawn, within 0 to 100 %; at least ten points, so that noise stays small."""
+    """Set limits with a margin, within 0 to 100 %."""
+    # At least ten percentage points high, so that noise does not look like a trend.
     values = [*numbers[:, 1:].ravel(), *([] if floor is None else [floor])]
     low, high = min(values), max(values)
     pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2, 0.005)
     axes.set_ylim(max(-0.01, low - pad), min(1.01, high + pad))
     clips = numbers[:, 0]
+    # The axis is logarithmic, so its margin is a factor.
     margin = max(1.08, float(clips.max() / clips.min()) ** 0.04)
     axes.set_xlim(clips.min() / margin, clips.max() * margin)
 
 
 def _ticks(clips: FloatArray) -> list[float]:
-    """The numbers of clips themselves, from the largest down, without those too close to read."""
+    """Return the numbers of clips as ticks, without those too close together; the largest is kept."""
     values = np.unique(clips)[::-1]
     per_octave = WIDTH_IN / max(1e-6, float(np.log2(values[0] / values[-1])))
     kept = [float(values[0])]
@@ -211,9 +204,9 @@ def _ticks(clips: FloatArray) -> list[float]:
 
 
 def _summary(lines: list[_Series]) -> list[str]:
-    """What more clips gave; several lines say it in the legend, each beside its name."""
+    """Return the gain from more clips; several lines state it in the legend instead."""
     if not any(series.slope for series in lines):
-        return ["one size only: nothing to say about more clips"]
+        return ["a single training size: no trend"]
     if len(lines) > 1:
         return []
     name = f"{lines[0].label}: " if lines[0].label else ""

@@ -1,4 +1,4 @@
-"""How a student came to answer as its teachers do: held-out cosine against epochs."""
+"""Training curve of a student: cosine to its teachers' embeddings on held-out clips, against epochs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,32 +29,31 @@ def training_curve(log: Sequence[Mapping[str, float]], teachers: Sequence[str], 
     Parameters
     ----------
     log : sequence of mappings
-        Each with `epoch`, and `cosine_0`, `cosine_1`, ... in the order of `teachers`.
+        Each with `epoch`, `cosine` (the mean over teachers), and `cosine_0`, `cosine_1`, ... in the order of
+        `teachers`.
     teachers : sequence of str
     out : path
-        The PNG to write.
+        The PNG to write; its folder is created if necessary.
 
     Returns
     -------
     pathlib.Path
+        The file written.
 
     Raises
     ------
     ParameterError
-        If the log is empty.
+        If the log is empty, or the file cannot be written.
     """
     if not log:
-        raise ParameterError("a training curve needs at least one epoch")
+        raise ParameterError("log: empty; give at least one epoch")
     letters = Lettering()
     figure, axes = blank(WIDTH_IN, _HEIGHT_IN)
     epochs = [row["epoch"] for row in log]
     handles = []
     for i, teacher in enumerate(teachers):
-        style: dict[str, Any] = {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "markersize": 4,
-        }
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        style["markersize"] = 4
         axes.plot(epochs, [row[f"cosine_{i}"] for row in log], **style)
         handles.append(Line2D([], [], label=letters.text(teacher), **style))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -62,8 +61,7 @@ def training_curve(log: Sequence[Mapping[str, float]], teachers: Sequence[str], 
     axes.set_ylabel("held-out cosine")
     axes.grid(alpha=0.3)
     best = max(log, key=lambda row: row["cosine"])
-    draw_heading(
-        axes, [f"Best after epoch {best['epoch']:.0f}: mean cosine {best['cosine']:.3f}"], None, WIDTH_IN, letters
-    )
+    heading = f"Best after epoch {best['epoch']:.0f}: mean cosine {best['cosine']:.3f}"
+    draw_heading(axes, [heading], None, WIDTH_IN, letters)
     draw_legend(axes, handles, 0.5, letters)
     return write_png(figure, Path(out))

@@ -1,4 +1,4 @@
-"""How much of each class is found: recall with an interval that tells few clips from many."""
+"""Recall of each class, with an interval that shows how much its number of clips can tell."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from matplotlib.ticker import PercentFormatter
 
 from l3clf.plots.common import (
     COLOURS,
-    FAINT_INK,
     INK,
     SOFT_INK,
     Lettering,
     StrPath,
     blank,
+    draw_frame,
     draw_heading,
     ordered,
     paired,
@@ -25,14 +25,14 @@ from l3clf.plots.common import (
 )
 
 _Z = 1.959963984540054  # the normal distribution's 97.5 % point
-_MOST_CLASSES, _WORST, _BEST = 60, 40, 10
+_MAX_CLASSES, _WORST, _BEST = 60, 40, 10  # the worst classes are those to work on
 _ROW_IN = 0.27
 _AXES_IN = 3.6
 
 
 @dataclass(frozen=True)
 class _Recall:
-    """A class, how many clips it has, and how many of them were found."""
+    """A class, the number of its clips, and how many of them were found."""
 
     label: str
     found: int
@@ -48,7 +48,7 @@ class _Recall:
 
 
 def wilson_interval(found: int, clips: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson's score interval, without continuity correction).
+    """Return the 95 % interval of a share (Wilson, JASA 22, 1927; without continuity correction).
 
     Parameters
     ----------
@@ -68,11 +68,12 @@ def wilson_interval(found: int, clips: int) -> tuple[float, float]:
     share, z2 = found / clips, _Z * _Z
     middle = (share + z2 / (2 * clips)) / (1 + z2 / clips)
     half = _Z * sqrt(share * (1 - share) / clips + z2 / (4 * clips * clips)) / (1 + z2 / clips)
+    # Rounding may put a bound just outside 0 to 1, or on the wrong side of a share of 0 or 1.
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def _recalls(true: list[object], predicted: list[object]) -> list[_Recall]:
-    """Each class of `true`, the worst first; equal ones stay sorted by their labels."""
+    """Return the recall of each class of `true`, the worst first; equal ones are sorted by label."""
     order = ordered(true)
     found, clips = dict.fromkeys(order, 0), dict.fromkeys(order, 0)
     for t, p in zip(true, predicted, strict=True):
@@ -82,8 +83,8 @@ def _recalls(true: list[object], predicted: list[object]) -> list[_Recall]:
 
 
 def _shown(recalls: list[_Recall]) -> list[_Recall | None]:
-    """The rows of the picture from the top; None is the gap in a list too long to show."""
-    if len(recalls) <= _MOST_CLASSES:
+    """Return the rows of the picture from the top; None is the gap in a list that is too long to show."""
+    if len(recalls) <= _MAX_CLASSES:
         return [*recalls]
     return [*recalls[:_WORST], None, *recalls[-_BEST:]]
 
@@ -94,26 +95,26 @@ def per_class_recall(
     """Draw each class's recall with its 95 % Wilson interval and its clips, the worst class first, as a PNG.
 
     A dashed line marks the mean over all classes, which is the balanced accuracy. Of more than 60 classes
-    the 40 worst and the 10 best are shown, and the heading says so.
+    the 40 worst and the 10 best are shown, as the heading states.
 
     Parameters
     ----------
     y_true, y_pred : iterable of labels, shape (n_clips,)
         True and predicted labels; they are compared as text. The classes are those of `y_true`.
     out : path
-        The PNG to write; its folder is made when it is missing.
+        The PNG to write; its folder is created if necessary.
     title : str, optional
         A line above the balanced accuracy.
 
     Returns
     -------
     pathlib.Path
-        The file that was written.
+        The file written.
 
     Raises
     ------
     ParameterError
-        The labels do not fit together, or the file cannot be written.
+        If the numbers of labels differ or are 0, or the file cannot be written.
     """
     return write_png(_recall_figure(_recalls(*paired(y_true, y_pred)), title), Path(out))
 
@@ -133,12 +134,13 @@ def _recall_figure(recalls: list[_Recall], title: str | None) -> Figure:
 def _draw_row(axes: Any, row: int, recall: _Recall) -> None:
     low, high = wilson_interval(recall.found, recall.clips)
     axes.plot([low, high], [row, row], color=COLOURS[4], linewidth=5, solid_capstyle="butt", zorder=2)
+    # Not clipped, so that points at 0 and 100 % are drawn whole.
     axes.plot([recall.share], [row], "o", color=COLOURS[0], markersize=7, zorder=3, clip_on=False)
 
 
 def _draw_gap(axes: Any, row: int, n_classes: int, letters: Lettering) -> None:
     axes.axhspan(row - 0.5, row + 0.5, color="#eeeeee", linewidth=0, zorder=0)
-    text = f"{n_classes - _WORST - _BEST:,} classes between these are left out"
+    text = f"{n_classes - _WORST - _BEST:,} classes in between are not shown"
     axes.text(0.5, row, text, ha="center", va="center", zorder=4, **letters.style(9, SOFT_INK))
 
 
@@ -149,12 +151,8 @@ def _draw_scales(axes: Any, rows: list[_Recall | None], letters: Lettering) -> N
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 5))
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    axes.tick_params(length=0, pad=6, labelsize=10, labelcolor=INK)
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.8, zorder=0)
-    axes.set_axisbelow(True)
-    axes.set_xlabel("recall: share of the class's clips that were found", labelpad=6, **letters.style(10))
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT_INK)
+    draw_frame(axes, ["bottom"], "x")
+    axes.set_xlabel("recall: share of the class's clips predicted correctly", labelpad=6, **letters.style(10))
     for row, recall in enumerate(rows):
         text = "" if recall is None else recall.text
         axes.text(1.04, row, text, ha="left", va="center", **letters.style(10, SOFT_INK))
@@ -164,5 +162,5 @@ def _summary(recalls: list[_Recall], rows: list[_Recall | None], mean: float) ->
     classes = "1 class" if len(recalls) == 1 else f"{len(recalls):,} classes"
     lines = [f"dashed: balanced accuracy {100 * mean:.1f} %, {classes}", "bars: 95 % Wilson intervals"]
     if len(rows) < len(recalls):
-        lines.append(f"shown: the {_WORST} worst and the {_BEST} best of them")
+        lines.append(f"shown: the {_WORST} worst and the {_BEST} best")
     return lines

@@ -1,8 +1,8 @@
-"""The report: one HTML page that opens from disk, and the same table for a terminal and for machines.
+"""The report: one HTML page that opens from disk, and the same table for the terminal, as CSV and as JSON.
 
-Rule: whatever comes from data is escaped where it becomes HTML, in `markup.tag` and nowhere else, so that no
-label or file name can be forgotten. The page holds everything it shows, runs no script and asks no
-network for anything; a clip or picture that cannot be read costs its place in the page, never the page.
+Rule: data is escaped where it becomes HTML, in `markup.tag` and nowhere else, so that no label or file name can be
+missed. The page contains everything it shows, runs no script and makes no network request. A clip or picture that
+cannot be read is replaced by a sentence; the page is written all the same.
 """
 
 from l3clf.report.contents import COLUMNS

@@ -1,6 +1,6 @@
 """The rows of the table: their keys, and their numbers and names as text.
 
-Rule: what is no number is a dash, and what cannot be printed is shown as an escape.
+Rule: a missing number is shown as a dash, an unprintable character as an escape.
 """
 
 import math
@@ -33,12 +33,12 @@ NAMES = ("embedder", "head", "pooling")
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
 SPEEDS = {"seconds": "Seconds", "clips_per_s": "Clips/s"}
 COLUMNS = (*NAMES, *(key + end for key in METRICS for end in ("", "_std", "_low", "_high")), *SPEEDS)
-"""The keys of a row, in the order in which every file has them."""
+"""The keys of a row, in the order of every file."""
 
 NOTHING = "–"
 
-# Control characters, marks that turn the direction of text, halves of characters (bytes in file names
-# that are no UTF-8): shown as escapes. Tabs and line ends stay.
+# Control characters, marks that change the direction of text, and surrogates (bytes of a file name that is not
+# valid UTF-8). Tabs and line feeds stay.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
@@ -65,7 +65,7 @@ def interval(row: Row, key: str) -> str:
 
 
 def amount(value: Any) -> str:
-    """Seconds or a speed: as many digits as one reads."""
+    """Return seconds or a speed with about three digits."""
     if not known(value):
         return NOTHING
     if abs(value) >= 1e7:
@@ -74,5 +74,5 @@ def amount(value: Any) -> str:
 
 
 def clean(text: object) -> str:
-    """Return text of which everything can be printed."""
+    """Return text with unprintable characters as escapes."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))

@@ -1,6 +1,6 @@
 """The table of results in the page.
 
-Rule: colours and bars are for the eye alone, and every number that they show stands beside them.
+Rule: colours and bars are visual only; every number that they show is also printed as text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ from l3clf.report.markup import Html, data, join, tag
 
 __all__ = ["results"]
 
-_LONG_TABLE = 30  # rows, from which the table scrolls under its own header
+_LONG_TABLE = 30  # rows; a longer table scrolls under its own header
 
 
 def results(rows: Sequence[Row], floors: Floors) -> Html:
-    """Return the table, best row first, and a legend of its signs."""
+    """Return the table, best row first, and its legend."""
     if not rows:
-        return tag("p", "There is no result: nothing could be cross-validated.")
+        return tag("p", "There are no results: nothing could be cross-validated.")
     heads = ["Embedder, head, pooling", *METRICS.values(), *SPEEDS.values()]
     head = tag("tr", *(tag("th", text, scope="col") for text in heads))
     body = join(_row(row, "best" if number == 0 else "") for number, row in enumerate(rows))
@@ -36,13 +36,13 @@ def _row(row: Row, kind: str) -> Html:
 
 
 def _score_parts(row: Row, key: str) -> list[Html]:
-    """The score, its interval, and for the accuracy, which the floors are of, a bar."""
+    """Return the score, its interval and, for the accuracy only (the floors are accuracies), a bar."""
     parts = [tag("span", score(row, key), class_="score"), tag("span", interval(row, key), class_="quiet")]
     return [*parts, _bar(row)] if key == "accuracy" else parts
 
 
 def _bar(row: Row) -> Html:
-    """Where the interval lies between 0 and 100 %: for the eye alone, the numbers stand beside it."""
+    # Hidden from screen readers: the numbers are beside it.
     at = row.get("accuracy")
     ends = {"low": row.get("accuracy_low"), "high": row.get("accuracy_high")}
     places = [("at", at), *((key, end if known(end) else at) for key, end in ends.items())]
@@ -50,11 +50,12 @@ def _bar(row: Row) -> Html:
 
 
 def _places(places: Iterable[tuple[str, object]]) -> str:
+    # Custom properties, which page.css turns into the bar's gradients.
     return ";".join(f"--{key}:{percent(value)}%" for key, value in places if known(value))
 
 
 def _marks(rows: Sequence[Row], floors: Floors) -> str:
-    """What every bar shows besides its own row: the highest floor, and the best row's interval."""
+    """Return what every bar shows besides its own row: the highest floor and the best row's interval."""
     best, reached = rows[0], [value for _, value in floors if known(value)]
     band = [("best-low", best.get("accuracy_low")), ("best-high", best.get("accuracy_high"))]
     return _places([("floor-at", max(reached, default=None)), *band])
@@ -66,11 +67,10 @@ def _floor(name: str, value: float) -> Html:
 
 
 def _legend(floors: Floors) -> Html:
-    floor = " The orange line is what is reached without listening." if floors else ""
-    return tag(
-        "p",
-        "Scores in percent, ± their standard deviation over the folds; in brackets the 95 % interval. "
-        "A bar runs from 0 to 100 %: a tick at the accuracy, on its interval. The pale band is the interval of "
-        f"the best row: an interval that reaches into it may well belong to an equally good row.{floor}",
-        class_="legend",
+    floor = " The orange line marks the best trivial baseline (last rows)." if floors else ""
+    text = (
+        "Scores in percent ± standard deviation over the folds; the 95 % interval is in brackets. "
+        "Each bar runs from 0 to 100 % and shows the accuracy as a tick and its interval in blue. The pale band is "
+        f"the interval of the best row: a row whose interval overlaps it may be equally good.{floor}"
     )
+    return tag("p", text, class_="legend")

@@ -1,6 +1,6 @@
 """HTML elements as text.
 
-Rule: every text that is not HTML already is escaped on its way into an element.
+Rule: text that is not HTML yet is escaped when it enters an element.
 """
 
 import base64
@@ -13,18 +13,18 @@ __all__ = ["Html", "data", "data_uri", "escaped", "join", "tag"]
 
 
 class Html(str):
-    """Text that is HTML already; every other text is escaped on its way into the page."""
+    """Text that is HTML already; any other text is escaped when it enters an element."""
 
     __slots__ = ()
 
 
 def escaped(text: str) -> Html:
-    """Return text as HTML; what is HTML already stays as it is."""
+    """Return text as HTML; HTML is returned unchanged."""
     return text if isinstance(text, Html) else Html(html.escape(clean(text)))
 
 
 def join(parts: Iterable[str]) -> Html:
-    """Put parts side by side."""
+    """Concatenate parts."""
     return Html("".join(map(escaped, parts)))
 
 
@@ -36,10 +36,10 @@ def tag(name: str, *children: str, **attributes: str) -> Html:
 
 
 def data(text: object) -> Html:
-    """A label, path or name: right-to-left letters in it turn nothing around it."""
+    """Return a label, path or name, isolated so that right-to-left letters in it do not reorder its surroundings."""
     return tag("bdi", NOTHING if text is None else str(text))
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """Return content as an address that holds it."""
+    """Return content as a data URI of the given MIME type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

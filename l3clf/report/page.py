@@ -1,6 +1,6 @@
-"""The page: its parts, and the file.
+"""The HTML page: its sections and its file.
 
-Rule: a part without content is left out; a picture that cannot be read costs its place, never the page.
+Rule: a section without content is left out; a picture that cannot be read is replaced by a sentence.
 """
 
 import os
@@ -19,37 +19,37 @@ from l3clf.report.writers import write_text
 
 __all__ = ["Page", "write_html"]
 
-_LONG_LIST = 10  # lines, from which a list is folded away
-_PICTURE_DPI = 150
+_LONG_LIST = 10  # lines; a longer list is collapsed
+_PICTURE_DPI = 150  # of our plots; CSS counts 96 pixels an inch
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the report says.
+    """Contents of the report.
 
     Attributes
     ----------
     title : str
     summary : str
-        The best row in one or two sentences.
+        One or two sentences about the best row.
     rows : sequence of mappings
         The table, best first; keys are `COLUMNS`, scores are fractions from 0 to 1.
     floors : sequence of (name, accuracy)
-        What is reached without listening, such as ``("always the largest class", 0.1)``.
+        Trivial baselines, such as ``("always the largest class", 0.1)``.
     description : sequence of (name, value)
-        Of the data set.
+        Properties of the data set.
     notes : sequence of str
         How the data was split, and warnings.
     pictures : sequence of (path, caption)
         PNG files.
     mistakes : sequence of Mistake
-        Worst first; the first twenty are shown.
+        The most confident first; the first twenty are shown.
     failures : sequence of str
-        A sentence for each clip that could not be read.
+        One sentence for each clip that could not be read.
     commands : sequence of str
-        What to type to get this page again.
+        Commands that reproduce the page.
     versions : mapping of str to str
-        Of the software.
+        Versions of the software.
     """
 
     title: str
@@ -66,13 +66,13 @@ class Page:
 
 
 def write_html(page: Page, out: str | os.PathLike[str]) -> Path:
-    """Write the page as one file that needs nothing else.
+    """Write the page as one self-contained file.
 
     Parameters
     ----------
     page : Page
     out : path
-        The folder is made if need be; the file appears whole or not at all.
+        The file to write; its folder is created if necessary.
 
     Returns
     -------
@@ -85,6 +85,7 @@ def write_html(page: Page, out: str | os.PathLike[str]) -> Path:
         If the file cannot be written.
     """
     files = resources.files("l3clf.report")
+    # string.Template, because str.format would take the braces of CSS for fields.
     skeleton = Template(files.joinpath("page.html").read_text("utf-8"))
     sections = [section for section in _sections(page) if section]
     filled = skeleton.substitute(
@@ -98,7 +99,7 @@ def write_html(page: Page, out: str | os.PathLike[str]) -> Path:
 
 
 def _sections(page: Page) -> list[tuple[str, str, Html]]:
-    """Key, heading and content of each section; those without content are left out."""
+    """Return key, heading and content of each section that has content."""
     sections = [
         ("results", "Results", results(page.rows, page.floors)),
         ("notes", "How it was measured", _list(page.notes)),
@@ -138,7 +139,8 @@ def _picture(path: str | os.PathLike[str], caption: str) -> Html:
     except OSError as error:
         return tag("p", f"The picture {path} cannot be read ({error.strerror}): {caption}")
     if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
-        return tag("p", f"The picture {path} is no PNG: {caption}")
+        return tag("p", f"The picture {path} is not a PNG: {caption}")
+    # A PNG states its size in bytes 16 to 24; with it, the page does not move while pictures are decoded.
     width, height = (str(round(side * 96 / _PICTURE_DPI)) for side in struct.unpack(">II", content[16:24]))
     image = tag("img", src=data_uri("image/png", content), alt=caption, width=width, height=height)
     return tag("figure", tag("div", image, class_="card", tabindex="0"), tag("figcaption", caption))

@@ -1,6 +1,6 @@
-"""Mistakes with a player for each clip.
+"""The list of mistakes, with a player for each clip.
 
-Rule: a clip that cannot be read gets a sentence, and the page stays whole.
+Rule: a clip that cannot be read has a sentence instead of a player.
 """
 
 import io
@@ -20,20 +20,20 @@ from l3clf.report.markup import Html, data, data_uri, join, tag
 
 __all__ = ["Mistake", "mistakes_list"]
 
-MOST_PLAYERS = 20
-LONGEST_PLAYER_S = 10.0
-PLAYER_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # what MP3 can have
+MAX_PLAYERS = 20  # each holds its sound, and the page must stay small enough to send
+MAX_PLAYER_S = 10.0
+PLAYER_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # the sample rates of MP3
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip that the model took for another class.
+    """A clip that the model misclassified.
 
     Attributes
     ----------
     clip : Clip
     truth, predicted : str
-        The clip's class, and the one it was taken for.
+        The clip's class and the predicted one.
     probability : float
         The model's probability of `predicted`, from 0 to 1.
     """
@@ -48,17 +48,17 @@ def mistakes_list(mistakes: Sequence[Mistake]) -> Html:
     """Return the first twenty mistakes, each with its player."""
     if not mistakes:
         return Html()
-    shown = mistakes[:MOST_PLAYERS]
+    shown = mistakes[:MAX_PLAYERS]
     folder = _common_folder(mistake.clip.path for mistake in shown)
     which = f"The {len(shown)} worst of {len(mistakes):,} mistakes" if len(mistakes) > len(shown) else "Mistakes"
-    parts: list[str] = [f"{which}, the surest first: in percent, the model's probability of the wrong class."]
+    parts: list[str] = [f"{which}, the most confident first, with the model's probability for the wrong class."]
     parts += [" Paths start at ", tag("code", folder, dir="ltr"), "."] if folder else []
     cards = join(_mistake(mistake, folder) for mistake in shown)
     return join([tag("p", *parts), tag("ol", cards, class_="mistakes")])
 
 
 def _common_folder(paths: Iterable[str]) -> str:
-    """The folder that all paths share, as they were given; empty if that is none or the root."""
+    """Return the folder that all paths share, spelled as given; empty if there is none or it is the root."""
     try:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120  # Path would tidy them
     except ValueError:  # some are absolute and some not, or they are on several drives
@@ -69,34 +69,35 @@ def _common_folder(paths: Iterable[str]) -> str:
 def _mistake(mistake: Mistake, folder: str) -> Html:
     name = str(mistake.clip).removeprefix(folder).lstrip("/\\") if folder else str(mistake.clip)
     truth, predicted = tag("b", data(mistake.truth)), tag("b", data(mistake.predicted))
-    verdict = tag("p", truth, " taken for ", predicted, f", {percent(mistake.probability)}\u00a0%")
+    verdict = tag("p", truth, " predicted as ", predicted, f", {percent(mistake.probability)}\u00a0%")
     return tag("li", verdict, _player(mistake.clip, name), tag("p", data(name), class_="path"))
 
 
 def _player(clip: Clip, name: str) -> Html:
     try:
-        heard, note = _piece(clip)
-        source = _sound(heard)
+        played, note = _piece(clip)
+        source = _sound(played)
     except AudioError as error:
         return tag("p", f"No player: {error}", class_="path")
+    # Without preload="none", browsers may decode all clips when the page opens.
     return join([tag("audio", controls="", preload="none", src=source, aria_label=f"Clip {name}"), note])
 
 
 def _piece(clip: Clip) -> tuple[Clip, Html]:
-    """As much of a clip as is played, and a line that says so where it is not all."""
+    """Return the part of a clip that is played, and a note if it is not the whole clip."""
     length_s = duration_s(clip)
-    if length_s <= LONGEST_PLAYER_S:
+    if length_s <= MAX_PLAYER_S:
         return clip, Html()
-    note = tag("p", f"The first {LONGEST_PLAYER_S:g} s of {length_s:,.1f} s", class_="path")
-    return Clip(clip.path, clip.start_s, clip.start_s + LONGEST_PLAYER_S), note
+    note = tag("p", f"The first {MAX_PLAYER_S:g} s of {length_s:,.1f} s", class_="path")
+    return Clip(clip.path, clip.start_s, clip.start_s + MAX_PLAYER_S), note
 
 
 def _sound(clip: Clip) -> str:
-    """A clip as a data URI, at a sample rate that MP3 has."""
+    """Return a clip as a data URI, as MP3 if this build of libsndfile can write it."""
     samples, rate = load(clip)
-    if rate not in PLAYER_RATES_HZ:
+    if rate not in PLAYER_RATES_HZ:  # the next higher one, which loses nothing
         samples, rate = load(clip, next((r for r in PLAYER_RATES_HZ if r > rate), PLAYER_RATES_HZ[-1]))
     encoding, kind = ("MP3", "audio/mpeg") if "MP3" in soundfile.available_formats() else ("WAV", "audio/wav")
     file = io.BytesIO()
-    soundfile.write(file, np.clip(samples, -1, 1), rate, format=encoding)  # WAV is 16-bit unless told otherwise
+    soundfile.write(file, np.clip(samples, -1, 1), rate, format=encoding)  # WAV is 16-bit by default
     return data_uri(kind, file.getvalue())

@@ -1,6 +1,6 @@
 """The table for a terminal.
 
-Rule: it is never wider than 100 columns, whatever letters the names have.
+Rule: it is never wider than 100 columns, in any script.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ TERMINAL_COLUMNS = 100
 
 
 def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
-    """Lay the table out for a terminal of 100 columns; names that are too long lose their middle.
+    """Format the table for a terminal of 100 columns; names that are too long lose their middle.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
     lines = [head, *(line for row in rows for line in _terminal_lines(row))]
     foot = [[_cell(name), percent(value)] for name, value in floors]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    # Floors have a name and an accuracy only; the name may use the three columns of names.
     widths[3] = max([widths[3], *(_width(value) for _, value in foot)])
     _narrow(widths)
     laid = [_laid_out(line, widths) for line in lines]
@@ -46,18 +47,17 @@ def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
 
 
 def _cell(text: object) -> str:
-    """Text for one place in a terminal."""
     return " ".join(clean(NOTHING if text is None else text).split())
 
 
 def _width(text: str) -> int:
-    """Columns that text takes in a terminal."""
+    """Return the number of columns that text takes in a terminal: none for marks, two for wide characters."""
     marks = sum(unicodedata.category(char) in ("Mn", "Me", "Cf") for char in text)
     return len(text) - marks + sum(unicodedata.east_asian_width(char) in "WF" for char in text)
 
 
 def _fitted(text: str, width: int) -> str:
-    """Take out the middle of a text that is too wide."""
+    """Cut the middle out of a text that is too wide."""
     if _width(text) <= width:
         return text
     cuts = (text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :] for keep in range(width - 1, -1, -1))
@@ -65,7 +65,7 @@ def _fitted(text: str, width: int) -> str:
 
 
 def _narrow(widths: list[int]) -> None:
-    """Take from the widest of the three columns of names until all columns fit, two spaces apart."""
+    """Narrow the widest of the three columns of names until all columns fit, two spaces apart."""
     room = max(3, TERMINAL_COLUMNS - 2 * (len(widths) - 1) - sum(widths[3:]))
     widths[:3] = [min(width, TERMINAL_COLUMNS) for width in widths[:3]]
     while sum(widths[:3]) > room:
@@ -80,10 +80,10 @@ def _terminal_lines(row: Row) -> list[list[str]]:
 
 
 def _laid_out(cells: Sequence[str], widths: Sequence[int], n_left: int = 3) -> str:
-    """Put cells side by side, the first ones to the left of their columns and numbers to the right."""
+    """Put cells side by side: the first `n_left` left-aligned, the numbers right-aligned."""
     laid = []
     for place, (text, width) in enumerate(zip(cells, widths, strict=True)):
         shown = _fitted(text, width)
-        space = " " * (width - _width(shown))
+        space = " " * (width - _width(shown))  # str.ljust counts characters, not columns
         laid.append(shown + space if place < n_left else space + shown)
     return "  ".join(laid).rstrip()

@@ -1,6 +1,6 @@
-"""The table for machines, and how every file of a report is written.
+"""The table as CSV and JSON.
 
-Rule: numbers keep their full precision, and a file appears whole or not at all.
+Rule: numbers keep their full precision, and a file is written completely or not at all.
 """
 
 import csv
@@ -22,9 +22,9 @@ __all__ = ["write_csv", "write_json", "write_text"]
 
 
 def write_csv(rows: Sequence[Row], out: str | os.PathLike[str]) -> Path:
-    """Write the table as CSV (UTF-8): fractions in full precision, empty where there is no number.
+    """Write the table as CSV (UTF-8): fractions in full precision, missing numbers as empty fields.
 
-    The columns are `COLUMNS`, then other keys as they first appear.
+    The columns are `COLUMNS`, then other keys in order of appearance.
 
     Raises
     ------
@@ -39,13 +39,9 @@ def write_csv(rows: Sequence[Row], out: str | os.PathLike[str]) -> Path:
 
 
 def write_json(
-    rows: Sequence[Row],
-    out: str | os.PathLike[str],
-    *,
-    floors: Floors = (),
-    more: Mapping[str, Any] | None = None,
+    rows: Sequence[Row], out: str | os.PathLike[str], *, floors: Floors = (), more: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write the table as JSON: fractions in full precision, null where there is no number.
+    """Write the table as JSON: fractions in full precision, missing numbers as null.
 
     Parameters
     ----------
@@ -53,12 +49,12 @@ def write_json(
     out : path
     floors : sequence of (name, accuracy)
     more : mapping, optional
-        Further entries of the outermost object, such as ``{"versions": {...}}``.
+        Further entries of the top-level object, such as ``{"versions": {...}}``.
 
     Raises
     ------
     ParameterError
-        If the file cannot be written, or `more` holds what JSON cannot.
+        If the file cannot be written, or `more` has values that JSON does not support.
     """
     keys = _keys(rows)
     content = {
@@ -67,14 +63,14 @@ def write_json(
         **(more or {}),
     }
     try:
-        text = json.dumps(_plain(content), indent=1, allow_nan=False)
+        text = json.dumps(_plain(content), indent=1, allow_nan=False)  # Python would write NaN, which is not JSON
     except TypeError as error:
         raise ParameterError(f"more={more!r}: {error}; expected numbers, text, lists and mappings") from None
     return write_text(out, text + "\n")
 
 
 def _plain(value: Any) -> Any:
-    """What JSON and CSV can hold exactly: NumPy's numbers as Python's, and None for what is no number."""
+    """Convert a value for JSON and CSV: NumPy scalars and arrays to Python's types, NaN and infinity to None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -91,5 +87,5 @@ def _keys(rows: Iterable[Row]) -> list[str]:
 
 
 def write_text(out: str | os.PathLike[str], text: str) -> Path:
-    """Write text as UTF-8, the whole file or nothing."""
+    """Write text as UTF-8; surrogates, which UTF-8 does not allow, are written as escapes."""
     return write_file(Path(out), text.encode("utf-8", "backslashreplace"))

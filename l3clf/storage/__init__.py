@@ -1,1 +1,1 @@
-"""Files and databases: the embedding cache, ZIP containers that are read without trust, writing that is atomic."""
+"""Files and databases: the embedding cache, safe reading of ZIP files, file locks and atomic writing."""

@@ -1,7 +1,7 @@
 """The one way to write a file, and the one way to claim a folder.
 
-Rule: a file appears under its name when it is complete, or not at all, and what was there before stays until then.
-A folder is ours if it is new, empty, or carries the mark of an earlier run; anything else belongs to the user.
+Rule: a file appears under its name only when it is complete; until then, an existing file of that name stays.
+A folder may be written to if it is new, empty, or holds the mark of an earlier run; any other belongs to the user.
 """
 
 import os
@@ -18,27 +18,28 @@ __all__ = ["FileState", "cannot_write", "check_writable", "claim_folder", "file_
 
 @contextmanager
 def replacing(path: Path, error: type[L3clfError] = ParameterError, **how: Any) -> Iterator[IO[Any]]:
-    """Open a file that takes the place of `path` when the block ends without an exception.
+    """Open a file that replaces `path` when the block ends without an exception.
 
     Parameters
     ----------
     path : Path
         The file to write; its folder must exist.
     error : type, default=ParameterError
-        What to raise if it cannot be written.
+        The exception to raise if it cannot be written.
     **how
-        For `open`: ``encoding``, ``errors``, ``newline``. Without any of them the file takes bytes.
+        For `open`: ``encoding``, ``errors``, ``newline``. Without any of them, the file is binary.
 
     Yields
     ------
     file
-        A hidden file beside `path`; it is removed if the block fails.
+        A hidden file beside `path`, which is removed if the block fails.
 
     Raises
     ------
     L3clfError
-        Of the type `error`: no permission, no folder, no space.
+        Of type `error`, if permission, the folder or space is missing.
     """
+    # Beside the target, because a rename is atomic only within one file system.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("x" if how else "xb", **how) as file:
@@ -47,12 +48,12 @@ def replacing(path: Path, error: type[L3clfError] = ParameterError, **how: Any) 
     except OSError as problem:
         raise cannot_write(path, problem, error) from problem
     finally:
-        with suppress(OSError):  # its folder may be what is wrong
+        with suppress(OSError):  # already renamed, or never created
             part.unlink()
 
 
 def write_file(path: Path, content: bytes, error: type[L3clfError] = ParameterError) -> Path:
-    """Write a file, and its folder where that is missing; see `replacing`."""
+    """Write a file, and create its folder if necessary; see `replacing`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -63,12 +64,12 @@ def write_file(path: Path, content: bytes, error: type[L3clfError] = ParameterEr
 
 
 def check_writable(path: Path, error: type[L3clfError] = ParameterError) -> None:
-    """Raise what `replacing` would raise, before hours are spent on the content.
+    """Raise the error that `replacing` would raise, before hours are spent on the content.
 
     Raises
     ------
     L3clfError
-        Of the type `error`: `path` is a folder or a device, or no file can be made beside it.
+        Of type `error`, if `path` is a folder or a device, or no file can be created beside it.
     """
     if path.exists() and not path.is_file():
         found = "is a folder" if path.is_dir() else "is not a regular file"
@@ -90,25 +91,26 @@ def cannot_write(path: Path, problem: OSError | ValueError, error: type[L3clfErr
 
 
 def claim_folder(out: str | os.PathLike[str], mark: str, error: type[L3clfError] = ParameterError) -> Path:
-    """Take a folder for the output of one run: a new one, an empty one, or one that an earlier run made.
+    """Take a folder for the output of a run: it must be new, empty, or the output of an earlier run.
 
     Parameters
     ----------
     out : path
-        The folder; made where it is missing.
+        The folder; it is created if necessary.
     mark : str
-        The name of a file that only such a run leaves there. It is made, empty, where it is missing.
+        The name of a file that only such runs leave there; it is created, empty, if necessary.
     error : type, default=ParameterError
+        The exception to raise.
 
     Raises
     ------
     L3clfError
-        Of the type `error`: `out` is a file, holds other files, or cannot be written.
+        Of type `error`, if `out` is a file, holds other files, or cannot be written.
     """
     folder = Path(out)
     try:
         if folder.exists() and not folder.is_dir():
-            raise error(f"{folder}: is a file; name a new folder")
+            raise error(f"{folder}: is not a folder; name a new folder")
         if folder.is_dir() and not (folder / mark).exists() and any(folder.iterdir()):
             raise error(f"{folder}: holds other files; name a new or an empty folder")
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,14 +120,14 @@ def claim_folder(out: str | os.PathLike[str], mark: str, error: type[L3clfError]
     except ValueError as problem:  # a NUL byte in the name
         if isinstance(problem, L3clfError):
             raise
-        raise error(f"{os.fspath(out)!r}: is not a folder name ({problem}); name another folder") from None
+        raise error(f"{os.fspath(out)!r}: is not a folder name ({problem}); name a new folder") from None
     return folder
 
 
 class FileState(NamedTuple):
-    """What tells that a file is unchanged, without reading it.
+    """The properties by which a file is recognised as unchanged without reading it.
 
-    A change within the resolution of the file system's clock may not show (FAT: two seconds).
+    A change within the resolution of the file system's clock may go unnoticed (FAT: two seconds).
 
     Attributes
     ----------
@@ -144,7 +146,7 @@ def file_state(path: str | os.PathLike[str]) -> FileState:
     Raises
     ------
     OSError, ValueError
-        If there is no such file, or no such file name.
+        If the file does not exist, or its name is not valid.
     """
-    found = os.stat(path)  # noqa: PTH116  # three times as fast as Path.stat, for every clip of a set
+    found = os.stat(path)  # noqa: PTH116  # three times as fast as Path.stat, which counts when there are many clips
     return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

@@ -1,14 +1,12 @@
 """The file behind the embedding cache: one SQLite database, safe under several processes and `kill -9`.
 
-SQLite's write-ahead log makes a batch be written completely or not at all; a checksum in every entry
-finds what changes on the disk afterwards.
+Rule: a connection lives for one call, and a process has one at a time. SQLite's locks belong to the process and do not
+survive `fork()`, so a fork waits until no connection is open; threads, pickling and a deleted cache file need no
+special treatment then.
 
-A connection lives for one call, and a process has one at a time. SQLite's locks belong to the process
-and do not survive `fork()`, so a fork waits until no connection is open; that also makes threads,
-pickling and a deleted cache file ordinary cases.
+SQLite's write-ahead log ensures that a batch is written completely or not at all; a checksum in every entry
+detects later damage on the disk.
 """
-
-from __future__ import annotations
 
 import os
 import sqlite3
@@ -34,10 +32,11 @@ T = TypeVar("T")
 _APPLICATION_ID = 0x6C33636C  # "l3cl", at byte 68 of the file
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 60.0
-_NOTE_USE_EVERY_S = 3600.0  # so that reading does not become writing
+_NOTE_USE_EVERY_S = 3600.0  # so that reads seldom cause writes
 
+# FULL would flush the disk at every commit; with NORMAL and the log, a power cut loses the last batches at most.
 _CONNECTION_PRAGMAS = ("PRAGMA synchronous = NORMAL", "PRAGMA journal_size_limit = 16777216")
-# What changes (last_used_s) lies apart from what is large (data): noting a use rewrites no vectors.
+# last_used_s changes often and data is large, so they are in different tables: noting a use rewrites no vectors.
 _SCHEMA = (
     "CREATE TABLE embedders (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL)",
     "CREATE TABLE entries (key BLOB NOT NULL PRIMARY KEY, embedder_id INTEGER NOT NULL,"
@@ -61,7 +60,7 @@ _GET_ROW = (
     "SELECT n_windows, embedding_size, checksum, data, last_used_s < ?"
     " FROM windows JOIN entries USING (key) WHERE key = ?"
 )
-# Half an entry, in one of its two tables only, comes without data.
+# An entry that is in only one of the two tables is returned without data.
 _ALL_ROWS = (
     "SELECT key, n_windows, embedding_size, checksum, CASE WHEN key IN (SELECT key FROM entries) THEN data END"
     " FROM windows UNION ALL"
@@ -80,16 +79,16 @@ _SUMMARY = (
     " FROM embedders JOIN entries ON embedder_id = id GROUP BY id ORDER BY MAX(last_used_s) DESC"
 )
 
-_REASONS = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space there, or name a cache on another disk",
-    sqlite3.SQLITE_READONLY: "it is read-only: make it writable, or name another cache",
-    sqlite3.SQLITE_BUSY: "other processes kept it locked for a minute: wait for them, or name another cache",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: make its folder readable and writable, or name another",
-    sqlite3.SQLITE_IOERR: "the disk reports an error: check its space and health, or name another cache",
+_REASONS = {  # what was found, and what to do
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space there, or name a cache on another disk"),
+    sqlite3.SQLITE_READONLY: ("is read-only", "make it writable, or name another cache"),
+    sqlite3.SQLITE_BUSY: ("other processes locked it for a minute", "wait for them, or name another cache"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "make its folder readable and writable, or name another cache"),
+    sqlite3.SQLITE_IOERR: ("the disk reports an error", "check its space and health, or name another cache"),
 }
 
 _one_call = threading.Lock()
-if hasattr(os, "register_at_fork"):  # at import: a fork during the first call must wait as well
+if hasattr(os, "register_at_fork"):  # registered at import, because a fork during the first call must wait as well
     os.register_at_fork(before=_one_call.acquire, after_in_parent=_one_call.release, after_in_child=_one_call.release)
 
 
@@ -101,7 +100,7 @@ class MalformedError(CacheError):
 
 @dataclass(frozen=True, eq=False)
 class StoredWindows:
-    """What is kept of one clip.
+    """What the cache stores for one clip.
 
     Attributes
     ----------
@@ -115,13 +114,14 @@ class StoredWindows:
     levels_dbfs: NDArray[np.float32]
 
 
-# The file
+# --- the file -------------------------------------------------------------------------------------
 
 
 def read(path: Path, work: Callable[[sqlite3.Connection], T], *, restart: bool = True) -> T | None:
-    """Return what `work` reads from the file, or None where there is no file.
+    """Return what `work` reads from the file, or None if there is no file.
 
-    A malformed file is moved aside with a warning and begun anew, or else `MalformedError` is raised.
+    With `restart`, a malformed file is moved aside with a warning and a new one is begun; without it,
+    `MalformedError` is raised.
     """
     if _size_and_inode(path)[0] == 0:
         return None
@@ -129,12 +129,12 @@ def read(path: Path, work: Callable[[sqlite3.Connection], T], *, restart: bool =
 
 
 def write(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do `work` in one transaction; the file and its folder are made first where they are missing."""
+    """Do `work` in one transaction, after creating the file and its folder if necessary."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CacheError(
-            f"The folder of the embedding cache {path} cannot be made ({error.strerror}); name a cache somewhere else."
+            f"embedding cache {path}: its folder cannot be created ({error.strerror}); name a cache somewhere else"
         ) from error
 
     def transaction(connection: sqlite3.Connection) -> T:
@@ -155,12 +155,12 @@ def _call(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
             code = _primary_code(error)
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise _moved_aside(path, inode) from error
-            reason = _REASONS.get(code, "SQLite refuses: delete it, or name another cache")
-            raise CacheError(f"The embedding cache {path} cannot be used; {reason} ({error}).") from error
+            found, action = _REASONS.get(code, ("SQLite cannot use it", "delete it, or name another cache"))
+            raise CacheError(f"embedding cache {path}: {found} ({error}); {action}") from error
 
 
 def size_on_disk(path: Path) -> int:
-    """Return the bytes in the file and those that SQLite keeps beside it."""
+    """Return the size in bytes of the file and of those that SQLite keeps beside it."""
     return sum(_size_and_inode(own)[0] for own in _own_files(path))
 
 
@@ -177,8 +177,8 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except sqlite3.OperationalError as error:
-        # A folder without write permission has no place for the write-ahead log that even readers
-        # need. Where there is no log nobody is writing, and SQLite can be told that nobody will.
+        # Even readers need the write-ahead log, and a folder without write permission has no place for it.
+        # Where there is no log, nothing is being written, and SQLite may treat the file as immutable.
         size, log_size, _ = (_size_and_inode(own)[0] for own in _own_files(path))
         unwritable = _primary_code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
         if not unwritable or not size or log_size:
@@ -187,32 +187,32 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _refuse_foreign(path: Path) -> None:
-    # Read as plain bytes: SQLite itself might tidy up the log of another program's database.
+    # Read as plain bytes: SQLite might write the log of another program's database back into it.
     try:
         if path.exists() and not path.is_file():
-            raise CacheError(f"{path} is not a regular file; name a file for the embedding cache.")
+            raise CacheError(f"embedding cache {path}: is not a regular file; name another file")
         with path.open("rb") as stream:
             header = stream.read(72)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise CacheError(f"The embedding cache {path} cannot be read: {error.strerror}.") from error
+        raise CacheError(f"embedding cache {path}: cannot be read ({error.strerror}); name another cache") from error
     if not header or header[:16] + header[68:] == b"SQLite format 3\0" + _APPLICATION_ID.to_bytes(4, "big"):
         return
-    kind = "another program's SQLite database" if header.startswith(b"SQLite format 3\0") else "something else"
-    raise CacheError(f"{path} is no embedding cache of l3clf but {kind}, and is left as it is; name another file.")
+    kind = "the SQLite database of another program" if header.startswith(b"SQLite format 3\0") else "another file"
+    raise CacheError(f"{path}: is not an embedding cache but {kind}, which is left unchanged; name another file")
 
 
 def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     uri = f"{path.as_uri()}?{'mode=ro&immutable=1' if immutable else 'mode=rwc'}"
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-    connection.text_factory = bytes  # damage can turn a blob into "text" that does not decode
+    connection.text_factory = bytes  # damage can turn a blob into "text" that cannot be decoded
     try:
         version = _pragma(connection, "user_version")
         if version > _SCHEMA_VERSION:
             raise CacheError(
-                f"The embedding cache {path} was made by a newer l3clf (its format is {version}, this one"
-                f" reads {_SCHEMA_VERSION}); update l3clf, or name another cache."
+                f"embedding cache {path}: was made by a newer l3clf (its format is {version}, this version "
+                f"reads {_SCHEMA_VERSION}); update l3clf, or name another cache"
             )
         if not immutable:
             _prepare(connection)
@@ -229,7 +229,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
             _create_if_new(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             break
-        except sqlite3.OperationalError as error:  # at once, not after the timeout, if another does the same
+        except sqlite3.OperationalError as error:  # raised at once if another process switches the mode as well
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
@@ -238,35 +238,35 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _create_if_new(connection: sqlite3.Connection) -> None:
-    # Before the write-ahead log is switched on, so that the file says whose it is from its first byte.
-    # Not BEGIN IMMEDIATE: it would settle the page layout, and auto_vacuum outside writes a file itself.
+    # Before the write-ahead log is switched on, so that the file bears our application id from its first byte.
+    # Not BEGIN IMMEDIATE, after which auto_vacuum cannot be set; set outside, it would write the file by itself.
     if _pragma(connection, "user_version"):
         return
     connection.execute("PRAGMA page_size = 16384")  # an entry of 22 kB reads fastest and wastes least
     with connection:
         connection.execute("BEGIN")
-        connection.execute("PRAGMA auto_vacuum = FULL")  # what is deleted leaves the file; takes the write lock
-        if _pragma(connection, "user_version") == 0:  # another process may have been faster
+        connection.execute("PRAGMA auto_vacuum = FULL")  # deleting shrinks the file; takes the write lock
+        if _pragma(connection, "user_version") == 0:  # unless another process was faster
             for statement in _SCHEMA:
                 connection.execute(statement)
 
 
 def _moved_aside(path: Path, inode: int) -> MalformedError:
-    """Move the malformed file with this inode out of the way, and return the error that says so."""
+    """Move the malformed file with this inode aside, and return the error that says so."""
     moved_to = path.with_name(path.name + ".damaged")
     try:
-        if _size_and_inode(path)[1] == inode:  # or else another process moved it, and may have begun a new one
-            for own in reversed(_own_files(path)):  # the log first: it must not meet the new database
-                with suppress(FileNotFoundError):  # without a log, or another process is doing the same
+        if _size_and_inode(path)[1] == inode:  # else another process moved it, and may have begun a new one
+            for own in reversed(_own_files(path)):  # the log first: it must not be applied to the new database
+                with suppress(FileNotFoundError):  # there is no log, or another process is doing the same
                     own.replace(str(moved_to) + own.name[len(path.name) :])
     except OSError as error:
         raise CacheError(
-            f"The embedding cache {path} is malformed and cannot be moved aside ({error.strerror});"
-            " delete it, or name another."
+            f"embedding cache {path}: is malformed and cannot be moved aside ({error.strerror}); "
+            "delete it, or name another cache"
         ) from error
     malformed = MalformedError(
-        f"The embedding cache {path} was malformed; it was moved to {moved_to}, which you may"
-        " delete, and a new one begins: its embeddings have to be computed again."
+        f"embedding cache {path}: was malformed and has been moved to {moved_to}; "
+        "you may delete that file; its embeddings will be computed again"
     )
     malformed.moved_to = moved_to
     return malformed
@@ -279,10 +279,10 @@ def _own_files(path: Path) -> list[Path]:
 def _size_and_inode(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except FileNotFoundError:  # other processes make and remove SQLite's own files at any time
+    except FileNotFoundError:  # other processes create and remove SQLite's own files at any time
         return 0, 0
     except OSError as error:
-        raise CacheError(f"The embedding cache {path} is out of reach: {error.strerror}.") from error
+        raise CacheError(f"embedding cache {path}: cannot be reached ({error.strerror}); name another cache") from error
     return found.st_size, found.st_ino
 
 
@@ -294,15 +294,15 @@ def _primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-# What is in it
+# --- its content ----------------------------------------------------------------------------------
 
 
 def read_entries(connection: sqlite3.Connection, keys: Sequence[CacheKey]) -> tuple[dict[CacheKey, StoredWindows], int]:
-    """Return the entries that exist and are whole, and how many damaged ones were dropped."""
+    """Return the undamaged entries, and how many damaged ones were dropped."""
     now = time.time()
     found: dict[CacheKey, StoredWindows] = {}
     damaged, unnoted = [], []
-    connection.execute("BEGIN")  # one lock for all
+    connection.execute("BEGIN")  # one lock for all keys
     for key in keys:
         for *stored, is_unnoted in connection.execute(_GET_ROW, [now - _NOTE_USE_EVERY_S, key]):
             windows = _unpacked(key, stored)
@@ -314,7 +314,7 @@ def read_entries(connection: sqlite3.Connection, keys: Sequence[CacheKey]) -> tu
                 unnoted.append((now, key))
     connection.execute("COMMIT")
     if damaged or unnoted:
-        with suppress(sqlite3.OperationalError):  # not while others write, nor where nobody may write
+        with suppress(sqlite3.OperationalError):  # this can wait until the file is writable and not locked
             connection.execute("PRAGMA busy_timeout = 0")
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -324,7 +324,7 @@ def read_entries(connection: sqlite3.Connection, keys: Sequence[CacheKey]) -> tu
 
 
 def put_entries(connection: sqlite3.Connection, rows: Sequence[Row], fingerprint: str, embedder: str) -> None:
-    """Write entries that `packed` made."""
+    """Write entries in the form that `packed` returns."""
     now = time.time()
     connection.execute(_PUT_EMBEDDER, [fingerprint, embedder])
     connection.executemany(_PUT_ENTRY, [(row[0], len(row[-1]), now, fingerprint) for row in rows])
@@ -332,33 +332,33 @@ def put_entries(connection: sqlite3.Connection, rows: Sequence[Row], fingerprint
 
 
 def read_files(connection: sqlite3.Connection, paths: Iterable[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
-    """Return state and content of the files that are on record."""
-    connection.execute("BEGIN")  # one lock for all
+    """Return the recorded state and content digest of files, by path."""
+    connection.execute("BEGIN")  # one lock for all paths
     rows = [connection.execute("SELECT * FROM files WHERE path = ?", [path]).fetchone() for path in paths]
     return {row[0]: row[1:] for row in rows if row}
 
 
 def put_files(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Put files on record: path, state and content of each."""
+    """Record files: path, state and content digest of each."""
     connection.executemany("REPLACE INTO files (path, state, content) VALUES (?, ?, ?)", rows)
 
 
 def list_files(connection: sqlite3.Connection) -> list[bytes]:
-    """Return the paths of the files on record."""
+    """Return the paths of all recorded files."""
     return [path for (path,) in connection.execute("SELECT path FROM files")]
 
 
 def summary(connection: sqlite3.Connection) -> tuple[list[Row], int]:
-    """Return a row for each embedder, most recently used first, and the number of files on record."""
+    """Return a row for each embedder, most recently used first, and the number of recorded files."""
     (n_files,) = connection.execute("SELECT COUNT(*) FROM files").fetchone()
     return connection.execute(_SUMMARY).fetchall(), n_files
 
 
 def verify(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return how many entries there are, and how many were damaged and have been dropped."""
-    (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if answer != b"ok":
-        error = sqlite3.DatabaseError(answer.decode("utf-8", "replace"))
+    """Return the number of entries, and how many of them were damaged and have been dropped."""
+    (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if result != b"ok":
+        error = sqlite3.DatabaseError(result.decode("utf-8", "replace"))
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise error
     is_damaged = {key: _unpacked(key, stored) is None for key, *stored in connection.execute(_ALL_ROWS)}
@@ -377,7 +377,7 @@ def prune(
     max_bytes: int | None,
     older_than_s: float | None,
 ) -> int:
-    """Drop these files and the entries chosen, and return how many entries went."""
+    """Drop these files and the selected entries, and return how many entries were dropped."""
     connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in files])
     n_removed = 0
     if fingerprint is not None or older_than_s is not None:
@@ -385,7 +385,7 @@ def prune(
         n_removed += _drop_selected(connection, _SELECT_KEYS, until, fingerprint is None, fingerprint)
     while max_bytes is not None and (excess := _used_bytes(connection) - max_bytes) > 0:
         n_oldest = _drop_selected(connection, _SELECT_OLDEST, excess)
-        if n_oldest == 0:  # what is left is the list of files
+        if n_oldest == 0:  # only the list of files is left
             connection.execute("DELETE FROM files")
             break
         n_removed += n_oldest
@@ -409,13 +409,13 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
     return n_pages * _pragma(connection, "page_size")
 
 
-# One entry
+# --- one entry ------------------------------------------------------------------------------------
 
 
 def checked_key(key: CacheKey) -> CacheKey:
-    """Return the key, or raise `ParameterError` for what is none."""
+    """Return a cache key, or raise `ParameterError` for any other value."""
     if not isinstance(key, bytes) or len(key) != 32:
-        raise ParameterError(f"{key!r} is no cache key; give the 32 bytes from cache_key().")
+        raise ParameterError(f"key={key!r}; expected the 32 bytes that cache_key() returns")
     return key
 
 
@@ -424,15 +424,15 @@ def packed(key: CacheKey, windows: StoredWindows) -> Row:
     vectors, levels = np.asarray(windows.vectors, "<f4"), np.asarray(windows.levels_dbfs, "<f4")
     if vectors.ndim != 2 or levels.shape != vectors.shape[:1]:
         raise ParameterError(
-            f"vectors have shape {vectors.shape} and levels_dbfs {levels.shape};"
-            " give (n_windows, embedding_size) and (n_windows,)."
+            f"vectors of shape {vectors.shape}, levels_dbfs of shape {levels.shape}; "
+            "expected (n_windows, embedding_size) and (n_windows,)"
         )
     (n_windows, size), data = vectors.shape, vectors.tobytes() + levels.tobytes()
     return checked_key(key), n_windows, size, _checksum(key, n_windows, size, data), data
 
 
 def _unpacked(key: CacheKey, stored: Sequence[Any]) -> StoredWindows | None:
-    """Return the windows, or None where anything about the row is not as it was written."""
+    """Return the windows, or None if the row differs in any way from what was written."""
     n_windows, size, checksum, data = stored
     try:
         if checksum != _checksum(key, n_windows, size, data):
@@ -440,11 +440,11 @@ def _unpacked(key: CacheKey, stored: Sequence[Any]) -> StoredWindows | None:
         values = np.frombuffer(data, "<f4")
         n_values = n_windows * size
         return StoredWindows(values[:n_values].reshape(n_windows, size), values[n_values:])
-    except (TypeError, ValueError):  # something else than bytes and whole numbers
+    except (TypeError, ValueError):  # damage replaced bytes or integers by another type
         return None
 
 
 def _checksum(key: CacheKey, n_windows: int, size: int, data: bytes) -> int:
-    # A CRC finds every damage of up to 32 bits in a row and all but 1 in 4 billion of the rest, and
-    # costs a tenth of the read; a cryptographic hash is for enemies, who could recompute it anyway.
+    # A CRC detects every burst of up to 32 wrong bits and all but 1 in 4 billion other errors, in a tenth of the
+    # time of reading. A cryptographic hash would not stop an attacker, who could recompute it.
     return zlib.crc32(data, zlib.crc32(b"%s %d %d" % (key, n_windows, size)))

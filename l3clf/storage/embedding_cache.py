@@ -1,10 +1,8 @@
-"""The embedding cache: what an embedder said about each clip, remembered in one SQLite file.
+"""The embedding cache: the embeddings of the windows of each clip, stored in one SQLite file.
 
-Rule: the cache may lose an entry, but never answers with a wrong one. Entries are found by the content
-of the audio, never by its name.
+Rule: the cache may lose an entry, but never returns a wrong one. Entries are found by the content of the audio,
+never by its name.
 """
-
-from __future__ import annotations
 
 import hashlib
 import os
@@ -36,8 +34,8 @@ __all__ = [
     "file_digest",
 ]
 
-_SETTLED_NS = 2_000_000_000  # file systems stamp times as coarsely as this (FAT: two seconds)
-_FILES_AT_ONCE = 500  # what is hashed is on record after so many
+_SETTLED_NS = 2_000_000_000  # the coarsest time stamps of a file system (FAT: two seconds)
+_FILES_AT_ONCE = 500  # digests are recorded after so many files, so that an interrupted run loses few
 
 
 class CacheCheck(NamedTuple):
@@ -46,11 +44,11 @@ class CacheCheck(NamedTuple):
     Attributes
     ----------
     checked : int
-        Entries looked at.
+        Number of entries checked.
     damaged : int
-        Entries that were damaged and have been dropped.
+        Number of entries that were damaged and have been dropped.
     moved_to : Path or None
-        Where the whole file went, when the database itself was malformed.
+        Where the file was moved, if the database itself was malformed.
     """
 
     checked: int
@@ -59,7 +57,7 @@ class CacheCheck(NamedTuple):
 
 
 def default_cache_path() -> Path:
-    """Return the file named by the environment's `L3CLF_CACHE`, or else one in the user's cache folder."""
+    """Return the file named by the environment variable `L3CLF_CACHE`, or else one in the user's cache folder."""
     named = os.environ.get("L3CLF_CACHE")
     if named:
         return Path(named).expanduser()
@@ -67,7 +65,7 @@ def default_cache_path() -> Path:
 
 
 def file_digest(path: str | os.PathLike[str]) -> bytes:
-    """Return 32 bytes that identify what a file contains, whatever its name.
+    """Return 32 bytes that identify the content of a file, whatever its name.
 
     Raises
     ------
@@ -88,10 +86,10 @@ def array_digest(samples: NDArray[Any], sample_rate: int) -> bytes:
     Raises
     ------
     ParameterError
-        If the array holds Python objects, which have no bytes of their own.
+        If the array holds Python objects, whose bytes are addresses.
     """
     if samples.dtype.hasobject:
-        raise ParameterError(f"samples has dtype {samples.dtype}; give it as an array of numbers.")
+        raise ParameterError(f"samples: array of dtype {samples.dtype}; give an array of numbers")
     described = f"l3clf array {samples.dtype.str} {samples.shape} {float(sample_rate).hex()}\n"
     digest = hashlib.sha256(described.encode("ascii"))
     digest.update(np.ascontiguousarray(samples).data)
@@ -101,49 +99,49 @@ def array_digest(samples: NDArray[Any], sample_rate: int) -> bytes:
 def cache_key(
     content: bytes, start_s: float, end_s: float | None, fingerprint: str, hop_s: float, center: bool
 ) -> CacheKey:
-    """Return the key of a clip's windows.
+    """Return the key under which the windows of a clip are stored.
 
     Parameters
     ----------
     content : bytes
-        What `file_digest`, `array_digest` or `EmbeddingCache.content_ids` returned.
+        A result of `file_digest`, `array_digest` or `EmbeddingCache.content_ids`.
     start_s, end_s : float, float or None
-        The piece of the audio; None means its end.
+        The piece of the audio, in seconds; None means its end.
     fingerprint : str
-        The embedder's fingerprint.
+        The fingerprint of the embedder.
     hop_s : float
         Seconds from one window to the next.
     center : bool
-        Whether windows are centred on their times.
+        Whether the first window is centred on the start of the clip.
 
     Returns
     -------
     bytes
-        32 bytes; they differ whenever any parameter does.
+        32 bytes, which differ whenever any parameter does.
     """
     piece = (_exact(start_s), b"to the end" if end_s is None else _exact(end_s))
     framing = (fingerprint.encode("utf-8"), _exact(hop_s), b"1" if center else b"0")
     digest = hashlib.sha256(b"l3clf windows 1\n")
     for field in (content, *piece, *framing):
-        digest.update(len(field).to_bytes(8, "little") + field)  # the length keeps neighbours apart
+        digest.update(len(field).to_bytes(8, "little") + field)  # the length separates a field from the next
     return digest.digest()
 
 
 def _exact(value: float) -> bytes:
-    return (float(value) + 0.0).hex().encode("ascii")  # + 0.0: minus zero is zero
+    return (float(value) + 0.0).hex().encode("ascii")  # + 0.0 turns minus zero into zero
 
 
 class EmbeddingCache:
     """Embeddings of clips in one SQLite file, shared by any number of processes.
 
-    Nothing is opened or made until it is needed; the file and its folder are made by the first write.
-    It pickles as its path. A database that is itself malformed is moved aside, with a warning, and a new
-    one is begun: what it held can be computed again.
+    Nothing is opened until it is needed; the first write creates the file and its folder. A cache pickles as its
+    path. A malformed database is moved aside with a warning, and a new one is begun, because all that it held can be
+    computed again.
 
     Parameters
     ----------
     path : str or path-like
-        The file. A file that is not an embedding cache is refused, and left as it is.
+        The file. A file that is not an embedding cache is refused and left unchanged.
 
     Examples
     --------
@@ -160,17 +158,17 @@ class EmbeddingCache:
     path: Path
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser().absolute()  # a worker may start in another folder
+        self.path = Path(path).expanduser().absolute()  # a worker process may start in another folder
 
     def __repr__(self) -> str:
         return f"EmbeddingCache({str(self.path)!r})"
 
     def content_ids(self, paths: Sequence[str | os.PathLike[str]]) -> list[bytes | L3clfError]:
-        """Identify files by what they contain.
+        """Identify files by their content.
 
-        A file is hashed when it is new or changed. It counts as unchanged when its path, size, both
-        times and inode are those on record; a file written within two seconds of being hashed is not
-        recorded, because a second change might not show in its times.
+        A file is hashed if it is new or changed. It counts as unchanged if its path, size, both times and inode are
+        those recorded. A file written less than two seconds before it is hashed is not recorded, because another
+        change might not show in its times.
 
         Parameters
         ----------
@@ -180,8 +178,7 @@ class EmbeddingCache:
         Returns
         -------
         list of bytes or L3clfError
-            In the order of `paths`: 32 bytes as from `file_digest`, or the error of a file that
-            cannot be read.
+            In the order of `paths`: 32 bytes as from `file_digest`, or the error of a file that cannot be read.
         """
         names = [os.fspath(path) for path in paths]
         unique = list(dict.fromkeys(names))
@@ -191,7 +188,7 @@ class EmbeddingCache:
         return [found[name] for name in names]
 
     def get_many(self, keys: Sequence[CacheKey]) -> dict[CacheKey, StoredWindows]:
-        """Read entries; the arrays are read-only.
+        """Read entries, as read-only arrays.
 
         Parameters
         ----------
@@ -201,29 +198,29 @@ class EmbeddingCache:
         Returns
         -------
         dict of bytes to StoredWindows
-            Entries that do not exist are left out. So are damaged ones: they are dropped from the
-            file, and one `CacheWarning` says how many.
+            Entries that do not exist are left out. So are damaged ones: they are dropped from the file, and a
+            `CacheWarning` gives their number.
         """
         wanted = [cache_database.checked_key(key) for key in dict.fromkeys(keys)]
         found, n_damaged = cache_database.read(self.path, lambda db: cache_database.read_entries(db, wanted)) or ({}, 0)
         if n_damaged:
             warnings.warn(
-                f"{n_damaged} of {len(wanted)} entries asked of the embedding cache {self.path} were"
-                " damaged; they are dropped and have to be computed again.",
+                f"embedding cache {self.path}: {n_damaged} of {len(wanted)} entries were damaged and are dropped; "
+                "they will be computed again",
                 CacheWarning,
                 stacklevel=2,
             )
         return found
 
     def put_many(self, entries: Mapping[CacheKey, StoredWindows], *, fingerprint: str, embedder: str) -> None:
-        """Write entries, all or none of them; a key that exists already is written anew.
+        """Write entries, all or none of them; existing keys are overwritten.
 
         Parameters
         ----------
         entries : mapping of bytes to StoredWindows
-            What to keep, by keys from `cache_key`.
+            What to store, by keys from `cache_key`.
         fingerprint : str
-            Fingerprint of the embedder that made them.
+            Fingerprint of the embedder that computed them.
         embedder : str
             Its name, for `info`.
 
@@ -244,9 +241,9 @@ class EmbeddingCache:
         Returns
         -------
         dict
-            `path`; `entries`; `bytes` (on disk, with SQLite's own files); `files` (recognised by path);
-            `embedders`: by fingerprint, most recently used first, a dict of `embedder` (its name),
-            `entries`, `bytes` (of vectors and levels), `last_used_s` (seconds since 1970, to the hour).
+            `path`; `entries`; `bytes` (on disk, including SQLite's own files); `files` (number of recorded files);
+            `embedders`: by fingerprint, most recently used first, a dict of `embedder` (its name), `entries`,
+            `bytes` (of vectors and levels), `last_used_s` (seconds since 1970, with a resolution of one hour).
         """
         rows, n_files = cache_database.read(self.path, cache_database.summary) or ([], 0)
         return {
@@ -261,15 +258,14 @@ class EmbeddingCache:
         }
 
     def verify(self) -> CacheCheck:
-        """Check the database's structure and every entry's checksum; drop damaged entries.
+        """Check the structure of the database and the checksum of every entry; drop damaged entries.
 
-        A malformed database is moved aside, since neither its entries nor its lists can be trusted;
-        the next write begins a new one.
+        A malformed database is moved aside, because nothing in it can be trusted; the next write begins a new one.
 
         Returns
         -------
         CacheCheck
-            How many entries were checked and how many were damaged, or where the file was moved.
+            The number of checked and of damaged entries, or where the file was moved.
 
         Raises
         ------
@@ -288,25 +284,32 @@ class EmbeddingCache:
         max_bytes: int | None = None,
         older_than_s: float | None = None,
     ) -> int:
-        """Remove entries, forget files that are gone, and give the space back to the disk.
+        """Remove entries, forget files that no longer exist, and shrink the file.
 
         Parameters
         ----------
         fingerprint : str, optional
             Remove the entries of this embedder; with `older_than_s`, only those that are old as well.
         max_bytes : int, optional
-            Afterwards, remove entries, longest unused first, until the file is no larger than this.
+            Then remove entries, longest unused first, until the file is no larger than this.
         older_than_s : float, optional
-            Remove entries not used for this many seconds. A use is noted once an hour.
+            Remove entries not used for this many seconds. Uses are recorded at most once an hour.
 
         Returns
         -------
         int
-            How many entries were removed.
+            Number of entries removed.
+
+        Raises
+        ------
+        CacheError
+            If the file cannot be written.
+        ParameterError
+            If `max_bytes` or `older_than_s` is negative.
         """
         for name, value in (("max_bytes", max_bytes), ("older_than_s", older_than_s)):
             if value is not None and not value >= 0:
-                raise ParameterError(f"{name} is {value!r}; give a number of at least 0, or None.")
+                raise ParameterError(f"{name}={value!r}; expected a number of at least 0, or None")
         files = cache_database.read(self.path, cache_database.list_files)
         if files is None:
             return 0
@@ -324,12 +327,13 @@ class EmbeddingCache:
             try:
                 now_ns = time.time_ns()
                 state = _sound_file_state(name)
+                state_bytes = b"%d %d %d %d" % state
                 known_state, content = recorded.get(key, (b"", b""))
-                if _as_bytes(state) != known_state:
+                if state_bytes != known_state:
                     content = _hashed(name, state)
                     # A file written a moment ago could change again without a change of its state.
                     if now_ns - max(state.modified_ns, state.changed_ns) >= _SETTLED_NS:
-                        fresh.append((key, _as_bytes(state), content))
+                        fresh.append((key, state_bytes, content))
                 found[name] = content
             except AudioError as error:
                 found[name] = error
@@ -340,7 +344,7 @@ class EmbeddingCache:
 
 
 def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
-    """Return the state of a file; a folder is named as such, and a pipe would wait for ever."""
+    """Return the state of a regular file; a folder would raise another error, and reading a pipe would block."""
     try:
         state = file_state(name)
     except (OSError, ValueError) as error:
@@ -349,10 +353,6 @@ def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
         kind = "is a folder" if Path(name).is_dir() else "is not a regular file"
         raise AudioError(f"{_printable(name)}: {kind}; give the path of a sound file")
     return state
-
-
-def _as_bytes(state: FileState) -> bytes:
-    return b"%d %d %d %d" % state
 
 
 def _hashed(name: str, state: FileState) -> bytes:

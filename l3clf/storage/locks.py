@@ -1,7 +1,7 @@
 """A lock on an open file, for one caller at a time.
 
-Rule: a lock ends with the process that holds it and so cannot go stale. The empty lock file stays: removing
-it could hand the same lock to two processes.
+Rule: a lock ends with the process that holds it and so cannot become stale. The empty lock file stays: if it were
+removed, two processes could hold locks on two files of that name.
 """
 
 import errno
@@ -9,7 +9,7 @@ import sys
 
 __all__ = ["lock_now", "unlock"]
 
-_IS_HELD = frozenset({errno.EAGAIN, errno.EACCES})
+_IS_HELD = frozenset({errno.EAGAIN, errno.EACCES})  # POSIX and Windows
 
 if sys.platform == "win32":
     import msvcrt
@@ -18,7 +18,7 @@ if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
     def unlock(descriptor: int) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
@@ -27,7 +27,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def unlock(descriptor: int) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -37,12 +37,12 @@ def lock_now(descriptor: int) -> bool:
     Returns
     -------
     bool
-        False when somebody else holds the lock.
+        False if another caller holds the lock.
 
     Raises
     ------
     OSError
-        If this file system has no locks.
+        If the file system does not support locks.
     """
     try:
         _lock(descriptor)

@@ -1,1 +1,1 @@
-"""Weight files: which are known, where they are found, how they are fetched, verified and read."""
+"""Weight files: which ones are known, where they are found, and how they are downloaded, verified and read."""

@@ -1,10 +1,8 @@
 """Download one file completely and correctly, or not at all.
 
-Rule: bytes gather in `NAME.part`, and only bytes whose git object id is the expected one ever get the
-final name. What breaks off is continued where it stopped, now or by the next call.
+Rule: the download is written to `NAME.part`, which is renamed only if its git object id is the expected one. An
+interrupted download is resumed where it stopped, by another attempt or by the next call.
 """
-
-from __future__ import annotations
 
 import hashlib
 import http
@@ -29,22 +27,22 @@ from l3clf.storage.locks import lock_now, unlock
 
 ATTEMPTS = 5
 BACKOFF_S = 0.5  # doubled after each failed attempt
-READ_TIMEOUT_S = 20.0
+READ_TIMEOUT_S = 20.0  # without a single byte; a slow download may take hours
 LOCK_POLL_S = 0.1
-BAR_AFTER_S = 0.3  # nobody wants the bar of a download that failed at once
+BAR_AFTER_S = 0.3  # no progress bar for a download that fails at once
 BLOCK_BYTES = 1 << 16
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth asking again
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})  # no network is involved
+_PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # temporary: another attempt may succeed
 
 
 class _TransferError(Exception):
-    """The transfer broke off in a way that another attempt may mend."""
+    """The transfer failed in a way that another attempt may not."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What to fetch, where its bytes gather, and what they have to be."""
+    """What to download, the file that it is written to, and what its content must be."""
 
     url: str
     name: str
@@ -61,7 +59,7 @@ class _Job:
 
 
 def git_blob_id(path: Path) -> str:
-    """Return the id that git gives to a file's content.
+    """Return the id that git gives to the content of a file: the SHA-1 of its type, length and bytes.
 
     Parameters
     ----------
@@ -76,7 +74,7 @@ def git_blob_id(path: Path) -> str:
     Raises
     ------
     OSError
-        When the file cannot be read.
+        If the file cannot be read.
     """
     with path.open("rb") as handle:
         size = os.fstat(handle.fileno()).st_size
@@ -85,20 +83,20 @@ def git_blob_id(path: Path) -> str:
 
 
 def download(url: str, target: Path, *, git_sha1: str, size_limit: int, progress: bool) -> Path:
-    """Fetch `url` to `target`, unless `target` is already there and right.
+    """Download `url` to `target`, unless `target` exists already with the expected content.
 
     Parameters
     ----------
     url : str
-        An https address (http is accepted from this machine itself).
+        An https address; http is accepted for this machine only.
     target : Path
-        The final name; its folder is made when needed. `NAME.part` and `NAME.lock` lie beside it.
+        The final name; its folder is created if necessary. `NAME.part` and `NAME.lock` are written beside it.
     git_sha1 : str
-        The git object id that the bytes must have.
+        The git object id that the content must have.
     size_limit : int
-        More bytes than this are refused.
+        Maximum size in bytes.
     progress : bool
-        Show a progress bar on stderr.
+        Whether to show a progress bar on stderr.
 
     Returns
     -------
@@ -108,20 +106,20 @@ def download(url: str, target: Path, *, git_sha1: str, size_limit: int, progress
     Raises
     ------
     DownloadError
-        When the address is not allowed or does not answer, the bytes are too many or not the expected
-        ones, or they cannot be stored.
+        If the address is not allowed or does not respond, the content is too large or not the expected one, or it
+        cannot be stored.
     """
     _require_safe(url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _sole_use(target) as part:
             job = _Job(url, target.name, part, git_sha1, size_limit, progress)
-            if not _has_id(target, git_sha1):  # somebody may have fetched it while we waited for the lock
+            if not _has_id(target, git_sha1):  # another process may have fetched it while we waited for the lock
                 _receive_right_bytes(job)
                 _store(part, target)
-    except OSError as error:  # the network's own errors never get here: see _open and _blocks
+    except OSError as error:  # of the file system: network errors are caught in _open and _blocks
         problem = error.strerror or error
-        message = f"{target.name} cannot be stored in {target.parent} ({problem}): make room there or allow writing"
+        message = f"{target}: cannot be stored ({problem}); free some space there, or make the folder writable"
         raise DownloadError(message) from error
     return target
 
@@ -131,9 +129,9 @@ def _require_safe(url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname
     except ValueError:
-        raise DownloadError(f"{url} is no web address: give one that starts with https://") from None
+        raise DownloadError(f"{url}: is not a web address; give one that starts with https://") from None
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
-        raise DownloadError(f"{url} is refused, because weights are fetched over https:// only")
+        raise DownloadError(f"{url}: is not a secure address; give one that starts with https://")
 
 
 def _has_id(path: Path, git_sha1: str) -> bool:
@@ -142,16 +140,16 @@ def _has_id(path: Path, git_sha1: str) -> bool:
 
 def _store(part: Path, target: Path) -> None:
     with part.open("rb+") as handle:
-        os.fsync(handle.fileno())  # else a power cut could leave an empty file under the final name
+        os.fsync(handle.fileno())  # or else a power cut could leave an empty file under the final name
     part.replace(target)
 
 
-# --- one process at a time -------------------------------------------------------------------------
+# --- one process at a time ------------------------------------------------------------------------
 
 
 @contextmanager
 def _sole_use(target: Path) -> Iterator[Path]:
-    """Yield the name of the part file, for this caller alone."""
+    """Yield the name of the part file, which only this caller uses until the block ends."""
     with target.with_name(f"{target.name}.lock").open("ab") as handle:
         if not _wait_for_lock(handle.fileno()):
             with _private_part(target) as part:
@@ -164,7 +162,7 @@ def _sole_use(target: Path) -> Iterator[Path]:
 
 
 def _wait_for_lock(descriptor: int) -> bool:
-    """Wait until the lock is ours; False when this file system has no locks."""
+    """Wait for the lock; return False if the file system does not support locks."""
     try:
         while not lock_now(descriptor):
             time.sleep(LOCK_POLL_S)
@@ -175,7 +173,7 @@ def _wait_for_lock(descriptor: int) -> bool:
 
 @contextmanager
 def _private_part(target: Path) -> Iterator[Path]:
-    """Without locks nobody can share a part file: each caller has its own, and none is continued later."""
+    """Yield the name of a part file of this caller's own: without locks, it cannot be shared or resumed."""
     part = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
@@ -183,7 +181,7 @@ def _private_part(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-# --- receiving -------------------------------------------------------------------------------------
+# --- receiving ------------------------------------------------------------------------------------
 
 
 def _receive_right_bytes(job: _Job) -> None:
@@ -191,18 +189,18 @@ def _receive_right_bytes(job: _Job) -> None:
     if left_over and _has_id(job.part, job.git_sha1):
         return
     found = _receive(job)
-    if left_over and found != job.git_sha1:  # the old beginning may be to blame, so try without it
+    if left_over and found != job.git_sha1:  # the old beginning may be wrong, so try without it
         job.start_over()
         found = _receive(job)
     if found != job.git_sha1:
         job.start_over()
-        message = f"{job.url} did not send the published {job.name}: expected git id {job.git_sha1}, found {found}"
-        raise DownloadError(message)
+        problem = f"is not the published {job.name} (expected git id {job.git_sha1}, found {found})"
+        raise DownloadError(f"{job.url}: {problem}; use another address")
 
 
 def _receive(job: _Job) -> str:
-    """Receive all bytes in as many attempts as it takes and return their git id."""
-    from tqdm import tqdm
+    """Receive the whole file, in up to `ATTEMPTS` attempts, and return its git id."""
+    from tqdm import tqdm  # here, because most users of this module download nothing
 
     problem = ""
     with tqdm(desc=job.name, unit="B", unit_scale=True, delay=BAR_AFTER_S, disable=not job.progress) as bar:
@@ -214,11 +212,11 @@ def _receive(job: _Job) -> str:
                 problem = str(error)
             else:
                 return git_blob_id(job.part)
-    raise DownloadError(f"{job.url} could not be fetched in {ATTEMPTS} attempts, the last of which failed: {problem}")
+    raise DownloadError(f"{job.url}: could not be downloaded in {ATTEMPTS} attempts ({problem}); try again later")
 
 
 def _transfer(job: _Job, bar: Any) -> None:
-    """Make one attempt, which continues what is here already."""
+    """Make one attempt, which resumes the part file."""
     with _open(job) as response:
         start, total = _start_and_total(job, response)
         _refuse_too_large(job, total or 0)
@@ -242,8 +240,8 @@ def _copy(job: _Job, response: http.client.HTTPResponse, out: IO[bytes], bar: An
 def _refuse_too_large(job: _Job, size: int) -> None:
     if size > job.size_limit:
         job.start_over()
-        message = f"{job.url} sends more than {job.size_limit} bytes, so it is not the published {job.name}"
-        raise DownloadError(message)
+        problem = f"sends more than {job.size_limit} bytes, so it is not the published {job.name}"
+        raise DownloadError(f"{job.url}: {problem}; use another address")
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -262,24 +260,24 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _start_and_total(job: _Job, response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Return where the response's bytes belong and how many the whole file has, if that is told."""
+    """Return the position of the first byte in the response, and the size of the whole file if it is known."""
     if response.status == http.HTTPStatus.OK:
         return 0, response.length
     offset = job.size_here()
-    told = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", response.headers.get("Content-Range", ""))
-    if response.status != http.HTTPStatus.PARTIAL_CONTENT or told is None or int(told[1]) != offset:
+    match = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", response.headers.get("Content-Range", ""))
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT or match is None or int(match[1]) != offset:
         job.start_over()
-        raise _TransferError(f"the server answered with status {response.status} and not with the bytes asked for")
-    if told[2] != "*":
-        return offset, int(told[2])
+        raise _TransferError(f"the server returned status {response.status} instead of the requested bytes")
+    if match[2] != "*":
+        return offset, int(match[2])
     return offset, None if response.length is None else offset + response.length
 
 
-# --- asking ----------------------------------------------------------------------------------------
+# --- asking ---------------------------------------------------------------------------------------
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow a redirect only to an address that would have been accepted in the first place."""
+    """Follow redirects only to addresses that would have been accepted as `url`."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -297,7 +295,7 @@ def _open(job: _Job) -> http.client.HTTPResponse:
     except urllib.error.URLError as error:
         raise _no_connection(job, error) from error
     except (ValueError, http.client.InvalidURL) as error:
-        raise DownloadError(f"{job.url} is no usable web address ({error}): correct it") from error
+        raise DownloadError(f"{job.url}: is not a valid web address ({error}); correct it") from error
     except (OSError, http.client.HTTPException) as error:
         raise _TransferError(_reason(error)) from error
     return response
@@ -307,27 +305,27 @@ def _request(job: _Job) -> urllib.request.Request:
     headers = {"User-Agent": "l3clf"}
     if offset := job.size_here():
         headers["Range"] = f"bytes={offset}-"
-    return urllib.request.Request(job.url, headers=headers)  # noqa: S310 - _require_safe has seen the address
+    return urllib.request.Request(job.url, headers=headers)  # noqa: S310  # _require_safe has checked the address
 
 
 def _refusal(job: _Job, error: urllib.error.HTTPError) -> Exception:
     error.close()
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and job.size_here():
-        job.start_over()  # what is here is as long as the file or longer, and yet not the file
-        return _TransferError("the server has no more bytes to continue with")
+        job.start_over()  # the part file is at least as long as the file, and yet not the file
+        return _TransferError("the server has no more bytes to resume with")
     if error.code in _PASSING_STATUS:
-        return _TransferError(f"the server answered with status {error.code}")
-    return DownloadError(f"{job.url} cannot be fetched: the server answered with status {error.code}")
+        return _TransferError(f"the server returned status {error.code}")
+    return DownloadError(f"{job.url}: cannot be downloaded (status {error.code}); use another address")
 
 
 def _no_connection(job: _Job, error: urllib.error.URLError) -> Exception:
-    # Behind a closed network the user should hear of it at once: these three do not pass in seconds.
+    # These three do not pass in seconds: without a network, the user should get the message at once.
     if isinstance(error.reason, socket.gaierror | ssl.SSLCertVerificationError | TimeoutError):
-        return DownloadError(f"{job.url} cannot be reached ({_reason(error.reason)})")
+        return DownloadError(f"{job.url}: cannot be reached ({_reason(error.reason)}); check the network")
     return _TransferError(_reason(error))
 
 
 def _reason(error: BaseException) -> str:
-    """Say in a few words what went wrong: the system's own words, or the kind of the error."""
+    """Return what went wrong in a few words: those of the system, or the type of the error."""
     inner = getattr(error, "reason", error)
     return str(getattr(inner, "strerror", None) or inner or type(inner).__name__)

@@ -1,14 +1,12 @@
-"""Read the weights out of a Keras-2 HDF5 file without trusting it.
+"""Read the weights in a Keras-2 HDF5 file without trusting it.
 
-Rule: the file is bytes in memory, bounded in size; every link, type and shape is checked before anything is
-read, and no link leads out of the file. Whatever is wrong, a `WeightsError` names the file.
+Rule: the file is read into memory, up to a limit; every link, type and shape is checked before its values are read,
+and links out of the file are refused. Any defect raises a `WeightsError` that names the file.
 
-Layers and weights are found by walking the groups, whose names repeat what the attributes `layer_names` and
-`weight_names` say. The attributes are not read: h5py stores them as variable-length strings, and fuzzing
-showed that libhdf5 (2.0) crashes, loops for ever or fills the memory when a damaged file has such strings.
+Layers and weights are found by walking the groups, whose names repeat the attributes `layer_names` and
+`weight_names`. The attributes are not read: they are variable-length strings, and fuzzing showed that libhdf5 (2.0)
+crashes, loops forever or fills the memory when such strings are damaged.
 """
-
-from __future__ import annotations
 
 import gzip
 import hashlib
@@ -28,15 +26,15 @@ from numpy.typing import NDArray
 
 from l3clf.errors import WeightsError
 
-MAX_FILE_BYTES = 256 << 20  # also of what a .gz unpacks to; the largest file we know has some 40 MiB
+MAX_FILE_BYTES = 256 << 20  # before and after unpacking; the largest known file has about 40 MiB
 MAX_MEMBERS = 4096  # layers, groups and arrays together
 MAX_DEPTH = 6  # of a weight below its layer
 MAX_ELEMENTS = 64 << 20  # of all arrays together
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MARK = "layer_names"
-# What h5py raises on a damaged file depends on where the damage is.
+# h5py raises any of these on a damaged file, depending on the place of the damage.
 _H5PY_ERRORS = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError)
 
 
@@ -50,50 +48,48 @@ def read_keras_h5(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[n
     Parameters
     ----------
     path : path
-        A `.h5` or `.h5.gz` file; which one it is, its content tells.
+        A `.h5` or `.h5.gz` file, which are distinguished by their content.
 
     Returns
     -------
     dict
-        Layer name to short weight name ("kernel", "bias", "gamma", ...) to float32 array. Names are sorted, their
-        numbers as numbers, so the order does not depend on how the file was written. Layers without weights and
-        layers called *spectrogram* are left out.
+        Layer name to short weight name ("kernel", "bias", "gamma", ...) to float32 array. Names are sorted, with
+        numbers in them by value, so that the order does not depend on how the file was written. Layers without
+        weights and layers called *spectrogram* are left out.
 
     Raises
     ------
     WeightsError
-        When the file cannot be read, is damaged, too large, not finite, or points outside itself.
+        If the file cannot be read, is damaged or too large, holds values that are not finite, or has external links.
     """
     path = Path(path)
     data = read_bounded(path)
     try:
-        if data.startswith(_GZIP_MAGIC):
+        if data.startswith(GZIP_MAGIC):
             data = _unpacked(data)
         if not data.startswith(_HDF5_MAGIC):
-            raise _UnusableError("is no HDF5 file")
+            raise _UnusableError("is not an HDF5 file")
         with h5py.File(io.BytesIO(data), "r") as file:
             return _read_layers(file)
     except _UnusableError as error:
         problem = str(error)
     except _H5PY_ERRORS as error:
         problem = f"is damaged ({' '.join(str(error).split())})"
-    raise WeightsError(
-        f"{path} {problem}: a Keras weight file is expected; fetch it again or pass another weights=PATH"
-    )
+    raise WeightsError(f"{path}: {problem}; fetch this Keras weight file again, or pass another weights=PATH")
 
 
 def digest(arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> str:
-    """Return one number for a network's weights, however they were stored.
+    """Return a digest of the weights of a network that does not depend on how they were stored.
 
     Parameters
     ----------
     arrays : mapping
-        As `read_keras_h5` returns it.
+        Weights as returned by `read_keras_h5`.
 
     Returns
     -------
     str
-        sha256, in hexadecimal, over names, shapes, types and values in the given order.
+        SHA-256, in hexadecimal, of names, shapes, types and values in the given order.
 
     Examples
     --------
@@ -106,45 +102,35 @@ def digest(arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> str:
         for name, array in weights.items():
             little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
             header = json.dumps([layer, name, little.dtype.str, little.shape]).encode()
-            # The lengths keep one array's end from being taken for the next one's beginning.
+            # The lengths separate the end of one array from the beginning of the next.
             total.update(len(header).to_bytes(8, "little") + header)
             total.update(little.tobytes())
     return total.hexdigest()
 
 
 def read_bounded(path: Path) -> bytes:
-    """Return the bytes of a weight file that is not absurdly large.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    bytes
-        All of it.
+    """Return the content of a weight file of at most `MAX_FILE_BYTES`.
 
     Raises
     ------
     WeightsError
-        When it cannot be read or is larger than `MAX_FILE_BYTES`.
+        If it cannot be read or is larger.
     """
     try:
         with path.open("rb") as handle:
             data = handle.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or error
-        raise WeightsError(f"{path} cannot be read ({problem}): give a weight file that can") from error
+        raise WeightsError(f"{path}: cannot be read ({problem}); give a readable weight file") from error
     if len(data) > MAX_FILE_BYTES:
-        raise WeightsError(f"{path} is larger than {MAX_FILE_BYTES} bytes, so it is no weight file of ours")
+        raise WeightsError(f"{path}: is larger than {MAX_FILE_BYTES} bytes; give a weight file listed by l3clf")
     return data
 
 
 def _unpacked(data: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as handle:
-            unpacked = handle.read(MAX_FILE_BYTES + 1)  # a bomb stops here, not when memory is full
+            unpacked = handle.read(MAX_FILE_BYTES + 1)  # a decompression bomb stops here
     except (OSError, EOFError, zlib.error) as error:
         raise _UnusableError(f"is a damaged gzip file ({error})") from error
     if len(unpacked) > MAX_FILE_BYTES:
@@ -152,12 +138,9 @@ def _unpacked(data: bytes) -> bytes:
     return unpacked
 
 
-# --- walking the file ------------------------------------------------------------------------------
-
-
 @dataclass
 class _Budget:
-    """What may still be looked at and read, so that no file can keep us busy or fill the memory."""
+    """What may still be visited and read, so that no file can take too much time or memory."""
 
     members: int
     elements: int
@@ -174,10 +157,10 @@ class _Budget:
 def _read_layers(file: h5py.File) -> dict[str, dict[str, NDArray[np.float32]]]:
     root = file if _MARK in file.attrs else _child(file, "model_weights")
     if not isinstance(root, h5py.Group) or _MARK not in root.attrs:
-        raise _UnusableError(f"has no {_MARK} at {root.name}")
+        raise _UnusableError(f"has no attribute {_MARK} at {root.name}")
     budget = _Budget(MAX_MEMBERS, MAX_ELEMENTS)
     names = _members(root, budget)
-    # A spectrogram layer holds the front-end's tables, which we compute.
+    # A spectrogram layer holds the tables of the front-end, which we compute ourselves.
     layers = {name: _read_layer(_child(root, name), budget) for name in names if "spectrogram" not in name}
     if not any(layers.values()):
         raise _UnusableError("holds no weights")
@@ -197,7 +180,7 @@ def _read_layer(group: Any, budget: _Budget) -> dict[str, NDArray[np.float32]]:
 
 
 def _datasets(name: str, node: Any, budget: _Budget, depth: int) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield what lies below a layer: Keras puts a weight into groups that repeat the layer's name."""
+    """Yield the arrays below a layer: Keras nests a weight in groups that repeat the name of the layer."""
     if isinstance(node, h5py.Dataset):
         yield name, node
         return
@@ -208,7 +191,7 @@ def _datasets(name: str, node: Any, budget: _Budget, depth: int) -> Iterator[tup
 
 
 def _members(group: h5py.Group, budget: _Budget) -> list[str]:
-    """Return the names in a group with conv2d_2 before conv2d_10."""
+    """Return the names in a group in natural order: conv2d_2 before conv2d_10."""
     budget.spend(group.id.get_num_objs(), 0, group.name)
     return sorted((name.decode() for name in group.id), key=_natural)
 
@@ -219,12 +202,12 @@ def _natural(name: str) -> list[str | int]:
 
 
 def _child(group: h5py.Group, name: str) -> Any:
-    """Step into a member by a hard link only: soft and external links lead elsewhere."""
-    links, key = group.id.links, name.encode()  # `name in group` would follow an external link to find out
+    """Return a member that is reached by a hard link: soft and external links may leave the file."""
+    links, key = group.id.links, name.encode()  # `name in group` would follow an external link
     if not links.exists(key):
         raise _UnusableError(f"lacks {name!r} in {group.name}")
     if links.get_info(key).type != h5py.h5l.TYPE_HARD:
-        raise _UnusableError(f"has a link to elsewhere in place of {name!r} in {group.name}")
+        raise _UnusableError(f"has a link to elsewhere instead of {name!r} in {group.name}")
     return group[name]
 
 
@@ -232,13 +215,13 @@ def _read_array(dataset: h5py.Dataset, budget: _Budget) -> NDArray[np.float32]:
     if dataset.is_virtual or dataset.external:
         raise _UnusableError(f"has values in another file at {dataset.name}")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8:
-        raise _UnusableError(f"has type {dataset.dtype} in place of float32 at {dataset.name}")
+        raise _UnusableError(f"has type {dataset.dtype} instead of float32 at {dataset.name}")
     if dataset.shape is None:
         raise _UnusableError(f"has no values at {dataset.name}")
-    if dataset.id.get_create_plist().get_nfilters():  # a compressed chunk may unpack to far more than its shape says
+    if dataset.id.get_create_plist().get_nfilters():  # a compressed chunk may unpack to more than its shape
         raise _UnusableError(f"has compressed values at {dataset.name}")
     budget.spend(0, dataset.size, dataset.name)
-    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf, which is refused
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinite, which is refused
         array = np.asarray(dataset[()]).astype(np.float32)
     if not np.isfinite(array).all():
         raise _UnusableError(f"has values that are not finite at {dataset.name}")

@@ -1,7 +1,6 @@
-"""Weight files that a foreign parser reads (ONNX, TFLite) are used only when they are exactly the known ones.
+"""Weight files that a third-party parser reads (ONNX, TFLite) are used only if they are exactly the known ones.
 
-Rule: those parsers were not written for hostile files, so nothing but a file whose SHA-256 is
-written down in our source ever reaches them.
+Rule: those parsers were not written for hostile files, so they only get files whose SHA-256 is in our source.
 """
 
 import hashlib
@@ -22,21 +21,19 @@ def read_pinned(filename: str, sha256: str, weights: str | os.PathLike[str] | No
     filename : str
         Its name in `l3clf.weights.registry.KNOWN`.
     sha256 : str
-        The digest it must have, hexadecimal.
+        The digest that it must have, in hexadecimal.
     weights : path or None
-        Where the user says it is.
+        The file or its folder; None searches as `l3clf.weights.registry.find` does.
 
     Raises
     ------
     WeightsError
-        If it is not found, or is another file than the known one.
+        If it is not found, or is not the known file.
     """
     path = weight_files.obtain(weight_files.known(filename), weights)
     content = read_bounded(path)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise WeightsError(
-            f"{path}: is not the known {filename}: its SHA-256 is {found}, expected {sha256}; "
-            "use the original file (README, 'Weights')"
-        )
+        problem = f"is not the known {filename} (its SHA-256 is {found}, expected {sha256})"
+        raise WeightsError(f"{path}: {problem}; give the original file")
     return content

@@ -1,10 +1,8 @@
 """Find, fetch, verify and read weight files.
 
-Rule: a file is looked for where the user says, else in `L3CLF_WEIGHTS`, the user's cache folder and an
+Rule: a file is searched for where the user says, or else in the folder `L3CLF_WEIGHTS`, the user's cache folder and an
 installed package that ships it. Only `obtain` and `fetch` use the network, and nothing in a file is executed.
 """
-
-from __future__ import annotations
 
 import hashlib
 import importlib.util
@@ -17,7 +15,7 @@ import platformdirs
 
 from l3clf.errors import DownloadError, ParameterError, WeightsError
 from l3clf.weights.fetch import download, git_blob_id
-from l3clf.weights.keras_h5 import digest, read_bounded, read_keras_h5
+from l3clf.weights.keras_h5 import GZIP_MAGIC, digest, read_bounded, read_keras_h5
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -37,7 +35,6 @@ __all__ = [
 ENVIRONMENT_VARIABLE = "L3CLF_WEIGHTS"
 
 _MIB = 1 << 20
-_GZIP = b"\x1f\x8b"
 _OPENL3_URL = "https://github.com/marl/openl3/raw/models/"
 _OPENL3_GIT_IDS = {
     "linear_env": "7837407f033f3564c7e8d53fc4a4241fe160478b",
@@ -48,7 +45,7 @@ _OPENL3_GIT_IDS = {
     "mel256_music": "15e483646fa3d4091a463f0affbb706e6bbbb098",
 }
 _PACKAGES = {"openl3": ("openl3", "."), "speech": ("livekit", "wakeword/resources")}
-_NEEDS_FOLDER = frozenset({"speech"})  # its two files go together, so one file cannot be weights=
+_NEEDS_FOLDER = frozenset({"speech"})  # it has two files, so weights= cannot name one
 _WAYS_OUT = {
     "openl3": (
         "run `l3clf weights fetch` where the network allows it, pass weights=PATH to a copy, "
@@ -56,7 +53,7 @@ _WAYS_OUT = {
     ),
     "speech": 'run `pip install "l3clf[speech]"`, or pass weights=FOLDER with its two files',
 }
-_PUT_IT_THERE = f"put it into a folder named by {ENVIRONMENT_VARIABLE}, or pass weights=PATH"
+_PUT_IT_THERE = f"put it into a folder that {ENVIRONMENT_VARIABLE} names, or pass weights=PATH"
 
 
 @dataclass(frozen=True)
@@ -68,17 +65,17 @@ class WeightFile:
     model : str
         The embedder: "openl3", "yamnet", "edgel3" or "speech".
     filename : str
-        Its name in a folder of weights.
+        Its preferred name.
     url : str or None
-        Where it can be downloaded; None when it cannot.
+        Where it can be downloaded; None if it cannot.
     git_sha1 : str or None
-        The git object id of the downloaded bytes.
+        The git object id of the downloaded file.
     size_limit : int
-        More bytes than this are not downloaded.
+        Maximum size of a download, in bytes.
     licence : str
         The licence of the weights.
     alternatives : tuple of str
-        Other file names that are accepted, in order of preference.
+        Other names that are accepted, in order of preference.
     """
 
     model: str
@@ -91,20 +88,20 @@ class WeightFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All accepted file names, the preferred one first."""
+        """All accepted names, the preferred one first."""
         return (self.filename, *self.alternatives)
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What `check` found; its `str` is one line for a person.
+    """The result of `check`; its `str` is one line for the user.
 
-    Parameters
+    Attributes
     ----------
     path : Path
         The file.
     exact : bool
-        True when it is byte for byte the published file; False when only its structure could be checked.
+        True if it is byte for byte the published file; False if only its structure could be checked.
     detail : str
         What was compared or counted.
     """
@@ -134,22 +131,12 @@ KNOWN: tuple[WeightFile, ...] = (
 
 
 def known(filename: str) -> WeightFile:
-    """Return the entry of `KNOWN` that goes by a file name.
-
-    Parameters
-    ----------
-    filename : str
-        The preferred name or an alternative.
-
-    Returns
-    -------
-    WeightFile
-        The entry.
+    """Return the entry of `KNOWN` with a given preferred or alternative name.
 
     Raises
     ------
     ParameterError
-        When no known file has that name.
+        If no known file has that name.
 
     Examples
     --------
@@ -160,45 +147,39 @@ def known(filename: str) -> WeightFile:
         if filename in file.names:
             return file
     names = ", ".join(file.filename for file in KNOWN)
-    raise ParameterError(f"{filename!r} is no known weight file: choose one of {names}")
+    raise ParameterError(f"filename={filename!r}; expected one of {names}")
 
 
-# --- finding ---------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 
 
 def user_weights_dir() -> Path:
-    """Return the folder that downloads go to; it need not exist.
-
-    Returns
-    -------
-    Path
-        `weights` in the user's cache folder for l3clf.
-    """
+    """Return the folder for downloads, `weights` in the user's cache folder for l3clf; it need not exist."""
     return platformdirs.user_cache_path("l3clf") / "weights"
 
 
 def find(file: WeightFile, weights: str | os.PathLike[str] | None = None) -> Path | None:
-    """Look for a weight file on this machine.
+    """Search for a weight file on this machine.
 
     Parameters
     ----------
     file : WeightFile
-        The file to look for.
+        The file to search for.
     weights : path, optional
-        The file itself, under any name, or a folder that holds it; then nothing else is searched.
+        The file itself, under any name, or a folder that holds it; no other place is searched then.
 
     Returns
     -------
     Path or None
-        The first of: `weights`, the folder named by `L3CLF_WEIGHTS`, the user's cache folder, an installed
-        package that ships the file. None when it is nowhere.
+        The first file found in: `weights`, the folder named by `L3CLF_WEIGHTS`, the user's cache folder, an
+        installed package that ships the file. None if there is none.
 
     Raises
     ------
     ParameterError
-        When `weights` is no path.
+        If `weights` is not a path.
     WeightsError
-        When `weights` does not exist or lacks the file, or `L3CLF_WEIGHTS` names no folder.
+        If `weights` does not exist or lacks the file, or `L3CLF_WEIGHTS` does not name a folder.
     """
     if weights is not None:
         return _find_given(file, weights)
@@ -210,17 +191,17 @@ def find(file: WeightFile, weights: str | os.PathLike[str] | None = None) -> Pat
 
 def _find_given(file: WeightFile, weights: str | os.PathLike[str]) -> Path:
     if not isinstance(weights, str | os.PathLike) or not os.fspath(weights):
-        raise ParameterError(f"weights={weights!r} is no path: give a file, a folder or None")
+        raise ParameterError(f"weights={weights!r}; expected the path of a file or folder, or None")
     path = _expanded(weights)
     if _is(path, "file") and file.model not in _NEEDS_FOLDER:
         return path
     if _is(path, "file"):
-        raise WeightsError(f"weights={path} is one file, but {file.model} has several: give the folder that holds them")
+        raise WeightsError(f"weights={path}: is one of several files of {file.model}; give the folder that holds them")
     if not _is(path, "dir"):
-        raise WeightsError(f"weights={path} does not exist: give {file.filename} or a folder that holds it")
+        raise WeightsError(f"weights={path}: does not exist; give {file.filename} or a folder that holds it")
     found = _in_folder(file, path)
     if found is None:
-        raise WeightsError(f"weights={path} holds none of {', '.join(file.names)}: give a folder that holds one")
+        raise WeightsError(f"weights={path}: holds none of {', '.join(file.names)}; give a folder that holds one")
     return found
 
 
@@ -228,7 +209,7 @@ def _folders(file: WeightFile) -> Iterator[Path]:
     if named := os.environ.get(ENVIRONMENT_VARIABLE):
         folder = _expanded(named)
         if not _is(folder, "dir"):
-            raise WeightsError(f"{ENVIRONMENT_VARIABLE}={named} is no folder: let it name one, or unset it")
+            raise WeightsError(f"{ENVIRONMENT_VARIABLE}={named}: is not a folder; let it name one, or unset it")
         yield folder
     yield user_weights_dir()
     if file.model in _PACKAGES:
@@ -236,12 +217,12 @@ def _folders(file: WeightFile) -> Iterator[Path]:
 
 
 def _package_folders(package: str, inside: str) -> Iterator[Path]:
-    """Yield where a package keeps its files, without importing it or a parent's code."""
+    """Yield the folders in which a package keeps its files, without importing it."""
     try:
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # a half-removed package, or a stand-in in sys.modules
+    except (ImportError, ValueError):  # a package that is partly removed, or replaced in sys.modules
         return
-    # A namespace package, such as livekit, has several places.
+    # A namespace package, such as livekit, can have several folders.
     for place in (spec.submodule_search_locations if spec else None) or ():
         yield Path(place, inside)
 
@@ -253,22 +234,22 @@ def _in_folder(file: WeightFile, folder: Path) -> Path | None:
 def _expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # ~somebody who is not here: then it is a name like any other
+    except RuntimeError:  # ~name of an unknown user: then it is an ordinary name
         return Path(path)
 
 
 def _is(path: Path, kind: str) -> bool:
     try:
         return path.is_dir() if kind == "dir" else path.is_file()
-    except (OSError, ValueError):  # no right to look, a name too long, a NUL in it
+    except (OSError, ValueError):  # no permission, too long a name, or a NUL in it
         return False
 
 
-# --- fetching --------------------------------------------------------------------------------------
+# --- fetching -------------------------------------------------------------------------------------
 
 
 def obtain(file: WeightFile, weights: str | os.PathLike[str] | None = None, progress: bool = True) -> Path:
-    """Find a weight file, or fetch it when it can be fetched.
+    """Find a weight file, or download it if possible.
 
     Parameters
     ----------
@@ -277,7 +258,7 @@ def obtain(file: WeightFile, weights: str | os.PathLike[str] | None = None, prog
     weights : path, optional
         As for `find`.
     progress : bool
-        Show a progress bar on stderr while downloading.
+        Whether to show a progress bar on stderr while downloading.
 
     Returns
     -------
@@ -286,20 +267,24 @@ def obtain(file: WeightFile, weights: str | os.PathLike[str] | None = None, prog
 
     Raises
     ------
+    ParameterError
+        As for `find`.
     WeightsError
-        When it is not here and cannot be downloaded; the message says what can be done. As for `find`.
+        If it is not on this machine and cannot be downloaded, and as for `find`.
     DownloadError
-        When the download failed; the message says why, and what can be done.
+        If the download failed.
     """
     path = find(file, weights)
     if path is not None:
         return path
     if file.url is None:
-        raise WeightsError(f"{file.filename} is not on this machine: {_ways_out(file)}")
+        raise WeightsError(f"{file.filename}: is not on this machine; {_ways_out(file)}")
     try:
         return fetch(file, progress=progress)
     except DownloadError as error:
-        raise DownloadError(f"{file.filename} is not on this machine and {error}; {_ways_out(file)}") from error
+        reason = str(error).partition("; ")[0]  # its advice gives way to ours, which knows the embedder
+        message = f"{file.filename}: is not on this machine and cannot be downloaded ({reason}); {_ways_out(file)}"
+        raise DownloadError(message) from error
 
 
 def fetch(
@@ -309,20 +294,20 @@ def fetch(
     url: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Download a weight file, verify it, and only then give it its name.
+    """Download a weight file and verify it before it gets its name.
 
-    A file that is already in the folder is verified, and replaced when it is not the published one.
+    A file that is already in the folder is verified, and replaced if it is not the published one.
 
     Parameters
     ----------
     file : WeightFile
-        The file to fetch.
+        The file to download.
     folder : path, optional
-        Where to; the user's cache folder by default.
+        Target folder; the user's cache folder by default.
     url : str, optional
-        A mirror to use in place of `file.url`; the bytes must be the same.
+        A mirror to use instead of `file.url`; the content must be the same.
     progress : bool
-        Show a progress bar on stderr.
+        Whether to show a progress bar on stderr.
 
     Returns
     -------
@@ -332,13 +317,13 @@ def fetch(
     Raises
     ------
     WeightsError
-        When no address or no git object id is known for the file.
+        If no address or no git object id is known for the file.
     DownloadError
-        When it could not be fetched completely and correctly; a later call continues.
+        If it could not be downloaded completely and correctly; a later call resumes.
     """
     url = url or file.url
     if url is None or file.git_sha1 is None:
-        raise WeightsError(f"{file.filename} cannot be downloaded: {_ways_out(file)}")
+        raise WeightsError(f"{file.filename}: cannot be downloaded; {_ways_out(file)}")
     target = (user_weights_dir() if folder is None else _expanded(folder)) / file.filename
     return download(url, target, git_sha1=file.git_sha1, size_limit=file.size_limit, progress=progress)
 
@@ -347,7 +332,7 @@ def _ways_out(file: WeightFile) -> str:
     return _WAYS_OUT.get(file.model, _PUT_IT_THERE)
 
 
-# --- checking --------------------------------------------------------------------------------------
+# --- checking -------------------------------------------------------------------------------------
 
 
 def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
@@ -356,23 +341,23 @@ def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
     Parameters
     ----------
     file : WeightFile
-        What it should be.
+        The entry that it should match.
     path : path
-        The file.
+        The file on disk.
 
     Returns
     -------
     CheckResult
-        A `.gz` whose git object id is known is compared exactly; anything else by its structure.
+        A `.gz` whose git object id is known is compared exactly; of other files, the structure is checked.
 
     Raises
     ------
     WeightsError
-        When it cannot be read, is damaged or is not the published file.
+        If it cannot be read, is damaged or is not the published file.
     """
     path = Path(path)
     data = read_bounded(path)
-    if data.startswith(_GZIP) and file.git_sha1 is not None:
+    if data.startswith(GZIP_MAGIC) and file.git_sha1 is not None:
         return _check_exactly(file, path)
     kind = Path(file.filename.removesuffix(".gz")).suffix
     if kind == ".h5":
@@ -382,15 +367,15 @@ def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
     elif _looks_like_onnx(data) if kind == ".onnx" else _looks_like_tflite(data):
         detail = f"looks like {kind[1:]}, {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]}"
     else:
-        raise WeightsError(f"{path} is no whole {kind[1:]} file: get {file.filename} again")
+        raise WeightsError(f"{path}: is not a complete {kind[1:]} file; get {file.filename} again")
     return CheckResult(path, False, detail)
 
 
 def _check_exactly(file: WeightFile, path: Path) -> CheckResult:
     found = git_blob_id(path)
     if found != file.git_sha1:
-        expected = f"expected git id {file.git_sha1}, found {found}"
-        raise WeightsError(f"{path} is not the published {file.filename}: {expected}; fetch it again")
+        problem = f"is not the published {file.filename} (expected git id {file.git_sha1}, found {found})"
+        raise WeightsError(f"{path}: {problem}; fetch it again")
     return CheckResult(path, True, f"as published, git id {found}")
 
 
@@ -399,7 +384,7 @@ def _looks_like_tflite(data: bytes) -> bool:
 
 
 def _looks_like_onnx(data: bytes) -> bool:
-    """ONNX has no magic number: walk the outermost protobuf fields, which shows a truncated file as well."""
+    """Walk the outermost protobuf fields: ONNX has no magic number, and a truncated file is found as well."""
     try:
         fields = set(_protobuf_fields(data))
     except (ValueError, IndexError):
@@ -408,7 +393,7 @@ def _looks_like_onnx(data: bytes) -> bool:
 
 
 def _protobuf_fields(data: bytes) -> Iterator[int]:
-    fixed = {1: 8, 5: 4}
+    fixed = {1: 8, 5: 4}  # bytes of the wire types of fixed size; 0 is a varint, 2 has a length before its bytes
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -422,7 +407,7 @@ def _protobuf_fields(data: bytes) -> Iterator[int]:
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for i in range(10):
-        value |= (data[at + i] & 127) << (7 * i)
+        value |= (data[at + i] & 127) << (7 * i)  # seven bits per byte; the eighth says that more follow
         if data[at + i] < 128:
             return value, at + i + 1
     raise ValueError("a number has more than ten bytes")

@@ -256,7 +256,7 @@ def test_what_is_drawn_stays_within_its_range():
         assert -24.4 <= db(rms(middle(out)) / rms(x)) <= 6.4
 
 
-def test_noise_and_band_are_heard_when_drawn():
+def test_noise_and_band_limits_are_audible_when_drawn():
     x = tone(700, 0.5)
     noisy = Augmentation(**{**NEVER, "p_noise": 1.0})
     found = [db(rms(x) / rms(noisy.apply_noise(x, np.random.default_rng(seed)) - x)) for seed in range(20)]
@@ -286,7 +286,7 @@ def test_noise_and_band_are_heard_when_drawn():
         ({"colour_db": -1.0}, "colour_db=-1.0; expected a number of decibels"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(options, message):
+def test_impossible_ranges_are_refused(options, message):
     with pytest.raises(ParameterError, match=message) as error:
         Augmentation(**options)
     assert "\n" not in str(error.value)

@@ -24,6 +24,6 @@ def test_clips_compare_hash_and_print():
         ("a", 0, math.inf), ("a", "one"), ("a", None), ("a", 0, "two"), ("a", [1]), (5,), (None,), (b"a",),
     ],
 )  # fmt: skip
-def test_clips_that_cannot_be_are_refused(arguments):
+def test_clips_with_impossible_times_are_refused(arguments):
     with pytest.raises(ParameterError, match=r"expected"):
         Clip(*arguments)

@@ -156,7 +156,7 @@ def test_a_resampled_tone_keeps_frequency_and_level(rate_in, rate_out):
     assert 20 * math.log10(amplitude / 0.5) == pytest.approx(0, abs=0.01)
 
 
-def test_what_does_not_fit_below_the_new_rate_is_gone():
+def test_frequencies_above_the_new_nyquist_limit_are_removed():
     out = joined(read_blocks(Samples(tone(7000, 1.0, 48_000), 48_000), 8000))
     assert np.abs(middle(out)).max() < 1e-6
 
@@ -223,7 +223,7 @@ def test_a_long_file_is_never_held_whole(tmp_path):
             file.write(tone(300, 10, 8000))
     framing = Framing.of(8000, 1.0, 0.5, center=True)
     tracemalloc.start()
-    n_windows = sum(len(windows) for windows in framing.windows(read_blocks(Clip(path), 8000), most=16))
+    n_windows = sum(len(windows) for windows in framing.windows(read_blocks(Clip(path), 8000), max_windows=16))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert n_windows == framing.count(600 * 8000) == 1200
@@ -294,7 +294,7 @@ def test_an_integer_array_reads_as_the_file_made_of_it(tmp_path):
     np.testing.assert_array_equal(mono(samples), load(Clip(write(tmp_path / "clip.wav", samples)))[0])
 
 
-def test_input_arrays_are_left_as_they_are():
+def test_input_arrays_are_not_changed():
     samples = tone()
     samples.flags.writeable = False
     out = mono(samples)
@@ -323,17 +323,17 @@ def test_input_arrays_are_left_as_they_are():
         ([3e38, 3e38, math.nan], "a sample of 3.0e[+]38, the first at sample 0"),
     ],
 )
-def test_arrays_that_are_no_audio_are_refused(samples, words):
+def test_arrays_that_are_not_audio_are_refused(samples, words):
     with pytest.raises(AudioError, match=rf"^clip 7: .*{words}"):
         mono(samples, "clip 7")
 
 
-def test_integers_that_were_never_scaled_are_sound():
+def test_floats_beyond_full_scale_are_accepted():
     assert mono(np.full(10, -(2.0**31))).tolist() == [-(2.0**31)] * 10
 
 
 @pytest.mark.parametrize("rate", [0, 1, 999, 768_001, -16_000, math.nan, math.inf, "16000", None])
-def test_rates_that_cannot_be_are_refused(rate):
+def test_impossible_rates_are_refused(rate):
     with pytest.raises(AudioError, match=r"sample rate of .* Hz; expected 1000 to 768000"):
         list(read_blocks(Samples(tone(), rate), 16_000))
 

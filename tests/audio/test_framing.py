@@ -43,7 +43,7 @@ def splits(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(framing=framings(), blocks=splits(), most=st.integers(1, 9))
-def test_windows_follow_upstreams_rule_however_the_clip_is_split(framing, blocks, most):
+def test_windows_follow_openl3s_rule_however_the_clip_is_split(framing, blocks, most):
     samples = np.concatenate(blocks)
     expected = reference_windows(samples, framing.window, framing.hop, framing.center)
     found = list(framing.windows(iter(blocks), most))
@@ -54,7 +54,7 @@ def test_windows_follow_upstreams_rule_however_the_clip_is_split(framing, blocks
 
 @settings(max_examples=200, deadline=None)
 @given(framing=framings(), n=st.integers(1, 500))
-def test_times_say_where_the_samples_are(framing, n):
+def test_times_match_the_samples(framing, n):
     (windows,) = [np.concatenate(list(framing.windows([np.arange(1, n + 1, dtype=np.float32)])))]
     times = framing.times_s(len(windows))
     assert times.shape == (len(windows), 2)
@@ -67,7 +67,7 @@ def test_times_say_where_the_samples_are(framing, n):
 
 @settings(max_examples=200, deadline=None)
 @given(framing=framings(), n=st.integers(1, 500))
-def test_every_sample_is_heard_where_windows_touch(framing, n):
+def test_every_sample_is_in_a_window_where_windows_touch(framing, n):
     heard = {value for windows in framing.windows([np.arange(1, n + 1, dtype=np.float32)]) for value in windows.flat}
     if framing.hop <= framing.window:
         assert set(range(1, n + 1)) <= heard
@@ -95,7 +95,7 @@ def test_a_hop_of_one_sample_is_the_shortest():
 
 
 @pytest.mark.parametrize("hop_s", [0, -0.5, 1e-9, math.nan, math.inf, 1e300, 10**400, "0.5", None, True, [0.5]])
-def test_hops_that_cannot_work_are_refused(hop_s):
+def test_impossible_hops_are_refused(hop_s):
     with pytest.raises(ParameterError, match=r"hop_s=.*such as 0\.5"):
         Framing.of(16_000, 1.0, hop_s, center=True)
 

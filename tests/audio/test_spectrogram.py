@@ -144,7 +144,7 @@ def test_the_window_is_padded_with_zeros_at_its_end():
     assert spectrogram(SMALL, samples)[:10].all()
 
 
-def test_what_comes_after_the_last_frame_is_not_heard():
+def test_samples_after_the_last_frame_are_ignored():
     samples = noise(5000)
     np.testing.assert_array_equal(spectrogram(SMALL, samples), spectrogram(SMALL, samples[:2156]))
 
@@ -191,7 +191,7 @@ def test_a_window_is_the_same_alone_and_among_others():
         np.testing.assert_array_equal(log_spectrogram(SMALL, window[np.newaxis])[0], levels)
 
 
-def test_input_is_left_as_it_is():
+def test_the_input_is_not_changed():
     windows = noise(2156)[np.newaxis]
     windows.flags.writeable = False
     log_spectrogram(SMALL, windows)
@@ -259,13 +259,13 @@ def test_openl3s_front_ends_agree_with_a_direct_dft(input_repr, frame, n_frames,
         ({"fmin_hz": 4000.0}, "fmin_hz=4000"),
         ({"fmax_hz": 4000.5}, "fmax_hz=4000.5"),
         ({"fmax_hz": math.nan}, "fmax_hz=nan"),
-        ({"frame": 0}, "must be at least 1"),
-        ({"hop": 0}, "must be at least 1"),
-        ({"n_frames": 0}, "must be at least 1"),
-        ({"n_mels": 0}, "must be at least 1"),
+        ({"frame": 0}, "of at least 1"),
+        ({"hop": 0}, "of at least 1"),
+        ({"n_frames": 0}, "of at least 1"),
+        ({"n_mels": 0}, "of at least 1"),
     ],
 )
-def test_specifications_that_cannot_be_are_refused(change, words):
+def test_impossible_specifications_are_refused(change, words):
     with pytest.raises(ParameterError, match=words):
         replace(SMALL, **change)
 

@@ -29,7 +29,7 @@ def cuts(tmp_path_factory):
     return clips, labels[groups], np.array(groups)
 
 
-def test_cuts_of_one_recording_are_warned_of_and_named(cuts):
+def test_cuts_of_one_recording_across_folds_are_reported(cuts):
     clips, labels, _ = cuts
     report = run(ClipTable(clips, labels), heads=["logistic"])
     assert report.best["accuracy"] > 0.9  # leaked: the labels mean nothing
@@ -40,14 +40,14 @@ def test_cuts_of_one_recording_are_warned_of_and_named(cuts):
     assert any("part 1 of the file names" in note for note in report.notes)
 
 
-def test_with_groups_meaningless_labels_give_chance(cuts):
+def test_meaningless_labels_score_at_chance_with_groups(cuts):
     clips, labels, groups = cuts
     report = run(ClipTable(clips, labels, groups=groups), heads=["logistic"])
     assert report.best["accuracy_low"] <= 1 / 3 <= report.best["accuracy_high"]
     assert not any(note.startswith("Leakage") for note in report.notes)
 
 
-def test_random_labels_on_real_clips_give_chance(shared, tmp_path):
+def test_random_labels_on_real_clips_score_at_chance(shared, tmp_path):
     esc = datasets.load(shared / "data" / "esc10").subset(np.arange(0, 400, 2))
     labels = np.random.default_rng(3).permutation(esc.labels)
     report = run(ClipTable(esc.clips, labels, folds=esc.folds), heads=["logistic"])

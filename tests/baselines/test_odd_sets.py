@@ -41,7 +41,7 @@ ODD_BUT_FINE = {
         lambda folder, table: write_csv(
             folder, table, header="path,label,fold", column=[0] * 3 + [1 + i % 3 for i in range(21)]
         ),
-        "folds hold one class only (1 of 4): '0'",
+        "folds contain only one class (1 of 4): '0'",
     ),
     "labels in other case": (
         lambda folder, table: write_csv(
@@ -59,7 +59,7 @@ ODD_BUT_FINE = {
     ),
     "two formats": (
         lambda folder, table: write_csv(folder, table, in_another_format(folder, table)),
-        "recordings are there in more than one format (9)",
+        "recordings are present in more than one format (9)",
     ),
     "empty rows": (lambda folder, table: write_csv(folder, table, ["", ",", " , "]), "leakage"),
 }
@@ -78,7 +78,7 @@ def in_another_format(folder, table):
 
 @pytest.mark.parametrize("name", ODD_BUT_FINE)
 @pytest.mark.filterwarnings("error")
-def test_odd_sets_are_measured_and_said(name, table, tmp_path):
+def test_odd_sets_are_measured_and_noted(name, table, tmp_path):
     make, words = ODD_BUT_FINE[name]
     odd = datasets.load(make(tmp_path, table))
     report = run(odd, heads=["logistic"], poolings=["mean", "vote"], tune=True)
@@ -93,7 +93,7 @@ def test_odd_sets_are_measured_and_said(name, table, tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder, t: write_csv(folder, t, labels=["a"] * len(t)), "found only the class 'a'"),
+        (lambda folder, t: write_csv(folder, t, labels=["a"] * len(t)), "only the class 'a'"),
         (
             lambda folder, t: write_csv(folder, t, header="path,label,fold", column=t.labels),
             "no class is in more than one of the 4 folds",
@@ -133,13 +133,13 @@ def test_missing_files_are_all_listed_and_the_others_measured(table, tmp_path, c
 def test_ten_thousand_classes_are_refused_at_once():
     labels = np.arange(20_000) % 10_000
     clips = [f"{i}.wav" for i in range(20_000)]
-    with pytest.raises(DatasetError, match="10,000 classes for 20,000 clips take too much memory") as caught:
+    with pytest.raises(DatasetError, match="10,000 classes for 20,000 clips need too much memory") as caught:
         run(ClipTable(clips, labels))
     assert "mfcc / forest / mean (up to 610 GB)" in str(caught.value)
 
 
-def test_a_head_too_large_is_left_out_and_said(table, monkeypatch):
-    monkeypatch.setattr("l3clf.baselines.cells.MOST_BYTES", 1e5)
+def test_a_head_too_large_is_left_out_and_noted(table, monkeypatch):
+    monkeypatch.setattr("l3clf.baselines.cells.MAX_BYTES", 1e5)
     report = run(table, poolings=["mean", "vote"])
     assert {row["head"] for row in report.table} == {"logistic"}
     assert any(note.startswith("Left out, because 4 classes for 24 clips") for note in report.notes)

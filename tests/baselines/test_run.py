@@ -44,7 +44,7 @@ def test_the_numbers_are_those_of_scikit_learn_by_hand(table):
     assert report.best["accuracy_std"] == pytest.approx(each.std(), abs=1e-12)
 
 
-def test_folds_given_are_used_and_said(table):
+def test_given_folds_are_used_and_noted(table):
     with_folds = ClipTable(table.clips, table.labels, folds=np.arange(len(table)) % 3)
     report = run(with_folds, heads=["logistic"])
     assert report.split.kind == "folds"
@@ -71,7 +71,7 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_named(table, tmp_path):
 
 
 def test_files_are_written_and_agree(table, tmp_path):
-    report = run(table, out=tmp_path / "out", learning_curve=True, commands=["l3clf baseline x"])
+    report = run(table, heads=["logistic"], out=tmp_path / "out", learning_curve=True, commands=["l3clf baseline x"])
     out = tmp_path / "out"
     made = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and ".cells" not in path.parts}
     pictures = {f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning")}
@@ -100,7 +100,7 @@ def test_foreign_folders_are_left_alone(table, tmp_path):
         ({"hop_s": 0}, "hop_s=0"),
     ],
 )
-def test_what_cannot_work_is_refused(table, options, words):
+def test_impossible_options_are_refused(table, options, words):
     with pytest.raises(ParameterError, match=words):
         run(table, **options)
 

@@ -80,7 +80,7 @@ def test_speech_is_asked_of_espeak_ng(monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
-def test_speech_is_heard_and_repeats():
+def test_speech_is_audible_and_repeats():
     first, again = (spoken(["hello", "thank you"], ["en-us", "de"], 4, seed=3) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.samples, b.samples)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from l3clf.classifier.decision import (
-    ANSWER_POOLINGS,
     POOLINGS,
+    PROBABILITY_POOLINGS,
     UNKNOWN,
     VECTOR_POOLINGS,
+    above_gate,
     check_pooling,
     decide,
-    heard,
-    pool_answers,
+    pool_probabilities,
     pool_vectors,
 )
 from l3clf.errors import ParameterError
@@ -64,23 +64,23 @@ def test_the_mean_of_many_windows_is_taken_in_double_precision():
     assert pool_vectors(vectors, "mean")[0] == np.float32(exact)
 
 
-def test_known_pools_of_answers():
+def test_known_pools_of_probabilities():
     answers = np.array([[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.5, 0.4, 0.1]])
-    assert pool_answers(answers, "probability").tolist() == pytest.approx([0.4, 1.7 / 3, 0.1 / 3])
-    assert pool_answers(answers, "vote").tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+    assert pool_probabilities(answers, "probability").tolist() == pytest.approx([0.4, 1.7 / 3, 0.1 / 3])
+    assert pool_probabilities(answers, "vote").tolist() == pytest.approx([2 / 3, 1 / 3, 0])
 
 
-@pytest.mark.parametrize("pooling", ANSWER_POOLINGS)
+@pytest.mark.parametrize("pooling", PROBABILITY_POOLINGS)
 @given(answers=probabilities())
-def test_pooled_answers_are_probabilities_again(pooling, answers):
-    pooled = pool_answers(answers, pooling)
+def test_pooled_probabilities_are_probabilities(pooling, answers):
+    pooled = pool_probabilities(answers, pooling)
     assert pooled.shape == (3,)
     assert (pooled >= 0).all()
     assert pooled.sum() == pytest.approx(1)
 
 
 def test_a_tie_of_votes_goes_to_the_first_class():
-    pooled = pool_answers(np.array([[0.4, 0.4, 0.2]]), "vote")
+    pooled = pool_probabilities(np.array([[0.4, 0.4, 0.2]]), "vote")
     assert pooled.tolist() == [1, 0, 0]
 
 
@@ -94,8 +94,8 @@ def test_a_tie_of_votes_goes_to_the_first_class():
         (0.0, [False] * 4),
     ],
 )
-def test_windows_at_the_gate_are_heard(gate, expected):
-    found = heard(np.array([-200, -60.1, -60, -10], np.float32), gate)
+def test_windows_at_the_gate_are_kept(gate, expected):
+    found = above_gate(np.array([-200, -60.1, -60, -10], np.float32), gate)
     assert found.dtype == np.bool_
     assert found.tolist() == expected
 
@@ -121,14 +121,14 @@ def test_known_decisions(row, threshold, answer):
 
 
 @given(answers=probabilities(), threshold=st.none() | st.floats(0, 1))
-def test_an_answer_is_the_most_probable_class_or_unknown(answers, threshold):
+def test_a_decision_is_the_most_probable_class_or_unknown(answers, threshold):
     for row, answer in zip(answers, decide(answers, CLASSES, threshold), strict=True):
         expected = CLASSES[row.argmax()] if row.max() >= (threshold or 0) else UNKNOWN
         assert answer == expected
 
 
 @pytest.mark.parametrize("classes", [np.array([3, 5, 7]), np.array([True, False, True]), CLASSES])
-def test_answers_keep_the_type_of_the_classes(classes):
+def test_decisions_keep_the_type_of_the_classes(classes):
     sure = np.eye(3)
     assert decide(sure, classes, None).dtype == classes.dtype
     mixed = decide(np.vstack([sure, np.zeros(3)]), classes, None)
@@ -137,23 +137,23 @@ def test_answers_keep_the_type_of_the_classes(classes):
     assert type(mixed[0]) is type(classes.tolist()[0])
 
 
-def test_no_clips_are_no_answers():
+def test_no_clips_give_no_decisions():
     assert decide(np.zeros((0, 3)), CLASSES, 0.5).tolist() == []
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_poolings_that_exist_are_taken(pooling):
+def test_known_poolings_are_accepted(pooling):
     check_pooling(pooling)
 
 
 @pytest.mark.parametrize("pooling", ["median", "Mean", "", None, 1, ["mean"], np.array(["mean", "max"]), {}])
-def test_poolings_that_do_not_exist_are_refused(pooling):
+def test_unknown_poolings_are_refused(pooling):
     with pytest.raises(ParameterError, match=r"pooling=.*; expected one of 'mean', 'mean\+std', 'max', 'probability'"):
         check_pooling(pooling)
 
 
-def test_poolings_of_vectors_and_of_answers_are_not_mixed_up():
+def test_poolings_of_vectors_and_of_probabilities_are_kept_apart():
     with pytest.raises(ParameterError, match=r"pooling='vote'; expected one of 'mean', 'mean\+std', 'max'$"):
         pool_vectors(np.ones((2, 3), np.float32), "vote")
     with pytest.raises(ParameterError, match=r"pooling='mean'; expected one of 'probability', 'vote'$"):
-        pool_answers(np.ones((2, 3)), "mean")
+        pool_probabilities(np.ones((2, 3)), "mean")

@@ -75,7 +75,7 @@ def test_scikit_learns_own_checks(estimator, check):
 
 
 @pytest.mark.parametrize(("pooling", "width"), [("mean", 60), ("mean+std", 120), ("max", 60)])
-def test_pools_windows_as_it_says(pooling, width):
+def test_windows_are_pooled_as_named(pooling, width):
     clip = noise(0, seconds=3)
     windows = l3clf.load_embedder("mfcc").embed(clip, RATE).vectors.astype(np.float64)
     expected = {
@@ -150,7 +150,7 @@ def test_groups_reach_the_splitter(clips):
     assert len(cross_val_predict(classifier(), X, y, groups=groups, cv=GroupKFold(2))) == len(X)
 
 
-def test_below_the_threshold_the_answer_is_unknown(clips):
+def test_below_the_threshold_the_prediction_is_unknown(clips):
     X, y = clips
     model = classifier().fit(X, y)
     probabilities = model.predict_proba([tone(500) + noise(5, level=0.15)]).max()
@@ -160,7 +160,7 @@ def test_below_the_threshold_the_answer_is_unknown(clips):
     assert model.predict([tone(500) + noise(5, level=0.15)])[0] in ("tone", "noise")
 
 
-def test_below_the_gate_nothing_is_heard(clips):
+def test_windows_below_the_gate_are_unknown(clips):
     X, y = clips
     model = classifier(gate_dbfs=-60.0).fit(X, y)
     assert model.predict([np.zeros(RATE), tone(500)]).tolist() == ["unknown", "tone"]
@@ -178,11 +178,11 @@ def test_the_gate_leaves_silent_windows_out_of_the_pooling(clips):
 
 def test_silent_clips_are_left_out_of_the_training_with_a_warning(clips):
     X, y = clips
-    with pytest.warns(ClipWarning, match="1 of 17 clips have no window above gate_dbfs"):
+    with pytest.warns(ClipWarning, match="1 of 17 clips left out: no window is above gate_dbfs"):
         classifier(gate_dbfs=-60.0).fit([*X, np.zeros(RATE)], [*y, "noise"])
 
 
-def test_predict_windows_says_when(clips):
+def test_predict_windows_gives_times(clips):
     model = classifier(center=False, hop_s=1.0, gate_dbfs=-60.0).fit(*clips)
     clip = np.concatenate([tone(500, 1.0), noise(3, 1.0), np.zeros(RATE)])
     (windows,) = model.predict_windows([clip])
@@ -191,19 +191,19 @@ def test_predict_windows_says_when(clips):
     assert windows.probabilities[2].tolist() == [0.0, 0.0]
 
 
-def test_predict_windows_refuses_a_pooling_that_one_window_has_not(clips):
-    with pytest.raises(ParameterError, match="several windows"):
+def test_predict_windows_refuses_poolings_of_several_windows(clips):
+    with pytest.raises(ParameterError, match="single window"):
         classifier(pooling="mean+std").fit(*clips).predict_windows(clips[0])
 
 
-def test_class_weight_moves_the_answer_to_the_rare_class():
+def test_class_weight_favours_the_rare_class():
     X = [tone(400 + 10 * k) + noise(k, level=0.3) for k in range(12)] + [noise(100 + k, level=0.3) for k in range(2)]
     y = ["tone"] * 12 + ["noise"] * 2
     plain, weighted = (classifier(class_weight=weight).fit(X, y) for weight in (None, "balanced"))
     assert (weighted.predict_proba(X)[:, 0] > plain.predict_proba(X)[:, 0] + 0.01).all()
 
 
-def test_class_weight_belongs_to_heads_with_a_name(clips):
+def test_class_weight_needs_a_named_head(clips):
     with pytest.raises(ParameterError, match="class_weight"):
         classifier(head=LogisticRegression(), class_weight="balanced").fit(*clips)
 
@@ -235,11 +235,11 @@ def test_fit_leaves_clips_that_fail_out(clips, tmp_path):
     np.testing.assert_array_equal(model.predict_proba(X), classifier().fit(X, y).predict_proba(X))
 
 
-def test_a_class_of_which_nothing_is_left_is_said(clips, tmp_path):
+def test_a_class_without_readable_clips_is_reported(clips, tmp_path):
     X, y = clips
     with pytest.warns(ClipWarning) as caught:
         model = classifier(on_error="nan").fit([*X, tmp_path / "missing.wav"], [*y, "gone"])
-    assert any("no clip is left of gone" in str(warning.message) for warning in caught)
+    assert any("no clips are left of gone" in str(warning.message) for warning in caught)
     assert model.classes_.tolist() == ["noise", "tone"]
 
 
@@ -248,7 +248,7 @@ def test_every_failure_is_named_at_once(clips, tmp_path):
         classifier().fit(*clips).predict([tmp_path / "a.wav", tone(400), tmp_path / "b.wav"])
 
 
-def test_embeddings_made_before_give_the_same_answers(clips):
+def test_precomputed_embeddings_give_the_same_predictions(clips):
     X, y = clips
     model = classifier().fit(X, y)
     windows = model.embed(X)

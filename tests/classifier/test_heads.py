@@ -154,7 +154,7 @@ def test_forest_of_usual_size_is_quick():
     np.testing.assert_allclose(answer, one.predict_proba(X), atol=1e-12)
 
 
-def test_no_rows_give_no_answers():
+def test_no_rows_give_no_probabilities():
     X, y = data()
     for head in (
         freeze_head(make_head("logistic").fit(X, y)),
@@ -187,13 +187,13 @@ def test_frozen_heads_pass_through_pickle_and_copy():
     ids=["1-D", "wide", "NaN", "infinite", "text", "objects", "ragged", "huge"],
 )
 @pytest.mark.parametrize("name", ["logistic", "tree"])
-def test_x_that_cannot_be_is_refused(name, X):
+def test_invalid_x_is_refused(name, X):
     rows, y = data()
     head = freeze_head(HEADS[name]().fit(rows, y))
     if name == "logistic":
         head.coef = head.coef * 1e10  # so that the huge values overflow here, too
     for method in (head.predict_proba, head.predict):
-        with pytest.raises(ParameterError, match=r"^X "):
+        with pytest.raises(ParameterError, match=r"^X: "):
             method(X)
 
 
@@ -219,7 +219,7 @@ def test_x_that_cannot_be_is_refused(name, X):
 def test_other_heads_are_refused_by_name(head):
     X, y = data()
     name = type(head).__name__ if not isinstance(head, Pipeline) else type(head.steps[-1][1]).__name__
-    with pytest.raises(ModelFileError, match=rf"{name}.* cannot be saved: .*RandomForestClassifier"):
+    with pytest.raises(ModelFileError, match=rf"{name}.* cannot be saved; .*RandomForestClassifier"):
         freeze_head(head.fit(X, y))
 
 
@@ -231,10 +231,10 @@ class OwnForest(RandomForestClassifier):
     ("fitted", "message"),
     [
         (OwnForest(2).fit(*data()), "a OwnForest head"),
-        (RandomForestClassifier(), "RandomForestClassifier head that is not fitted"),
-        (DecisionTreeClassifier(), "DecisionTreeClassifier head that is not fitted"),
-        (LogisticRegression(), "LogisticRegression head that is not fitted"),
-        (make_pipeline(StandardScaler(), LogisticRegression()), "LogisticRegression head that is not fitted"),
+        (RandomForestClassifier(), "RandomForestClassifier head is not fitted"),
+        (DecisionTreeClassifier(), "DecisionTreeClassifier head is not fitted"),
+        (LogisticRegression(), "LogisticRegression head is not fitted"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "LogisticRegression head is not fitted"),
         (make_pipeline("passthrough"), "Pipeline head of nothing"),
         (DecisionTreeRegressor(), "DecisionTreeRegressor"),
         (None, "NoneType"),
@@ -349,7 +349,7 @@ def test_damaged_forest(name):
 
 @given(st.data())
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_children_are_refused_or_end(draw):
+def test_any_children_are_refused_or_terminate(draw):
     """Whatever the child indices are: they are refused, or every walk ends in a leaf."""
     n = draw.draw(st.sampled_from([1, 3, 5]))
     children = st.lists(st.integers(-2, n), min_size=n, max_size=n)
@@ -376,14 +376,14 @@ def test_any_children_are_refused_or_end(draw):
     [
         (["a", "a", "b"], "twice"),
         (["a", "a\0", "b"], "twice"),
-        (["a", 1, "b"], "hold int, str"),
-        ([True, 1, 2], "hold bool, int"),
+        (["a", 1, "b"], "of type int, str"),
+        ([True, 1, 2], "of type bool, int"),
         ([0.5, np.nan, 2.5], "NaN"),
         ([0.5, np.inf, 2.5], "NaN"),
-        ([1, 2.0, 3], "hold float, int"),
-        ([1j, 2j, 3j], "hold complex"),
-        ([None, None, None], "hold NoneType"),
-        ([], "hold nothing"),
+        ([1, 2.0, 3], "of type float, int"),
+        ([1j, 2j, 3j], "of type complex"),
+        ([None, None, None], "of type NoneType"),
+        ([], "of type nothing"),
         ([1, 2, 2**70], "64 bits"),
         (["a", "b"], "coef.npy has shape"),
     ],
@@ -418,14 +418,14 @@ def test_make_head_clones():
 @pytest.mark.parametrize(
     ("head", "class_weight", "message"),
     [
-        ("svm", None, "head='svm' is unknown: give one of 'logistic', 'forest'"),
-        (DecisionTreeRegressor(), None, "DecisionTreeRegressor.* is no classifier"),
-        (LogisticRegression, None, "is no classifier"),
-        (None, None, "head=None is no classifier"),
-        (LinearSVC(), None, "head=LinearSVC has no predict_proba"),
-        (make_pipeline(StandardScaler(), LinearSVC()), None, "head=Pipeline has no predict_proba"),
+        ("svm", None, "head='svm': unknown; give one of 'logistic', 'forest'"),
+        (DecisionTreeRegressor(), None, "DecisionTreeRegressor.*: not a classifier"),
+        (LogisticRegression, None, "not a classifier"),
+        (None, None, "head=None: not a classifier"),
+        (LinearSVC(), None, "head=LinearSVC: has no predict_proba"),
+        (make_pipeline(StandardScaler(), LinearSVC()), None, "head=Pipeline: has no predict_proba"),
         (LogisticRegression(), "balanced", "set class_weight on the classifier itself"),
-        (freeze_head(DecisionTreeClassifier().fit(*data())), None, "ForestHead comes from a model file"),
+        (freeze_head(DecisionTreeClassifier().fit(*data())), None, "ForestHead: comes from a model file"),
     ],
 )
 def test_make_head_refuses(head, class_weight, message):
@@ -450,7 +450,7 @@ assert not any(name.split(".")[0] == "sklearn" for name in sys.modules)
 # --- tuned ------------------------------------------------------------------------------------------
 
 
-def test_tuning_is_scikit_learns_where_each_class_has_rows_enough():
+def test_tuning_equals_scikit_learn_where_each_class_has_enough_rows():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 5)), np.arange(40) % 3
     found = tuned_logistic().fit(X, y)
@@ -461,7 +461,7 @@ def test_tuning_is_scikit_learns_where_each_class_has_rows_enough():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("y", ["ab", "aab", "aaab", "aabb", "abcdef", "aaaaaab", "aabbccdde"])
-def test_tuning_stands_rare_classes(y):
+def test_tuning_copes_with_rare_classes(y):
     X = np.random.default_rng(0).normal(size=(len(y), 4))
     found = tuned_logistic().fit(X, list(y))
     assert np.isfinite(found.cv_results_["mean_test_score"]).all()

@@ -106,20 +106,20 @@ def in_order(error, words, call):
 
 
 BAD_X = {
-    "None": (None, "X is of type NoneType; expected a list"),
-    "an int": (5, "X is of type int"),
-    "a number in an array": (np.float64(1), "X is of type float64"),
-    "one path": ("a.wav", r"X is a single clip; expected a list of clips: \['a.wav'\]"),
-    "one Clip": (Clip("a.wav"), "X is a single clip"),
-    "a dict": ({0: "a.wav"}, r"X\[0\] is int"),
-    "None in a list": ([None], r"X\[0\] is NoneType; expected a path, a Clip or a 1-D array"),
-    "bytes": ([b"a.wav"], r"X\[0\] is bytes"),
-    "a dict in a list": ([{"path": "a"}], r"X\[0\] is dict"),
-    "a list of paths in a list": ([["a.wav", "b.wav"]], r"X\[0\] is an array of shape \(2,\) and type <U5"),
-    "stereo in a list": ([np.zeros((9, 2))], r"X\[0\] is an array of shape \(9, 2\)"),
-    "3-D array": (np.zeros((2, 3, 4)), r"X\[0\] is an array of shape \(3, 4\)"),
-    "complex": ([np.zeros(9, complex)], r"X\[0\] is an array of shape \(9,\) and type complex128"),
-    "objects": ([np.array([1.0, None])], r"X\[0\] is an array of shape \(2,\) and type object"),
+    "None": (None, "X: type NoneType; expected a list"),
+    "an int": (5, "X: type int"),
+    "a number in an array": (np.float64(1), "X: type float64"),
+    "one path": ("a.wav", r"X: a single clip; give a list of clips: \['a.wav'\]"),
+    "one Clip": (Clip("a.wav"), "X: a single clip"),
+    "a dict": ({0: "a.wav"}, r"X\[0\]: int"),
+    "None in a list": ([None], r"X\[0\]: NoneType; expected a path, a Clip or a 1-D array"),
+    "bytes": ([b"a.wav"], r"X\[0\]: bytes"),
+    "a dict in a list": ([{"path": "a"}], r"X\[0\]: dict"),
+    "a list of paths in a list": ([["a.wav", "b.wav"]], r"X\[0\]: an array of shape \(2,\) and type <U5"),
+    "stereo in a list": ([np.zeros((9, 2))], r"X\[0\]: an array of shape \(9, 2\)"),
+    "3-D array": (np.zeros((2, 3, 4)), r"X\[0\]: an array of shape \(3, 4\)"),
+    "complex": ([np.zeros(9, complex)], r"X\[0\]: an array of shape \(9,\) and type complex128"),
+    "objects": ([np.array([1.0, None])], r"X\[0\]: an array of shape \(2,\) and type object"),
     "booleans": ([np.zeros(9, bool)], "type bool"),
 }
 
@@ -131,7 +131,7 @@ def test_x_of_a_wrong_type_is_refused_by_transformer_and_classifier(X, words):
 
 
 BAD_ARRAYS = {
-    "no rate": ([tone()], {}, ParameterError, r"X\[0\] is an array: pass its rate in Hz as sample_rate="),
+    "no rate": ([tone()], {}, ParameterError, r"X\[0\]: an array without a sample rate; pass the rate in Hz"),
     "rate too low": ([tone()], {"sample_rate": 1}, L3clfError, "sample.rate.*1"),
     "rate negative": ([tone()], {"sample_rate": -16_000}, L3clfError, "sample.rate.*-16000"),
     "rate NaN": ([tone()], {"sample_rate": math.nan}, L3clfError, "sample.rate.*nan"),
@@ -142,24 +142,24 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize(("X", "options", "error", "words"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
-def test_arrays_that_are_no_audio_are_refused(X, options, error, words):
+def test_arrays_that_are_not_audio_are_refused(X, options, error, words):
     in_order(error, words, lambda: mfcc(**options).fit_transform(X))
 
 
 BAD_Y = {
     "None": (None, "requires y"),
-    "too short": (["a"], "y: found 1 labels; expected one for each of 2 clips"),
-    "too long": (["a", "b", "c"], "y: found 3 labels"),
-    "one class": (["a", "a"], r"y: found 1 class \('a'\); expected two or more"),
+    "too short": (["a"], "y: 1 labels; expected one for each of 2 clips"),
+    "too long": (["a", "b", "c"], "y: 3 labels"),
+    "one class": (["a", "a"], r"y: 1 class \('a'\); expected two or more"),
     "NaN": ([1.0, math.nan], "NaN, infinite or fractional"),
     "fractions": ([0.5, 1.0], "NaN, infinite or fractional"),
-    "None in it": (["a", None], "labels of type NoneType, str; expected all strings or all integers"),
+    "None in it": (["a", None], "labels of type NoneType, str; expected only strings or only integers"),
     "mixed types": (np.array(["a", 1], object), "labels of type int, str"),
 }
 
 
 @pytest.mark.parametrize(("y", "words"), BAD_Y.values(), ids=BAD_Y)
-def test_y_that_cannot_be_is_refused_before_a_clip_is_read(y, words):
+def test_invalid_y_is_refused_before_a_clip_is_read(y, words):
     model = ClipClassifier("mfcc", cache=None)
     in_order(ParameterError, words, lambda: model.fit(["missing0.wav", "missing1.wav"], y))
 
@@ -202,14 +202,14 @@ CLASSIFIER_PARAMETERS = {
 
 
 @pytest.mark.parametrize(("options", "words"), BAD_PARAMETERS.values(), ids=BAD_PARAMETERS)
-def test_parameters_that_cannot_work_are_refused(options, words, good):
+def test_invalid_parameters_are_refused(options, words, good):
     options = {"embedder": "mfcc", "cache": None, **options}
     in_order(ParameterError, words, lambda: ClipEmbedder(**options).fit_transform(good))
     in_order(ParameterError, words, lambda: ClipClassifier(**options).fit(good, ["a", "b"]))
 
 
 @pytest.mark.parametrize(("options", "words"), CLASSIFIER_PARAMETERS.values(), ids=CLASSIFIER_PARAMETERS)
-def test_classifier_parameters_that_cannot_work_are_refused(options, words, good):
+def test_invalid_classifier_parameters_are_refused(options, words, good):
     model = ClipClassifier("mfcc", cache=None, **options)
     in_order(ParameterError, words, lambda: model.fit(good, ["a", "b"]))
 
@@ -221,7 +221,7 @@ def test_a_threshold_set_after_fitting_is_checked_too(name, good):
 
 
 @pytest.mark.parametrize("pooling", ["probability", "vote"])
-def test_poolings_of_answers_are_none_for_a_transformer(pooling):
+def test_a_transformer_refuses_poolings_of_probabilities(pooling):
     in_order(
         ParameterError, f"pooling='{pooling}'; expected one of 'mean', 'mean", lambda: mfcc(pooling=pooling).fit([])
     )
@@ -236,18 +236,18 @@ def test_poolings_of_answers_are_none_for_a_transformer(pooling):
         ({"weights": 5}, ParameterError, "weights"),
     ],
 )
-def test_embedder_options_that_cannot_be_are_refused(options, error, words):
+def test_invalid_embedder_options_are_refused(options, error, words):
     in_order(error, words, lambda: load_embedder("openl3", **options))
 
 
 @pytest.mark.parametrize("name", ["openl3", "yamnet", "edgel3", "speech"])
-def test_weights_that_are_not_there_are_said_at_once(tmp_path, good, name):
+def test_missing_weights_are_reported_at_once(tmp_path, good, name):
     place = tmp_path / "no" / "weights.h5"
     model = ClipEmbedder(load_embedder(name, weights=place), cache=None, on_error="nan")
     in_order(WeightsError, "weights|no such", lambda: model.fit_transform(good))
 
 
-def test_a_label_with_one_clip_only_is_learnt(good):
+def test_a_label_with_a_single_clip_is_learned(good):
     model = ClipClassifier("mfcc", cache=None).fit(good, ["tone", "noise"])
     assert model.predict(good).tolist() == ["tone", "noise"]
 

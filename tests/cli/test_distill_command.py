@@ -10,11 +10,12 @@ from helpers.sound_files import put, write
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from helpers.small_trainings import Bands, Stopping
+from helpers.small_trainings import SMALL, Bands, Stopping
 
 import l3clf
 from l3clf.cli import main as cli
 from l3clf.demo.sounds import CLASSES, synthesise
+from l3clf.distill.architectures import ARCHITECTURES
 from l3clf.embedders.frontend import SAMPLE_RATE
 
 # --- the command -----------------------------------------------------------------------------------
@@ -35,7 +36,8 @@ def command(folders, *more):
     return ["distill", str(folders), "--student", "S", "--epochs", "1", "--per-window", "2", "--out", str(out), *more]
 
 
-def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkeypatch):
+def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "S", SMALL["a"])
     bad = put(folders / "bad.wav", b"RIFF")
     arguments = command(folders, "--teacher", "bands", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
     heard = Bands.embed_windows
@@ -44,7 +46,7 @@ def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkey
         assert cli.main(arguments) == 130
     assert Bands.embed_windows is heard
     out, err = capsys.readouterr()
-    sentence = f"l3clf: interrupted; what was done is kept in {folders.parent / 'out'}, and the same command goes on"
+    sentence = f"l3clf: interrupted: work is kept in {folders.parent / 'out'}; run the same command again to resume"
     assert err.splitlines()[-1] == sentence
     assert out == ""
     assert cli.main(arguments) == 1  # one file failed
@@ -55,12 +57,10 @@ def test_the_command_stops_goes_on_and_says_what_it_made(folders, capsys, monkey
     lines = out.splitlines()
     path = folders.parent / "out" / "student.student"
     about = l3clf.load_embedder(str(path)).about
-    assert lines[0] == (
-        f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} multiply-accumulates a window)"
-    )
-    assert lines[1] == "Learned from 8 clips (0.00 h), 32 examples."
+    assert lines[0] == f"Student: {path} (S, {about['parameters']:,} parameters, {about['macs']:,} MACs per window)"
+    assert lines[1] == "Trained on 8 clips (0.00 h), 32 examples."
     cosines = zip(("bands", "mfcc"), about["held_out_cosine"], about["constant_cosine"], strict=True)
-    assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant answer: {b:.3f})" for n, a, b in cosines]
+    assert lines[2:] == [f"Held-out cosine to {n}: {a:.3f} (best constant embedding: {b:.3f})" for n, a, b in cosines]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,15 @@ def test_errors_of_the_command_are_one_sentence(folders, capsys, more, message):
 def test_an_empty_folder_is_one_sentence(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     assert cli.main(command(tmp_path / "data", "--teacher", "bands")) == 1
-    assert capsys.readouterr().err == f"l3clf: failed: {tmp_path / 'data'}: the folder holds no sound files\n"
+    assert (
+        capsys.readouterr().err
+        == f"l3clf: failed: {tmp_path / 'data'}: folder without sound files; name files or another folder\n"
+    )
 
 
 def test_labels_need_two_folders(folders, capsys):
     assert cli.main(command(folders / CLASSES[0], "--teacher", "bands", "--labels-from-folders")) == 1
-    assert "--labels-from-folders: found 1 folder; expected the files of two or more classes" in capsys.readouterr().err
+    assert "--labels-from-folders: all files are in one folder, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_other_arguments_are_refused(folders, capsys, more):
     assert error.value.code == 2
 
 
-def test_a_refusal_is_all_that_a_process_says(folders):
+def test_a_refusal_is_the_only_output_of_a_process(folders):
     """TensorFlow, too, is silent."""
     arguments = [sys.executable, "-m", "l3clf", *command(folders, "--teacher", "mfcc", "--init", "missing.student")]
     found = subprocess.run(arguments, capture_output=True, text=True, check=False)

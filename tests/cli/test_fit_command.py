@@ -8,7 +8,7 @@ import l3clf
 from l3clf.cli import main as cli
 
 
-def test_fit_says_what_it_did(data, tmp_path, capsys):
+def test_fit_prints_what_it_did(data, tmp_path, capsys):
     status = cli.main(["fit", str(data), "--embedder", "mfcc", "--head", "forest", "--out", str(tmp_path / "m")])
     out = capsys.readouterr().out
     assert status == 0

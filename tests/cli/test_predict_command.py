@@ -13,7 +13,7 @@ import l3clf
 from l3clf.cli import main as cli
 
 
-def test_predict_prints_paths_as_reached(model, data, capsys, monkeypatch):
+def test_predict_prints_paths_as_given(model, data, capsys, monkeypatch):
     capsys.readouterr()
     monkeypatch.chdir(data.parent)
     assert cli.main(["predict", "model.l3clf", "data", "data/low/0.wav"]) == 0
@@ -50,7 +50,7 @@ def test_predict_takes_threshold_and_gate(model, data, capsys):
     assert rows(capsys.readouterr().out)[0]["label"] == "unknown"
 
 
-def test_failed_files_are_named_and_the_others_answered(model, data, tmp_path, capsys):
+def test_failed_files_are_named_and_the_others_predicted(model, data, tmp_path, capsys):
     capsys.readouterr()
     broken = tmp_path / "broken.wav"
     broken.write_text("this is no sound")
@@ -63,7 +63,7 @@ def test_failed_files_are_named_and_the_others_answered(model, data, tmp_path, c
     assert "missing.wav" in captured.err
 
 
-def test_answers_replace_a_file_only_when_they_are_complete(model, data, tmp_path, monkeypatch):
+def test_predictions_replace_a_file_only_when_complete(model, data, tmp_path, monkeypatch):
     out = tmp_path / "answers.csv"
     out.write_text("before")
 
@@ -79,7 +79,7 @@ def test_answers_replace_a_file_only_when_they_are_complete(model, data, tmp_pat
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
-def test_any_file_name_comes_out_where_the_code_page_lacks_it(model, data):
+def test_any_file_name_is_printed_where_the_code_page_lacks_it(model, data):
     """As on Windows, where a redirected stream has the machine's code page."""
     name = "\u65e5\u672c"
     write_tone(data / f"{name}.wav", 300)

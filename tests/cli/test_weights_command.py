@@ -23,7 +23,7 @@ def test_weights_check_looks_at_what_a_folder_holds(tmp_path, capsys):
     assert cli.main(["weights", "check", "--weights", str(tmp_path / "none")]) == 1
     assert "none: does not exist; give a weight file or a folder of them" in capsys.readouterr().err
     assert cli.main(["weights", "check", "--weights", str(tmp_path)]) == 1
-    assert "found no weight file by a known name" in capsys.readouterr().err
+    assert "no file here has the name of a known weight file" in capsys.readouterr().err
     (tmp_path / "edgel3_sea64.h5").write_bytes(b"nonsense")
     for place in (tmp_path, tmp_path / "edgel3_sea64.h5"):
         assert cli.main(["weights", "check", "--weights", str(place)]) == 1

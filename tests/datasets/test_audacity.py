@@ -77,7 +77,7 @@ def test_lines_and_their_labels(tmp_path, text, expected):
         ("0\t1\tdog\nstart\tend\tlabel\n", r"line 2: found 'start"),
         ("0\t1.000,5\tdog\n", r"line 1: found"),
         ("0\tnan\tdog\n", r"line 1: found"),
-        ("2\t1\tdog\n", r"line 1: from 2 s to 1 s; expected times from 0"),
+        ("2\t1\tdog\n", r"line 1: from 2 s to 1 s; expected times of 0 or more"),
         ("-0.5\t1\tdog\n", r"line 1: from -0\.5 s"),
         ("0\t1e999\tdog\n", r"line 1: from 0 s to inf s"),
     ],
@@ -89,7 +89,7 @@ def test_lines_that_cannot_be_used_are_refused_with_file_and_number(tmp_path, te
     assert "\n" not in str(caught.value)
 
 
-def test_other_encodings_and_missing_files_are_said(tmp_path):
+def test_other_encodings_and_missing_files_are_reported(tmp_path):
     path = track(tmp_path / "a.txt", "0\t1\tcafé\n", "latin-1")
     with pytest.raises(DatasetError, match=r"a\.txt: is not UTF-8 text \(byte 0xe9 at 7\)"):
         read_labels(path)
@@ -101,7 +101,7 @@ def test_other_encodings_and_missing_files_are_said(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a transcript of what is said", "one\ttwo\tthree", "0.5 1.5 x"])
-def test_other_text_is_no_track(tmp_path, text):
+def test_other_text_is_not_a_track(tmp_path, text):
     assert not is_track(track(tmp_path / "a.txt", text))
     assert not is_track(tmp_path / "missing.txt")
 
@@ -158,7 +158,7 @@ def test_point_labels_become_windows_within_the_recording(tmp_path):
 def test_a_point_after_the_recording_is_refused(tmp_path):
     sound = recording(tmp_path / "a.wav")
     path = track(tmp_path / "a.txt", "1\t1\tx\n3.2\t3.2\tx\n")
-    with pytest.raises(DatasetError, match=r"a\.txt, line 2: the label at 3\.2 s lies after the end of .* at 3 s"):
+    with pytest.raises(DatasetError, match=r"a\.txt, line 2: the label at 3\.2 s is after the end of .* at 3 s"):
         pieces(path, sound)
 
 
@@ -168,7 +168,7 @@ def test_a_recording_that_cannot_be_read_is_not_cut_at_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("point_s", [0, -1, float("nan"), float("inf"), "1", None, True])
-def test_lengths_that_cannot_be_are_refused(tmp_path, point_s):
+def test_impossible_lengths_are_refused(tmp_path, point_s):
     with pytest.raises(ParameterError, match=r"point_s=.*expected a positive number of seconds"):
         load_audacity_labels(tmp_path, point_s=point_s)
 
@@ -222,7 +222,7 @@ def test_a_folder_without_labels_is_refused(tmp_path, texts):
     recording(tmp_path / "a.wav")
     for name, text in texts.items():
         track(tmp_path / name, text)
-    with pytest.raises(DatasetError, match=r"no labels found \(sounds: 1, text files beside them: [01]\); expected"):
+    with pytest.raises(DatasetError, match=r"no labels found \(sounds: 1, text files beside them: [01]\); put the"):
         load_audacity_labels(tmp_path)
 
 
@@ -230,5 +230,5 @@ def test_two_recordings_of_one_track_are_refused(tmp_path):
     recording(tmp_path / "a.wav")
     (tmp_path / "a.mp3").write_bytes(b"")
     track(tmp_path / "a.txt", "0\t1\tx\n")
-    with pytest.raises(DatasetError, match=r"a\.txt: belongs to both 'a\.mp3' and 'a\.wav'; expected one"):
+    with pytest.raises(DatasetError, match=r"a\.txt: belongs to both 'a\.mp3' and 'a\.wav'; remove or rename one"):
         load(tmp_path)

@@ -119,11 +119,11 @@ def test_whole_clips_need_no_columns_for_times(tmp_path):
 def test_values_that_would_not_come_back_are_refused_and_nothing_is_written(tmp_path, column, value):
     columns = {"label": ["a"], column: [value]}
     table = ClipTable(["a.wav"], columns["label"], columns.get("fold"), columns.get("group"))
-    with pytest.raises(DatasetError, match=rf"t\.csv: {column} .* cannot be kept in a CSV"):
+    with pytest.raises(DatasetError, match=rf"t\.csv: {column} .* cannot be stored in a CSV"):
         table.to_csv(tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path):
+def test_an_unwritable_place_is_reported(tmp_path):
     with pytest.raises(DatasetError, match=r"t\.csv: cannot be written \(No such file or directory\)"):
         ClipTable(["a.wav"], ["x"]).to_csv(tmp_path / "no" / "t.csv")

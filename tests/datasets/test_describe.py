@@ -64,7 +64,7 @@ def test_describe_counts_and_measures(tmp_path):
         (None, ["a", "a", "a"], "1 group"),
     ],
 )
-def test_describe_says_what_keeps_training_and_test_apart(folds, groups, split):
+def test_describe_shows_what_keeps_training_and_test_apart(folds, groups, split):
     table = ClipTable(["a.wav", "b.wav", "c.wav"], ["x", "y", "x"], folds, groups)
     assert table.describe().split == split
     assert table.subset([0, 1, 2]).describe() == table.describe()
@@ -123,40 +123,40 @@ def test_a_good_table_has_no_problems(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "columns", "expected"),
     [
-        (["a"] * 5, {}, "all clips are of one class, 'a': there is nothing to tell apart"),
-        ([], {}, "the table holds no clips"),
+        (["a"] * 5, {}, "all clips are of one class, 'a': a classifier needs at least two"),
+        ([], {}, "the table has no clips"),
         (["Dog", "dog", "dög bark", "dög  bark", "cat"] * 5, {},
-         "labels differ only in case or spaces, and count as different classes: "
+         "labels differ only in case or spaces but count as different classes: "
          "'Dog' and 'dog', 'dög  bark' and 'dög bark'"),
         ([" dog", "dog"] * 5, {},
-         "labels differ only in case or spaces, and count as different classes: ' dog' and 'dog'"),
+         "labels differ only in case or spaces but count as different classes: ' dog' and 'dog'"),
         (["a"] * 5 + ["b"] * 4 + ["ç"], {},
          "classes have fewer than 5 clips (2 of 3): 'ç' (1), 'b' (4); with a single clip (1): 'ç'"),
-        (FINE, {"folds": [1, 2] * 5}, "folds hold one class only (2 of 2): 1, 2"),
+        (FINE, {"folds": [1, 2] * 5}, "folds contain only one class (2 of 2): 1, 2"),
         (FINE, {"folds": [1, 2] * 5},
-         "classes are in one fold only, and never in both training and test (2): 'a', 'b'"),
+         "classes are in one fold only, so never in both training and test (2): 'a', 'b'"),
         (FINE, {"groups": ["x", "y"] * 5},
-         "classes are in one group only, and never in both training and test (2): 'a', 'b'"),
-        (FINE, {"folds": ["1"] * 10}, "all clips are in one fold, '1': none is left to test on"),
-        (FINE, {"groups": ["g"] * 10}, "all clips are in one group, 'g': none is left to test on"),
+         "classes are in one group only, so never in both training and test (2): 'a', 'b'"),
+        (FINE, {"folds": ["1"] * 10}, "all clips are in one fold, '1': none are left to test on"),
+        (FINE, {"groups": ["g"] * 10}, "all clips are in one group, 'g': none are left to test on"),
         (FINE, {"folds": [i // 5 for i in range(10)], "groups": [0] * 6 + [1] * 4},
          "groups are in more than one fold, which leaks (1): 0"),
     ],
 )  # fmt: skip
-def test_odd_tables_are_said(tmp_path, labels, columns, expected):
+def test_odd_tables_are_reported(tmp_path, labels, columns, expected):
     assert expected in table_of(tmp_path, labels, **columns).problems()
 
 
-def test_one_class_is_not_also_said_of_every_fold(tmp_path):
+def test_a_single_class_is_not_reported_for_every_fold_too(tmp_path):
     assert len(table_of(tmp_path, ["a"] * 6, folds=[1, 2] * 3).problems()) == 1
 
 
-def test_the_number_of_clips_that_is_few_can_be_given(tmp_path):
+def test_the_limit_of_few_clips_can_be_given(tmp_path):
     table = table_of(tmp_path, FINE)
     assert table.problems(6) == ["classes have fewer than 6 clips (2 of 2): 'a' (5), 'b' (5)"]
 
 
-def test_clips_listed_twice_are_said_and_worse_with_different_labels(tmp_path):
+def test_clips_listed_twice_are_reported_with_and_without_the_same_label(tmp_path):
     touch(tmp_path, "à.wav", "b.wav", "c.wav")
     à, b, c = (tmp_path / name for name in ("à.wav", "b.wav", "c.wav"))
     clips = [à, f"{tmp_path}/./à.wav", Clip(b, 0, 1), Clip(b, 0, 1), Clip(b, 1, 2), c, Clip(c, 0, 1)]
@@ -167,10 +167,10 @@ def test_clips_listed_twice_are_said_and_worse_with_different_labels(tmp_path):
     ]
 
 
-def test_two_formats_of_one_recording_are_said(tmp_path):
+def test_two_formats_of_one_recording_are_reported(tmp_path):
     touch(tmp_path, "a/é.wav", "a/é.mp3", "b/é.wav", "a/f.wav", "a/f.x.wav")
     table = load_folder(tmp_path)
-    assert table.problems(0) == ["recordings are there in more than one format (1): é.mp3 and é.wav"]
+    assert table.problems(0) == ["recordings are present in more than one format (1): é.mp3 and é.wav"]
 
 
 def test_missing_files_are_listed_at_once(tmp_path):
@@ -180,11 +180,11 @@ def test_missing_files_are_listed_at_once(tmp_path):
     assert said.endswith(f"{tmp_path / '19.wav'} and 5 more")
 
 
-def test_ten_thousand_classes_are_fine_but_said(tmp_path):
+def test_ten_thousand_classes_are_accepted_and_reported(tmp_path):
     touch(tmp_path, "a.wav")
     clips = [Clip(tmp_path / "a.wav", i / 100, (i + 1) / 100) for i in range(20_000)]
     began = time.process_time()
     said = ClipTable(clips, [i % 10_000 for i in range(20_000)]).problems(2)
     assert time.process_time() - began < 3
     assert len(said) == 1
-    assert said[0].startswith("there are 10,000 classes for 20,000 clips: that takes long and much memory")
+    assert said[0].startswith("there are 10,000 classes for 20,000 clips: training needs much time and memory")

@@ -59,7 +59,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
 
 
 @posix_only
-def test_names_that_are_no_utf_8_are_found(tmp_path):
+def test_names_that_are_not_utf_8_are_found(tmp_path):
     create(tmp_path / "x" / "\udce9.wav")
     assert load_folder(tmp_path).clips == [Clip(tmp_path / "x" / "\udce9.wav")]
 
@@ -67,13 +67,13 @@ def test_names_that_are_no_utf_8_are_found(tmp_path):
 @pytest.mark.parametrize("names", [[], ["a.wav"], ["x/a.txt"], ["x/.a.wav"]])
 def test_folders_without_classes_are_refused(tmp_path, names):
     create(*(tmp_path / name for name in names))
-    with pytest.raises(DatasetError, match=r"no sound files in subfolders; expected one subfolder for each class"):
+    with pytest.raises(DatasetError, match=r"no sound files in subfolders; make one subfolder for each class"):
         load_folder(tmp_path)
 
 
 @pytest.mark.parametrize("function", [load_folder, find_sounds])
 @pytest.mark.parametrize("name", ["missing", "file"])
-def test_what_is_no_folder_cannot_be_listed(tmp_path, function, name):
+def test_only_folders_can_be_listed(tmp_path, function, name):
     create(tmp_path / "file")
-    with pytest.raises(DatasetError, match=r"cannot be listed \(.*\); expected a readable folder"):
+    with pytest.raises(DatasetError, match=r"cannot be listed \(.*\); give a readable folder"):
         function(tmp_path / name)

@@ -53,9 +53,7 @@ def test_folders_of_files_that_are_all_named_as_escs(tmp_path):
     touch(tmp_path, "chien/other.wav")
     table = load(tmp_path)
     assert (table.folds, table.groups, table.origin) == (None, None, "a folder for each class")
-    with pytest.raises(
-        DatasetError, match=r"'chien.other\.wav' is not named as ESC's files are; expected FOLD-ID-TAKE"
-    ):
+    with pytest.raises(DatasetError, match=r"'chien.other\.wav' does not follow ESC's naming; expected FOLD-ID-TAKE"):
         load_esc(tmp_path)
 
 
@@ -65,7 +63,7 @@ def test_other_names_with_hyphens_are_not_escs(tmp_path, names):
     assert load(tmp_path).folds is None
 
 
-def test_one_fold_is_no_fold(tmp_path):
+def test_a_single_fold_is_ignored(tmp_path):
     touch(tmp_path, "a/1-1-A.wav", "b/1-2-A.wav")
     table = load(tmp_path)
     assert table.folds is None
@@ -85,7 +83,7 @@ def test_esc_with_our_meta_csv(tmp_path):
     put(tmp_path / "meta.csv", "path,label,fold,group\ndog/1-5-A.ogg,dog,1,g\n")
     assert load_esc(tmp_path).groups.tolist() == ["g"]
     put(tmp_path / "meta.csv", "path,label\ndog/1-5-A.ogg,dog\n")
-    with pytest.raises(DatasetError, match=r"meta\.csv: has no folds; expected a column 'fold'"):
+    with pytest.raises(DatasetError, match=r"meta\.csv: no folds; add a column 'fold'"):
         load_esc(tmp_path)
 
 
@@ -114,11 +112,9 @@ def test_urbansound8k_without_its_sounds_lists_them_all(tmp_path):
 
 def test_urbansound8k_without_its_table_is_refused(tmp_path):
     touch(tmp_path, "fold1/1-3-0-0.wav", "fold2/2-3-0-0.wav")
-    with pytest.raises(
-        DatasetError, match=r"has no UrbanSound8K\.csv; expected it in the folder itself or in metadata"
-    ):
+    with pytest.raises(DatasetError, match=r"no UrbanSound8K\.csv; expected it in the folder itself or in metadata"):
         load_urbansound8k(tmp_path)
-    with pytest.raises(DatasetError, match=r"subfolders \(fold1, fold2\) are parts of a data set and not classes"):
+    with pytest.raises(DatasetError, match=r"subfolders \(fold1, fold2\) are parts of a data set instead of classes"):
         load(tmp_path)
     assert load_folder(tmp_path).labels.tolist() == ["fold1", "fold2"]  # who asks for it gets it
 
@@ -126,8 +122,8 @@ def test_urbansound8k_without_its_table_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("header", "row", "words"),
     [
-        ("slice_file_name,fold,class\n", "a.wav,1,dog\n", r"has no column 'fsID'"),
-        (URBAN_HEADER, "", r"holds no clips"),
+        ("slice_file_name,fold,class\n", "a.wav,1,dog\n", r"no column 'fsID'"),
+        (URBAN_HEADER, "", r"no clips"),
         (URBAN_HEADER, "a.wav,1,0,4,1,,3,dog\n", r"no fold in line 2"),
         (URBAN_HEADER, "a.wav,,0,4,1,1,3,dog\n", r"no fsID in line 2"),
     ],
@@ -149,10 +145,10 @@ def test_spoken_digits_are_known_by_their_names(tmp_path, place):
         assert table.groups.tolist() == ["anna_maria", "anna_maria", "théo"]
         assert table.folds is None
     touch(tmp_path, f"{place}/noise.wav")
-    with pytest.raises(DatasetError, match=r"found 'noise\.wav'; expected all sounds to be named digit_speaker_index"):
+    with pytest.raises(DatasetError, match=r"found 'noise\.wav'; expected every sound to be named digit_speaker_index"):
         load_fsdd(tmp_path)
 
 
-def test_no_digits_are_refused(tmp_path):
+def test_a_set_without_digits_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="found no sounds"):
         load_fsdd(tmp_path)

@@ -24,10 +24,10 @@ def test_load_prefers_meta_csv_to_the_folders(tmp_path):
     assert load(str(tmp_path / "meta.csv")).clips == table.clips
 
 
-def test_load_says_what_it_cannot_be(tmp_path):
-    with pytest.raises(DatasetError, match="no such file or folder; expected a CSV, or a folder with a subfolder"):
+def test_load_refuses_what_it_does_not_know(tmp_path):
+    with pytest.raises(DatasetError, match="no such file or folder; give a CSV, or a folder with a subfolder"):
         load(tmp_path / "missing")
-    with pytest.raises(DatasetError, match=r"group='who' names a column, and there is no meta\.csv"):
+    with pytest.raises(DatasetError, match=r"group='who' names a column, but the folder has no meta\.csv"):
         load(tmp_path, "who")
 
 
@@ -52,7 +52,7 @@ def test_nothing_found_says_what_was_looked_for_and_what_is_there(tmp_path):
 def test_two_published_tables_are_one_too_many(tmp_path):
     esc50(tmp_path)
     urbansound8k(tmp_path)
-    with pytest.raises(DatasetError, match=r"holds both meta.esc50\.csv and metadata.UrbanSound8K\.csv; expected one"):
+    with pytest.raises(DatasetError, match=r"has both meta.esc50\.csv and metadata.UrbanSound8K\.csv; give the path"):
         load(tmp_path)
     put(tmp_path / "meta.csv", "path,label\na.wav,x\n")
     assert load(tmp_path).labels.tolist() == ["x"]
@@ -63,7 +63,9 @@ def test_classes_and_label_tracks_are_told_apart_only_where_that_is_certain(tmp_
     put(tmp_path / "dog" / "a.txt", "what the dog said")
     assert load(tmp_path).labels.tolist() == ["cat", "dog"]
     put(tmp_path / "dog" / "a.txt", "0\t1\twoof\n")
-    words = r"has subfolders with sounds \(cat, dog\) and label tracks \(dog.a\.txt\).*load_folder or load_audacity"
+    words = (
+        r"subfolders with sounds \(cat, dog\), and label tracks .* \(dog.a\.txt\); choose load_folder or load_audacity"
+    )
     with pytest.raises(DatasetError, match=words):
         load(tmp_path)
     put(tmp_path / "cat" / "b.txt", "0\t1\tmeow\n")
@@ -72,16 +74,14 @@ def test_classes_and_label_tracks_are_told_apart_only_where_that_is_certain(tmp_
 
 def test_sounds_beside_the_classes_are_left_out_with_a_warning(tmp_path):
     touch(tmp_path, "dog/a.wav", "cat/b.wav", "7_theo_0.wav")
-    with pytest.warns(
-        DatasetWarning, match=r"sounds beside the folders of the classes were left out \(1\): 7_theo_0\.wav$"
-    ):
+    with pytest.warns(DatasetWarning, match=r"sounds beside the class folders were left out \(1\): 7_theo_0\.wav$"):
         assert load(tmp_path).labels.tolist() == ["cat", "dog"]
 
 
 @pytest.mark.parametrize("names", [["train", "test"], ["Training", "VAL"], ["fold 1", "fold_2"], ["dev", "eval"]])
 def test_parts_of_a_data_set_are_not_taken_for_classes(tmp_path, names):
     touch(tmp_path, *(f"{name}/dog/a.wav" for name in names))
-    with pytest.raises(DatasetError, match=r"are parts of a data set and not classes; .* path, label and fold"):
+    with pytest.raises(DatasetError, match=r"are parts of a data set instead of classes; .* path, label and fold"):
         load(tmp_path)
     touch(tmp_path, "dog/a.wav")
     assert len(load(tmp_path)) == 3

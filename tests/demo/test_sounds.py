@@ -193,7 +193,7 @@ def test_background_has_the_drawn_ratio(name, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("meow",), "no synthetic class 'meow'"),
+        (("meow",), "name='meow'; expected one of siren"),
         (("rain", 0.01), "at least 0.1 s"),
         (("rain", np.nan), "at least 0.1 s"),
         (("rain", np.inf), "at least 0.1 s"),
@@ -201,7 +201,7 @@ def test_background_has_the_drawn_ratio(name, monkeypatch):
         (("rain", 1.0, 22050.5), "whole number"),
     ],
 )
-def test_what_cannot_work_is_refused(arguments, complaint):
+def test_impossible_options_are_refused(arguments, complaint):
     name, *rest = arguments
     with pytest.raises(ParameterError, match=complaint):
         synthesise(name, np.random.default_rng(0), *rest)

@@ -14,6 +14,8 @@ from l3clf.errors import ParameterError
 
 CLIPS = 8
 
+pytestmark = pytest.mark.xdist_group("tour")
+
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):
@@ -113,7 +115,7 @@ def test_file_in_the_way_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("parameters", [{"clips_per_class": 4}, {"clips_per_class": 5.5}, {"seed": -1}])
-def test_numbers_that_cannot_work_are_refused_before_anything_is_written(tmp_path, parameters):
+def test_impossible_numbers_are_refused_before_anything_is_written(tmp_path, parameters):
     with pytest.raises(ParameterError, match=next(iter(parameters))):
         run(tmp_path / "demo", **parameters)
     assert not (tmp_path / "demo").exists()

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib import import_module
 
 import pytest
 from helpers.device_models import RATE, held_out
@@ -9,6 +10,7 @@ from helpers.sound_files import noise, write
 
 import l3clf
 from l3clf.cli import main as cli
+from l3clf.device.cost import Cost
 from l3clf.device.export import read_export
 
 pytest.importorskip("unicorn")
@@ -27,7 +29,7 @@ def test_an_export_can_be_made_again_from_its_own_files(export, tmp_path, capsys
 # --- the command ---------------------------------------------------------------------------------------
 
 
-def test_the_commands_do_the_whole_way(model, tmp_path, capsys):
+def test_a_model_is_exported_and_verified_by_command(model, tmp_path, capsys):
     path = l3clf.save_model(model, tmp_path / "m.l3clf")
     out = tmp_path / "c"
     assert cli.main(["export", str(path), "--out", str(out), "--windows", "4"]) == 0
@@ -41,23 +43,24 @@ def test_the_commands_do_the_whole_way(model, tmp_path, capsys):
     ):
         assert words in text
     clips = held_out(tmp_path)
-    assert cli.main(["verify", str(out), "--audio", str(clips[0].path), str(clips[3].path)]) == 0
+    assert cli.main(["verify", str(out), "--audio", str(clips[0].path), str(clips[1].path)]) == 0
     text = capsys.readouterr().out
     assert "| Cortex-M4F, DSP | " in text
     assert text.strip().endswith("Verified.")
 
 
-def test_a_file_that_cannot_be_heard_keeps_none_from_being_verified(export, tmp_path, capsys):
+def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_verified(export, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(import_module("l3clf.device.verify"), "measure_cost", lambda folder: Cost(*[1] * 8))
     (tmp_path / "bad.wav").write_text("no sound")
     write(tmp_path / "long.wav", noise(130 * RATE, 1, 0.1))
-    good = str(held_out(tmp_path)[0].path)
+    good = str(held_out(tmp_path)[1].path)
     files = [str(tmp_path / "bad.wav"), good, str(tmp_path / "long.wav"), str(tmp_path / "gone.wav")]
     assert cli.main(["verify", str(export), "--audio", *files]) == 1
     out, err = capsys.readouterr()
     assert out.count("| 1 of 1 agree | within") >= 3
     assert "Verified." in out
     assert "bad.wav: not a sound file" in err
-    assert re.search(r"long\.wav: has more than 250 windows", err)
+    assert re.search(r"long\.wav: more than 250 windows", err)
     assert "gone.wav: no such file" in err
     assert cli.main(["verify", str(export), "--audio", files[0]]) == 1
     assert "bad.wav: not a sound file" in capsys.readouterr().err

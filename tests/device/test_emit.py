@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers.device_models import RATE, sounds
+from helpers.device_models import fitted, sounds
 from helpers.sound_files import tone
 from sklearn.ensemble import RandomForestClassifier
 
-import l3clf
 from l3clf.audio.spectrogram import absolute_level_db
 from l3clf.device.chips import EmulatedChip, HostChip
 from l3clf.device.emit_frontend import POWER_UNIT, thresholds
@@ -24,7 +23,7 @@ pytest.importorskip("ziglang")
 # --- front-end ---------------------------------------------------------------------------------------
 
 
-def test_thresholds_are_where_pythons_levels_change():
+def test_thresholds_are_where_levels_change_in_python():
     steps = thresholds()
     below = np.nextafter(steps, np.float32(0))
 
@@ -36,7 +35,7 @@ def test_thresholds_are_where_pythons_levels_change():
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 1e-4, 0.01, 1.0])
-def test_levels_are_pythons(export, host, amplitude):
+def test_levels_equal_python(export, host, amplitude):
     d = read_export(export)
     rng = np.random.default_rng(5)
     window = np.clip(amplitude * (tone(1234.5, 1.0)[: d.window] + 0.1 * rng.normal(size=d.window)), -1, 1)
@@ -58,22 +57,20 @@ def test_levels_are_pythons(export, host, amplitude):
 
 @pytest.mark.parametrize("kind", ["linear", "two classes", "forest"])
 @pytest.mark.parametrize("where", ["host", "chip"])
-def test_heads_answer_as_scikit_learn(kind, where, tmp_path):
+def test_heads_equal_scikit_learn(kind, where, tmp_path):
     rng = np.random.default_rng(2)
-    clips, labels = sounds()
+    labels = sounds()[1]
     head = RandomForestClassifier(60, random_state=0) if kind == "forest" else "logistic"
     if kind == "two classes":
         labels = ["a" if label == "tone" else "b" for label in labels]
-    embedder = l3clf.load_embedder("l3mini", precision="int8")
-    model = l3clf.ClipClassifier(embedder, head=head, sample_rate=RATE, cache=None).fit(clips, labels)
-    model.head_.fit(
-        rng.normal(0, 3, (300, embedder.embedding_size)).astype(np.float32), rng.choice(np.unique(labels), 300)
-    )
+    model = fitted(labels, head=head)
+    size = model.embedder.embedding_size
+    model.head_.fit(rng.normal(0, 3, (300, size)).astype(np.float32), rng.choice(np.unique(labels), 300))
     sources = export_sources(write_export(device_model(model), tmp_path / "c"))
     make = {"host": lambda: HostChip(build_host(sources, tmp_path / "x.so"))}
     make["chip"] = lambda: EmulatedChip(build_chip(sources, tmp_path / "x.elf"))
     chip = make[where]()
-    x = rng.normal(0, 3, (10_000 if where == "host" else 500, embedder.embedding_size)).astype(np.float32)
+    x = rng.normal(0, 3, (10_000 if where == "host" else 500, size)).astype(np.float32)
     expected = model.head_.predict_proba(x)
     room, found = chip.room(4096), np.empty(expected.shape, np.float32)
     for row, vector in enumerate(x):
@@ -96,7 +93,7 @@ def test_thresholds_of_trees_are_rounded_down():
 
 
 @pytest.mark.parametrize("gate", [-60.0, -20.0, 0.0])
-def test_the_gates_energy_is_pythons_level(gate):
+def test_the_gates_energy_is_that_of_its_level_in_python(gate):
     from l3clf.audio.framing import level_dbfs
 
     energy = gate_energy(gate, 15_600)

@@ -57,10 +57,10 @@ def test_other_scales_and_weights_equal_tflite_micro(name, seed, build, tmp_path
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_l3mini_on_200_windows_of_sound(build, tmp_path):
+def test_every_layer_of_l3mini_equals_the_interpreter(build, tmp_path):
     net = l3clf.load_embedder("l3mini", precision="int8").network
     rng = np.random.default_rng(0)
-    n = 200 if build != "plain" else 20
+    n = {"host": 200, "dsp": 24, "plain": 8}[build]  # the emulator takes a fifth of a second for each
     x = np.clip(np.cumsum(rng.normal(0, 6, (n, *net.model.input.shape[1:])), axis=1) - 40, -128, 127).astype(np.int8)
     expected = net.layers(x)
     found = CNetwork(net.model, build, tmp_path).every_tensor(x)
@@ -120,7 +120,9 @@ def test_sums_beyond_thirty_bits_are_refused():
     model = read_tflite(content_of("separable"), "model")
     op = model.operators[0]
     hot = replace(op, bias=np.full_like(op.bias, 1 << 30))
-    with pytest.raises(DeviceError, match=r"place 0 has sums of up to .* the C runtime takes less than 1073741824"):
+    with pytest.raises(
+        DeviceError, match=r"operator 0, .*: sums of up to .*; the C runtime needs them below 1073741824"
+    ):
         lower(replace(model, operators=(hot, *model.operators[1:])))
 
 
@@ -144,12 +146,14 @@ def test_depthwise_layers_that_would_explode_are_refused():
     place, op = next((i, o) for i, o in enumerate(model.operators) if isinstance(o, DepthwiseConv2D))
     wide = replace(op, weights=np.zeros((3, 3, 4096), np.int8), depth_multiplier=2)
     ops = (*model.operators[:place], wide, *model.operators[place + 1 :])
-    with pytest.raises(DeviceError, match=r"depthwise with a multiplier of 2 and takes 75,497,472 weights on a chip"):
+    with pytest.raises(DeviceError, match=r"depth multiplier of 2 expands to 75,497,472 weights"):
         lower(replace(model, operators=ops))
 
 
-def test_means_over_axes_that_are_no_neighbours_are_refused():
+def test_means_over_separate_axes_are_refused():
     model = read_tflite(content_of("means"), "model")
     ops = [replace(op, axes=(1, 3)) if isinstance(op, Mean) else op for op in model.operators]
-    with pytest.raises(DeviceError, match=r"operator Mean at place 4 averages axes \(1, 3\)"):
+    with pytest.raises(
+        DeviceError, match=r"operator 4, Mean: mean over axes \(1, 3\); the C runtime needs adjacent axes"
+    ):
         lower(replace(model, operators=tuple(ops)))

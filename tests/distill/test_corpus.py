@@ -76,15 +76,13 @@ def swap(a, b):
 def test_a_corpus_of_other_clips_is_kept_where_examples_were_made_of_it(corpus, tmp_path):
     make(corpus, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    with pytest.raises(
-        ParameterError, match=r"other clips \(10 then, 9 now; the first that differs .*: samples\)"
-    ) as error:
+    with pytest.raises(ParameterError, match=r"other clips \(10 before, 9 now; first difference: samples\)") as error:
         decode(sounds(9), SAMPLE_RATE, tmp_path)
     one_sentence(error)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
-def test_clips_that_cannot_be_heard_are_left_out_and_named(tmp_path):
+def test_unreadable_clips_are_left_out_and_named(tmp_path):
     good = [write(tmp_path / f"{i}.wav", tone(400 + i)) for i in range(2)]
     cut = write(tmp_path / "cut.flac", noise(90_000), container="FLAC")
     put(cut, Path(cut).read_bytes()[:50_000])  # found out when its first blocks are written
@@ -97,20 +95,23 @@ def test_clips_that_cannot_be_heard_are_left_out_and_named(tmp_path):
     assert [
         name for name in ("cut.flac", "silent.wav", "bad.wav", "no.wav") for s in refused_clips(tmp_path) if name in s
     ]
-    assert "silent.wav: is silent (peak below -72 dBFS)" in " ".join(refused_clips(tmp_path))
+    assert "silent.wav: silent, with a peak below -72 dBFS" in " ".join(refused_clips(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("clips", "message"),
     [
-        ([], "found no clips to learn from"),
-        ([Samples(tone(), SAMPLE_RATE)], "found 1 clip; expected at least two: one is held out"),
+        ([], "clips: found none; give at least two sound files"),
+        ([Samples(tone(), SAMPLE_RATE)], "clips: 1 of 1 can be used; give at least two, one is held out"),
         (
             [Samples(np.zeros(9999), SAMPLE_RATE, f"s{i}") for i in range(5)],
-            "0 of 5 clips .* expected at least two: s0: is",
+            r"clips: 0 of 5 can be used \(s0: silent, .*\); give at least two",
         ),
-        ([Samples(tone(), SAMPLE_RATE), "missing.wav"], r"1 of 2 clips .* missing\.wav: no such file"),
-        ([Samples(tone(), SAMPLE_RATE), Samples(np.zeros(0), SAMPLE_RATE, "e")], "1 of 2 clips .* e: holds no samples"),
+        ([Samples(tone(), SAMPLE_RATE), "missing.wav"], r"clips: 1 of 2 can be used .*missing\.wav: no such file"),
+        (
+            [Samples(tone(), SAMPLE_RATE), Samples(np.zeros(0), SAMPLE_RATE, "e")],
+            "clips: 1 of 2 can be used .*e: holds no samples",
+        ),
     ],
     ids=["none", "one", "silent", "missing", "empty"],
 )

@@ -12,10 +12,11 @@ from helpers.sound_files import tone
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from helpers.small_trainings import SPEC, TINY, Bands, Start, one_sentence, sounds
+from helpers.small_trainings import SMALL, SPEC, TINY, Bands, Start, one_sentence, sounds
 
 import l3clf
 from l3clf.distill import Augmentation, Schedule, distil
+from l3clf.distill.architectures import ARCHITECTURES
 from l3clf.embedders.frontend import levels, quantise_levels
 from l3clf.embedders.openl3 import OpenL3
 from l3clf.embedders.student import Student
@@ -25,8 +26,21 @@ from l3clf.storage.locks import lock_now
 # --- the whole way ---------------------------------------------------------------------------------
 
 
+pytestmark = pytest.mark.xdist_group("distiller")
+
+REAL_S = ARCHITECTURES["S"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_s():
+    """Students of size S are small ones here; the real ones are trained at the end, and converted in tests/device."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(ARCHITECTURES, "S", SMALL["a"])
+        yield
+
+
 @pytest.fixture(scope="module")
-def distilled(tmp_path_factory):
+def distilled(small_s, tmp_path_factory):
     """A student of two teachers, with labels; and how to make it again."""
     folder = tmp_path_factory.mktemp("distilled")
 
@@ -91,27 +105,30 @@ def test_a_seed_gives_the_same_student_in_another_folder(distilled, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"per_window": 3}, {"init": TINY, "student": None}, {"labels": None}])
-def test_something_else_does_not_go_on_from_the_checkpoint(distilled, tmp_path, change):
+def test_a_checkpoint_of_other_settings_is_refused(distilled, tmp_path, monkeypatch, change):
+    if "init" in change:
+        monkeypatch.setitem(ARCHITECTURES, "S", REAL_S)
     _, again, folder = distilled
     shutil.copytree(folder, tmp_path / "copy")
     examples = {name: (folder / name).read_bytes() for name in ("examples.json", "targets-0.f2", "features.i8")}
-    with pytest.raises(ParameterError, match="is the checkpoint of another student, schedule or set of examples"):
+    with pytest.raises(ParameterError, match="checkpoint of another student, schedule or set of examples"):
         again(tmp_path / "copy", **change)
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in examples} == examples  # nothing made is lost
 
 
-def test_two_calls_do_not_work_in_one_folder(distilled):
+def test_two_calls_cannot_share_a_folder(distilled):
     _, again, folder = distilled
     examples = (folder / "features.i8").read_bytes()
     with (folder / "lock").open("ab") as handle:
         assert lock_now(handle.fileno())
-        with pytest.raises(ParameterError, match="another call is at work there; wait, or give another"):
+        with pytest.raises(ParameterError, match="in use by another call; wait for it, or give another folder"):
             again(per_window=2)
     assert (folder / "features.i8").read_bytes() == examples
-    again()  # the lock went with its holder
+    with pytest.raises(ParameterError, match="is the checkpoint of another student"):
+        again(labels=None)  # the lock went with its holder
 
 
-def test_numbers_may_be_numpys(tmp_path):
+def test_numpy_numbers_are_accepted(tmp_path, eagerly):
     schedule = Schedule(
         epochs=np.int64(1), learning_rate=np.float32(1e-3), seed=np.int32(3), teacher_weights=[np.float32(2)]
     )
@@ -133,7 +150,7 @@ def test_numbers_may_be_numpys(tmp_path):
     assert made.embedding_size == 4
 
 
-def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
+def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path, eagerly):
     """One step at a rate of nothing: it hears as the one that it started from; its last layer is solved anew."""
     student, again, _ = distilled
     schedule = Schedule(epochs=1, batch=256, learning_rate=1e-9)
@@ -146,7 +163,7 @@ def test_a_student_of_a_student_starts_where_that_was(distilled, tmp_path):
         assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
 
 
-def test_a_student_may_start_as_l3mini_with_another_window(tmp_path):
+def test_a_student_may_start_as_l3mini_with_another_window(tmp_path, eagerly):
     schedule = Schedule(epochs=1, batch=8, learning_rate=1e-9)
     options = {"init": "l3mini", "out": tmp_path, "per_window": 1, "sizes": [2], "schedule": schedule}
     student = distil(Start(0.7), sounds(6, 0.7), **options)
@@ -180,8 +197,8 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
     [
         ({"teachers": []}, "teachers: found none"),
         ({"teachers": "nobody"}, "embedder='nobody': no such embedder"),
-        ({"teachers": Start(0.1)}, "its windows of 0.1 s are the student's too, and these are 0.2 to 4.0 s long"),
-        ({"clips": "a.wav"}, "clips is a single clip; expected a list"),
+        ({"teachers": Start(0.1)}, "window of 0.1 s; a student's window has 0.2 to 4.0 s"),
+        ({"clips": "a.wav"}, "clips: found a single clip; expected a list"),
         ({"labels": [1, 2]}, "labels: found 2; expected one for each of 10 clips"),
         ({"student": "XL"}, "student='XL'; expected one of"),
         ({"sizes": [4, 4]}, r"sizes=\[4, 4\]; expected a number of at least 1 for each of 1 teachers"),
@@ -195,11 +212,11 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
         ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student cannot be read"),
-        ({"init": TINY, "student": "M"}, "is of size 'S', not 'M'"),
+        ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
         ({"out": __file__}, "is a file"),
     ],
 )
-def test_what_cannot_work_is_refused_before_the_work(tmp_path, options, message):
+def test_invalid_options_are_refused_before_the_work(tmp_path, options, message):
     usual = {"teachers": Bands(), "clips": sounds(10, 0.1), "out": tmp_path / "out"}
     with pytest.raises(L3clfError, match=message) as error:
         distil(**{**usual, **options})
@@ -215,7 +232,9 @@ def test_keras_alone_is_not_enough(tmp_path, monkeypatch):
 
 def test_another_backend_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr("l3clf.distill.distiller.keras.backend.backend", lambda: "torch")
-    with pytest.raises(ParameterError, match="Keras runs on 'torch', from which no integer network can be made"):
+    with pytest.raises(
+        ParameterError, match="backend is 'torch', which cannot make the integer network; set KERAS_BACKEND=tensorflow"
+    ):
         distil(Bands(), sounds(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -224,8 +243,10 @@ def test_another_backend_is_refused_before_the_work(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_openl3_is_distilled(tmp_path):
+@pytest.mark.xdist_group("openl3 is distilled")
+def test_openl3_is_distilled(tmp_path, monkeypatch):
     """OpenL3 with the seeded weights: its student answers far better than anything that hears nothing."""
+    monkeypatch.setitem(ARCHITECTURES, "S", REAL_S)
     weights = openl3_recipe.write_weights(tmp_path / "mel128.h5", "mel128")
     student = distil(
         OpenL3("mel128", weights=weights),

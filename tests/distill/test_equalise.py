@@ -14,6 +14,8 @@ from l3clf.distill.equalise import _ranges, equalised
 from l3clf.networks.int8_run import Int8Network
 from l3clf.networks.tflite_read import read_tflite
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def uneven(name, spread):
     """A student whose channels reach as far as chance wants."""

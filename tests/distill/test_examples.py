@@ -67,7 +67,7 @@ def test_the_first_example_is_the_clip_as_it_is(corpus):
 
 
 def test_examples_are_shifted_and_may_hang_over_the_clips_ends(tmp_path):
-    """Without other changes but the level, what is heard of a ramp of steps says from where it is."""
+    """Without other changes but the level, a piece of a ramp of steps shows where in the ramp it is from."""
     ramp = np.repeat(np.arange(1, 21, dtype=np.float32) / 20, SAMPLE_RATE // 10)
     corpus = decode([Samples(ramp, SAMPLE_RATE, f"{i}") for i in range(2)], SAMPLE_RATE, tmp_path)
     off = {f"p_{name}": 0.0 for name in ("stretch", "pitch", "noise", "mix", "band", "colour", "room")}
@@ -124,7 +124,7 @@ def test_a_teacher_with_a_shorter_window_gives_the_mean_of_those_inside():
     np.testing.assert_array_equal(teacher_targets(Start(0.5), x, 16_000), x[:, :2])
 
 
-def test_a_teacher_with_a_longer_window_hears_zeros_around():
+def test_a_teacher_with_a_longer_window_gets_zeros_around():
     x = noise(2 * 8000).reshape(2, 8000)
     assert not teacher_targets(Start(1.0), x, 16_000).any()
     longer = np.pad(x, ((0, 0), (4000, 4000)))
@@ -133,13 +133,13 @@ def test_a_teacher_with_a_longer_window_hears_zeros_around():
     np.testing.assert_array_equal(teacher_targets(whole, x, 16_000), whole.embed_windows(longer))
 
 
-def test_a_teacher_of_another_rate_hears_its_own():
+def test_a_teacher_of_another_rate_gets_its_own():
     x = np.stack([tone(440, 0.5, 48_000), tone(1000, 0.5, 48_000)])
     expected = np.stack([soxr.resample(row, 48_000, 8000) for row in x])
     np.testing.assert_array_equal(teacher_targets(FakeEmbedder(), x, 48_000), FakeEmbedder().embed_windows(expected))
 
 
-def test_examples_are_what_student_and_teachers_hear(corpus, tmp_path):
+def test_examples_hold_the_features_and_targets_of_their_sounds(corpus, tmp_path):
     numbers = np.arange(10, dtype=np.int32)
     examples = make_examples(corpus, [Bands(), FakeEmbedder()], RECIPE, tmp_path, numbers)
     rows, held = plan(corpus, RECIPE)
@@ -169,7 +169,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(examples_module, "BLOCK", 8)
 
 
-def test_examples_that_were_stopped_go_on_and_come_out_the_same(corpus, tmp_path, small_blocks):
+def test_interrupted_examples_resume_and_come_out_the_same(corpus, tmp_path, small_blocks):
     expected = arrays(make(corpus, tmp_path / "whole"))
     for after, n_jobs in ((3, 1), (9, 2), (0, 1)):
         folder = tmp_path / f"stopped {after}"
@@ -184,10 +184,10 @@ def test_examples_that_were_stopped_go_on_and_come_out_the_same(corpus, tmp_path
         make(corpus, folder, Stopping(Bands(), 0))  # nothing is made twice
 
 
-def test_examples_of_something_else_are_not_believed(corpus, tmp_path, small_blocks):
+def test_examples_of_other_settings_are_refused_and_kept(corpus, tmp_path, small_blocks):
     """Nor are they thrown away: whoever wants others names another folder, or deletes these."""
     first = arrays(make(corpus, tmp_path / "a"))
-    with pytest.raises(ParameterError, match=r"examples\.json: speaks of 120 examples of other sounds") as error:
+    with pytest.raises(ParameterError, match=r"examples\.json: records 120 examples of other sounds") as error:
         make(corpus, tmp_path / "a", recipe=replace(RECIPE, seed=5))
     one_sentence(error)
     for found, wanted in zip(arrays(make(corpus, tmp_path / "a", Stopping(Bands(), 0))), first, strict=True):
@@ -198,7 +198,7 @@ def test_examples_of_something_else_are_not_believed(corpus, tmp_path, small_blo
 
 
 @pytest.mark.parametrize("done", [99999, -64, 3, float("inf"), "[" * 100_000])
-def test_a_note_that_cannot_be_true_is_not_believed(corpus, tmp_path, done):
+def test_an_impossible_progress_file_is_ignored(corpus, tmp_path, done):
     expected = arrays(make(corpus, tmp_path))
     note = tmp_path / "examples.json"
     told = json.loads(note.read_text())
@@ -220,7 +220,7 @@ def test_examples_with_a_damaged_file_are_made_again(corpus, tmp_path, name, dam
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_where_no_room_can_be_reserved_it_is_filled(corpus, tmp_path, monkeypatch):
+def test_without_fallocate_the_files_are_filled(corpus, tmp_path, monkeypatch):
     expected = arrays(make(corpus, tmp_path / "a"))
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
     for found, wanted in zip(arrays(make(corpus, tmp_path / "b")), expected, strict=True):
@@ -241,9 +241,9 @@ def test_a_full_disk_is_one_sentence(corpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("scale", "message"), [(1e9, "larger than half precision"), (np.nan, "gives NaN"), (0.0, "same embedding")]
+    ("scale", "message"), [(1e9, "numbers beyond float16"), (np.nan, "returns NaN"), (0.0, "same embedding")]
 )
-def test_what_a_teacher_says_must_be_learnable(tmp_path, scale, message):
+def test_a_teachers_embeddings_must_be_learnable(tmp_path, scale, message):
     with pytest.raises(DatasetError, match=message) as error:
         distil(FakeEmbedder(scale), sounds(), out=tmp_path, per_window=1)
     one_sentence(error)
@@ -258,6 +258,6 @@ def test_what_a_teacher_says_must_be_learnable(tmp_path, scale, message):
         ({"window_s": 1.0, "held_out": 1.0}, "held_out=1.0; expected a share between 0 and 1"),
     ],
 )
-def test_other_recipes_are_refused(options, message):
+def test_invalid_recipes_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         Recipe(**options)

@@ -1,7 +1,6 @@
 """Training: targets, losses, checkpoints that go on as if nothing had been."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +8,11 @@ import pytest
 pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
-from helpers.small_trainings import RECIPE, SPEC, Bands, Stopping, one_sentence, sounds
+from helpers.small_trainings import RECIPE, SMALL, SPEC, Bands, Stopping, one_sentence, sounds
+from helpers.sound_files import spoil
 
 from l3clf.distill import Schedule
-from l3clf.distill.architectures import ARCHITECTURES, build_student, keras
+from l3clf.distill.architectures import build_student, keras
 from l3clf.distill.corpus import decode
 from l3clf.distill.examples import NO_LABEL, make_examples
 from l3clf.distill.training import _loss, _stalled, held_out_cosines, one_hot, train, whiten
@@ -54,7 +54,9 @@ def test_labels_are_averaged_by_their_shares():
 
 # --- training --------------------------------------------------------------------------------------
 
-SCHEDULE = Schedule(epochs=4, batch=32, learning_rate=3e-3)
+pytestmark = pytest.mark.xdist_group("training")
+
+SCHEDULE = Schedule(epochs=4, batch=32, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +69,14 @@ def lesson(tmp_path_factory):
     return examples, targets, one_hot(examples.labels, examples.shares, 10)
 
 
-def trained(lesson, folder, schedule=SCHEDULE, stop_after=None, name="S", seed=0, **options):
+def trained(lesson, folder, schedule=SCHEDULE, stop_after=None, name="a", seed=0, **options):
     """A student, and the log of its training; each from the same weights."""
     examples, targets, shares = lesson
     folder.mkdir(exist_ok=True)
     if stop_after is not None:
         examples = replace(examples, features=Stopping(examples.features, stop_after))
     keras.utils.set_random_seed(seed)
-    student = build_student(ARCHITECTURES[name], SPEC.n_frames, SPEC.n_bands, targets.shape[1])
+    student = build_student(SMALL[name], SPEC.n_frames, SPEC.n_bands, targets.shape[1])
     return student, train(student, examples, targets, [targets.shape[1]], schedule, folder, shares, **options)
 
 
@@ -91,7 +93,7 @@ def test_training_learns_and_keeps_the_best(lesson, whole):
     weights, log, folder = whole
     assert [row["epoch"] for row in log] == [1, 2, 3, 4]
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
-    student = build_student(ARCHITECTURES["S"], SPEC.n_frames, SPEC.n_bands, 8)
+    student = build_student(SMALL["a"], SPEC.n_frames, SPEC.n_bands, 8)
     student.set_weights(weights)
     rows = np.flatnonzero(examples.held_out)
     (found,) = held_out_cosines(student, examples.features, targets, [8], rows)
@@ -101,7 +103,7 @@ def test_training_learns_and_keeps_the_best(lesson, whole):
     assert len(lines) == 5
 
 
-def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(lesson, whole, tmp_path):
+def test_interrupted_training_resumes_exactly(lesson, whole, tmp_path):
     weights, log, _ = whole
     steps = int((~lesson[0].held_out).sum()) // 32 + 1  # and one look at what is held out
     with pytest.raises(KeyboardInterrupt):
@@ -166,7 +168,7 @@ def test_a_finished_training_is_only_read(lesson, whole):
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": "M"},
+        {"name": "b"},
         {"schedule": replace(SCHEDULE, epochs=5)},
         {"schedule": replace(SCHEDULE, seed=1)},
         {"about": {"examples": "others"}},
@@ -174,9 +176,7 @@ def test_a_finished_training_is_only_read(lesson, whole):
     ids=["architecture", "epochs", "seed", "examples"],
 )
 def test_the_checkpoint_of_another_training_is_refused(lesson, whole, change):
-    with pytest.raises(
-        ParameterError, match="is the checkpoint of another student, schedule or set of examples"
-    ) as error:
+    with pytest.raises(ParameterError, match="checkpoint of another student, schedule or set of examples") as error:
         trained(lesson, whole[2], **change)
     assert str(whole[2] / "checkpoint.npz") in one_sentence(error)
 
@@ -187,14 +187,16 @@ DAMAGE = {
     "no archive": lambda data: b"PK\x03\x04" + bytes(1000),
     "text": lambda data: b"hello",
     "pickle": lambda data: b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00]\x94.",
-    **{f"byte at {at}": lambda data, at=at: data[:at] + b"\xff\x00\xff" + data[at + 3 :] for at in (700, 20_000, -9)},
+    **{f"bytes {at} of 100 in": lambda data, at=at: spoil(data, at / 100, 3) for at in (1, 50, 99)},
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_checkpoint_is_refused(lesson, whole, tmp_path, damage):
     (tmp_path / "checkpoint.npz").write_bytes(DAMAGE[damage]((whole[2] / "checkpoint.npz").read_bytes()))
-    with pytest.raises(ParameterError, match=r"checkpoint\.npz: is damaged .*; delete it to begin again") as error:
+    with pytest.raises(
+        ParameterError, match=r"checkpoint\.npz: damaged checkpoint .*; delete it to begin again"
+    ) as error:
         trained(lesson, tmp_path)
     one_sentence(error)
 
@@ -237,6 +239,6 @@ def test_patience_is_counted_from_the_best_epoch():
         ({"seed": -1}, "seed=-1; expected a whole number of at least 0"),
     ],
 )
-def test_other_schedules_are_refused(options, message):
+def test_invalid_schedules_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         Schedule(**options)

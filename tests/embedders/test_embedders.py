@@ -21,8 +21,8 @@ from helpers.fake_embedder import FakeEmbedder
 from sklearn.base import clone
 
 import l3clf
-from l3clf import audio
 from l3clf.audio.clip import Clip
+from l3clf.audio.decode import load
 from l3clf.audio.spectrogram import mel_filters
 from l3clf.classifier.estimators import ClipEmbedder
 from l3clf.embedders import edgel3, embedder_names, load_embedder, mfcc, register_embedder, speech
@@ -138,7 +138,7 @@ def test_shape_and_type(emb, n_windows):
     assert (vectors.shape, vectors.dtype) == ((n_windows, emb.embedding_size), np.float32)
 
 
-def test_the_numbers_are_finite_whatever_is_heard(emb):
+def test_the_embeddings_are_finite_for_any_sound(emb):
     square = np.where(tone(emb, 1) < 0, -1, 1).astype(np.float32)
     impulse = np.eye(1, emb.window_samples, 100, dtype=np.float32)
     full = np.ones_like(square)
@@ -157,14 +157,14 @@ def test_deterministic(emb):
     np.testing.assert_array_equal(emb.embed_windows(windows), emb.embed_windows(windows.copy()))
 
 
-def test_the_windows_given_are_left_as_they_are(emb):
+def test_the_given_windows_are_not_changed(emb):
     windows = noise(emb, 2)
     windows.flags.writeable = False
     emb.embed_windows(windows)
     np.testing.assert_array_equal(windows, noise(emb, 2))
 
 
-def test_a_window_does_not_hear_its_neighbours(emb):
+def test_a_window_does_not_depend_on_its_neighbours(emb):
     windows = np.concatenate([noise(emb, 2), tone(emb, 1.0), np.zeros((1, emb.window_samples), np.float32)])
     together = emb.embed_windows(windows)
     alone = np.concatenate([emb.embed_windows(window[np.newaxis]) for window in windows])
@@ -229,13 +229,13 @@ def test_another_sample_rate_is_the_same_sound(emb):
 
 
 @pytest.mark.parametrize("hop_s", [0, -0.5, np.nan, np.inf, 1e-9, "0.5", None, True])
-def test_a_hop_that_cannot_be_meant_is_refused(emb, hop_s):
+def test_an_impossible_hop_is_refused(emb, hop_s):
     with pytest.raises(ParameterError, match="hop_s="):
         emb.embed(np.zeros(100), emb.sample_rate, hop_s=hop_s)
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0), np.full(9000, np.nan), np.zeros((2, 9, 9)), np.array(["a"])])
-def test_samples_that_cannot_be_meant_are_refused(emb, samples):
+def test_impossible_samples_are_refused(emb, samples):
     with pytest.raises(AudioError):
         emb.embed(samples, emb.sample_rate)
 
@@ -324,7 +324,7 @@ def test_a_raised_revision_changes_the_fingerprint(emb, monkeypatch):
 
 def test_another_way_of_reading_audio_changes_the_fingerprint(emb, monkeypatch):
     before = fresh(emb).fingerprint
-    monkeypatch.setattr(audio, "REVISION", "another")
+    monkeypatch.setattr("l3clf.embedders.base.REVISION", "another")
     assert fresh(emb).fingerprint != before
 
 
@@ -355,7 +355,7 @@ def test_nothing_is_looked_for_before_it_is_needed(name, tmp_path):
     emb = load_embedder(name, weights=tmp_path / "missing")
     assert (emb.embedding_size, emb.sample_rate) == (SIZES[name], RATES_HZ[name])
     assert repr(str(tmp_path / "missing")) in repr(emb)
-    with pytest.raises(WeightsError, match="missing does not exist"):
+    with pytest.raises(WeightsError, match="missing: does not exist"):
         _ = emb.fingerprint
 
 
@@ -369,7 +369,7 @@ def test_another_embedder_is_one_class_and_one_call():
 
 @pytest.mark.parametrize("name", ["openl3", "fake"])
 def test_a_taken_name_is_refused(name):
-    with pytest.raises(ParameterError, match=f"name='{name}': is taken"):
+    with pytest.raises(ParameterError, match=f"name='{name}': is already taken"):
         register_embedder(name, mfcc.Mfcc)
 
 
@@ -399,7 +399,7 @@ def copy_of_weights(tmp_path, *, changed):
 def test_one_changed_bit_is_refused_before_any_parser_sees_it(name, file, tmp_path):
     emb = load_embedder(name, weights=copy_of_weights(tmp_path, changed=file))
     for ask in (lambda: emb.fingerprint, lambda: emb.embed_windows(noise(emb, 1))):
-        with pytest.raises(WeightsError, match=f"{file}: is not the known {file}: its SHA-256 is"):
+        with pytest.raises(WeightsError, match=f"{file}: is not the known {file} \\(its SHA-256 is"):
             ask()
 
 
@@ -443,7 +443,7 @@ def test_mfcc_of_silence_and_of_a_louder_sound():
 
 
 @pytest.mark.parametrize("amplitude", [0.01, 0.5])
-def test_speech_hears_samples_as_if_they_were_16_bit(make, amplitude):
+def test_speech_treats_samples_as_16_bit(make, amplitude):
     """Its mel file wants the range of int16: silence is far from what a quiet tone gives."""
     emb = make("speech")
     silence, sound = emb.embed_windows(np.concatenate([np.zeros((1, emb.window_samples), "f4"), tone(emb, amplitude)]))
@@ -482,7 +482,7 @@ def recordings(label, n_clips=4):
 
 
 def mean_vector(emb, clip):
-    return emb.embed(*audio.load(clip)).vectors.mean(axis=0)
+    return emb.embed(*load(clip)).vectors.mean(axis=0)
 
 
 @needs_shared
@@ -508,7 +508,7 @@ def yamnet_classes(emb, windows):
     return classes
 
 
-def test_yamnet_hears_rain_and_silence(make):
+def test_yamnet_recognises_rain_and_silence(make):
     """So the scale of the samples and the window are those it was trained with."""
     emb = make("yamnet")
     assert yamnet_classes(emb, np.zeros((1, emb.window_samples), np.float32)) == [494]  # "Silence"

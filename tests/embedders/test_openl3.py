@@ -18,6 +18,8 @@ from l3clf.errors import DownloadError, ParameterError, WeightsError
 from l3clf.weights import fetch as download
 from l3clf.weights import registry as weights
 
+pytestmark = pytest.mark.xdist_group("openl3")
+
 SHARED = os.environ.get("L3CLF_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="L3CLF_SHARED names no folder of shared data")
 with np.load(recipe.GOLDEN) as _file:
@@ -300,9 +302,9 @@ def test_weights_of_another_network_are_refused(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no HDF5 file"),
-        (b"<!DOCTYPE html>", "is no HDF5 file"),
-        (gzip.compress(b"x" * 99, mtime=0), "is no HDF5 file"),
+        (b"", "is not an HDF5 file"),
+        (b"<!DOCTYPE html>", "is not an HDF5 file"),
+        (gzip.compress(b"x" * 99, mtime=0), "is not an HDF5 file"),
     ],
 )
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, content, message):

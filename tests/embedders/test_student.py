@@ -67,7 +67,7 @@ def one_sentence(error):
 # --- what it gives ---------------------------------------------------------------------------------
 
 
-def test_what_it_is(student):
+def test_a_student_describes_itself(student):
     assert (student.name, student.sample_rate, student.window_s, student.window_samples) == (
         "student",
         16_000,
@@ -165,7 +165,7 @@ def test_pickles_and_clones_are_the_same(student):
     assert clone(l3clf.ClipEmbedder(student)).embedder == student
 
 
-def test_the_fingerprint_says_what_decides_the_numbers(student, tmp_path):
+def test_the_fingerprint_follows_what_changes_the_embeddings(student, tmp_path):
     files = {"same": members(), **{name: dict(members()) for name in ("float", "window", "story")}}
     model = ModelProto.FromString(members()["network.onnx"])
     values = numpy_helper.to_array(model.graph.initializer[0]).copy()
@@ -218,7 +218,7 @@ def test_a_model_file_without_its_student_says_so(table, tmp_path, monkeypatch):
     l3clf.save_model(l3clf.ClipClassifier(mini, cache=None).fit(paths, labels), tmp_path / "model.l3clf")
     assert l3clf.load_model(tmp_path / "model.l3clf").set_params(cache=None).predict(paths).tolist() == labels
     monkeypatch.setattr(L3Mini, "path", tmp_path / "missing.student")
-    with pytest.raises(ModelFileError, match=r"missing\.student cannot be read") as error:
+    with pytest.raises(ModelFileError, match=r"missing\.student: cannot be read") as error:
         l3clf.load_model(tmp_path / "model.l3clf")
     one_sentence(error)
 
@@ -280,15 +280,15 @@ def test_a_file_that_was_written_is_the_file_that_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty, expected a student file"),
+        (b"", "is empty; give a file written by l3clf distill"),
         (b"\x80\x04pickle", "is a pickle"),
-        (b"RIFF....WAVE", "is no student file"),
+        (b"RIFF....WAVE", "is not a ZIP file"),
         (TINY.read_bytes()[:-9], "damaged"),
         (TINY.read_bytes()[:5000] + b"\0" * 99 + TINY.read_bytes()[5099:], "damaged"),
     ],
     ids=["empty", "pickle", "sound", "cut", "overwritten"],
 )
-def test_what_is_no_student_file_is_refused(tmp_path, content, message):
+def test_files_that_are_not_students_are_refused(tmp_path, content, message):
     (tmp_path / "some.student").write_bytes(content)
     sentence = refused(tmp_path / "some.student")
     assert message in sentence
@@ -321,7 +321,7 @@ def test_a_member_that_unpacks_to_too_much_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "l3clf student 2"}, "is not of the format 'l3clf student 1'"),
+        ({"format": "l3clf student 2"}, "is not in the format 'l3clf student 1'"),
         ({"window_s": "0.5"}, "window_s='0.5'"),
         ({"window_s": True}, "window_s=True"),
         ({"window_s": None}, "window_s=None"),
@@ -329,21 +329,21 @@ def test_a_member_that_unpacks_to_too_much_is_refused(tmp_path):
         ({"window_s": 1e9}, "window_s=1000000000.0; expected 0.2 to 4.0 seconds"),
         ({"window_s": 10**400}, "window_s="),
         ({"window_s": -0.5}, "window_s=-0.5"),
-        ({"window_s": 0.4}, "its network takes and gives"),
+        ({"window_s": 0.4}, "its network has input and output shapes"),
         ({"embedding_size": 0}, "embedding_size=0"),
         ({"embedding_size": 32.0}, "embedding_size=32.0"),
         ({"embedding_size": 1 << 30}, "embedding_size=1073741824"),
-        ({"embedding_size": 31}, "its network takes and gives"),
+        ({"embedding_size": 31}, "its network has input and output shapes"),
     ],
 )
-def test_what_it_says_of_itself_is_checked(tmp_path, change, message):
+def test_its_description_is_checked(tmp_path, change, message):
     told = json.dumps(json.loads(members()["student.json"]) | change).encode()
     assert message in refused(with_member(tmp_path / "x.student", "student.json", told))
 
 
 @pytest.mark.parametrize("told", [b"", b"[]", b"3", b"{", b"\xff\xfe", b"[" * 100_000, b'"l3clf student 1"'])
 def test_other_json_is_refused(tmp_path, told):
-    assert "is not of the format" in refused(with_member(tmp_path / "x.student", "student.json", told))
+    assert "is not in the format" in refused(with_member(tmp_path / "x.student", "student.json", told))
 
 
 def edited(change):
@@ -398,7 +398,7 @@ HOSTILE = {
     "two opsets": (lambda m: m.opset_import.add(domain="com.microsoft", version=1), "opset 17"),
     "function": (function, "opset 17"),
     "external data": (external, "lies outside the file"),
-    "other type": (lambda m: setattr(m.graph.initializer[0], "data_type", TensorProto.DOUBLE), "not of float32"),
+    "other type": (lambda m: setattr(m.graph.initializer[0], "data_type", TensorProto.DOUBLE), "not float32"),
     "short tensor": (lambda m: setattr(m.graph.initializer[0], "raw_data", b"1234"), "shorter or longer"),
     "huge tensor": (lambda m: m.graph.initializer[0].dims.__setitem__(0, 1 << 40), "has the shape"),
     "negative tensor": (lambda m: m.graph.initializer[0].dims.__setitem__(0, -16), "has the shape"),
@@ -418,17 +418,17 @@ HOSTILE = {
     "missing weights": (lambda m: node(m, "Conv").input.__setitem__(1, "nowhere"), "not computed before"),
     "no inputs": (lambda m: node(m, "Relu").ClearField("input"), "not computed before"),
     "loop": (lambda m: node(m, "Relu").input.__setitem__(0, "output"), "not computed before"),
-    "two outputs": (lambda m: node(m, "Relu").output.append("more"), "computes one of its tensors twice"),
-    "output twice": (lambda m: node(m, "Relu").output.__setitem__(0, "input"), "computes one of its tensors twice"),
+    "two outputs": (lambda m: node(m, "Relu").output.append("more"), "computes a tensor twice"),
+    "output twice": (lambda m: node(m, "Relu").output.__setitem__(0, "input"), "computes a tensor twice"),
     "ReLU with weights": (lambda m: node(m, "Relu").input.append("kernel_0"), "'Relu' that has weights"),
     "other sum": (lambda m: node(m, "Add").input.__setitem__(1, "relu_1"), "adds tensors of different shapes"),
     "axis": (lambda m: setattr(node(m, "Flatten").attribute[0], "i", 0), "flattens another axis"),
-    "two inputs": (lambda m: m.graph.input.append(m.graph.input[0]), "takes and gives"),
-    "fixed batch": (lambda m: setattr(input_dims(m)[0], "dim_value", 1), "takes and gives"),
-    "other window": (lambda m: setattr(input_dims(m)[2], "dim_value", 9), "takes and gives"),
-    "no shape": (lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"), "takes and gives"),
-    "other output": (lambda m: setattr(m.graph.output[0], "name", "relu_1"), "does not give its 32 numbers"),
-    "no layers": (lambda m: m.graph.ClearField("node"), "does not give its 32 numbers"),
+    "two inputs": (lambda m: m.graph.input.append(m.graph.input[0]), "has input and output shapes"),
+    "fixed batch": (lambda m: setattr(input_dims(m)[0], "dim_value", 1), "has input and output shapes"),
+    "other window": (lambda m: setattr(input_dims(m)[2], "dim_value", 9), "has input and output shapes"),
+    "no shape": (lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"), "has input and output shapes"),
+    "other output": (lambda m: setattr(m.graph.output[0], "name", "relu_1"), "does not compute its 32 outputs"),
+    "no layers": (lambda m: m.graph.ClearField("node"), "does not compute its 32 outputs"),
     "many layers": (lambda m: m.graph.node.extend([node(m, "Relu")] * 300), "layers and"),
 }  # fmt: skip
 
@@ -446,14 +446,14 @@ def no_number(model):
     model.graph.initializer[0].raw_data = values.tobytes()
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path):
+def test_weights_that_are_not_finite_are_refused(tmp_path):
     sentence = refused(with_member(tmp_path / "x.student", "network.onnx", edited(no_number)))
-    assert "has a tensor that has NaN or infinite numbers" in sentence
+    assert "has a tensor that has NaN or infinite values" in sentence
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("level", [1e4, 1e20])
-def test_sounds_beyond_all_measure_give_numbers(student, precision, level):
+def test_extremely_loud_sounds_give_finite_embeddings(student, precision, level):
     x = np.float32(level) * noise(3 * WINDOW, 1, 1.0).reshape(3, WINDOW)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -461,7 +461,7 @@ def test_sounds_beyond_all_measure_give_numbers(student, precision, level):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not ONNX", bytes(1000)])
-def test_what_is_no_onnx_is_refused(tmp_path, content):
+def test_files_that_are_not_onnx_are_refused(tmp_path, content):
     refused(with_member(tmp_path / "x.student", "network.onnx", content))
 
 
@@ -475,7 +475,7 @@ def wide(n_layers, channels, pads):
     return graph
 
 
-def test_names_that_are_no_text_are_refused(tmp_path):
+def test_names_that_are_not_text_are_refused(tmp_path):
     data = members()["network.onnx"]
     for name in (b"input", b"kernel_0", b"conv_0", b"output", b"Relu", b"pads"):
         content = data.replace(name, b"\xff" + name[1:])
@@ -484,7 +484,7 @@ def test_names_that_are_no_text_are_refused(tmp_path):
 
 
 def test_maps_and_work_are_bounded():
-    for layers, channels, pads, message in ((3, 60, 64, "gives a map"), (4, 40, 2, "more work than")):
+    for layers, channels, pads, message in ((3, 60, 64, "computes a map"), (4, 40, 2, "takes more than")):
         graph = wide(layers, channels, pads)
         graph.dense(np.ones((9, SIZE)), np.zeros(SIZE))
         with pytest.raises(WeightsError, match=message):
@@ -499,7 +499,7 @@ def test_all_maps_together_are_bounded():
     first = model.graph.node[0].output[0]
     for i in range(20):
         model.graph.node.insert(1, helper.make_node("Relu", [first], [f"kept_{i}"]))
-    with pytest.raises(WeightsError, match="computes more than 4194304 numbers a window"):
+    with pytest.raises(WeightsError, match="computes more than 4194304 values per window"):
         check_student_onnx(model.SerializeToString(), SHAPE, SIZE, "x")
 
 

@@ -1,5 +1,8 @@
 """Models small enough for a microcontroller, and sounds that they were not fitted on."""
 
+import shutil
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -25,18 +28,35 @@ def sounds():
     return clips, labels
 
 
-def fitted(**options):
-    clips, labels = sounds()
+@cache
+def _embedded(hop_s, center):
     embedder = l3clf.load_embedder("l3mini", precision="int8")
-    return l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None, **options).fit(clips, labels)
+    model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None, hop_s=hop_s, center=center)
+    return model.embed(sounds()[0])
+
+
+def fitted(labels=None, **options):
+    """Return a classifier on l3mini's integers, fitted on the sounds; these are embedded once for each framing."""
+    embedder = l3clf.load_embedder("l3mini", precision="int8")
+    model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None, **options)
+    return model.fit(_embedded(model.hop_s, model.center), sounds()[1] if labels is None else labels)
 
 
 def held_out(tmp_path):
-    """Sounds that were not learned from, at another rate, in files."""
-    loud = np.concatenate([tone(440, 1.3, 44_100, 0.9), noise(44_100, 7, 0.3), np.zeros(30_000, np.float32)])
+    """Sounds that were not learned from, at another rate, in files: about a second each, the emulator is slow."""
+    loud = np.concatenate([tone(440, 0.7, 44_100, 0.9), noise(22_050, 7, 0.3), np.zeros(10_000, np.float32)])
     return [
         l3clf.Clip(write(tmp_path / "loud.wav", loud, 44_100)),
         l3clf.Clip(write(tmp_path / "short.wav", noise(3000, 8, 0.01))),
-        l3clf.Clip(write(tmp_path / "silent.wav", np.zeros(RATE, np.float32))),
-        l3clf.Clip(write(tmp_path / "clipped.wav", np.sign(tone(333, 1.0)))),
+        l3clf.Clip(write(tmp_path / "silent.wav", np.zeros(RATE // 2, np.float32))),
+        l3clf.Clip(write(tmp_path / "clipped.wav", np.sign(tone(333, 0.6)))),
     ]
+
+
+def mutated(export, folder, file, line, other):
+    """Copy an export, and change a line of its code; return the copy."""
+    shutil.copytree(export, folder)
+    text = (folder / file).read_text()
+    assert line in text
+    (folder / file).write_text(text.replace(line, other))
+    return folder

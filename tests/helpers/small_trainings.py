@@ -13,13 +13,14 @@ pytest.importorskip("tensorflow")
 
 from l3clf.audio.clip import Samples
 from l3clf.demo.sounds import CLASSES, synthesise
-from l3clf.distill.architectures import ARCHITECTURES, build_student, keras
+from l3clf.distill.architectures import ARCHITECTURES, Architecture, build_student, keras
 from l3clf.distill.examples import Recipe
 from l3clf.embedders import Embedder, register_embedder
 from l3clf.embedders.frontend import INPUT_STEPS, SAMPLE_RATE, levels, quantise_levels, student_spec
 
 TINY = GOLDEN / "tiny.student"
 SPEC = student_spec(0.5)
+SMALL = {"a": Architecture(8, ((16, 2),)), "b": Architecture(8, ((16, 2), (16, 1)))}  # built and traced in a moment
 
 
 @dataclass(frozen=True)

@@ -178,5 +178,5 @@ def test_threads_share_a_network():
     ids=["float", "three dimensions", "one window", "number", "list", "nothing"],
 )
 def test_other_inputs_are_refused(x):
-    with pytest.raises(ParameterError, match=r"x is .*expected an int8 array of shape \(n, 23, 17, 1\)"):
+    with pytest.raises(ParameterError, match=r"x: .*expected an int8 array of shape \(n, 23, 17, 1\)"):
         network(content_of("separable")).run(x)

@@ -87,12 +87,12 @@ def test_macs_are_counted():
 
 def test_the_peer_edgel3_is_read_or_refused(shared):
     content = (shared / "weights" / "edgel3_int8_256.tflite").read_bytes()
-    with pytest.raises(WeightsError, match=r"^edgel3 has "):
+    with pytest.raises(WeightsError, match=r"^edgel3: has "):
         read_tflite(content, "edgel3")
 
 
 def test_a_float_model_is_refused_by_name(shared):
-    with pytest.raises(WeightsError, match=r"^yamnet has "):
+    with pytest.raises(WeightsError, match=r"^yamnet: has "):
         read_tflite((shared / "weights" / "yamnet.tflite").read_bytes(), "yamnet")
 
 
@@ -103,7 +103,7 @@ def refused(content, match):
     with pytest.raises(WeightsError, match=match) as caught:
         read_tflite(content, "some/student.tflite")
     message = str(caught.value)
-    assert message.startswith("some/student.tflite ")
+    assert message.startswith("some/student.tflite: ")
     assert "\n" not in message
     assert len(message) < 500
 
@@ -126,7 +126,7 @@ def test_another_operator_is_refused_by_name(number):
     editor = Editor(CONTENTS["separable"])
     editor.set_kind(editor.operators[0], number)
     name = OPERATOR_NAMES[number] if number < len(OPERATOR_NAMES) else f"number {number}"
-    refused(editor.done(), rf"operator {name}( \(''\))? at place 0, which is none of CONV_2D, ")
+    refused(editor.done(), rf"operator {name}( \(''\))? at place 0, which is not one of CONV_2D, ")
 
 
 def edit_tensor(slot, code, value, index=None):
@@ -178,10 +178,10 @@ BAD = {
     "int32 activation": (edit_tensor(TensorField.TYPE, "b", 2), "not int8"),
     "buffer index": (edit_tensor(TensorField.BUFFER, "I", 4000), "buffer 4000"),
     "activation with values": (edit_tensor(TensorField.BUFFER, "I", 3), "bytes, not"),
-    "scale 0": (edit_vector(lambda e: e.scales(target(e, 0)), 0, 0), "scale that is not above zero"),
-    "scale below 0": (edit_vector(lambda e: e.scales(target(e, 0)), 0, -1), "scale that is not above zero"),
-    "scale nan": (edit_vector(lambda e: e.scales(target(e, 0)), 0, np.nan), "scale that is not above zero"),
-    "scale inf": (edit_vector(lambda e: e.scales(weights_of(e, 0)), 3, np.inf), "scale that is not above zero"),
+    "scale 0": (edit_vector(lambda e: e.scales(target(e, 0)), 0, 0), "scale that is not positive"),
+    "scale below 0": (edit_vector(lambda e: e.scales(target(e, 0)), 0, -1), "scale that is not positive"),
+    "scale nan": (edit_vector(lambda e: e.scales(target(e, 0)), 0, np.nan), "scale that is not positive"),
+    "scale inf": (edit_vector(lambda e: e.scales(weights_of(e, 0)), 3, np.inf), "scale that is not positive"),
     "zero point": (edit_vector(lambda e: e.zero_points(target(e, 0)), 0, 128), "zero point outside int8"),
     "weights not symmetric": (edit_vector(lambda e: e.zero_points(weights_of(e, 0)), 0, 1), "zero point is not 0"),
     "bias not symmetric": (edit_vector(lambda e: e.zero_points(bias_of(e, 0)), 0, 1), "bias whose zero point"),
@@ -195,24 +195,27 @@ BAD = {
         ),
         "along dimension 9",
     ),
-    "shape declared": (edit_vector(lambda e: shape(e, target(e, 0)), 1, 7), "where .1, 6, 5, 8. follows"),
+    "shape declared": (edit_vector(lambda e: shape(e, target(e, 0)), 1, 7), "instead of .1, 6, 5, 8."),
     "shape of weights": (edit_vector(lambda e: shape(e, weights_of(e, 0)), 3, 2), "bytes, not"),
-    "shape 0": (edit_vector(lambda e: shape(e, target(e, 0)), 1, 0), "impossible or too large"),
-    "shape below 0": (edit_vector(lambda e: shape(e, target(e, 0)), 1, -1), "impossible or too large"),
-    "shape huge": (edit_vector(lambda e: shape(e, target(e, 0)), 1, 2**31 - 1), "impossible or too large"),
+    "shape 0": (edit_vector(lambda e: shape(e, target(e, 0)), 1, 0), "invalid or too large"),
+    "shape below 0": (edit_vector(lambda e: shape(e, target(e, 0)), 1, -1), "invalid or too large"),
+    "shape huge": (edit_vector(lambda e: shape(e, target(e, 0)), 1, 2**31 - 1), "invalid or too large"),
     "batch of 2": (edit_vector(lambda e: shape(e, 0), 0, 2), "not of batch size 1"),
     "input tensor": (edit_vector(lambda e: e.inputs(e.operators[0]), 0, 999), "tensor 999 of"),
     "input below 0": (edit_vector(lambda e: e.inputs(e.operators[0]), 0, -1), "tensor -1 of"),
     "weights left out": (edit_vector(lambda e: e.inputs(e.operators[0]), 1, -1), "tensor -1 of"),
-    "weights computed": (edit_vector(lambda e: e.inputs(e.operators[0]), 1, 0), "no int8 constant"),
-    "bias is int8": (lambda e: edit_vector(lambda e: e.inputs(e.operators[0]), 2, weights_of(e, 0))(e), "no int32"),
+    "weights computed": (edit_vector(lambda e: e.inputs(e.operators[0]), 1, 0), "not a constant of type int8"),
+    "bias is int8": (
+        lambda e: edit_vector(lambda e: e.inputs(e.operators[0]), 2, weights_of(e, 0))(e),
+        "not a constant of type int32",
+    ),
     "used before made": (
         lambda e: edit_vector(lambda e: e.inputs(e.operators[0]), 0, target(e, 3))(e),
         "not computed before it",
     ),
     "made twice": (
         lambda e: edit_vector(lambda e: e.operators[3].vector(OperatorField.OUTPUTS, "<i4"), 0, target(e, 0))(e),
-        "a second time",
+        "computes tensor .* again",
     ),
     "output never made": (
         edit_vector(lambda e: e.subgraph.vector(SubgraphField.OUTPUTS, "<i4"), 0, 1),
@@ -227,7 +230,7 @@ BAD = {
     "stride 0": (edit_option(0, ConvField.STRIDE_W, "i", 0), "stride or dilation of 4 x 0"),
     "stride below 0": (edit_option(0, ConvField.STRIDE_H, "i", -3), "stride or dilation of -3 x 4"),
     "stride huge": (edit_option(0, ConvField.STRIDE_H, "i", 2**31 - 1), "stride or dilation"),
-    "another stride": (edit_option(0, ConvField.STRIDE_H, "i", 3), "follows"),
+    "another stride": (edit_option(0, ConvField.STRIDE_H, "i", 3), "instead of"),
     "activation": (edit_option(0, ConvField.ACTIVATION, "b", 4), "fused activation TANH"),
     "activation unknown": (edit_option(0, ConvField.ACTIVATION, "b", 77), "fused activation number 77"),
     "depth multiplier": (edit_option(4, DepthwiseField.DEPTH_MULTIPLIER, "i", 1), "depth multiplier 1"),
@@ -241,20 +244,23 @@ BAD_POOLS = {
     "paddings below 0": (edit_vector(lambda e: e.values(weights_of(e, 2), "<i4"), 3, -1), "paddings"),
     "batch padded": (edit_vector(lambda e: e.values(weights_of(e, 2), "<i4"), 0, 1), "paddings"),
     "paddings huge": (edit_vector(lambda e: e.values(weights_of(e, 2), "<i4"), 3, 2**31 - 1), "paddings"),
-    "scale across a pool": (edit_vector(lambda e: e.scales(target(e, 1)), 0, 0.25), "quantised unlike its input"),
-    "reshape": (edit_vector(lambda e: e.values(weights_of(e, 7), "<i4"), 1, 47), "impossible shape"),
+    "scale across a pool": (
+        edit_vector(lambda e: e.scales(target(e, 1)), 0, 0.25),
+        "quantised differently from its input",
+    ),
+    "reshape": (edit_vector(lambda e: e.values(weights_of(e, 7), "<i4"), 1, 47), "invalid shape"),
     "reshape to less": (edit_vector(lambda e: e.values(weights_of(e, 7), "<i4"), 1, 24), r"the shape \(1, 24\)"),
     "scale overflow in ReLU": (
         lambda e: edit_vector(lambda e: e.scales(target(e, 3)), 0, 1e-44)(e),
         "do not fit together|overflow",
     ),
-    "RELU6 that rescales": (lambda e: e.set_kind(e.operators[3], 21), "quantised unlike its input"),
+    "RELU6 that rescales": (lambda e: e.set_kind(e.operators[3], 21), "quantised differently from its input"),
 }
 BAD_MEANS = {
     "axis too large": (edit_vector(lambda e: e.values(weights_of(e, 4), "<i4"), 0, 4), "axes"),
     "axis of the batch": (edit_vector(lambda e: e.values(weights_of(e, 4), "<i4"), 0, 0), "axes"),
     "axis far below 0": (edit_vector(lambda e: e.values(weights_of(e, 4), "<i4"), 0, -(2**31)), "axes"),
-    "another axis": (edit_vector(lambda e: e.values(weights_of(e, 4), "<i4"), 0, 2), "follows"),
+    "another axis": (edit_vector(lambda e: e.values(weights_of(e, 4), "<i4"), 0, 2), "instead of"),
     "scales that do not fit": (
         edit_vector(lambda e: shape(e, weights_of(e, 3)), slice(0, 2), [4, 9]),
         "6 scales along",
@@ -293,7 +299,7 @@ def test_costs_are_bounded(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(tflite, limit, 1)
             refused(CONTENTS["separable"], match)
-    for limit, match in (("MAX_WORK", "more work"), ("MAX_TOTAL_ELEMENTS", "in all tensors")):
+    for limit, match in (("MAX_WORK", "a total of more"), ("MAX_TOTAL_ELEMENTS", "in all tensors")):
         with monkeypatch.context() as patch:
             patch.setattr(f"l3clf.networks.tflite_tensors.{limit}", 1)
             refused(CONTENTS["separable"], match)

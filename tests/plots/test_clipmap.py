@@ -50,7 +50,7 @@ def test_a_sample_keeps_every_class_and_its_share():
     assert len(singles) == 30
 
 
-def test_a_sample_is_said(monkeypatch):
+def test_a_sample_is_noted(monkeypatch):
     monkeypatch.setattr(clipmap, "_MAX_CLIPS", 20)
     vectors, members = clouds(2, 50)
     clips = clipmap._map(vectors, list(members), np.ones(50, bool), 0)
@@ -103,13 +103,13 @@ def test_names_in_the_map_do_not_overlap_and_lie_in_it(count):
 @pytest.mark.parametrize(
     ("vectors", "names", "correct", "complaint"),
     [
-        (np.zeros((3, 2)), ["a", "b"], None, r"shape \(2, d\), a row for each label, not \(3, 2\)"),
-        (np.zeros(2), ["a", "b"], None, r"shape \(2, d\)"),
-        (np.zeros((0, 2)), [], None, r"shape \(0, d\)"),
+        (np.zeros((3, 2)), ["a", "b"], None, r"shape \(3, 2\); expected \(2, d\)"),
+        (np.zeros(2), ["a", "b"], None, r"expected \(2, d\)"),
+        (np.zeros((0, 2)), [], None, r"expected \(0, d\)"),
         ([[1, 2], [3]], ["a", "b"], None, "rows of equal length"),
-        ([[1, 2], [np.nan, 3]], ["a", "b"], None, "1 rows of vectors are not finite"),
-        (np.zeros((2, 2)), ["a", "b"], [True], "correct must be 2 times True or False"),
-        (np.zeros((2, 2)), ["a", "b"], [0.5, 1], "correct must be 2 times True or False"),
+        ([[1, 2], [np.nan, 3]], ["a", "b"], None, "vectors: 1 rows are not finite"),
+        (np.zeros((2, 2)), ["a", "b"], [True], "True or False for each of 2 clips"),
+        (np.zeros((2, 2)), ["a", "b"], [0.5, 1], "True or False for each of 2 clips"),
     ],
 )
 def test_map_refuses_what_does_not_fit(tmp_path, vectors, names, correct, complaint):
@@ -119,5 +119,5 @@ def test_map_refuses_what_does_not_fit(tmp_path, vectors, names, correct, compla
 
 
 def test_map_refuses_a_negative_seed(tmp_path):
-    with pytest.raises(ParameterError, match="seed must be"):
+    with pytest.raises(ParameterError, match="seed=-1; expected"):
         embedding_map(np.eye(3), ["a", "b", "c"], tmp_path / "x.png", seed=-1)

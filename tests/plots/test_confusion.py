@@ -58,7 +58,7 @@ def test_there_is_no_extra_column_without_need():
     assert tally(["a"], ["b"]).columns == ("a", "(other)")
 
 
-def test_given_classes_are_drawn_in_their_order_and_empty_rows_are_no_recall():
+def test_given_classes_are_drawn_in_order_and_empty_rows_have_no_recall():
     matrix = tally(["b", "a"], ["b", "c"], classes=["c", "b", "a"])
     assert matrix.rows == matrix.columns == ("c", "b", "a")
     assert np.isnan(matrix.recalls[0]).all()
@@ -76,15 +76,15 @@ def test_numbers_are_sorted_by_value_and_compared_as_text():
 @pytest.mark.parametrize(
     ("true", "predicted", "classes", "complaint"),
     [
-        ([], [], None, "at least one"),
-        (["a", "b"], ["a"], None, "2 labels and y_pred 1"),
-        ("ab", ["a", "b"], None, "y_true must be one-dimensional"),
-        (5, ["a"], None, "y_true must be one-dimensional"),
-        ([["a"], ["b", "c"]], ["a", "b"], None, "y_true must be one-dimensional"),
-        (labels(1201), labels(1201), None, "1,201 classes cannot be drawn: at most 1,200"),
-        (["a"], [["a"]], None, "y_pred must be one-dimensional"),
-        (["a"], ["a"], "a", "classes must be one-dimensional"),
-        (["a", "z"], ["a", "a"], ["a"], "not among classes: z"),
+        ([], [], None, "0 and 0 labels"),
+        (["a", "b"], ["a"], None, "2 and 1 labels"),
+        ("ab", ["a", "b"], None, "y_true: not one-dimensional"),
+        (5, ["a"], None, "y_true: not one-dimensional"),
+        ([["a"], ["b", "c"]], ["a", "b"], None, "y_true: not one-dimensional"),
+        (labels(1201), labels(1201), None, "1,201 classes; a confusion matrix has room for 1,200"),
+        (["a"], [["a"]], None, "y_pred: not one-dimensional"),
+        (["a"], ["a"], "a", "classes: not one-dimensional"),
+        (["a", "z"], ["a", "a"], ["a"], "classes: no z"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, true, predicted, classes, complaint):
@@ -96,7 +96,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, true, predicted, classes, 
 # ------------------------------------------------------------------------------------------- what is drawn
 
 
-def test_cells_say_counts_and_shares():
+def test_cells_show_counts_and_shares():
     assert cell_texts(TRUE, PREDICTED) == [
         *("3", "75 %", "1", "25 %", "0", "0"),
         *("0", "2", "50 %", "1", "25 %", "1", "25 %"),
@@ -108,7 +108,7 @@ def test_numbers_give_way_to_colour_with_many_classes():
     assert cell_texts(labels(31), labels(31)) == []
 
 
-def test_axes_and_title_say_what_they_are():
+def test_axes_and_title_are_labelled():
     axes = figure(TRUE, PREDICTED, title="Fold $1$").axes[0]
     assert axes.get_xlabel() == "predicted class"
     assert axes.get_ylabel() == "true class"
@@ -263,7 +263,7 @@ def test_order_by_similarity_is_another_picture_and_an_unknown_one_is_refused(tm
         for order in ("given", "similarity")
     )
     assert given != similar
-    with pytest.raises(ParameterError, match='order must be "given" or "similarity"'):
+    with pytest.raises(ParameterError, match="order='size'; expected 'given' or 'similarity'"):
         confusion_matrix(true, predicted, tmp_path / "x", order="size")
 
 

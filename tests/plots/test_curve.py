@@ -37,7 +37,7 @@ def test_slope_of_the_last_doubling(pairs, slope, detail):
     assert detail is None or series.detail == detail
 
 
-def test_curve_says_its_numbers():
+def test_the_curve_shows_its_numbers():
     drawn = curve._curve_figure(curve._series(points((2, 0.4), (3, 0.5), (32, 0.7))), "T", 0.1)
     drawn.canvas.draw()
     axes = drawn.axes[0]
@@ -47,7 +47,7 @@ def test_curve_says_its_numbers():
     assert axes.get_legend() is None
 
 
-def test_several_curves_say_their_slopes_in_the_legend():
+def test_several_curves_show_their_slopes_in_the_legend():
     both = points((2, 0.4), (4, 0.5), label="mfcc") + points((2, 0.6), (4, 0.8), label="yamnet")
     axes = curve._curve_figure(curve._series(both), None, None).axes[0]
     assert [t.get_text() for t in axes.get_legend().get_texts()] == [
@@ -65,14 +65,14 @@ def test_ticks_too_close_to_read_are_left_out_but_never_the_largest():
 @pytest.mark.parametrize(
     ("wrong", "floor", "complaint"),
     [
-        ([], None, "at least one point"),
-        ([3], None, "points must be mappings"),
-        ([{"clips_per_class": 4}], None, "a number as accuracy, not None"),
-        (points((4, float("nan"))), None, "a number as accuracy, not nan"),
+        ([], None, "give at least one"),
+        ([3], None, "expected mappings"),
+        ([{"clips_per_class": 4}], None, "accuracy=None; expected a number"),
+        (points((4, float("nan"))), None, "accuracy=nan; expected a number"),
         (points((0, 0.5)), None, "clips above 0"),
-        (points((4, 60)), None, "fractions of 0 to 1"),
-        (points((4, 0.5), (4, 0.6)), None, "two points with the same clips_per_class"),
-        (points((4, 0.5)), 10, "floor must be a fraction"),
+        (points((4, 60)), None, "fractions from 0 to 1"),
+        (points((4, 0.5), (4, 0.6)), None, "have the same clips_per_class"),
+        (points((4, 0.5)), 10, "expected a fraction"),
     ],
 )
 def test_curve_refuses_what_does_not_fit(tmp_path, wrong, floor, complaint):

@@ -51,10 +51,10 @@ def test_many_classes_show_the_worst_and_the_best(count, rows):
     if rows < count:
         assert shown[:40] + shown[41:] == found[:40] + found[-10:]
         axes = recall._recall_figure(found, None).axes[0]
-        assert f"{count - 50} classes between these are left out" in [text.get_text() for text in axes.texts]
+        assert f"{count - 50} classes in between are not shown" in [text.get_text() for text in axes.texts]
         assert "the 40 worst and the 10 best" in axes.get_title(loc="left")
 
 
 def test_recall_refuses_what_does_not_fit(tmp_path):
-    with pytest.raises(ParameterError, match="2 labels and y_pred 1"):
+    with pytest.raises(ParameterError, match="2 and 1 labels"):
         per_class_recall(["a", "b"], ["a"], tmp_path / "x.png")

@@ -56,10 +56,10 @@ def test_the_policy_forbids_all_but_what_is_embedded(parsed):
         assert rule in policy.split("; ")
 
 
-def test_everything_given_is_said(parsed):
+def test_everything_given_is_shown(parsed):
     for part in (
         "Baseline of tones", "mfcc reaches 90.0 %.", "90.0 ± 2.0", "[85.0, 95.0]", "always the largest class 50.0",
-        "Five folds, as given.", "A pixel", "low taken for high, 90.0 %", "tone.wav", "gone.wav: no such file",
+        "Five folds, as given.", "A pixel", "low predicted as high, 90.0 %", "tone.wav", "gone.wav: no such file",
         "l3clf baseline tones", "Clips 40", "l3clf 0.1", "12.3", "45.6",
     ):  # fmt: skip
         assert part.replace(" ", "") in parsed.text.replace(" ", ""), part
@@ -110,7 +110,7 @@ def test_hostile_text_stays_text_everywhere(tmp_path):
 def test_a_page_of_nothing_says_so(tmp_path):
     found = written(tmp_path)
     assert found.torn == found.open == []
-    assert "There is no result" in found.text
+    assert "There are no results" in found.text
     assert len(found.all("section")) == 1
 
 

@@ -67,7 +67,7 @@ def test_a_long_clip_plays_its_first_ten_seconds(tmp_path):
     assert "first 10 s of 13.0 s" in found.text
 
 
-def test_samples_beyond_full_scale_are_no_trouble(tmp_path):
+def test_samples_beyond_full_scale_are_played(tmp_path):
     path = write(tmp_path / "x.wav", 8 * tone(), subtype="FLOAT")
     samples, _ = heard(with_clips(tmp_path, Clip(path)).all("audio")[0])
     assert 0.9 < np.abs(samples).max() < 1.5
@@ -85,7 +85,7 @@ def test_unreadable_clips_get_a_sentence_and_the_others_their_player(tmp_path, f
 
 def test_at_most_twenty_mistakes_are_shown(tmp_path):
     found = with_clips(tmp_path, *[Clip(f"{n}.wav") for n in range(1234)])
-    assert found.text.count(" taken for ") == 20
+    assert found.text.count(" predicted as ") == 20
     assert "The 20 worst of 1,234 mistakes" in found.text
 
 
@@ -100,7 +100,7 @@ def test_at_most_twenty_mistakes_are_shown(tmp_path):
     ],
 )
 @pytest.mark.skipif(os.name == "nt", reason="paths as other systems write them")
-def test_the_folder_of_all_mistakes_is_said_once(tmp_path, paths, folder, shown):
+def test_the_folder_of_all_mistakes_is_shown_once(tmp_path, paths, folder, shown):
     found = with_clips(tmp_path, *map(Clip, paths))
     assert found.text.count("Paths start at") == bool(folder)
     assert f"Paths start at {folder}." in found.text or not folder

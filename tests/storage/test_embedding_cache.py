@@ -227,7 +227,7 @@ def test_shapes_that_do_not_fit_are_refused(cache, shapes):
 
 
 @pytest.mark.parametrize("key", ["text", b"short"])
-def test_keys_that_are_none_are_refused(cache, key):
+def test_invalid_keys_are_refused(cache, key):
     for use in (lambda: put(cache, {key: windows_of(0)}), lambda: cache.get_many([key])):
         with pytest.raises(ParameterError, match="32 bytes"):
             use()
@@ -433,7 +433,7 @@ def test_foreign_file_is_refused_and_left_alone(tmp_path, kind):
     cache = EmbeddingCache(path)
     uses = (cache.info, cache.verify, cache.prune, lambda: cache.get_many([key_of(0)]))
     for use in (*uses, lambda: put(cache, entries_of([0]))):
-        with pytest.raises(CacheError, match="diary is no embedding cache"):
+        with pytest.raises(CacheError, match="diary: is not an embedding cache"):
             use()
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
@@ -455,7 +455,7 @@ def test_folder_is_refused(tmp_path):
 
 def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CacheError, match=r"embeddings\.sqlite cannot be made"):
+    with pytest.raises(CacheError, match=r"embeddings\.sqlite: its folder cannot be created"):
         put(EmbeddingCache(tmp_path / "file" / "embeddings.sqlite"), entries_of([0]))
 
 
@@ -509,7 +509,7 @@ def test_read_only_cache_is_read_and_not_written(what):
 def test_full_disk_is_one_sentence_and_leaves_the_cache_as_it_was(filled, monkeypatch):
     limit = "PRAGMA max_page_count = 20"
     monkeypatch.setattr(cache_database, "_CONNECTION_PRAGMAS", (*cache_database._CONNECTION_PRAGMAS, limit))
-    with pytest.raises(CacheError, match=r"embeddings\.sqlite cannot be used; the disk is full"):
+    with pytest.raises(CacheError, match=r"embeddings\.sqlite: the disk is full"):
         put(filled, entries_of(range(100, 200), size=1000))
     assert filled.info()["entries"] == 10
     assert holds(filled, entries_of(range(10)))

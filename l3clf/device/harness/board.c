@@ -1,4 +1,4 @@
-/* Starts the export's self-test on QEMU's board mps2-an386, a Cortex-M4F, and ends with its answer. */
+/* Runs the export's self-test on QEMU's board mps2-an386, a Cortex-M4F, and exits with its result. */
 #include <stdint.h>
 
 #define COPROCESSOR_ACCESS (*(volatile uint32_t *)0xE000ED88)
@@ -12,7 +12,7 @@ void board_start(void);
 
 extern uint32_t board_stack_top;
 
-/* Semihosting: what the board asks of the emulator. */
+/* Ends the emulation with an exit status, by semihosting. */
 static void leave(uint32_t answer)
 {
     const uint32_t block[2] = {APPLICATION_EXIT, answer};

@@ -1,5 +1,5 @@
-/* What l3clf verify builds around an export, for the host and for an emulated chip: memory for everything, and a
-   record of every decision and, with L3CLF_TRACE, of every tensor. */
+/* What `l3clf verify` compiles with an export, for the host and for an emulated chip: static memory, and a record of
+   every decision and, with L3CLF_TRACE, of every tensor. */
 #include "l3clf.h"
 
 #include <string.h>
@@ -35,7 +35,7 @@ static void record(void *user, const l3clf_decision *decision)
 
 #ifdef L3CLF_TRACE
 int8_t harness_trace[MAX_TRACE];
-int32_t harness_n_trace; /* -1 when there was too much */
+int32_t harness_n_trace; /* -1 after an overflow */
 const int32_t harness_max_trace = MAX_TRACE;
 
 void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size)

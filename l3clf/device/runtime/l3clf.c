@@ -4,9 +4,9 @@
 
 #include "l3clf_frontend.h"
 
-/* --- a window that has ended ---------------------------------------------------------------------- */
+/* --- windows -------------------------------------------------------------------------------------- */
 
-/* The last L3CLF_N_FRAMES frames, the oldest first, as the network's input. */
+/* Copies the last L3CLF_N_FRAMES frames, oldest first, to the network's input: `frames` is a ring buffer. */
 static void bring_frames(const l3clf_state *s)
 {
     int8_t *input = (int8_t *)s->arena + L3CLF_INPUT_OFFSET;
@@ -15,7 +15,7 @@ static void bring_frames(const l3clf_state *s)
     memcpy(input + older, s->frames, newer);
 }
 
-/* Room for the probabilities and, behind them, for a vector; beside the network's output. */
+/* Memory in the arena for the probabilities and a vector after them; it does not overlap the network's output. */
 static float *answer_memory(const l3clf_state *s)
 {
     return (float *)(void *)((int8_t *)s->arena + L3CLF_ANSWER_OFFSET);
@@ -23,7 +23,7 @@ static float *answer_memory(const l3clf_state *s)
 
 #ifdef L3CLF_POOL_PROBABILITIES
 
-/* Keeps the window's probabilities. */
+/* Stores the window's probabilities in the pool. */
 static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
 {
     const int8_t *steps = (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET;
@@ -34,7 +34,7 @@ static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
     l3clf_head(vector, slot);
 }
 
-/* The mean of all heard windows' probabilities. */
+/* Averages the probabilities of all windows above the gate. */
 static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
 {
     for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
@@ -48,14 +48,14 @@ static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
 
 #else
 
-/* Keeps the window's embedding. */
+/* Stores the window's embedding in the pool. */
 static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
 {
     memcpy(slot, (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET, L3CLF_EMBEDDING);
 }
 
 #ifdef L3CLF_EXACT_MEAN
-/* Trees compare with thresholds that lie on the values themselves: rounded as Python rounds. */
+/* Thresholds of trees may equal the mean itself, so it has to be rounded exactly as in Python. */
 typedef double mean_sum;
 #define MEAN(sum, n) (float)((sum) / (double)(n))
 #define VALUE(steps) (double)((float)(steps) * L3CLF_OUTPUT_SCALE)
@@ -65,7 +65,7 @@ typedef int32_t mean_sum;
 #define VALUE(steps) (steps)
 #endif
 
-/* The probabilities of the mean of all heard windows' embeddings. */
+/* Computes the probabilities from the mean embedding of all windows above the gate. */
 static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
 {
     float *vector = probabilities + L3CLF_N_CLASSES;
@@ -92,7 +92,7 @@ static uint32_t n_heard(const l3clf_state *s)
     return n;
 }
 
-/* The most probable class, the first among equals, if it is probable enough. */
+/* Selects the most probable class (the first among equals), or "unknown" below the threshold. */
 static void decide(l3clf_state *s)
 {
     float *probabilities = answer_memory(s);
@@ -117,6 +117,7 @@ static void decide(l3clf_state *s)
     }
 }
 
+/* Whether the window that ends is above the gate: its energy is the difference of two running sums. */
 static int is_heard(l3clf_state *s)
 {
 #ifdef L3CLF_GATE_ENERGY
@@ -207,7 +208,7 @@ int l3clf_push(l3clf_state *s, const int16_t *samples, size_t n)
     return decisions;
 }
 
-/* --- life ----------------------------------------------------------------------------------------- */
+/* --- states --------------------------------------------------------------------------------------- */
 
 size_t l3clf_arena_bytes(void)
 {

@@ -1,5 +1,5 @@
-/* The inner loops, once in plain C and once with the DSP instructions of a Cortex-M4, M7 or M33; both give the same
-   numbers. Define L3CLF_PORTABLE to have plain C everywhere. */
+/* The inner loops, in plain C and with the DSP instructions of a Cortex-M4, M7 or M33; the results are the same.
+   Define L3CLF_PORTABLE to use plain C everywhere. */
 #ifndef L3CLF_DSP_H
 #define L3CLF_DSP_H
 
@@ -15,7 +15,7 @@
 #error "l3clf needs an int of 32 bits"
 #endif
 
-/* GCC has the intrinsics since version 10. */
+/* GCC has had the intrinsics since version 10. */
 #if defined(__ARM_FEATURE_SIMD32) && !defined(L3CLF_PORTABLE) && !defined(__ARM_BIG_ENDIAN) && \
     (defined(__clang__) || !defined(__GNUC__) || __GNUC__ >= 10)
 #include <arm_acle.h>
@@ -28,12 +28,12 @@
 static inline int32_t l3clf_scale_down(int32_t sum, int32_t multiplier, int32_t right)
 {
 #if L3CLF_DSP
-    /* One instruction, SMMULR: 2 * sum does not overflow. */
+    /* Compiles to one instruction, SMMULR; 2 * sum does not overflow because sums are below 2^30. */
     const int32_t high = (int32_t)(((int64_t)(2 * sum) * multiplier + 0x80000000LL) >> 32);
 #else
     const int32_t high = (int32_t)(((int64_t)sum * multiplier + (1 << 30)) >> 31);
 #endif
-    return (high + (1 << (right - 1)) + (high >> 31)) >> right; /* high >> 31: -1 where it is negative */
+    return (high + (1 << (right - 1)) + (high >> 31)) >> right; /* high >> 31 is -1 if it is negative */
 }
 
 static inline int32_t l3clf_scale(int32_t sum, int32_t multiplier, int32_t right)
@@ -44,10 +44,10 @@ static inline int32_t l3clf_scale(int32_t sum, int32_t multiplier, int32_t right
     return (int32_t)(((int64_t)(sum * (1 << -right)) * multiplier + (1 << 30)) >> 31);
 }
 
-/* Four sums with one factor. */
+/* Scales four sums by one factor. */
 static inline void l3clf_scale4(int32_t sums[4], int32_t multiplier, int32_t right)
 {
-    if (right > 0) { /* asked once, not four times */
+    if (right > 0) { /* tested once instead of four times */
         for (int32_t i = 0; i < 4; i++) {
             sums[i] = l3clf_scale_down(sums[i], multiplier, right);
         }
@@ -58,7 +58,7 @@ static inline void l3clf_scale4(int32_t sums[4], int32_t multiplier, int32_t rig
     }
 }
 
-/* Compilers know this as one instruction, SSAT. */
+/* Compiles to one instruction, SSAT. */
 static inline int8_t l3clf_narrow(int32_t value)
 {
     return (int8_t)(value < INT8_MIN ? INT8_MIN : value > INT8_MAX ? INT8_MAX : value);
@@ -75,7 +75,7 @@ static inline uint32_t l3clf_load4(const int8_t *from)
     return word;
 }
 
-/* Bytes 0 and 2 of a word as two int16, or bytes 1 and 3. */
+/* Bytes 0 and 2 of a word as two int16; l3clf_odd takes bytes 1 and 3. */
 static inline int16x2_t l3clf_even(uint32_t word)
 {
     return __sxtb16((int8x4_t)word);
@@ -83,10 +83,10 @@ static inline int16x2_t l3clf_even(uint32_t word)
 
 static inline int16x2_t l3clf_odd(uint32_t word)
 {
-    return __sxtb16((int8x4_t)((word >> 8) | (word << 24))); /* one instruction with its rotation */
+    return __sxtb16((int8x4_t)((word >> 8) | (word << 24))); /* the rotation is part of the instruction */
 }
 
-/* Four columns as int16: of every four values of a column its even and its odd ones, column beside column. */
+/* Widens four columns to int16. For every four values: the even and the odd ones of each column, column by column. */
 static inline void l3clf_widen(const int8_t *const columns[4], int32_t depth, l3clf_wide *wide)
 {
     for (int32_t k = 0; k < depth; k += 4) {
@@ -119,7 +119,7 @@ static inline void l3clf_dot4(const int8_t *weights, const l3clf_wide *wide, int
     sums[3] = d;
 }
 
-/* Four channels over all taps, two taps at a time. */
+/* Adds the products of four channels over all taps, two taps at a time. */
 static inline void l3clf_taps4(const int8_t *weights, const int8_t *const *taps, int32_t channel, int32_t n_taps,
                                int32_t sums[4])
 {

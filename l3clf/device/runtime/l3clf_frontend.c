@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define N (L3CLF_FRAME / 2) /* complex length; a power of four */
+#define N (L3CLF_FRAME / 2) /* length of the complex transform, a power of four */
 
 typedef struct {
     float re, im;
@@ -14,19 +14,19 @@ static inline complex_t times(complex_t a, const complex_t *w)
     return product;
 }
 
-/* Four values that lie `quarter` apart; decimation in frequency. */
+/* Radix-4 butterfly of four values `quarter` apart, decimation in frequency. */
 static inline void butterfly(const complex_t *x, int32_t quarter, complex_t y[4])
 {
     const complex_t p = x[0], q = x[quarter], r = x[2 * quarter], s = x[3 * quarter];
     const complex_t a = {p.re + r.re, p.im + r.im}, b = {p.re - r.re, p.im - r.im};
-    const complex_t c = {q.re + s.re, q.im + s.im}, d = {q.im - s.im, s.re - q.re}; /* d: times -i */
+    const complex_t c = {q.re + s.re, q.im + s.im}, d = {q.im - s.im, s.re - q.re}; /* d is multiplied by -i */
     y[0].re = a.re + c.re, y[0].im = a.im + c.im;
     y[1].re = b.re + d.re, y[1].im = b.im + d.im;
     y[2].re = a.re - c.re, y[2].im = a.im - c.im;
     y[3].re = b.re - d.re, y[3].im = b.im - d.im;
 }
 
-/* Radix-4 transform in place; bin k ends at place order[k]. */
+/* Radix-4 FFT in place; bin k ends at x[order[k]]. */
 static void transform(complex_t *x, const complex_t *twiddles)
 {
     for (int32_t n = N; n > 4; n /= 4) {
@@ -50,8 +50,8 @@ static void transform(complex_t *x, const complex_t *twiddles)
     }
 }
 
-/* Four times the powers of the bins 1 to N - 1 of the real signal whose even and odd samples were transformed
-   as one complex signal. */
+/* Four times the powers of bins 1 to N - 1 of the real signal whose even and odd samples were transformed as the real
+   and imaginary parts of one complex signal. The exporter scales its thresholds by this factor. */
 static void real_powers(const complex_t *x, const l3clf_frontend *f, float *powers)
 {
     const complex_t *twiddles = (const complex_t *)f->twiddles;
@@ -66,8 +66,8 @@ static void real_powers(const complex_t *x, const l3clf_frontend *f, float *powe
     }
 }
 
-/* The level of a power: the number of thresholds that it reaches. Floats that are not negative are in the order of
-   their bits, and these grow about as the logarithm does. */
+/* The level of a power is the number of thresholds that it reaches. The bits of a positive float grow roughly with its
+   logarithm, so that a line through them gives a guess just below the level. */
 static int8_t level(float power, const l3clf_frontend *f)
 {
     int32_t bits;

@@ -1,4 +1,4 @@
-/* From samples to the network's input: log-mel levels in integer steps, one frame at a time. */
+/* Computes the network's input from samples: quantised log-mel levels, one frame at a time. */
 #ifndef L3CLF_FRONTEND_H
 #define L3CLF_FRONTEND_H
 
@@ -16,20 +16,20 @@ typedef struct {
     uint16_t first_bin, n_bins;
 } l3clf_band;
 
-/* What the exporter worked out of the front-end's specification. */
+/* Constants that the exporter computes from the front-end's specification. */
 typedef struct {
     const float *window;         /* FRAME values */
-    const float *twiddles;       /* exp(-2 pi i k / FRAME) for k < 3/4 FRAME, real and imaginary part in turn */
-    const uint16_t *order;       /* where the transform leaves bin k of FRAME / 2 */
-    const l3clf_band *bands;     /* N_MELS of them */
-    const float *weights;        /* of all bands, one behind the other */
-    const float *thresholds;     /* the least power of each level from -127 on, in the units of this code; then FLT_MAX */
-    int32_t guess_base, guess_factor; /* level = ((bits of the float - base) * factor) >> 32, up to two too low */
+    const float *twiddles;       /* exp(-2 pi i k / FRAME) for k < 3/4 FRAME, real and imaginary parts interleaved */
+    const uint16_t *order;       /* index of bin k, of FRAME / 2, after the transform */
+    const l3clf_band *bands;     /* N_MELS mel bands */
+    const float *weights;        /* of all bands, one after the other */
+    const float *thresholds;     /* smallest power, as computed here, of each level from -127 to 127; then FLT_MAX */
+    int32_t guess_base, guess_factor; /* level = ((bits of the float - base) * factor) >> 32, at most two too low */
 } l3clf_frontend;
 
 extern const l3clf_frontend l3clf_model_frontend;
 
-/* Turns L3CLF_FRAME samples into L3CLF_N_MELS levels; `work` is aligned to 4 bytes. */
+/* Computes L3CLF_N_MELS levels from L3CLF_FRAME samples. `work` has L3CLF_FRAME_WORK_BYTES, aligned to 4 bytes. */
 void l3clf_frame(const int16_t *samples, int8_t *levels, float *work);
 
 #ifdef __cplusplus

@@ -18,7 +18,7 @@ static void copy(int8_t *restrict to, const int8_t *restrict from, int32_t n)
     }
 }
 
-/* What a fused activation cuts off beyond the range of int8, which every store keeps to. */
+/* Applies a fused activation; the range of int8 has been applied already. */
 static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
 {
     const int8_t low = (int8_t)to->low, high = (int8_t)to->high;
@@ -30,7 +30,7 @@ static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
     }
 }
 
-/* One row of a window: taps from `x` on, those outside of the map with the value that stands for zero. */
+/* Copies one row of a window, from column `x` on; taps outside the map get the zero point. */
 static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t x, int8_t *to)
 {
     const int32_t channels = layer->in.channels, columns = row ? layer->in.columns : 0;
@@ -43,7 +43,7 @@ static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t
     }
 }
 
-/* All inputs of one output place, in the order of the weights: in the map itself, or gathered. */
+/* Returns all inputs of one output position in the order of the weights: in the map itself if possible, or gathered. */
 static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int32_t place, int8_t *gathered)
 {
     const l3clf_window w = layer->window;
@@ -66,13 +66,14 @@ static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int
     return gathered;
 }
 
-/* Four columns times all weights; the last `4 - n` columns are not written. */
-static void products(const l3clf_conv_layer *layer, const int8_t *const columns[4], int32_t n, l3clf_wide *wide, int8_t *out)
+/* Multiplies four columns by all weights; only the results of the first `n` are stored. */
+static void products(const l3clf_conv_layer *layer, const int8_t *const columns[4], int32_t n, l3clf_wide *wide,
+                     int8_t *out)
 {
-    const l3clf_output to = layer->output; /* a copy: stores of int8 may change anything that lies elsewhere */
+    const l3clf_output to = layer->output; /* a copy: for the compiler, int8 stores may alias the original */
     const int32_t channels = layer->out.channels, depth = layer->depth;
     const int8_t *weights = layer->weights;
-    l3clf_widen(columns, depth, wide); /* from here on the inputs may be overwritten */
+    l3clf_widen(columns, depth, wide); /* from here on `out` may overwrite the inputs */
     for (int32_t channel = 0; channel < channels; channel++, weights += depth) {
         const l3clf_factor factor = to.factors[channel];
         int32_t sums[4] = {factor.bias, factor.bias, factor.bias, factor.bias};
@@ -103,7 +104,7 @@ void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, vo
 
 /* --- depthwise convolution ------------------------------------------------------------------------ */
 
-/* Where each tap of an output place lies: in the map, or in a row of zero points. */
+/* Finds the address of each tap of an output position: in the map, or `outside`, a row of zero points. */
 static void find_taps(const l3clf_depthwise_layer *layer, const int8_t *in, int32_t place, const int8_t *outside,
                       const int8_t **taps)
 {
@@ -112,14 +113,14 @@ static void find_taps(const l3clf_depthwise_layer *layer, const int8_t *in, int3
     const int32_t top = place / layer->out.columns * w.row_stride - w.above;
     const int32_t left = place % layer->out.columns * w.column_stride - w.left;
     for (int32_t i = 0, y = top; i < w.rows; i++, y += w.row_dilation) {
-        const int32_t columns = y >= 0 && y < map.rows ? map.columns : 0; /* of this row, that can be used */
+        const int32_t columns = y >= 0 && y < map.rows ? map.columns : 0; /* none if the row is outside the map */
         for (int32_t j = 0, x = left; j < w.columns; j++, x += w.column_dilation) {
             *taps++ = x >= 0 && x < columns ? in + (y * map.columns + x) * map.channels : outside;
         }
     }
 }
 
-/* All channels of one output place. */
+/* Computes all channels of one output position. */
 static void tap_products(const l3clf_depthwise_layer *layer, const int8_t *const *taps, int32_t n_taps, int8_t *out)
 {
     const l3clf_output to = layer->output;
@@ -144,7 +145,7 @@ void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_
     const int8_t **taps = scratch;
     int8_t *outside = (int8_t *)(taps + even);
     fill(outside, channels + 3, (int8_t)layer->zero_point);
-    taps[even - 1] = outside; /* the tap that makes pairs has no weight */
+    taps[even - 1] = outside; /* the tap that completes a pair has zero weights */
     for (int32_t place = 0; place < places; place++) {
         find_taps(layer, in, place, outside, taps);
         tap_products(layer, taps, even, out + place * channels);
@@ -155,7 +156,7 @@ void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_
 /* --- pools ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-    int32_t top, bottom, left, right; /* the part of a window that lies in the map */
+    int32_t top, bottom, left, right; /* part of a window that lies inside the map */
 } part;
 
 static part inside(const l3clf_pool_layer *layer, int32_t row, int32_t column)
@@ -221,7 +222,7 @@ void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t 
     pool(layer, in, out, average);
 }
 
-/* --- the rest ------------------------------------------------------------------------------------- */
+/* --- other layers --------------------------------------------------------------------------------- */
 
 void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out)
 {
@@ -245,7 +246,7 @@ void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *tw
     const l3clf_output to = layer->output;
     const l3clf_factor factor = to.factors[0];
     const int32_t right = to.right[0], size = layer->size;
-    int32_t *scaled = scratch; /* of every value that an input can have */
+    int32_t *scaled = scratch; /* table of every value that an input can have */
     for (int32_t input = 0; input < 2; input++) {
         for (int32_t value = INT8_MIN; value <= INT8_MAX; value++) {
             const int32_t shifted = (value - layer->zero_point[input]) * (1 << 20);

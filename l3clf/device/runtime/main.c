@@ -1,5 +1,5 @@
-/* An example: reads 16-bit samples (one channel, L3CLF_SAMPLE_RATE, the machine's byte order) from standard input and
-   prints every decision.
+/* Example: reads 16-bit samples (one channel, L3CLF_SAMPLE_RATE, native byte order) from standard input and prints
+   every decision.
 
        make && ./l3clf_example < sound.raw */
 #include <stdio.h>

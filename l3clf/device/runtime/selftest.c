@@ -1,6 +1,6 @@
-/* Compares this build with the golden answers that came with the export; runs on the target.
-   Link with -DL3CLF_NO_MAIN and call l3clf_selftest() where there is no operating system: 0 is good, else the number
-   of the check that failed. */
+/* Compares this build with the golden values of the export; it also runs on the target.
+   Without an operating system, compile with -DL3CLF_NO_MAIN and call l3clf_selftest(). It returns 0 if all checks pass,
+   otherwise the number of the first check that fails. */
 #include <string.h>
 
 #include "l3clf.h"
@@ -13,7 +13,7 @@ static union {
     uint64_t alignment;
 } arena;
 
-/* Floating point may round otherwise on another machine: single levels may be one step off. */
+/* One level in a thousand may be one step off, because floating point may round differently on another machine. */
 static int levels_agree(void)
 {
     int8_t levels[L3CLF_N_MELS];
@@ -31,7 +31,7 @@ static int levels_agree(void)
     return differ <= L3CLF_N_FRAMES * L3CLF_N_MELS / 1000;
 }
 
-/* Integers must be the same. */
+/* The network computes in integers, so that its output must be equal. */
 static int embedding_agrees(void)
 {
     memcpy(arena.bytes + L3CLF_INPUT_OFFSET, l3clf_golden_levels, sizeof l3clf_golden_levels);
@@ -39,7 +39,7 @@ static int embedding_agrees(void)
     return memcmp(arena.bytes + L3CLF_OUTPUT_OFFSET, l3clf_golden_embedding, sizeof l3clf_golden_embedding) == 0;
 }
 
-/* Probabilities may round otherwise on another machine. */
+/* Probabilities may round differently on another machine. */
 static int head_agrees(void)
 {
     static float vector[L3CLF_EMBEDDING], probabilities[L3CLF_N_CLASSES];

@@ -1,4 +1,4 @@
-/* For the emulated chip, whose compiler brings functions but no headers. */
+/* For the emulated chip: its compiler comes with the functions but without headers. */
 #ifndef MATH_H
 #define MATH_H
 #define INFINITY __builtin_inff()

@@ -1,4 +1,4 @@
-/* For the emulated chip, whose compiler brings functions but no headers. */
+/* For the emulated chip: its compiler comes with the functions but without headers. */
 #ifndef STRING_H
 #define STRING_H
 #include <stddef.h>
