@@ -39,7 +39,9 @@ def command(folders, *more):
 def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys, monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "S", SMALL["a"])
     bad = put(folders / "bad.wav", b"RIFF")
-    arguments = command(folders, "--teacher", "band_levels", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1")
+    arguments = command(
+        folders, "--teacher", "band_levels", "--teacher", "mfcc", "--labels-from-folders", "--jobs", "1"
+    )
     heard = Bands.embed_windows
     with monkeypatch.context() as patched:
         patched.setattr(Bands, "embed_windows", lambda self, x: Stopping(None, 0)[x])
