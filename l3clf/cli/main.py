@@ -7,6 +7,7 @@ exits with 0 (success), 1 (something failed), 2 (wrong usage) or 130 (interrupte
 import argparse
 import io
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l3clf: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        if argv is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not end in a traceback
         print(
             "l3clf: interrupted: the cache keeps its embeddings; run the same command again to resume", file=sys.stderr
         )
