@@ -20,9 +20,9 @@ from benchmarks.materials import esc10, l3mini, weights_folder
 from benchmarks.record import Cell, Result, Table
 from l3clf.device.chips import EmulatedChip, push
 from l3clf.device.cost import CHIPS, Cost, measure_cost
-from l3clf.device.export import read_export
+from l3clf.device.exporter import read_export
 from l3clf.device.toolchain import build_chip, export_sources, has_arm_gcc
-from l3clf.device.verify import Verification, decisions, reference
+from l3clf.device.verification import Verification, decisions, reference
 from l3clf.embedders import Embedder
 from l3clf.evaluate import make_split
 

@@ -175,3 +175,16 @@ def test_the_top_level_is_what_the_design_says():
         pytest.skip("not a git checkout")
     top = {name.split("/")[0] for name in listed if name and not name.startswith(".")}
     assert top == {"pyproject.toml", "l3clf", "tests", "benchmarks", "README.md", "LICENSE", "CHANGELOG.md"}
+
+
+def test_no_module_hides_a_public_name_of_its_package():
+    """A submodule that is imported becomes an attribute of its package, in place of a function of that name."""
+    for path in PACKAGE.rglob("__init__.py*"):
+        listed = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if node.module
+        }
+        assert not listed & {module.stem for module in path.parent.glob("*.py")}, path

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import load_model
     from l3clf.device.cost import measure_cost
-    from l3clf.device.export import write_export
+    from l3clf.device.exporter import write_export
     from l3clf.device.model import DEFAULT_WINDOWS, device_model
 
     model = load_model(args.model, weights=args.weights)

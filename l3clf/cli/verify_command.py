@@ -10,7 +10,7 @@ from l3clf.cli import options
 from l3clf.cli.files import expand, print_failures
 
 if TYPE_CHECKING:
-    from l3clf.device.verify import Ledger
+    from l3clf.device.verification import Ledger
 
 __all__ = ["add", "ledger_lines"]
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.audio.clip import Clip
-    from l3clf.device.verify import verify
+    from l3clf.device.verification import verify
 
     paths, failures = expand(args.audio)
     print_failures(failures)

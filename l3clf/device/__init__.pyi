@@ -1,6 +1,6 @@
 from .cost import Cost as Cost
 from .cost import measure_cost as measure_cost
-from .export import export as export
-from .verify import Ledger as Ledger
-from .verify import Verification as Verification
-from .verify import verify as verify
+from .exporter import export as export
+from .verification import Ledger as Ledger
+from .verification import Verification as Verification
+from .verification import verify as verify

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.export import read_export
+from l3clf.device.exporter import read_export
 from l3clf.device.toolchain import build_chip, export_sources
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]

@@ -4,7 +4,7 @@ import pytest
 from helpers.device_models import fitted
 
 from l3clf.device.chips import HostChip
-from l3clf.device.export import write_export
+from l3clf.device.exporter import write_export
 from l3clf.device.model import device_model
 from l3clf.device.toolchain import build_host, export_sources
 

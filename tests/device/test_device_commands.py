@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from importlib import import_module
 
 import pytest
 from helpers.device_models import RATE, held_out
@@ -11,7 +10,7 @@ from helpers.sound_files import noise, write
 import l3clf
 from l3clf.cli import main as cli
 from l3clf.device.cost import Cost
-from l3clf.device.export import read_export
+from l3clf.device.exporter import read_export
 
 pytest.importorskip("unicorn")
 pytest.importorskip("ziglang")
@@ -50,7 +49,7 @@ def test_a_model_is_exported_and_verified_by_command(model, tmp_path, capsys):
 
 
 def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_verified(export, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(import_module("l3clf.device.verify"), "measure_cost", lambda folder: Cost(*[1] * 8))
+    monkeypatch.setattr("l3clf.device.verification.measure_cost", lambda folder: Cost(*[1] * 8))
     (tmp_path / "bad.wav").write_text("no sound")
     write(tmp_path / "long.wav", noise(130 * RATE, 1, 0.1))
     good = str(held_out(tmp_path)[1].path)

@@ -11,7 +11,7 @@ from l3clf.device.chips import EmulatedChip, HostChip
 from l3clf.device.emit_frontend import POWER_UNIT, thresholds
 from l3clf.device.emit_head import rounded_down
 from l3clf.device.emit_model import gate_energy
-from l3clf.device.export import read_export, write_export
+from l3clf.device.exporter import read_export, write_export
 from l3clf.device.model import device_model
 from l3clf.device.toolchain import build_chip, build_host, export_sources
 from l3clf.embedders.frontend import levels, quantise_levels

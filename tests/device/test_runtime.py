@@ -8,8 +8,8 @@ import pytest
 from helpers.sound_files import noise
 
 from l3clf.device.chips import push
-from l3clf.device.export import read_export
-from l3clf.device.verify import decisions
+from l3clf.device.exporter import read_export
+from l3clf.device.verification import decisions
 
 pytest.importorskip("unicorn")
 pytest.importorskip("ziglang")

@@ -7,7 +7,7 @@ from helpers.device_models import held_out
 
 from l3clf.device import toolchain
 from l3clf.device.toolchain import build_chip, export_sources
-from l3clf.device.verify import verify
+from l3clf.device.verification import verify
 from l3clf.errors import DeviceError, MissingDependencyError
 
 pytest.importorskip("unicorn")

@@ -1,7 +1,6 @@
 """Verification: an export that is right passes on every build, and one that is wrong is found out."""
 
 import shutil
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,18 +10,15 @@ from sklearn.ensemble import RandomForestClassifier
 
 import l3clf
 from l3clf.audio.clip import Samples
+from l3clf.device import verification as module
 from l3clf.device.chips import HostChip
-from l3clf.device.export import read_export, write_export
+from l3clf.device.exporter import read_export, write_export
 from l3clf.device.model import device_model
 from l3clf.device.toolchain import build_host, export_sources
-from l3clf.device.verify import decisions, verify
-
-module = import_module("l3clf.device.verify")  # "verify" of the package is the function
+from l3clf.device.verification import decisions, verify
 
 pytest.importorskip("unicorn")
 pytest.importorskip("ziglang")
-
-module = import_module("l3clf.device.verify")  # as an attribute of the package, `verify` is the function
 
 
 # --- the proof ---------------------------------------------------------------------------------------

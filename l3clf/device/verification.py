@@ -17,7 +17,7 @@ from l3clf.audio.clip import Source
 from l3clf.device.board import PASSED, has_board, self_test
 from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
 from l3clf.device.cost import Cost, measure_cost
-from l3clf.device.export import read_export
+from l3clf.device.exporter import read_export
 from l3clf.device.golden import Expected
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.device.toolchain import build_chip, build_host, export_sources, has_arm_gcc

@@ -8,9 +8,9 @@ from helpers.device_models import RATE, fitted, held_out
 from helpers.sound_files import noise
 
 import l3clf
-from l3clf.device.export import read_export, write_export
+from l3clf.device.exporter import read_export, write_export
 from l3clf.device.model import device_model
-from l3clf.device.verify import verify
+from l3clf.device.verification import verify
 from l3clf.errors import DeviceError
 
 pytest.importorskip("unicorn")
