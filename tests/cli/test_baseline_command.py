@@ -14,8 +14,6 @@ from helpers.processes import start_l3clf
 from l3clf import datasets
 from l3clf.cli import main as cli
 
-pytestmark = pytest.mark.xdist_group("baseline command")
-
 
 def command(sounds, folder):
     cells = ["--embedders", "mfcc", "--heads", "logistic", "--pooling", "mean", "vote"]
