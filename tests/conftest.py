@@ -12,6 +12,33 @@ import pytest
 from helpers.bad_files import write_good_clips
 from helpers.class_folders import write_class_folders
 
+# Files that take longest, begun first: a worker runs whole files, and the last ones should be short.
+LONG_FILES = (
+    "test_distiller",
+    "test_verify",
+    "test_embedders",
+    "test_kernels",
+    "test_every_benchmark",
+    "test_training",
+    "test_openl3",
+    "test_guides",
+    "test_tour",
+    "test_baseline_command",
+    "test_examples",
+    "test_estimators",
+    "test_equalise",
+    "test_device_commands",
+    "test_run",
+    "test_bad_input",
+    "test_odd_sets",
+    "test_distill_command",
+)
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch, tmp_path_factory):

@@ -29,7 +29,6 @@ def test_it_is_short(readme):
     assert len(readme.splitlines()) <= 160
 
 
-@pytest.mark.xdist_group("documents")
 def test_the_python_of_the_readme_runs(readme, tmp_path, tmp_path_factory, monkeypatch):
     """Every Python block, in order, on a small folder of made sounds; .ci/run runs the shell blocks as written."""
     monkeypatch.chdir(tmp_path)

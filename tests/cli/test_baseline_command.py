@@ -14,8 +14,6 @@ from helpers.processes import start_l3clf
 from l3clf import datasets
 from l3clf.cli import main as cli
 
-pytestmark = pytest.mark.xdist_group("baseline command")
-
 
 def command(sounds, folder):
     cells = ["--embedders", "mfcc", "--heads", "logistic", "--pooling", "mean", "vote"]
@@ -99,9 +97,10 @@ def test_killed_anywhere_the_same_command_finishes_with_the_same_table(sounds, w
 AMID_A_FOREST = """
 import os, signal, threading
 from sklearn.ensemble import RandomForestClassifier
-fit = RandomForestClassifier.fit
+fit, timer = RandomForestClassifier.fit, [threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))]
 def interrupted(self, *arguments, **options):
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    if timer:
+        timer.pop().start()
     return fit(self.set_params(n_estimators=3000), *arguments, **options)
 RandomForestClassifier.fit = interrupted
 """

@@ -12,9 +12,7 @@ from l3clf.demo.sounds import CLASSES
 from l3clf.demo.tour import NEW_PER_CLASS, run
 from l3clf.errors import ParameterError
 
-CLIPS = 8
-
-pytestmark = pytest.mark.xdist_group("tour")
+CLIPS = 6
 
 
 @pytest.fixture(scope="module")

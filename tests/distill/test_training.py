@@ -54,8 +54,6 @@ def test_labels_are_averaged_by_their_shares():
 
 # --- training --------------------------------------------------------------------------------------
 
-pytestmark = pytest.mark.xdist_group("training")
-
 SCHEDULE = Schedule(epochs=4, batch=32, learning_rate=1e-2)
 
 

@@ -18,8 +18,6 @@ from l3clf.errors import DownloadError, ParameterError, WeightsError
 from l3clf.weights import fetch as download
 from l3clf.weights import registry as weights
 
-pytestmark = pytest.mark.xdist_group("openl3")
-
 SHARED = os.environ.get("L3CLF_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="L3CLF_SHARED names no folder of shared data")
 with np.load(recipe.GOLDEN) as _file:

@@ -40,7 +40,6 @@ def test_a_guide_reads_well_in_a_terminal(topic):
     assert len(title(topic)) <= 80
 
 
-@pytest.mark.xdist_group("documents")
 @pytest.mark.parametrize("topic", TOPICS)
 def test_the_code_of_a_guide_runs(topic, tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
