@@ -76,11 +76,14 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__
 BENCHMARKS = [path for path in (ROOT / "benchmarks").rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
 
 
+PACKAGES = sorted(PACKAGE.glob("*/**/__init__.py"))
+
+
 def test_every_module_has_its_room():
     assert {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"} == set(ROOMS)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", [*MODULES, *PACKAGES], ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
     here = ROOMS.index(room_of(path))
     wrong = [room for room in rooms_imported(path) if room in ROOMS and ROOMS.index(room) > here]

@@ -132,6 +132,6 @@ def _nothing_found(folder: Path, loose: Sequence[str]) -> str:
     found = [f"sounds in the folder itself ({len(loose):,})"] if loose else []
     found += [some(others, 3)] if others else []
     return (
-        f"{folder}: no {META_NAME}, {' or '.join(layout.file for layout in LAYOUTS)}, no sound files in subfolders "
-        f"(one for each class), no label tracks beside sounds, no FSDD names; found {' and '.join(found) or 'nothing'}"
+        f"{folder}: found {' and '.join(found) or 'nothing'}; give a folder with a subfolder of sounds for each class, "
+        f"with {META_NAME}, {' or '.join(layout.file for layout in LAYOUTS)}, label tracks beside sounds, or FSDD's names"
     )

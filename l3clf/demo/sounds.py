@@ -261,9 +261,9 @@ def synthesise(
         One of `CLASSES`.
     rng : numpy.random.Generator
         Source of all randomness: the same state gives the same clip.
-    duration_s : float, default 5.0
+    duration_s : float, default=5.0
         Length of the clip in seconds, at least 0.1.
-    sample_rate : int, default 22050
+    sample_rate : int, default=22050
         Sample rate in Hz, at least 8000. Partials that would alias are left out.
 
     Returns

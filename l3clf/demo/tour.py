@@ -27,7 +27,7 @@ from l3clf.classifier.model_file import load_model, save_model
 from l3clf.datasets import ClipTable
 from l3clf.demo.sounds import CLASSES, synthesise
 from l3clf.errors import ParameterError
-from l3clf.storage.atomic import claim_folder
+from l3clf.storage.atomic import claim_folder, replacing
 from l3clf.storage.embedding_cache import EmbeddingCache
 
 __all__ = ["DemoResult", "Prediction", "run"]
@@ -105,13 +105,13 @@ def run(
 
     Parameters
     ----------
-    out : path, default "l3clf-demo"
+    out : path, default="l3clf-demo"
         The folder to write to: a new or empty one, or one of an earlier tour, whose sounds are replaced.
-    clips_per_class : int, default 20
+    clips_per_class : int, default=20
         Number of labelled clips of each class, at least 5.
-    seed : int, default 0
+    seed : int, default=0
         The same seed makes the same sounds.
-    say : callable, default print
+    say : callable, default=print
         Receives the account of each step, line by line.
 
     Returns
@@ -190,7 +190,9 @@ def _write_clips(folder: Path, stem: str, name: str, count: int, stream: tuple[i
     for number, path in enumerate(paths):
         # Each clip has its own random stream, so more clips per class do not change the first ones.
         rng = np.random.default_rng((*stream, CLASSES.index(name), number))
-        soundfile.write(path, synthesise(name, rng, DURATION_S, SAMPLE_RATE), SAMPLE_RATE, subtype="PCM_16")
+        clip = synthesise(name, rng, DURATION_S, SAMPLE_RATE)
+        with replacing(path) as file:
+            soundfile.write(file, clip, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return paths
 
 

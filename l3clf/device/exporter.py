@@ -75,12 +75,19 @@ def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
         If the folder is not an export.
     """
     place = Path(folder)
-    try:
-        found = json.loads((place / SETTINGS_FILE).read_text(encoding="utf-8"))
-        settings = {name: found[name] for name in SETTINGS}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise DeviceError(f"{place}: not an export, or a damaged one; write it with l3clf export") from None
+    settings = _settings(place)
+    if settings is None:
+        raise DeviceError(f"{place}: not an export, or a damaged one; write it with l3clf export")
     return device_model(load_model(place / MODEL_FILE, weights=place / STUDENT_FILE), **settings)
+
+
+def _settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of an export, or None if the folder holds none."""
+    try:
+        found = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        return {name: found[name] for name in SETTINGS}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
@@ -109,6 +116,9 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
     contents[STUDENT_FILE] = Path(d.student.path).read_bytes()  # read now: it may be the file that is replaced below
     contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
+    settings = out / SETTINGS_FILE
+    if settings.is_file() and settings.stat().st_size and _settings(out) is None:  # another program's export.json
+        raise DeviceError(f"{out}: holds other files; name a new or an empty folder")
     claim_folder(out, SETTINGS_FILE, DeviceError)
     save_model(d.classifier, out / MODEL_FILE)
     for name, content in contents.items():

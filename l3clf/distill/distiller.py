@@ -44,7 +44,7 @@ HELD_OUT = 0.05
 TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples that ranges and starting weights are measured on
 WHITENING = 0.5  # the reason: benchmarks/l3mini/labbook.md, run 5
 FILENAME = "student.student"
-LOCK = "lock"  # also marks the folder as ours
+LOCK = ".l3clf-distill"  # also marks the folder as ours
 
 
 def distil(

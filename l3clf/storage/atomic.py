@@ -1,4 +1,6 @@
-"""The one way to write a file, and the one way to claim a folder.
+"""The one way to write a file or claim a folder.
+
+Downloads, which resume, and the large arrays of distillation, which are filled step by step, keep their own rules.
 
 Rule: a file appears under its name only when it is complete; until then, an existing file of that name stays.
 A folder may be written to if it is new, empty, or holds the mark of an earlier run; any other belongs to the user.

@@ -45,7 +45,7 @@ def test_nothing_found_says_what_was_looked_for_and_what_is_there(tmp_path):
     with pytest.raises(DatasetError, match=words):
         load(tmp_path)
     touch(tmp_path, "empty/.hidden")
-    with pytest.raises(DatasetError, match=r"found nothing$"):
+    with pytest.raises(DatasetError, match=r"found nothing; give a folder with a subfolder of sounds for each class"):
         load(tmp_path / "empty")
 
 

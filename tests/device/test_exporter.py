@@ -75,3 +75,15 @@ def test_folders_that_are_not_exports_are_refused(export, tmp_path):
     d = read_export(export)
     with pytest.raises(DeviceError, match="is not a folder; name a new folder"):
         write_export(d, tmp_path / "file")
+
+
+def test_a_folder_of_the_user_is_left_alone(export, tmp_path):
+    d = read_export(export)
+    (tmp_path / "main.c").write_text("int main(void);")
+    for settings in (None, "{}", '{"name": "firmware"}'):
+        if settings is not None:
+            (tmp_path / "export.json").write_text(settings)  # another program may use this name
+        with pytest.raises(DeviceError, match="holds other files; name a new or an empty folder"):
+            write_export(d, tmp_path)
+    assert (tmp_path / "main.c").read_text() == "int main(void);"
+    assert len(list(tmp_path.iterdir())) == 2

@@ -67,7 +67,7 @@ def test_a_wrong_kernel_is_detected(export, tmp_path, without_cost):
 MUTATIONS = {
     "probabilities": ("l3clf_head.c", "expf(probabilities[c] - largest)", "expf((probabilities[c] - largest) / 4)"),
     "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;", "s->next_slot = 0;"),
-    "count": ("l3clf.c", "n += s->heard[slot];", "n += 2U * s->heard[slot];"),
+    "count": ("l3clf.c", "n += s->above_gate[slot];", "n += 2U * s->above_gate[slot];"),
     "nan": ("l3clf_head.c", "probabilities[c] /= total;", "probabilities[c] = (total - total) / (total - total);"),
 }
 

@@ -117,7 +117,7 @@ def test_a_checkpoint_of_other_settings_is_refused(distilled, tmp_path, monkeypa
 def test_two_calls_cannot_share_a_folder(distilled):
     _, again, folder = distilled
     examples = (folder / "features.i8").read_bytes()
-    with (folder / "lock").open("ab") as handle:
+    with (folder / ".l3clf-distill").open("ab") as handle:
         assert lock_now(handle.fileno())
         with pytest.raises(ParameterError, match="in use by another call; wait for it, or give another folder"):
             again(per_window=2)

@@ -40,7 +40,7 @@ static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
     for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
         float sum = 0.0F;
         for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
-            sum += s->heard[slot] ? s->pool[slot * L3CLF_N_CLASSES + c] : 0.0F;
+            sum += s->above_gate[slot] ? s->pool[slot * L3CLF_N_CLASSES + c] : 0.0F;
         }
         probabilities[c] = sum / (float)n;
     }
@@ -72,7 +72,7 @@ static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
     for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
         mean_sum sum = 0;
         for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
-            if (s->heard[slot]) {
+            if (s->above_gate[slot]) {
                 sum += VALUE(s->pool[slot * L3CLF_EMBEDDING + i] - L3CLF_OUTPUT_ZERO_POINT);
             }
         }
@@ -83,11 +83,11 @@ static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
 
 #endif
 
-static uint32_t n_heard(const l3clf_state *s)
+static uint32_t n_above_gate(const l3clf_state *s)
 {
     uint32_t n = 0;
     for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
-        n += s->heard[slot];
+        n += s->above_gate[slot];
     }
     return n;
 }
@@ -96,7 +96,7 @@ static uint32_t n_heard(const l3clf_state *s)
 static void decide(l3clf_state *s)
 {
     float *probabilities = answer_memory(s);
-    l3clf_decision decision = {L3CLF_UNKNOWN, 0.0F, n_heard(s), s->n_windows, probabilities};
+    l3clf_decision decision = {L3CLF_UNKNOWN, 0.0F, n_above_gate(s), s->n_windows, probabilities};
     memset(probabilities, 0, L3CLF_N_CLASSES * sizeof *probabilities);
     if (decision.n_windows > 0) {
         pool(s, decision.n_windows, probabilities);
@@ -118,7 +118,7 @@ static void decide(l3clf_state *s)
 }
 
 /* Whether the window that ends is above the gate: its energy is the difference of two running sums. */
-static int is_heard(l3clf_state *s)
+static int is_above_gate(l3clf_state *s)
 {
 #ifdef L3CLF_GATE_ENERGY
     const uint64_t energy = s->energy - s->starts[s->first_start];
@@ -133,13 +133,13 @@ static int is_heard(l3clf_state *s)
 
 static void end_window(l3clf_state *s)
 {
-    const int heard = is_heard(s);
-    if (heard) {
+    const int above_gate = is_above_gate(s);
+    if (above_gate) {
         bring_frames(s);
         l3clf_network(s->arena);
         keep_window(s, s->pool + s->next_slot * L3CLF_POOLED_SIZE);
     }
-    s->heard[s->next_slot] = (uint8_t)heard;
+    s->above_gate[s->next_slot] = (uint8_t)above_gate;
     s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;
     s->n_windows++;
     s->until_end = L3CLF_WINDOW_HOP;
