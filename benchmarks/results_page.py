@@ -15,7 +15,8 @@ HEADING = """# Results
 
 Written by `python -m benchmarks results` from `benchmarks/recorded/`, which also has all versions and options; do not
 edit. Each section is what its command printed, with the date and the machine of that run; where it says so, the figures
-were copied from an earlier run of the same measurement. A timing is a median, with the range of its repeats in brackets."""
+were copied from an earlier run of the same measurement. A timing is a median, with the range of its repeats in
+brackets."""
 SHOWN = ("Python", "l3clf", "numpy", "scikit-learn", "onnxruntime")  # of the versions
 
 

@@ -8,6 +8,7 @@ import json
 import os
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
