@@ -133,5 +133,5 @@ def _nothing_found(folder: Path, loose: Sequence[str]) -> str:
     found += [some(others, 3)] if others else []
     return (
         f"{folder}: found {' and '.join(found) or 'nothing'}; give a folder with a subfolder of sounds for each class, "
-        f"{META_NAME}, {' or '.join(layout.file for layout in LAYOUTS)}, label tracks beside sounds, or FSDD's file names"
+        f"{META_NAME}, {' or '.join(layout.file for layout in LAYOUTS)}, label tracks beside sounds, or names as FSDD's"
     )
