@@ -118,12 +118,15 @@ def test_a_seed_gives_the_same_compiled_training(lesson, tmp_path, monkeypatch):
     """Long trainings are compiled, short ones not; rounding is all that differs."""
     monkeypatch.setattr("l3clf.distill.training.COMPILED_FROM", 1)
     one = replace(SCHEDULE, epochs=1)
-    (a, log), (b, again) = trained(lesson, tmp_path / "a", one), trained(lesson, tmp_path / "b", one)
+    (a, log), (b, again) = (
+        trained(lesson, tmp_path / "a", one, name="no blocks"),
+        trained(lesson, tmp_path / "b", one, name="no blocks"),
+    )
     assert log == again
     for ours, theirs in zip(a.get_weights(), b.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     monkeypatch.setattr("l3clf.distill.training.COMPILED_FROM", 10**9)
-    _, plain = trained(lesson, tmp_path / "c", one)
+    _, plain = trained(lesson, tmp_path / "c", one, name="no blocks")
     assert log[0]["cosine"] == pytest.approx(plain[0]["cosine"], abs=0.01)
 
 

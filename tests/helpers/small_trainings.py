@@ -20,7 +20,8 @@ from l3clf.embedders.frontend import INPUT_STEPS, SAMPLE_RATE, levels, quantise_
 
 TINY = GOLDEN / "tiny.student"
 SPEC = student_spec(0.5)
-SMALL = {"a": Architecture(8, ((16, 2),)), "b": Architecture(8, ((16, 2), (16, 1)))}  # built and traced in a moment
+# Built and traced in a moment; what compiles a network takes ten times as long, so that there is one without blocks.
+SMALL = {"a": Architecture(8, ((16, 2),)), "b": Architecture(8, ((16, 2), (16, 1))), "no blocks": Architecture(8, ())}
 
 
 @dataclass(frozen=True)
