@@ -47,7 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_table": Benchmark(
         "l3mini_table",
-        "accuracy of l3mini beside its peers, its size, and its integers compared with tflite-micro's",
+        "accuracy of l3mini compared with its peers, its size, and its integers compared with tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
     "student_gains": Benchmark(
@@ -77,7 +77,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "cache_speed": Benchmark(
         "cache_speed",
-        "reading cached embeddings beside joblib.Memory and .npy files; embedding a folder again",
+        "reading cached embeddings compared with joblib.Memory and .npy files; embedding a folder again",
         "nothing; 2 minutes",
     ),
     "baseline_speed": Benchmark(

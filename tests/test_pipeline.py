@@ -427,7 +427,7 @@ def test_what_was_done_before_an_interruption_is_kept(tmp_path, monkeypatch, cac
     with pytest.raises(error):
         embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1)
     kept = cache.info()["entries"]
-    assert kept >= 2 * pipeline.CLIPS_AT_ONCE  # and what the thread went on to before the error was heard of
+    assert kept >= 2 * pipeline.CLIPS_AT_ONCE  # and the clips that threads had begun before the error
     calls.clear()
     before_each_call(monkeypatch, lambda windows: calls.append(len(windows)))
     assert_all_same(embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1), wanted)
@@ -556,7 +556,7 @@ def test_names_and_outcomes_belong_together(tmp_path):
 
 
 class Broken(FakeEmbedder):
-    """Answers loud windows with NaN."""
+    """Returns NaN for loud windows."""
 
     def embed_windows(self, windows):
         vectors = original_embed_windows(self, windows)

@@ -284,7 +284,7 @@ def take_over(model: keras.Model, onnx: bytes, features: NDArray[np.int8]) -> No
 
 
 def _check_same(network: Network, model: keras.Model, features: NDArray[np.int8]) -> None:
-    """Refuse to go on if PyTorch's network and Keras' differ."""
+    """Stop if PyTorch's network and Keras' differ."""
     x = features[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS)
     with torch.no_grad():
         theirs = network.eval()(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()

@@ -44,7 +44,7 @@ Order = Literal["given", "similarity"]
 
 @dataclass(frozen=True)
 class _Confusions:
-    """Counts of true class (rows) against predicted class (columns; predictions that are no class come last)."""
+    """Counts of true class (rows) against predicted class (columns; predictions that are not classes come last)."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -80,7 +80,7 @@ def _row_order(true: list[object], classes: Sequence[object] | None) -> tuple[st
 
 
 def _tally(true: list[object], predicted: list[object], rows: tuple[str, ...]) -> _Confusions:
-    """Count, with a last column for "unknown" and one for all other predictions that are no class."""
+    """Count, with a last column for "unknown" and one for all other predictions that are not classes."""
     strange = {str(label) for label in predicted} - set(rows)
     columns = (*rows, *[UNKNOWN] * (UNKNOWN in strange), *[OTHER] * bool(strange - {UNKNOWN}))
     place = {label: index for index, label in enumerate(columns)}

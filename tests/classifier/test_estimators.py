@@ -51,7 +51,7 @@ EXPECTED_TO_FAIL = {
     "check_classifiers_train": ANY_LENGTH,
     "check_transformer_general": ANY_LENGTH,
     "check_fit2d_predict1d": "a row of numbers is refused as X[0], not as features that want another shape",
-    "check_dtype_object": "an array of Python objects is no sound; paths and Clips are what objects may be",
+    "check_dtype_object": "an array of Python objects is not sound; only paths and Clips may be objects",
     "check_estimators_empty_data_messages": "clips without samples are refused by name, not for a number of features",
 }
 OF_THE_TRANSFORMER = {"check_estimators_nan_inf": "fit reads no clip; transform refuses NaN"}
