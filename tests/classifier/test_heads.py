@@ -1,4 +1,4 @@
-"""Frozen heads answer as scikit-learn does, and refuse arrays that no fitted head gives."""
+"""Frozen heads predict as scikit-learn does, and refuse arrays that no fitted head has."""
 
 import copy
 import pickle

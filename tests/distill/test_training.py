@@ -1,4 +1,4 @@
-"""Training: targets, losses, checkpoints that go on as if nothing had been."""
+"""Training: targets, losses, and checkpoints from which a training resumes exactly."""
 
 from dataclasses import replace
 
