@@ -144,7 +144,10 @@ def test_every_benchmark_is_smoked():
     assert set(SMALL) == set(BENCHMARKS)
 
 
-@pytest.mark.parametrize("name", SMALL)
+LONG = ("student_gains", "device_table")  # more than ten seconds each
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SMALL])
 def test_a_benchmark_runs(name, tiny_shared, tmp_path, monkeypatch, request):
     for package in NEEDS.get(name, ()):
         if find_spec(package) is None:
