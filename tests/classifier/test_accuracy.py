@@ -1,4 +1,4 @@
-"""Scores of the classifier where clips are "unknown" or failed, for labels of every type: its own and scikit-learn's."""
+"""Scores where clips are "unknown" or failed, for labels of every type: the classifier's own and scikit-learn's."""
 
 import math
 
