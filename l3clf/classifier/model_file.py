@@ -295,7 +295,8 @@ def _document(text: bytes) -> dict[str, Any]:
             raise ModelFileError(
                 f"format version {version}, but this l3clf reads up to {FORMAT_VERSION}; upgrade l3clf"
             )
-        rules = {**_DOCUMENT, "student": _OBJECT} if version == FORMAT_VERSION else _DOCUMENT
+        if version == FORMAT_VERSION and "student" in document:
+            rules = {**_DOCUMENT, "student": _OBJECT}
     return _section(_JSON, document, rules)
 
 

@@ -15,9 +15,9 @@ from l3clf.classifier.model_file import load_model, save_model
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
-from l3clf.embedders.student import write_student
 from l3clf.errors import DeviceError
 from l3clf.storage.atomic import claim_folder, write_file
+from l3clf.storage.safezip import zip_bytes
 
 __all__ = ["RUNTIME", "export", "read_export", "write_export"]
 
@@ -116,14 +116,13 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     texts = {name: make(d) for name, make in makers.items()}  # before anything is written, because it may fail
     contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
     contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
-    student = d.student.content  # read now: it may be the file that is replaced below
+    contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
     settings = out / SETTINGS_FILE
     if settings.is_file() and settings.stat().st_size and _settings(out) is None:  # another program's export.json
         raise DeviceError(f"{out}: holds other files; name a new or an empty folder")
     claim_folder(out, SETTINGS_FILE, DeviceError)
     save_model(d.classifier, out / MODEL_FILE)
-    write_student(out / STUDENT_FILE, student.about, student.onnx, student.tflite)
     for name, content in contents.items():
         write_file(out / name, content, DeviceError)
     return out
