@@ -8,6 +8,7 @@ import codecs
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,18 @@ def output(out: str | None) -> Iterator[IO[str]]:
 
 
 def print_failures(failures: Sequence[L3clfError]) -> None:
-    """Print each failure on a line of standard error."""
+    """Print each failure on a line of standard error; files that only lack ffmpeg are counted by suffix."""
+    from l3clf.audio.ffmpeg import INSTALL, MissingFfmpegError
+
+    lacking = [failure for failure in failures if isinstance(failure, MissingFfmpegError)]
     for failure in failures:
-        print(f"l3clf: failed: {failure}", file=sys.stderr)
+        if len(lacking) < 2 or not isinstance(failure, MissingFfmpegError):
+            print(f"l3clf: failed: {failure}", file=sys.stderr)
+    if len(lacking) > 1:
+        counts = Counter(failure.suffix for failure in lacking).most_common()
+        listed = ", ".join(f"{n:,} {suffix}" for suffix, n in counts)
+        print(
+            f"l3clf: failed: {lacking[0].path} and {len(lacking) - 1:,} more ({listed}): "
+            f"need ffmpeg, which is not installed; {INSTALL}",
+            file=sys.stderr,
+        )
