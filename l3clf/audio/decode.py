@@ -19,9 +19,21 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, printable_path
+from l3clf.audio.layout import layout_of
 from l3clf.errors import AudioError
 
-__all__ = ["REVISION", "SoundFile", "duration_s", "load", "mono", "open_sound", "piece_frames", "read_blocks"]
+__all__ = [
+    "REVISION",
+    "SoundFile",
+    "decode_revision",
+    "decoder_of",
+    "duration_s",
+    "load",
+    "mono",
+    "open_sound",
+    "piece_frames",
+    "read_blocks",
+]
 
 REVISION = "soxr-VHQ/2"
 """Part of every embedder's fingerprint: change it when decoding, downmix, resampling or framing change."""
@@ -38,6 +50,14 @@ STREAMED_SIZES = range(0x7FFF_F000, 0x1_0000_0000)
 CHUNK_SIZE = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 PREROLL_S = 2.0
 """Decoded and discarded before a piece of an MP3, Vorbis or Opus file: their decoders depend on preceding frames."""
+REVISIONS = {
+    "chained ogg": "ogg/2",
+    "flac without length": "flac/2",
+    "joined wav": "wav/2",
+    "mp3": "mp3/2",
+    "wav without length": "wav/2",
+}
+"""Of what was once decoded differently, by decoder: see `decode_revision`."""
 BIT_REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 
 
@@ -56,6 +76,26 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is unty
             self.seek(position)
         while position < frames and (n := len(self.read(min(1 << 16, frames - position)))):
             position += n
+
+
+def decoder_of(path: str) -> str:
+    """Return a short tag of how a file is decoded, found from its bytes; empty if it cannot be read."""
+    try:
+        found = layout_of(path)
+        if found.decoder:
+            return found.decoder
+        with open_sound(path) as file:
+            return str(file.format).lower()
+    except (OSError, ValueError):  # AudioError is a ValueError, and so is a NUL byte in a name
+        return ""
+
+
+def decode_revision(decoder: str) -> str:
+    """Return what distinguishes samples of a decoder from those it gave before; empty where they are the same.
+
+    Part of the key of cached embeddings, so that those of a file that was once read differently are not used.
+    """
+    return REVISIONS.get(decoder, "")
 
 
 def duration_s(clip: Clip) -> float:
