@@ -51,7 +51,7 @@ class L3clfWarning(UserWarning):
 
 
 class CacheWarning(L3clfWarning):
-    """Part of the embedding cache was damaged; it was dropped and must be computed again."""
+    """Part of the embedding cache was damaged or cannot be used, and must be computed again."""
 
 
 class ClipWarning(L3clfWarning):

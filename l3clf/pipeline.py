@@ -7,6 +7,7 @@ release the interpreter's lock, so every core stays busy.
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -18,16 +19,34 @@ from typing import TypeAlias, TypeVar
 
 import joblib
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source
+from l3clf.audio.decode import decode_revision
 from l3clf.embedders.base import Embedder, WindowEmbeddings
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import CacheError, CacheWarning, L3clfError, ParameterError
+from l3clf.networks.blas import one_blas_thread
 from l3clf.storage.atomic import FileState, file_state, replacing
-from l3clf.storage.embedding_cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, cache_key, file_digest
+from l3clf.storage.embedding_cache import (
+    CacheKey,
+    EmbeddingCache,
+    FileIdentity,
+    RefusedError,
+    StoredWindows,
+    array_digest,
+    cache_key,
+    file_identity,
+)
 
-__all__ = ["Outcome", "content_ids", "embed_sources", "in_parallel", "n_threads", "save_embeddings"]
+__all__ = [
+    "Outcome",
+    "content_ids",
+    "embed_sources",
+    "identities",
+    "in_parallel",
+    "n_threads",
+    "save_embeddings",
+]
 
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """The windows of one clip, or the error that explains why it has none."""
@@ -92,19 +111,26 @@ def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) 
     list of bytes or L3clfError
         An error for each file that cannot be read.
     """
+    return [found if isinstance(found, L3clfError) else found.content for found in identities(sources, cache)]
+
+
+def identities(sources: Sequence[Source], cache: EmbeddingCache | None = None) -> list[FileIdentity | L3clfError]:
+    """Return a digest of each clip's content and how it is decoded; see `content_ids`."""
     # A file is hashed once, however many clips it has.
     paths = sorted({source.path for source in sources if isinstance(source, Clip)})
-    found = cache.content_ids(paths) if cache is not None else [_digest_or_error(path) for path in paths]
+    found = cache.identify(paths) if cache is not None else [_identity_or_error(path) for path in paths]
     by_path = dict(zip(paths, found, strict=True))
     return [
-        by_path[source.path] if isinstance(source, Clip) else array_digest(source.samples, source.sample_rate)
+        by_path[source.path]
+        if isinstance(source, Clip)
+        else FileIdentity(array_digest(source.samples, source.sample_rate), "")
         for source in sources
     ]
 
 
-def _digest_or_error(path: str) -> bytes | L3clfError:
+def _identity_or_error(path: str) -> FileIdentity | L3clfError:
     try:
-        return file_digest(path)
+        return file_identity(path)
     except L3clfError as error:
         return error
 
@@ -118,8 +144,9 @@ def embed_sources(
     cache: EmbeddingCache | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
+    on_cached: Callable[[int], object] | None = None,
 ) -> list[Outcome]:
-    """Embed clips, using the cache if there is one.
+    """Embed clips, using the cache if there is one; one that cannot be used is done without, with a `CacheWarning`.
 
     Parameters
     ----------
@@ -132,6 +159,8 @@ def embed_sources(
         Number of threads; None means one for each core.
     progress : bool
         Whether to show a progress bar on standard error.
+    on_cached : callable or None
+        Receives the number of clips that the cache held.
 
     Returns
     -------
@@ -150,7 +179,15 @@ def embed_sources(
     _ = embedder.fingerprint  # reports missing weights before any file is read
     work = _Work(sources)
     if cache is not None:
-        work.look_up(cache, embedder, hop_s, center)
+        try:
+            work.look_up(cache, embedder, hop_s, center)
+        except RefusedError:  # another file than the one that was meant
+            raise
+        except CacheError as error:
+            _warn_of_unused_cache(error)
+            cache = None
+    if on_cached is not None:
+        on_cached(work.n_cached)
     run = _Run(embedder, hop_s, center, threads)
     with tqdm(
         total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
@@ -168,6 +205,10 @@ def embed_sources(
         embedder.with_times(found, hop_s, center) if isinstance(found, StoredWindows) else found
         for found in work.results()
     ]
+
+
+def _warn_of_unused_cache(error: CacheError) -> None:
+    warnings.warn(f"{error}; this run goes on without storing what it computes", CacheWarning, stacklevel=3)
 
 
 def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes: Sequence[Outcome]) -> int:
@@ -216,6 +257,11 @@ class _Work:
         self.states: dict[int, FileState | None] = {}
 
     @property
+    def n_cached(self) -> int:
+        """Number of clips, copies included, that have their windows already."""
+        return sum(len(self.same[i]) for i, found in self.done.items() if isinstance(found, StoredWindows))
+
+    @property
     def n_done(self) -> int:
         return sum(len(self.same[i]) for i in self.done)
 
@@ -223,13 +269,16 @@ class _Work:
         self.states = {i: _state_of(source) for i, source in enumerate(self.sources)}
         self.same = {}
         first: dict[CacheKey, int] = {}
-        for i, content in enumerate(content_ids(self.sources, cache)):
-            if isinstance(content, L3clfError):
-                self.done[i], self.same[i] = content, [i]
+        found = identities(self.sources, cache)
+        revisions = {each.decoder: decode_revision(each.decoder) for each in found if isinstance(each, FileIdentity)}
+        for i, identity in enumerate(found):
+            if isinstance(identity, L3clfError):
+                self.done[i], self.same[i] = identity, [i]
                 continue
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
-            key = cache_key(content, start_s, end_s, embedder.fingerprint, hop_s, center)
+            revision = revisions[identity.decoder]
+            key = cache_key(identity.content, start_s, end_s, embedder.fingerprint, hop_s, center, revision)
             leader = first.setdefault(key, i)  # embedded once; its copies share the result
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
@@ -291,7 +340,11 @@ class _Store:
 
     def flush(self) -> None:
         if self.cache is not None and self.pending:
-            self.cache.put_many(self.pending, fingerprint=self.embedder.fingerprint, embedder=self.embedder.name)
+            try:
+                self.cache.put_many(self.pending, fingerprint=self.embedder.fingerprint, embedder=self.embedder.name)
+            except CacheError as error:  # what was computed is an answer, with or without a cache
+                _warn_of_unused_cache(error)
+                self.cache = None
             self.pending = {}
         self.last_s = time.monotonic()
 
@@ -350,7 +403,7 @@ class _Run:
         if not clips:
             return
         unfinished = {i: _UnfinishedClip(str(source)) for i, source in clips}
-        with threadpool_limits(1, "blas"):  # our threads already use every core; BLAS threads would compete
+        with one_blas_thread():  # our threads already use every core; BLAS threads would compete
             for parts in in_parallel(self._jobs(clips), self.threads):
                 for part in parts:
                     # Parts of a clip may still arrive after one of them failed.
