@@ -9,23 +9,22 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-import joblib
 import numpy as np
 from tqdm import tqdm
 
-from l3clf.audio.clip import Clip, FloatArray, Samples, Source
+from l3clf.audio.clip import Clip, Samples, Source
 from l3clf.audio.decode import decode_revision
 from l3clf.embedders.base import Embedder, WindowEmbeddings
-from l3clf.errors import CacheError, CacheWarning, L3clfError, ParameterError
-from l3clf.networks.blas import one_blas_thread
+from l3clf.embedders.clip_parts import Part, UnembeddedPart, UnfinishedClip
+from l3clf.errors import CacheError, CacheWarning, L3clfError
+from l3clf.networks.threads import in_parallel, n_threads, one_blas_thread
 from l3clf.storage.atomic import FileState, file_state, replacing
 from l3clf.storage.embedding_cache import (
     CacheKey,
@@ -54,47 +53,6 @@ Outcome: TypeAlias = WindowEmbeddings | L3clfError
 CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
 STORE_EVERY_S = 0.5  # a transaction per clip is slow; a crash loses about this much work
 LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A finished part of one clip.
-
-    Attributes
-    ----------
-    clip : int
-        Index of the clip.
-    number : int
-        Position of the part in the clip; where `content` is None, the number of parts in the clip.
-    content : StoredWindows, L3clfError or None
-        The part's windows, what went wrong, or None as the end mark of the clip.
-    """
-
-    clip: int
-    number: int
-    content: StoredWindows | L3clfError | None
-
-
-@dataclass(frozen=True, eq=False)
-class _UnembeddedPart:
-    clip: int
-    number: int
-    windows: FloatArray
-
-
-def n_threads(n_jobs: int | None) -> int:
-    """Return how many threads `n_jobs` means: None or -1 is one for each core this process may use.
-
-    Raises
-    ------
-    ParameterError
-        If `n_jobs` is not None, -1 or a positive integer.
-    """
-    if n_jobs is None or n_jobs == -1:
-        return int(joblib.cpu_count())
-    if not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs < 1:
-        raise ParameterError(f"n_jobs={n_jobs!r}; expected a number of threads >= 1, or -1 or None for all cores")
-    return int(n_jobs)
 
 
 def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) -> list[bytes | L3clfError]:
@@ -144,7 +102,6 @@ def embed_sources(
     cache: EmbeddingCache | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
-    on_cached: Callable[[int], object] | None = None,
 ) -> list[Outcome]:
     """Embed clips, using the cache if there is one; one that cannot be used is done without, with a `CacheWarning`.
 
@@ -159,8 +116,6 @@ def embed_sources(
         Number of threads; None means one for each core.
     progress : bool
         Whether to show a progress bar on standard error.
-    on_cached : callable or None
-        Receives the number of clips that the cache held.
 
     Returns
     -------
@@ -186,8 +141,6 @@ def embed_sources(
         except CacheError as error:
             _warn_of_unused_cache(error)
             cache = None
-    if on_cached is not None:
-        on_cached(work.n_cached)
     run = _Run(embedder, hop_s, center, threads)
     with tqdm(
         total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
@@ -255,11 +208,6 @@ class _Work:
         self.keys: dict[int, CacheKey] = {}
         self.same: dict[int, list[int]] = {i: [i] for i in range(len(sources))}
         self.states: dict[int, FileState | None] = {}
-
-    @property
-    def n_cached(self) -> int:
-        """Number of clips, copies included, that have their windows already."""
-        return sum(len(self.same[i]) for i, found in self.done.items() if isinstance(found, StoredWindows))
 
     @property
     def n_done(self) -> int:
@@ -349,37 +297,7 @@ class _Store:
         self.last_s = time.monotonic()
 
 
-T = TypeVar("T")
-Job: TypeAlias = Callable[[], list[_Part]]
-
-
-def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left: bool = True) -> Iterator[T]:
-    """Run jobs on threads and yield their results as they finish; `jobs` is read only a little in advance.
-
-    Parameters
-    ----------
-    jobs : iterator of callables
-    threads : int
-    wait_when_left : bool, default=True
-        Whether to wait for running jobs when the caller leaves early (Ctrl-C, or a job that failed). If not, the
-        interpreter waits for them when it exits: threads that outlive it crash it, as joblib's do.
-
-    Yields
-    ------
-    object
-        The return value of one job.
-    """
-    pool = ThreadPoolExecutor(threads)
-    running: set[Future[T]] = set()
-    try:
-        # Two jobs per thread: no thread waits for work, and few windows are in memory.
-        while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            # Results first: the first failed job raises here and ends the run.
-            for future in sorted(done, key=lambda future: future.exception() is not None):
-                yield future.result()
-    finally:
-        pool.shutdown(wait_when_left, cancel_futures=True)
+Job: TypeAlias = Callable[[], list[Part]]
 
 
 @dataclass
@@ -402,7 +320,7 @@ class _Run:
         """Yield (index, result) as clips finish, in any order."""
         if not clips:
             return
-        unfinished = {i: _UnfinishedClip(str(source)) for i, source in clips}
+        unfinished = {i: UnfinishedClip(str(source)) for i, source in clips}
         with one_blas_thread():  # our threads already use every core; BLAS threads would compete
             for parts in in_parallel(self._jobs(clips), self.threads):
                 for part in parts:
@@ -422,66 +340,38 @@ class _Run:
         n, failure = 0, None
         try:
             for windows in self.embedder.read_windows(source, self.hop_s, self.center):
-                yield partial(self._embed_parts, [_UnembeddedPart(i, n, windows)])
+                yield partial(self._embed_parts, [UnembeddedPart(i, n, windows)])
                 n += 1
         except L3clfError as error:
             failure = error
-        yield lambda: [_Part(i, n, failure)]
+        yield lambda: [Part(i, n, failure)]
 
-    def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[_Part]:
+    def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[Part]:
         """Read some clips and embed their windows together: the network is faster on full batches."""
-        parts: list[_Part] = []
-        waiting: list[_UnembeddedPart] = []
+        parts: list[Part] = []
+        waiting: list[UnembeddedPart] = []
         for i, source in group:
             n = 0
             try:
                 for windows in self.embedder.read_windows(source, self.hop_s, self.center):
-                    waiting.append(_UnembeddedPart(i, n, windows))
+                    waiting.append(UnembeddedPart(i, n, windows))
                     n += 1
                     # Never more than about a batch in memory, also for a long clip.
                     if sum(len(part.windows) for part in waiting) >= self.embedder.batch_windows:
                         parts += self._embed_parts(waiting)
                         waiting = []
-                parts.append(_Part(i, n, None))
+                parts.append(Part(i, n, None))
             except L3clfError as error:
-                parts.append(_Part(i, n, error))
+                parts.append(Part(i, n, error))
         return parts + self._embed_parts(waiting)
 
-    def _embed_parts(self, waiting: Sequence[_UnembeddedPart]) -> list[_Part]:
+    def _embed_parts(self, waiting: Sequence[UnembeddedPart]) -> list[Part]:
         if not waiting:
             return []
         batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
         ends = np.cumsum([len(part.windows) for part in waiting])[:-1]
         split = zip(waiting, np.split(batch.vectors, ends), np.split(batch.levels_dbfs, ends), strict=True)
-        return [_Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]
-
-
-class _UnfinishedClip:
-    """Collects the parts of one clip, which may arrive in any order."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.batches: dict[int, StoredWindows] = {}
-        self.n_parts: int | None = None
-        self.error: L3clfError | None = None
-
-    def add(self, part: _Part) -> bool:
-        """Add one part; return whether the clip is finished."""
-        if isinstance(part.content, L3clfError):
-            self.error = part.content
-        elif part.content is None:
-            self.n_parts = part.number
-        else:
-            self.batches[part.number] = part.content
-        return self.error is not None or len(self.batches) == self.n_parts
-
-    def result(self, embedder: Embedder) -> StoredWindows | L3clfError:
-        if self.error is not None:
-            return self.error
-        try:
-            return embedder.join([self.batches[n] for n in range(len(self.batches))], self.label)
-        except L3clfError as error:
-            return error
+        return [Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]
 
 
 def _is_large(source: Source) -> bool:

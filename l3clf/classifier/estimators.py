@@ -29,7 +29,7 @@ from l3clf.classifier.inputs import as_cache, as_embedder, as_labels, as_sources
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, ModelFileError, ParameterError
-from l3clf.networks.blas import one_blas_thread
+from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import Outcome, embed_sources
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]

@@ -18,7 +18,7 @@ from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.evaluate.scoring import scores
 from l3clf.evaluate.splits import Labels, Split
-from l3clf.networks.blas import one_blas_thread
+from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import in_parallel, n_threads
 
 __all__ = ["CrossValidation", "cross_validate", "cross_validate_poolings", "learning_curve_points"]

@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 from threadpoolctl import threadpool_limits
 
 from l3clf.errors import ParameterError
-from l3clf.networks.blas import one_blas_thread
+from l3clf.networks.threads import one_blas_thread
 from l3clf.plots.common import (
     COLOURS,
     FAINT_INK,
