@@ -4,10 +4,14 @@ Rule: nothing is copied: the bytes are read where they lie, and what libsndfile 
 """
 
 import io
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["ByteView", "Part"]
+__all__ = ["ByteView", "Part", "found_at"]
+
+CHUNK_BYTES = 1 << 20
 
 TAIL_BYTES = 128
 """mpg123 looks for a tag in the last bytes of a file, and gives up where it cannot read them."""
@@ -86,3 +90,15 @@ class ByteView(io.RawIOBase):
         except OSError as error:
             self.failure = error
             return b""
+
+
+def found_at(raw: BinaryIO, pattern: re.Pattern[bytes], length: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield each place from a position on where a pattern of some length lies in a file, and what it matched."""
+    raw.seek(start)
+    at, held = start, b""
+    while block := raw.read(CHUNK_BYTES):
+        held += block
+        for match in pattern.finditer(held):
+            yield at + match.start(), match[0]
+        kept = min(len(held), length - 1)
+        at, held = at + len(held) - kept, held[len(held) - kept :]

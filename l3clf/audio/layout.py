@@ -1,22 +1,26 @@
-"""What lies in a sound file, found from its bytes: which decoder reads it, and in how many parts.
+"""What lies in a sound file, found from its bytes: what decodes it, and in how many parts.
 
 Rule: libsndfile is trusted with a file as it is only where it reads all of it; every other file is described here.
 """
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from l3clf.audio.byte_view import Part
+from l3clf.audio.byte_view import Part, found_at
+from l3clf.audio.mp3_frames import CONVERT, id3_bytes, is_mpeg, walk
+from l3clf.audio.ogg_pages import links
 from l3clf.audio.wav_header import MPEG_CODES, find_data, parts_of_wav
 
 __all__ = ["Layout", "layout_of"]
 
-CHUNK_BYTES = 1 << 20
+MPEG_SUFFIXES = (".mp1", ".mp2", ".mp3", ".mpga")
+FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,22 @@ class Layout:
     Parameters
     ----------
     decoder : str
-        A short tag; empty if nothing is known about the file.
+        A short tag; empty if libsndfile should say what the file is.
     parts : tuple of Part
         Decoded one after another; empty if libsndfile reads the file as it is.
+    slack : int
+        How many frames a part may lack: the length of an MP3 is known in frames of MPEG.
     announced_s : float or None
-        The length that a header gives, in seconds, if it is wrong.
+        The length that a header gives, in seconds, if the file goes on after it.
+    refusal : str
+        Why the file is refused, if it is: a sentence that follows its name.
     """
 
     decoder: str = ""
     parts: tuple[Part, ...] = ()
+    slack: int = 0
     announced_s: float | None = None
+    refusal: str = ""
 
 
 def layout_of(path: str) -> Layout:
@@ -54,67 +64,52 @@ def layout_of(path: str) -> Layout:
 def _layout_of(path: str, size: int, mtime_ns: int) -> Layout:
     """Look into a file; size and time are part of the key, so that a changed file is looked at again."""
     with Path(path).open("rb") as raw:
-        head = raw.read(12)
-        if head[8:] == b"WAVE":
-            return _layout_of_wav(raw, size)
-        if head[:4] == b"OggS":
-            starts = list(_link_starts(raw))
-            return Layout("ogg" if len(starts) < 2 else "chained ogg")
-        at = 0
-        if head[:3] == b"ID3":
-            at = id3_bytes(head)
-            raw.seek(at)
-            head = raw.read(12)
-        if head[:4] == b"fLaC":
-            raw.seek(at + 8)
-            return Layout("flac" if _flac_frames(raw.read(18)) else "flac without length")
-        if at or _is_mpeg(head):
-            return Layout("mp3")
+        found = _look_into(raw, size, path.lower().endswith(MPEG_SUFFIXES))
+    if len(found.parts) > MAX_PARTS:
+        return Layout(found.decoder, refusal=f"is made of {len(found.parts):,} joined files; {CONVERT}")
+    return found
+
+
+def _look_into(raw: BinaryIO, size: int, named_mpeg: bool) -> Layout:
+    head = raw.read(12)
+    if head[8:] == b"WAVE":
+        return _layout_of_wav(raw, size)
+    if head[:4] == b"OggS":
+        parts = tuple(links(raw, size))
+        return Layout("chained ogg", parts) if len(parts) > 1 else Layout("ogg")
+    tag_bytes = id3_bytes(head)
+    raw.seek(tag_bytes)
+    head = raw.read(12)
+    if head[:4] == b"fLaC":
+        return _layout_of_flac(raw, tag_bytes, size)
+    if tag_bytes or named_mpeg or is_mpeg(head):
+        return _layout_of_mpeg(raw, 0, size)
     return Layout()
 
 
 def _layout_of_wav(raw: BinaryIO, size: int) -> Layout:
     data = find_data(raw, 0, size)
     if data is not None and data.code in MPEG_CODES:
-        return Layout("mp3")
+        return _layout_of_mpeg(raw, data.start, min(size, data.start + data.announced) if data.announced else size)
     parts, announced_s = parts_of_wav(raw, size)
     if not parts:
         return Layout("wav")
-    return Layout("joined wav" if announced_s is None else "wav without length", parts, announced_s)
+    return Layout("joined wav" if announced_s is None else "wav without length", parts, announced_s=announced_s)
 
 
-def id3_bytes(head: bytes) -> int:
-    """Return the length of an ID3v2 tag in bytes: four bytes of seven bits each, and its header and footer."""
-    length = sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    return 10 + length + (10 if head[5] & 0x10 else 0)
+def _layout_of_mpeg(raw: BinaryIO, start: int, stop: int) -> Layout:
+    found = walk(raw, start, stop)
+    if not found.parts and not found.refusal:
+        return Layout()
+    return Layout("mp3", tuple(found.parts), found.samples_per_frame, refusal=found.refusal)
 
 
-def _is_mpeg(head: bytes) -> bool:
-    """Return whether an MPEG audio frame begins here; 00 as the layer is AAC's."""
-    return len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 != 0
-
-
-def _flac_frames(info: bytes) -> int:
-    """Return the number of frames that a STREAMINFO block gives; 0 is unknown."""
-    return int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF
-
-
-def _link_starts(raw: BinaryIO) -> Iterator[int]:
-    """Yield where the links of an Ogg file begin: with one or several pages marked as first."""
-    was_first = False
-    for at, flags in _pages(raw):
-        is_first = bool(flags & 2)
-        if is_first and not was_first:
-            yield at
-        was_first = is_first
-
-
-def _pages(raw: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Yield the position and flags of whatever looks like a page."""
-    raw.seek(0)
-    at, held = 0, b""
-    while block := raw.read(CHUNK_BYTES):
-        held += block
-        for match in re.finditer(rb"OggS\0(.)", held, re.DOTALL):
-            yield at + match.start(), match[1][0]
-        at, held = at + len(held) - 5, held[-5:]
+def _layout_of_flac(raw: BinaryIO, start: int, size: int) -> Layout:
+    starts = [at for at, _ in found_at(raw, FLAC, 8, start)]
+    parts = tuple(Part(at, stop) for at, stop in pairwise([*starts, size]))
+    if len(parts) > 1:
+        return Layout("joined flac", parts)
+    raw.seek(start + 8)
+    # The number of frames: 36 bits, of which 0 is "unknown".
+    known = int.from_bytes(raw.read(18)[13:18], "big") & 0xF_FFFF_FFFF
+    return Layout("flac") if known or not parts else Layout("flac without length", parts)

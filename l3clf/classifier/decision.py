@@ -14,10 +14,12 @@ from l3clf.audio.clip import FloatArray
 from l3clf.errors import ParameterError
 
 __all__ = [
+    "FAILED",
     "POOLINGS",
     "PROBABILITY_POOLINGS",
     "UNKNOWN",
     "VECTOR_POOLINGS",
+    "MixedDecisions",
     "WindowPredictions",
     "above_gate",
     "check_pooling",
@@ -32,6 +34,8 @@ PROBABILITY_POOLINGS = ("probability", "vote")
 """Poolings of the head's probabilities for each window, after the head."""
 POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
 UNKNOWN = "unknown"
+FAILED = ""
+"""Answer for a clip that could not be read, where the labels are strings; None where they are not."""
 
 Probabilities: TypeAlias = NDArray[np.float64]
 
@@ -53,6 +57,27 @@ class WindowPredictions:
     labels: NDArray[Any]
     probabilities: Probabilities
     times_s: NDArray[np.float64]
+
+
+class MixedDecisions(np.ndarray[Any, np.dtype[Any]]):
+    """Decisions of which some are "unknown" or None beside labels that are no strings: an array of objects.
+
+    It can be indexed, compared and converted like any other, but its values cannot be sorted. Most of scikit-learn's
+    scorers begin with that, and would give a TypeError from the depths, or NaN. (Those that begin with a confusion
+    matrix copy the array first; they refuse it in words of their own.)
+    """
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if (
+            func is np.unique
+            and self.dtype == object
+            and any(value is None or isinstance(value, str) for value in self.flat)
+        ):
+            raise ParameterError(
+                'predictions: "unknown" or None beside labels that are not strings, which cannot be sorted or scored '
+                "by scikit-learn's own scorers; fit with strings as labels, or use the classifier's own score"
+            )
+        return super().__array_function__(func, types, args, kwargs)
 
 
 def check_pooling(pooling: object, allowed: tuple[str, ...] = POOLINGS) -> None:
@@ -139,8 +164,8 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
     Parameters
     ----------
     probabilities : array of shape (n_clips, n_classes)
-        A row of NaN (a clip that failed) gives None, a row of zeros (a clip without a window above the gate)
-        gives "unknown".
+        A row of NaN (a clip that failed) gives "" where classes are strings and None where they are not; a row of
+        zeros (a clip without a window above the gate) gives "unknown".
     classes : array of shape (n_classes,)
     unknown_threshold : float or None
         Lowest probability, 0 to 1, for which a class is predicted.
@@ -148,7 +173,7 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
     Returns
     -------
     array of shape (n_clips,)
-        Of the classes' type if every decision is a class, of objects otherwise.
+        Of the classes' type where these are strings or every decision is a class, of objects otherwise.
 
     Examples
     --------
@@ -160,8 +185,10 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
     best = np.where(failed, 0.0, probabilities.max(axis=1, initial=0.0))
     unsure = ~failed & ((best <= 0) | (best < (unknown_threshold or 0.0)))
     decisions: NDArray[Any] = classes[np.where(failed, 0, probabilities.argmax(axis=1))]
-    if failed.any() or unsure.any():
-        decisions = decisions.astype(object)
-        decisions[failed] = None
-        decisions[unsure] = UNKNOWN
-    return decisions
+    if not (failed.any() or unsure.any()):
+        return decisions
+    strings = all(isinstance(label, str) for label in classes.tolist())
+    mixed: NDArray[Any] = decisions.astype(object)
+    mixed[failed] = FAILED if strings else None
+    mixed[unsure] = UNKNOWN
+    return mixed.astype(np.str_) if strings else mixed.view(MixedDecisions)

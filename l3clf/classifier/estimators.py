@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import FloatArray
+from l3clf.classifier.accuracy import AccuracyMixin
 from l3clf.classifier.decision import (
     VECTOR_POOLINGS,
     WindowPredictions,
@@ -233,7 +234,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         return tags
 
 
-class ClipClassifier(ClassifierMixin, _ClipEstimator):
+class ClipClassifier(AccuracyMixin, _ClipEstimator):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -259,7 +260,7 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         See `ClipEmbedder`.
     on_error : {"raise", "nan"}, default="raise"
         For a clip that cannot be embedded, raise an error once all others are done; or warn, leave it out of
-        the training, and predict NaN as its probabilities and None as its class.
+        the training, and predict NaN as its probabilities and as its class "" (None if labels are not strings).
     random_state : int, default=0
         Seed of the forest.
 
@@ -429,7 +430,9 @@ class ClipClassifier(ClassifierMixin, _ClipEstimator):
         Returns
         -------
         array of shape (n_clips,)
-            Of the labels' type; of objects if a clip is "unknown", or failed and is None.
+            Of the labels' type. A clip that failed (``on_error="nan"``) is "" if labels are strings. If they are not,
+            it is None, and the array is of objects where a clip failed or is "unknown": such answers are counted
+            by `score`, while scikit-learn's own scorers need strings.
         """
         return decide(self.predict_proba(X), self.classes_, self.unknown_threshold)
 

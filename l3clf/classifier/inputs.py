@@ -27,6 +27,7 @@ __all__ = [
     "as_embedder",
     "as_labels",
     "as_sources",
+    "as_targets",
     "check_limits",
     "check_sizes",
     "check_whole",
@@ -128,7 +129,20 @@ def check_sizes(outcomes: Iterable[Outcome], embedder: Embedder) -> None:
 
 
 def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
-    """Return labels as an array of strings, integers, booleans or whole floats, at least two of them different."""
+    """Return labels to learn: an array of strings, integers, booleans or whole floats, at least two different."""
+    labels = as_targets(y, n_clips)
+    if len(set(labels.tolist())) < 2:
+        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
+        raise ParameterError(f"y: 1 class ({found}); expected two or more")
+    if "" in labels.tolist():
+        raise ParameterError(
+            f"y: label {labels.tolist().index('')} is empty, which is the answer for a clip that failed; name the class"
+        )
+    return labels
+
+
+def as_targets(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
+    """Return labels as an array of strings, integers, booleans or whole floats, one for each clip."""
     if y is None:  # this sentence is the one that scikit-learn's estimator checks expect
         raise ParameterError("ClipClassifier requires y to be passed, but the target y is None")
     # As objects first: NumPy would turn ["dog", 1] and ["dog", nan] into strings.
@@ -140,9 +154,6 @@ def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
         labels = _plain_labels(labels)
     if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels % 1).any()):
         raise ParameterError("y: Unknown label type: continuous (NaN, infinite or fractional numbers); give classes")
-    if len(set(labels.tolist())) < 2:
-        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
-        raise ParameterError(f"y: 1 class ({found}); expected two or more")
     return labels
 
 

@@ -1,6 +1,7 @@
 """Save and load a fitted classifier without pickle.
 
-A model file is a ZIP: `model.json` describes the model, and one `NAME.npy` holds each array of its head.
+A model file is a ZIP: `model.json` describes the model, and one `NAME.npy` holds each array of its head. With a student
+of the user's own, it also holds the members of the student file.
 
 Rule: nothing in a file is executed, and nothing is used before it is checked. Loading needs no weights: they are
 located, and compared with the file's fingerprint, when the first clip is embedded. Every file that `save_model`
@@ -26,20 +27,23 @@ from l3clf._version import __version__
 from l3clf.classifier.decision import POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import HEAD_NAMES, ForestHead, LinearHead, freeze_head
-from l3clf.embedders import Embedder, embedder_names, load_embedder
+from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
+from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.storage.safezip import read_zip, write_zip
 
 __all__ = ["load_model", "save_model"]
 
 FORMAT: Final = "l3clf model"
-FORMAT_VERSION: Final = 1  # increased with every change to the contents of model.json or the arrays
+FORMAT_VERSION: Final = 2  # increased with every change to the contents of model.json or the arrays
+_WITHOUT_STUDENT: Final = 1  # what such files stay: older versions of l3clf read them, too
 
 _JSON = "model.json"
 _MAX_JSON = 4 << 20  # room for tens of thousands of classes
 _MAX_TOTAL = 512 << 20  # bytes unpacked: a hostile ZIP could expand to any size
 _HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
 _LIMITS = {_JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in _HEADS.values() for name in head.members}
+_LIMITS |= STUDENT_MEMBERS
 _NPY_START = b"\x93NUMPY\x01\x00"  # magic string and version 1.0
 _CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _WIDTH = {"mean+std": 2}  # width of the head's input in embeddings; 1 for all other poolings
@@ -94,7 +98,8 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
         File to read. It need not be trusted: nothing in it is executed.
     weights : path-like or None, default=None
         Location of the embedder's weights, for embedders that have some; None searches where
-        `load_embedder` does. They are not read before the first clip is embedded.
+        `load_embedder` does. They are not read before the first clip is embedded. A student of the user's own is in
+        the model file, unless l3clf 0.1 wrote that.
 
     Returns
     -------
@@ -126,9 +131,12 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     head = freeze_head(model.head_)
     contents = {name: _npy(array) for name, array in head.arrays().items()}
     document = _describe(model, head)
+    student = student_members(model.embedder_, document["embedder"]["fingerprint"])
+    if student:
+        document |= {"format_version": FORMAT_VERSION, "student": describe_student(student)}
     document["arrays"] = {name: _entry(array, contents[name]) for name, array in head.arrays().items()}
     text = json.dumps(document, indent=1, default=_plain)
-    members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()}
+    members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()} | student
     if sum(map(len, members.values())) > _MAX_TOTAL or len(text) > _MAX_JSON:
         raise ModelFileError(f"the model takes more than {_MAX_TOTAL >> 20} MB; limit the forest with max_depth")
     return members
@@ -140,7 +148,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
     expected = model.expected_fingerprint_
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": _WITHOUT_STUDENT,
         "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "embedder": {
             **{name: getattr(embedder, name) for name in ("name", "options", *_EMBEDDER_FACTS)},
@@ -221,7 +229,7 @@ _HEX64 = _text("[0-9a-f]{64}")
 
 _DOCUMENT = {
     "format": _one_of(FORMAT),
-    "format_version": _one_of(FORMAT_VERSION),
+    "format_version": _integer(1, FORMAT_VERSION),
     "written_with": _OBJECT,
     "embedder": _OBJECT,
     "classifier": _OBJECT,
@@ -248,6 +256,7 @@ _CLASSIFIER = {
 _HEAD = {"kind": _one_of(*_HEADS), "n_features": _integer(1, 1 << 21)}
 _CLASSES = {"type": _one_of(*_CLASS_TYPES), "values": _LIST}
 _ARRAY = {"dtype": _text("<[if][48]"), "shape": _LIST, "sha256": _HEX64}
+_STUDENT_MEMBER = {"bytes": _integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
 _OPTION = _Rule(
     "null, a boolean, number or string", lambda value: value is None or type(value) in (bool, int, float, str)
 )
@@ -279,13 +288,16 @@ def _document(text: bytes) -> dict[str, Any]:
         )
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{_JSON} is not valid JSON ({str(error)[:120]}); {_ADVICE}") from error
+    rules = _DOCUMENT
     if type(document) is dict and document.get("format") == FORMAT:
         version = document.get("format_version")  # before the rest, which a newer version may have changed
         if type(version) is int and version > FORMAT_VERSION:
             raise ModelFileError(
                 f"format version {version}, but this l3clf reads up to {FORMAT_VERSION}; upgrade l3clf"
             )
-    return _section(_JSON, document, _DOCUMENT)
+        if version == FORMAT_VERSION and "student" in document:
+            rules = {**_DOCUMENT, "student": _OBJECT}
+    return _section(_JSON, document, rules)
 
 
 def _finite_number(text: str) -> float:
@@ -317,7 +329,11 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     description = _section("embedder", document["embedder"], _EMBEDDER)
     head = _head(document, members)
     _check_width(head, description["embedding_size"], settings["pooling"])
-    embedder = _embedder(description, weights)
+    student = _student(document, members)
+    embedder = _embedder(description, weights if student is None else student)
+    if student is not None:
+        check_fingerprint(embedder, description["fingerprint"])
+        embedder = embedder if weights is None else _embedder(description, weights)
     _check_hop(embedder, settings)
 
     model = ClipClassifier(embedder=embedder, **{**settings, "head": settings["head"] or head})
@@ -329,6 +345,16 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     return model
 
 
+def _student(document: Mapping[str, Any], members: Mapping[str, bytes]) -> Any:
+    """Return the student that the file holds, checked, or None."""
+    if "student" not in document:
+        return None
+    table = _section("student", document["student"], dict.fromkeys(STUDENT_MEMBERS, _OBJECT))
+    for name, entry in table.items():
+        _section(f"student entry of {name}", entry, _STUDENT_MEMBER)
+    return carried_student(members, table)
+
+
 def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: str) -> None:
     expected = embedding_size * _WIDTH.get(pooling, 1)
     if head.n_features_in_ != expected:
@@ -338,7 +364,7 @@ def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: st
         )
 
 
-def _embedder(description: Mapping[str, Any], weights: str | os.PathLike[str] | None) -> Embedder:
+def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
     """Build the embedder without reading its weights."""
     name, options = description["name"], description["options"]
     # Weights are a path on another machine: they come from the caller of load_model.
@@ -370,7 +396,8 @@ def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHe
     facts = _section("head", document["head"], _HEAD)
     kind = _HEADS[facts["kind"]]
     table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
-    for name in sorted(members.keys() ^ {_JSON, *(f"{array}.npy" for array in kind.members)}):
+    expected = {_JSON, *(f"{array}.npy" for array in kind.members), *document.get("student", ())}
+    for name in sorted(members.keys() ^ expected):
         found = "does not belong to" if name in members else "is missing from"
         raise ModelFileError(f"member {name!r} {found} a model with a {facts['kind']} head; {_ADVICE}")
     arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}

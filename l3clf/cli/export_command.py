@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--unknown-threshold", type=float, metavar="P", help="use this instead of the model's")
     parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="use this instead of the model's, in dBFS")
     parser.add_argument("--arena", type=int, metavar="BYTES", help="fail if the arena would be larger than this")
-    parser.add_argument("--weights", metavar="PATH", help="the student file, if it was moved after fitting")
+    parser.add_argument("--weights", metavar="PATH", help="the student file, for a model file that lacks it")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from l3clf.device.golden import golden_header
 from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
 from l3clf.errors import DeviceError
 from l3clf.storage.atomic import claim_folder, write_file
+from l3clf.storage.safezip import zip_bytes
 
 __all__ = ["RUNTIME", "export", "read_export", "write_export"]
 
@@ -115,7 +116,7 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     texts = {name: make(d) for name, make in makers.items()}  # before anything is written, because it may fail
     contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
     contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
-    contents[STUDENT_FILE] = Path(d.student.path).read_bytes()  # read now: it may be the file that is replaced below
+    contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
     settings = out / SETTINGS_FILE
     if settings.is_file() and settings.stat().st_size and _settings(out) is None:  # another program's export.json

@@ -24,6 +24,9 @@ _BUILT_IN = {
     "student": ("l3clf.embedders.student", "Student"),
 }
 STUDENT_SUFFIX = ".student"
+# Members of a student file, and the sizes in bytes to which they may unpack: here, because a model file may hold them,
+# too, and is read without ONNX Runtime.
+STUDENT_MEMBERS = {"student.json": 1 << 20, "network.onnx": 4 << 20, "network.tflite": 4 << 20}
 _registered: dict[str, Callable[..., Embedder]] = {}
 
 

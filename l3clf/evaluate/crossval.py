@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from l3clf.classifier.decision import PROBABILITY_POOLINGS
+from l3clf.classifier.decision import PROBABILITY_POOLINGS, decide
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.evaluate.scoring import scores
@@ -33,6 +33,7 @@ class CrossValidation:
     Attributes
     ----------
     predictions : array of shape (n_clips,)
+        As of `ClipClassifier.predict`: with "unknown" for clips below the model's gate or threshold.
     probabilities : array of shape (n_clips, n_classes), float64
         Zero for classes that were not in the training folds.
     classes : array of shape (n_classes,)
@@ -96,7 +97,8 @@ def cross_validate_poolings(
         raise ParameterError(f"poolings={list(poolings)!r}: they do not train the same head; give one at a time")
     folds = [(train, test) for train, test in split if len(test)]
     results = _fit_folds(model, poolings, windows, labels, folds, n_jobs)
-    return [_joined(labels, folds, [(known, each[k]) for known, each in results]) for k in range(len(poolings))]
+    limit = model.unknown_threshold
+    return [_joined(labels, folds, [(known, each[k]) for known, each in results], limit) for k in range(len(poolings))]
 
 
 FoldResult: TypeAlias = tuple[Labels, list[NDArray[np.float64]]]
@@ -159,7 +161,7 @@ def learning_curve_points(
     for size in sizes:
         fewer = [(_some_of_each(labels, train, size, seed), test) for train, test in folds]
         results = _fit_folds(model, [model.pooling], windows, labels, fewer, n_jobs)
-        joined = _joined(labels, fewer, [(known, each) for known, (each,) in results])
+        joined = _joined(labels, fewer, [(known, each) for known, (each,) in results], model.unknown_threshold)
         spread = scores(labels, joined.predictions, split.test_fold, groups)
         per_class = float(np.mean([len(train) / len(np.unique(labels[train])) for train, _ in fewer]))
         points.append({"clips_per_class": per_class} | {key: spread[key] for key in CURVE_KEYS})
@@ -174,9 +176,14 @@ def _some_of_each(labels: Labels, train: NDArray[np.intp], size: int, seed: int)
     return np.sort(np.concatenate(kept))
 
 
-def _joined(labels: Labels, folds: Folds, results: Sequence[tuple[Labels, NDArray[np.float64]]]) -> CrossValidation:
+def _joined(
+    labels: Labels,
+    folds: Folds,
+    results: Sequence[tuple[Labels, NDArray[np.float64]]],
+    unknown_threshold: float | None,
+) -> CrossValidation:
     classes = np.unique(labels)
     probabilities = np.zeros((len(labels), len(classes)))  # stays 0 for classes that a fold did not train
     for (_, test), (known, found) in zip(folds, results, strict=True):
         probabilities[np.ix_(test, np.searchsorted(classes, known))] = found
-    return CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
+    return CrossValidation(decide(probabilities, classes, unknown_threshold), probabilities, classes)

@@ -4,6 +4,7 @@ Rule: `write_zip` leaves either the old file or the complete new one, with the s
 `read_zip` gets a list of the members that may exist and of their sizes, and never unpacks more than that.
 """
 
+import io
 import stat
 import struct
 import zipfile
@@ -15,7 +16,7 @@ from typing import IO
 from l3clf.errors import L3clfError, ModelFileError
 from l3clf.storage.atomic import replacing
 
-__all__ = ["read_zip", "write_zip"]
+__all__ = ["read_zip", "write_zip", "zip_bytes"]
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory, without a comment
 _ZIP64_LOCATOR = 20  # bytes; a file that needs one has more than 4 GiB or 65,535 members
@@ -64,7 +65,19 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
     ModelFileError
         If the file cannot be written; an existing file is unchanged then.
     """
-    with replacing(path, ModelFileError) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(path, ModelFileError) as file:
+        _write(file, members)
+
+
+def zip_bytes(members: Mapping[str, bytes]) -> bytes:
+    """Return what `write_zip` writes."""
+    file = io.BytesIO()
+    _write(file, members)
+    return file.getvalue()
+
+
+def _write(file: IO[bytes], members: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
             info = zipfile.ZipInfo(name)  # dated 1980, so that the same model gives the same bytes
             info.create_system = 3  # Unix, on every system, for the same reason

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from l3clf.classifier.decision import (
+    FAILED,
     POOLINGS,
     PROBABILITY_POOLINGS,
     UNKNOWN,
@@ -111,8 +112,8 @@ def test_windows_at_the_gate_are_kept(gate, expected):
         ([0.4, 0.4, 0.2], None, "cat"),
         ([0.0, 0.0, 0.0], None, UNKNOWN),
         ([0.0, 0.0, 0.0], 0.5, UNKNOWN),
-        ([math.nan, math.nan, math.nan], None, None),
-        ([math.nan, 0.5, 0.5], 0.9, None),
+        ([math.nan, math.nan, math.nan], None, FAILED),
+        ([math.nan, 0.5, 0.5], 0.9, FAILED),
     ],
 )
 def test_known_decisions(row, threshold, answer):
@@ -131,10 +132,11 @@ def test_a_decision_is_the_most_probable_class_or_unknown(answers, threshold):
 def test_decisions_keep_the_type_of_the_classes(classes):
     sure = np.eye(3)
     assert decide(sure, classes, None).dtype == classes.dtype
-    mixed = decide(np.vstack([sure, np.zeros(3)]), classes, None)
-    assert mixed.dtype == object
-    assert mixed.tolist() == [*classes.tolist(), UNKNOWN]
-    assert type(mixed[0]) is type(classes.tolist()[0])
+    mixed = decide(np.vstack([sure, np.zeros(3), np.full(3, np.nan)]), classes, None)
+    strings = classes.dtype.kind == "U"
+    assert mixed.dtype.kind == ("U" if strings else "O")
+    assert mixed.tolist() == [*classes.tolist(), UNKNOWN, FAILED if strings else None]
+    assert type(mixed.tolist()[0]) is type(classes.tolist()[0])
 
 
 def test_no_clips_give_no_decisions():

@@ -224,7 +224,7 @@ def test_a_clip_that_fails_becomes_a_row_of_nan(clips, tmp_path):
     assert np.isfinite(probabilities[0]).all()
     assert np.isnan(probabilities[1]).all()
     with pytest.warns(ClipWarning, match="missing.wav"):
-        assert model.predict([tone(500), missing]).tolist() == ["tone", None]
+        assert model.predict([tone(500), missing]).tolist() == ["tone", ""]
 
 
 def test_fit_leaves_clips_that_fail_out(clips, tmp_path):
