@@ -9,13 +9,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TypeVar
 
 import joblib
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from l3clf.errors import ParameterError
 
@@ -77,18 +77,24 @@ def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Compute with one BLAS thread, because threads of ours already use every core; may overlap with other calls."""
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
+    # A BLAS on OpenMP takes the number of the thread that calls it, which no other thread restores.
+    with threadpool_limits(1, "openmp") if _blas_uses_openmp() else nullcontext():
+        _enter()
+        try:
+            yield
+        finally:
+            _leave()
+
+
+def _blas_uses_openmp() -> bool:
+    return any(info["user_api"] == "blas" and info.get("threading_layer") == "openmp" for info in threadpool_info())
 
 
 def _enter() -> None:
     global _n_users, _limits
     with _lock:
         if _n_users == 0:
-            _limits = threadpool_limits(1, "blas")
+            _limits = _aside(lambda: threadpool_limits(1, "blas"))
         _n_users += 1
 
 
@@ -97,5 +103,21 @@ def _leave() -> None:
     with _lock:
         _n_users -= 1
         if _n_users == 0 and _limits is not None:
-            _limits.restore_original_limits()
+            _aside(_limits.restore_original_limits)
             _limits = None
+
+
+def _aside(work: Callable[[], T]) -> T | None:
+    """Run something in a thread that ends with it.
+
+    From version 3.8, threadpoolctl ignores all threads but the first that sets a number, for as long as it lives. The
+    last of our calls may end in another thread than the one in which the first began.
+    """
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(work()), name="l3clf-blas")
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is shutting down
+        return work()
+    thread.join()
+    return results[0] if results else None
