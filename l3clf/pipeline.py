@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -36,9 +35,12 @@ from l3clf.storage.embedding_cache import (
     cache_key,
     file_identity,
 )
+from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 
 __all__ = [
+    "EMBEDDINGS",
     "Outcome",
+    "Tally",
     "content_ids",
     "embed_sources",
     "identities",
@@ -50,9 +52,29 @@ __all__ = [
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """The windows of one clip, or the error that explains why it has none."""
 
+EMBEDDINGS = Kind("a file of embeddings", zip_member_begins("times_s.npy", b"NUMPY"))
+
 CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
 STORE_EVERY_S = 0.5  # a transaction per clip is slow; a crash loses about this much work
 LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
+
+
+@dataclass
+class Tally:
+    """How many clips `embed_sources` embedded, took from the cache, and could not read.
+
+    Attributes
+    ----------
+    embedded, cached, failed : int
+        Their sum is the number of clips; copies of a clip count with it.
+    computed : int
+        Of those embedded, the ones that are no copies.
+    """
+
+    embedded: int = 0
+    cached: int = 0
+    failed: int = 0
+    computed: int = 0
 
 
 def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) -> list[bytes | L3clfError]:
@@ -102,6 +124,7 @@ def embed_sources(
     cache: EmbeddingCache | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
+    tally: Tally | None = None,
 ) -> list[Outcome]:
     """Embed clips, using the cache if there is one; one that cannot be used is done without, with a `CacheWarning`.
 
@@ -116,6 +139,8 @@ def embed_sources(
         Number of threads; None means one for each core.
     progress : bool
         Whether to show a progress bar on standard error.
+    tally : Tally or None
+        Counts, which are filled in.
 
     Returns
     -------
@@ -141,6 +166,7 @@ def embed_sources(
         except CacheError as error:
             _warn_of_unused_cache(error)
             cache = None
+    known = set(work.done)
     run = _Run(embedder, hop_s, center, threads)
     with tqdm(
         total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
@@ -154,6 +180,8 @@ def embed_sources(
                         store.add(work.key_to_store(i), result)
         finally:  # also after an interrupt, so that no finished clip is lost
             store.flush()
+    if tally is not None:
+        work.count(tally, known)
     return [
         embedder.with_times(found, hop_s, center) if isinstance(found, StoredWindows) else found
         for found in work.results()
@@ -164,7 +192,9 @@ def _warn_of_unused_cache(error: CacheError) -> None:
     warnings.warn(f"{error}; this run goes on without storing what it computes", CacheWarning, stacklevel=3)
 
 
-def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes: Sequence[Outcome]) -> int:
+def save_embeddings(
+    path: str | os.PathLike[str], names: Sequence[str], outcomes: Sequence[Outcome], *, force: bool = False
+) -> int:
     """Write the windows of clips to an .npz; clips that failed are left out.
 
     Parameters
@@ -174,6 +204,8 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     names : sequence of str
         Name of each clip.
     outcomes : sequence of WindowEmbeddings or L3clfError
+    force : bool, default=False
+        Whether to replace an existing file that is not such an .npz.
 
     Returns
     -------
@@ -187,7 +219,7 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     """
     good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
     windows = [out for _, out in good]
-    with replacing(Path(path)) as file:
+    with replacing(check_kind(path, EMBEDDINGS, force=force)) as file:
         np.savez(
             file,
             paths=np.array([name for name, _ in good], dtype=np.str_),
@@ -255,6 +287,17 @@ class _Work:
 
     def _has_changed(self, i: int) -> bool:
         return i in self.states and _state_of(self.sources[i]) != self.states[i]
+
+    def count(self, tally: Tally, known: set[int]) -> None:
+        """Fill in a tally; `known` are the clips that were done before any was embedded."""
+        for i, found in self.done.items():
+            if isinstance(found, L3clfError):
+                tally.failed += len(self.same[i])
+            elif i in known:
+                tally.cached += len(self.same[i])
+            else:
+                tally.embedded += len(self.same[i])
+                tally.computed += 1
 
     def results(self) -> Iterator[StoredWindows | L3clfError]:
         by_index = {i: self.done[leader] for leader, same in self.same.items() for i in same}
