@@ -30,15 +30,17 @@ from l3clf.classifier.heads import HEAD_NAMES, ForestHead, LinearHead, freeze_he
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
+from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 from l3clf.storage.safezip import read_zip, write_zip
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["MODEL", "load_model", "save_model", "written_with"]
 
 FORMAT: Final = "l3clf model"
 FORMAT_VERSION: Final = 2  # increased with every change to the contents of model.json or the arrays
 _WITHOUT_STUDENT: Final = 1  # what such files stay: older versions of l3clf read them, too
 
 _JSON = "model.json"
+MODEL: Final = Kind("a model file", zip_member_begins(_JSON, json.dumps(FORMAT).encode()))
 _MAX_JSON = 4 << 20  # room for tens of thousands of classes
 _MAX_TOTAL = 512 << 20  # bytes unpacked: a hostile ZIP could expand to any size
 _HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
@@ -50,10 +52,10 @@ _WIDTH = {"mean+std": 2}  # width of the head's input in embeddings; 1 for all o
 _ADVICE = "save or copy the model again"
 
 
-def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
+def save_model(model: ClipClassifier, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Save a fitted classifier.
 
-    The same model gives the same bytes. An existing file is replaced only once the new one is complete.
+    The same model gives the same bytes. An existing model file is replaced once the new one is complete.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
         Fitted, with a head that `l3clf.classifier.heads.freeze_head` accepts.
     path : path-like
         File to write; ``.l3clf`` is the usual suffix.
+    force : bool, default=False
+        Whether to replace an existing file that is no model file.
 
     Returns
     -------
@@ -70,7 +74,8 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelFileError
-        If the model is not fitted, its head or embedder cannot be saved, or the file cannot be written.
+        If the model is not fitted, its head or embedder cannot be saved, or the file cannot be written or is of
+        another kind.
 
     Notes
     -----
@@ -79,7 +84,7 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     is loaded as plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` are loaded
     with their defaults.
     """
-    target = Path(path)
+    target = check_kind(path, MODEL, force=force, error=ModelFileError)
     try:
         members = _members(model)
         _rebuild(members, getattr(model.embedder_, "weights", None))
@@ -117,6 +122,19 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
         return _rebuild(members, weights)
     except ModelFileError as error:
         raise ModelFileError(f"{source}: {error}") from error
+
+
+def written_with(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the versions of the packages that wrote a model file, by name, as the file states them.
+
+    Raises
+    ------
+    ModelFileError
+        As for `load_model`.
+    """
+    source = Path(path)
+    found = _document(read_zip(source, _LIMITS, _MAX_TOTAL)[_JSON])["written_with"]
+    return {str(name)[:40]: str(version)[:40] for name, version in list(found.items())[:10]}
 
 
 # --- writing --------------------------------------------------------------------------------------
