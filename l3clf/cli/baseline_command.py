@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import print_failures
+from l3clf.cli.files import load_table, print_failures
 
 __all__ = ["add"]
 
@@ -38,7 +38,6 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.baselines.run import baseline, ready_embedders
-    from l3clf.datasets import load
     from l3clf.embedders import load_embedder
 
     embedders = ready_embedders(args.weights)
@@ -47,7 +46,7 @@ def _run(args: argparse.Namespace) -> int:
         # Those that are ready have the weights of --weights; loading another one says what is missing.
         embedders = [ready.get(name) or load_embedder(name) for name in args.embedders]
     report = baseline(
-        load(args.data, args.group),
+        load_table(args.data, args.group),
         embedders,
         args.heads,
         args.pooling,

@@ -8,15 +8,19 @@ import codecs
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import L3clfError, LabelWarning, ParameterError
 from l3clf.storage.atomic import replacing
 
-__all__ = ["expand", "output", "print_failures", "take_any_name"]
+if TYPE_CHECKING:
+    from l3clf.datasets import ClipTable
+
+__all__ = ["expand", "load_table", "output", "print_failures", "take_any_name"]
 
 
 def take_any_name(stream: io.TextIOWrapper) -> None:
@@ -40,6 +44,15 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
             failures.append(ParameterError(f"{name}: folder without sound files; name files or another folder"))
         paths += found
     return paths, failures
+
+
+def load_table(data: str, group: str | None) -> "ClipTable":
+    """Load a data set; doubts about its labels are left to the caller, who prints all of the table's problems."""
+    from l3clf.datasets import load
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LabelWarning)
+        return load(data, group)
 
 
 @contextmanager

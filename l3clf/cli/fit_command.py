@@ -1,13 +1,14 @@
 """``l3clf fit``: fit a classifier on labelled clips and save it."""
 
 import argparse
+import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import print_failures
+from l3clf.cli.files import load_table, print_failures
 from l3clf.errors import ClipWarning
 from l3clf.storage.atomic import check_writable
 
@@ -31,10 +32,11 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.model_file import save_model
-    from l3clf.datasets import load
 
     check_writable(Path(args.out))  # before hours are spent on embeddings
-    table = load(args.data, args.group)
+    table = load_table(args.data, args.group)
+    for problem in table.problems():
+        print(f"l3clf: {problem}", file=sys.stderr)
     model = ClipClassifier(
         options.embedder_of(args),
         head=args.head,
