@@ -36,6 +36,7 @@ from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
 from l3clf.storage.outputs import Kind, zip_member_begins
+from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
 __all__ = ["FORMAT", "STUDENT", "L3Mini", "Student", "StudentFile", "check_student", "read_student", "write_student"]
@@ -140,8 +141,8 @@ def check_student(members: Mapping[str, bytes], path: str | os.PathLike[str]) ->
 
 def _about(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        about = json.loads(content)
-    except (ValueError, RecursionError):
+        about = read_json(content, finite=False)  # a maker's figures may be NaN
+    except ValueError:
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise WeightsError(f"{path}: {ABOUT} is not in the format {FORMAT!r}; give a file written by l3clf distill")

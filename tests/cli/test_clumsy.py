@@ -151,7 +151,6 @@ NAMES = {"300 characters": "x" * 300, "a lone surrogate": "a\ud800b", "a NUL": "
 PLACES = {
     "fit": ["fit", "NAME", "--embedder", "mfcc", "--out", "m"],
     "fit --out": ["fit", "data", "--embedder", "mfcc", "--out", "NAME/m"],
-    "fit --cache": ["fit", "data", "--embedder", "mfcc", "--out", "m", "--cache", "model.l3clf/NAME"],
     "fit --embedder": ["fit", "data", "--embedder", "NAME.student", "--out", "m"],
     "fit --weights": ["fit", "data", "--embedder", "openl3", "--weights", "NAME", "--out", "m"],
     "predict": ["predict", "NAME", "data"],

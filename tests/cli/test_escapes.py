@@ -30,28 +30,27 @@ def screen(monkeypatch):
     """Run a command on a terminal; return its status and all that the terminal got."""
 
     def run_command(*arguments):
-        out = Screen()
+        out, err = Screen(), io.StringIO()  # progress bars, which return to the start of the line, are not shown there
         with monkeypatch.context() as patched:
             patched.setattr(sys, "stdout", out)
-            patched.setattr(sys, "stderr", out)
+            patched.setattr(sys, "stderr", err)
             patched.setattr(sys, "argv", ["l3clf"])
             patched.setattr(warnings, "showwarning", warnings.showwarning)
             try:
                 status = cli.main([str(argument) for argument in arguments])
             except SystemExit as stop:
                 status = stop.code
-        # A progress bar returns to the start of its line.
-        return status, re.sub(r"(^|\n)?\r[^\n]*clip[^\n]*(?=\r|\n|$)", "", out.getvalue()).replace("\r", "", 0)
+        return status, out.getvalue() + err.getvalue()
 
     return run_command
 
 
 @pytest.fixture
 def nasty(tmp_path):
-    """Two classes of sounds with names and a label that hold control sequences."""
+    """Two classes of sounds with names that hold control sequences."""
     folder = tmp_path / "data"
     for k in range(3):
-        write_tone(folder / f"{RED}low" / f"{TURN}{k}.wav", 200 + 20 * k, k)
+        write_tone(folder / "low" / f"{TURN}{k}{RED}.wav", 200 + 20 * k, k)
         write_tone(folder / "high" / f"{k}{CLEAR}.wav", 2000 + 200 * k, k)
     return folder
 
@@ -59,7 +58,7 @@ def nasty(tmp_path):
 @pytest.fixture
 def nasty_model(nasty, tmp_path):
     path = tmp_path / "m.l3clf"
-    assert cli.main(["fit", str(nasty), "--embedder", "mfcc", "--quiet", "--out", str(path)]) == 0
+    assert cli.main(["fit", str(nasty), "--embedder", "mfcc", "--out", str(path)]) == 0
     return path
 
 
@@ -69,29 +68,22 @@ def plain(text):
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_predictions_on_a_terminal_are_escaped(screen, nasty, nasty_model, form):
-    status, text = screen("predict", nasty_model, nasty, "--format", form, "--quiet")
+    status, text = screen("predict", nasty_model, nasty, "--format", form)
     assert status == 0
     plain(text)
-    assert r"\x1b[31mlow" in text or r"\\u001b[31mlow" in text or r"\u001b[31mlow" in text
+    assert "0\\x1b[31m.wav" in text or "0\\u001b[31m.wav" in text
 
 
 def test_predictions_in_a_pipe_are_unchanged(nasty, nasty_model, capsys):
     capsys.readouterr()
-    assert cli.main(["predict", str(nasty_model), str(nasty), "--quiet"]) == 0
-    assert f"{TURN}0.wav,{RED}low," in capsys.readouterr().out
-
-
-def test_info_is_escaped(screen, nasty_model):
-    status, text = screen("info", nasty_model)
-    assert status == 0
-    assert r"classes:           2: \x1b[31mlow, high" in text or r"high, \x1b[31mlow" in text
-    plain(text)
+    assert cli.main(["predict", str(nasty_model), str(nasty)]) == 0
+    assert f"{TURN}0{RED}.wav,low," in capsys.readouterr().out
 
 
 def test_baseline_is_escaped(screen, nasty, tmp_path):
     broken = nasty / "high" / f"{CLEAR}broken.wav"
     broken.write_bytes(b"no sound")
-    argv = ["baseline", nasty, "--embedders", "mfcc", "--heads", "logistic", "--out", tmp_path / f"{RED}out", "--quiet"]
+    argv = ["baseline", nasty, "--embedders", "mfcc", "--heads", "logistic", "--out", tmp_path / f"{RED}out"]
     status, text = screen(*argv)
     assert status == 1
     assert "broken.wav" in text
@@ -152,7 +144,7 @@ def test_warnings_of_other_libraries_are_escaped(screen, nasty, tmp_path, monkey
     monkeypatch.setattr(Mfcc, "embed_windows", noisy)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        status, text = screen("fit", nasty, "--embedder", "mfcc", "--quiet", "--out", tmp_path / "x", "--jobs", "1")
+        status, text = screen("fit", nasty, "--embedder", "mfcc", "--out", tmp_path / "x", "--jobs", "1")
     assert status == 0
     plain(text)
 
