@@ -27,6 +27,11 @@ SUGGESTIONS = {
         1,
         "--embedder OpenL: no such embedder (did you",
     ),
+    "an embedder's option": (
+        ["fit", "data", "--out", "m", "--embedder", "l3mini", "--option", "precison=int8"],
+        1,
+        "(did you mean precision?); its options are ",
+    ),
     "embedders": (["baseline", "data", "--embedders", "mfc"], 1, "mfc: no such embedder (did you mean mfcc?)"),
     "a teacher": (["distill", "data", "--teacher", "yamnt", "--out", "s"], 1, "(did you mean yamnet?)"),
     "a guide": (["guide", "microcontroler"], 1, "(did you mean microcontroller?)"),
