@@ -30,6 +30,7 @@ from l3clf.errors import L3clfError, ParameterError
 
 HANG_S = 60.0  # without a new seed, on a busy machine
 PER_PROCESS_S, PER_PROCESS = 120.0, 50_000  # then another process takes over
+WORKER = (sys.executable, "-m", "benchmarks.fuzzing.fuzz_worker")
 SHOWN_FINDINGS = 30
 TITLE = "Damaged files, by target"
 
@@ -168,7 +169,7 @@ def _note(first: int) -> Iterator[Path]:
 def _started(name: str, first: int, count: int, seconds: float, note: Path) -> Iterator["subprocess.Popen[str]"]:
     """Start a process; end it when it has noted no new seed for a while."""
     arguments = [name, str(first), str(count), str(seconds), str(note)]
-    command = [sys.executable, "-m", "benchmarks.fuzzing.fuzz_worker", *arguments]
+    command = [*WORKER, *arguments]
     pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
     with (
         note.with_name("errors").open("w") as errors,
