@@ -1,13 +1,13 @@
 """``l3clf verify``: check that an exported C library matches the Python model."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l3clf.cli import options
 from l3clf.cli.files import expand, print_failures
+from l3clf.cli.printing import note, say
 
 if TYPE_CHECKING:
     from l3clf.device.signals import Signals
@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = options.command(commands, "verify", _run, "check that an exported C library matches the Python model")
     parser.add_argument("folder", metavar="DIR", help="folder that `l3clf export` wrote")
+    options.add_quiet(parser)
     parser.add_argument("--audio", metavar="FILES", nargs="+", required=True, help="sound files, or folders of them")
     parser.add_argument("--max-clips", type=int, metavar="N", help="use at most N of them, spread evenly over all")
 
@@ -31,13 +32,16 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.device.verification import verify
 
     paths, failures = expand(args.audio)
-    print_failures(failures)
+    print_failures(failures, args)
     clips = [Clip(path) for path in paths]
     found = verify(
-        Path(args.folder), clips, lambda text: print(f"running: {text}", file=sys.stderr), max_clips=args.max_clips
+        Path(args.folder),
+        clips,
+        lambda text: None if args.quiet else note(f"running: {text}"),
+        max_clips=args.max_clips,
     )
-    print("\n".join([*ledger_lines(found.ledgers, found.signals), *result_lines(found)]))
-    print_failures(found.failures)
+    say("\n".join([*ledger_lines(found.ledgers, found.signals), *result_lines(found)]))
+    print_failures(found.failures, args)
     return 0 if found.passed and not failures and not found.failures else 1  # 1 also if some clips were not compared
 
 

@@ -18,8 +18,11 @@ from l3clf.datasets.csv_table import read_table
 from l3clf.datasets.describe import FEW_CLIPS, Description, describe, problems
 from l3clf.errors import DatasetError
 from l3clf.storage.atomic import replacing
+from l3clf.storage.outputs import Kind, check_kind, text_begins
 
 __all__ = ["ClipTable"]
+
+_TABLE = Kind("a table of clips", text_begins("path,label"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +111,7 @@ class ClipTable:
         """
         return problems(self, fewest)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
+    def to_csv(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the table as CSV, with paths relative to the file's folder.
 
         Parameters
@@ -116,14 +119,16 @@ class ClipTable:
         path : path
             The file to write. Its columns are path, label and, where they are known, fold, group, start_s
             and end_s.
+        force : bool, default=False
+            Whether to replace an existing file that is no table of clips.
 
         Raises
         ------
         DatasetError
-            If the file cannot be written, or a value would be read back differently: it is empty, has
-            spaces at its ends, or is a file name that is not valid Unicode.
+            If the file cannot be written or is of another kind, or a value would be read back differently: it is
+            empty, has spaces at its ends, or is a file name that is not valid Unicode.
         """
-        target = Path(path)
+        target = check_kind(path, _TABLE, force=force, error=DatasetError)
         pieces = any(not clip.is_whole for clip in self.clips)
         paths = [os.path.relpath(clip.path, target.parent) for clip in self.clips]
         columns: dict[str, Any] = {"path": paths, "label": self.labels, "fold": self.folds, "group": self.groups}
