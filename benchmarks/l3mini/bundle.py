@@ -74,11 +74,11 @@ def run(options: Options) -> Result:
     if options.only in ("all", "teachers"):
         weights = shared_folder() / "weights"
         arrays = mn04_arrays(weights) | speech_arrays(weights) | yamnet_arrays(weights) | _student_arrays()
-        np.savez_compressed(options.out / "teachers.npz", **arrays)
+        np.savez_compressed(options.out / "teachers.npz", **arrays)  # type: ignore[arg-type]
     if options.only in ("all", "sounds"):
-        np.savez(options.out / "sounds.npz", **_packed(_pooled()))
+        np.savez(options.out / "sounds.npz", **_packed(_pooled()))  # type: ignore[arg-type]
     if options.only in ("all", "words"):
-        np.savez(options.out / "words.npz", **_packed(_made(options)))
+        np.savez(options.out / "words.npz", **_packed(_made(options)))  # type: ignore[arg-type]
     files = sorted(options.out.glob("*.npz"))
     rows = tuple((file.name, file.stat().st_size / 2**20) for file in files)
     return Result((Table("What is carried", (("file", ""), ("MiB", ".1f")), rows),))
@@ -172,7 +172,7 @@ def _speaking(pool: Path) -> set[str]:
 
 def _trimmed(utterance: Utterance) -> FloatArray:
     """An utterance at 16 kHz without the silence at its ends."""
-    samples = soxr.resample(utterance.samples, utterance.rate_hz, RATE_HZ)
+    samples: FloatArray = soxr.resample(utterance.samples, utterance.rate_hz, RATE_HZ)
     loud = np.flatnonzero(np.abs(samples) > np.abs(samples).max(initial=0) / 300)
     return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
 

@@ -327,7 +327,8 @@ class School:
         network = Network(student.layout, FRAMES, BANDS)
         with np.load(self.options.out / f"{student.name}.npz") as file:
             network.load_state_dict({n: torch.from_numpy(file[n]) for n in network.state_dict()})
-        return network.to(self.device)
+        network.to(self.device)
+        return network
 
     def write(self, student: Student, held_out: Sequence[float]) -> None:
         """Write a student's weights, what its targets were, and its figures."""
@@ -339,7 +340,8 @@ class School:
         about: dict[str, Any] = {"parts": student.layout.parts, "strides": strides, "held_out": held_out}
         about["windows"] = self.steps * self.options.batch
         part = self.options.out / f"{student.name}.part.npz"
-        np.savez(part, **arrays, **{name: np.array(value) for name, value in about.items()})
+        arrays |= {name: np.array(value) for name, value in about.items()}
+        np.savez(part, **arrays)
         part.replace(self.options.out / f"{student.name}.npz")
 
     # --- checkpoints -------------------------------------------------------------------------------------

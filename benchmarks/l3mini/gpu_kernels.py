@@ -23,7 +23,7 @@ _use = {"triton": False}
 
 if triton is not None:
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit
     def _sums(x, out, columns, rows, CHUNK: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
         """Add up the values of each row, and their squares."""
         row, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * CHUNK
@@ -37,7 +37,7 @@ if triton is not None:
         tl.atomic_add(out + row, tl.sum(total, 0))
         tl.atomic_add(out + rows + row, tl.sum(squares, 0))
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit
     def _apply(x, y, scale, shift, columns, RELU: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
         """Scale and shift each row."""
         row, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * CHUNK
@@ -49,7 +49,7 @@ if triton is not None:
                 v = tl.maximum(v, 0.0)
             tl.store(y + row * columns + at, v.to(y.dtype.element_ty), mask=at < columns)
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit
     def _back_sums(x, y, dy, out, columns, rows, RELU: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
         """Add up each row's gradient, and its product with the input."""
         row, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * CHUNK
@@ -68,7 +68,7 @@ if triton is not None:
         tl.atomic_add(out + row, tl.sum(total, 0))
         tl.atomic_add(out + rows + row, tl.sum(products, 0))
 
-    @triton.jit  # type: ignore[untyped-decorator]
+    @triton.jit
     def _back_apply(  # type: ignore[no-untyped-def]
         x, y, dy, dx, a, b, c, columns, RELU: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr
     ):

@@ -1,10 +1,10 @@
 """Students in PyTorch, laid out for a GPU: every convolution is a matrix product.
 
 Rule: activations lie as (channels, windows, places), on a GPU in bfloat16. A pointwise convolution is then one
-product, a depthwise one a batch of products, one for each channel, with the matrix that its kernel spells out on so small a map;
-both run on the tensor cores, forwards and backwards, where a library's depthwise gradients are slow. Normalisation
-with its ReLU is a kernel of our own where Triton is there and agrees with PyTorch, else PyTorch. The names of the
-weights are those of `torch_training.Network`, and so are the results.
+product, a depthwise one a batch of products, one for each channel, with the matrix that its kernel spells out on so
+small a map; both run on the tensor cores, forwards and backwards, where a library's depthwise gradients are slow.
+Normalisation with its ReLU is a kernel of our own where Triton is there and agrees with PyTorch, else PyTorch. The
+names of the weights are those of `torch_training.Network`, and so are the results.
 """
 
 import math
@@ -186,7 +186,7 @@ class measured:  # noqa: N801  # a context, as torch.no_grad
 
     def __enter__(self) -> None:
         for norm in self.norms:
-            norm.notes = []  # type: ignore[assignment]
+            norm.notes = []
 
     def __exit__(self, *_: object) -> None:
         for norm in self.norms:

@@ -137,7 +137,7 @@ class Renderer:
         rows = self._some(P_MIX)
         kinds = {kind: BEHIND[kind] for kind in behind}
         weights = sum(behind[kind] * (share / behind[kind].sum()) for kind, share in kinds.items())
-        second = self._segments(self._draw(weights, len(rows)))  # type: ignore[arg-type]
+        second = self._segments(self._draw(weights, len(rows)))
         x = self._added(x, rows, second, MIX_DB)
         rows = self._some(P_NOISE)
         x = self._added(x, rows, self._noise(len(rows)), NOISE_DB)

@@ -99,7 +99,7 @@ def _write(
     }
     content = student_tflite(architecture, model, features)
     write_student(path, about, onnx.SerializeToString(), content)
-    return parameters, about["macs"], _agreement(path, features)
+    return parameters, macs_of(model), _agreement(path, features)
 
 
 def keras_student(arrays: Mapping[str, NDArray[Any]]) -> tuple[Architecture, Any]:

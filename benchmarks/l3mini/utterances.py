@@ -57,8 +57,8 @@ WORDS = {
         leo jiko bustani daraja rafiki""",
     "hu": """nulla egy kettő három négy öt hat hét nyolc kilenc tíz száz igen nem bal jobb fény víz ablak utca holnap ma
         konyha kert híd barát gyorsan""",
-    "ro": """zero unu doi trei patru cinci șase șapte opt nouă zece sută da nu stânga dreapta lumină apă fereastră stradă
-        mâine azi bucătărie grădină pod""",
+    "ro": """zero unu doi trei patru cinci șase șapte opt nouă zece sută da nu stânga dreapta lumină apă fereastră
+        stradă mâine azi bucătărie grădină pod""",
 }
 VARIANTS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "croak", "whisper", "klatt",
             "klatt2", "klatt3")  # fmt: skip
