@@ -50,16 +50,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "accuracy of l3mini compared with its peers, its size, and its integers compared with tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
-    "bundle": Benchmark(
-        "l3mini.bundle",
-        "nothing: packs sounds and teachers for the training of students on another machine",
-        f"{_SHARED}, espeak-ng; 40 minutes",
-    ),
-    "gpu_students": Benchmark(
-        "l3mini.gpu_students",
-        "how close each student's integers are to its floats, while it makes files of what was trained",
-        f"what gpu_distil wrote ({_SHARED} is not needed), TensorFlow; 3 minutes",
-    ),
     "student_gains": Benchmark(
         "l3mini.student_gains",
         "what training on a task's labels adds to l3mini on ESC-10 and FSDD",

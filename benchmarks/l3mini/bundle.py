@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import pickle
+import sys
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +24,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from tqdm import tqdm
 
+from benchmarks.environment import say
 from benchmarks.l3mini.synthesis import synthetic_sounds
 from benchmarks.l3mini.utterances import Utterance, utterances
 from benchmarks.materials import l3mini, shared_folder
-from benchmarks.record import Result, Table
+from benchmarks.record import Result, Table, markdown
+from benchmarks.settings import apply_settings
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import mel_filters
 from l3clf.embedders.frontend import FRAME, student_spec
@@ -317,3 +320,7 @@ def _student_arrays() -> dict[str, NDArray[Any]]:
     used = [arrays[name] for node in graph.node for name in node.input if name in arrays]
     found = {f"l3mini{i:02}": array for i, array in enumerate(used)}
     return found | {"student_mel": mel_filters(student_spec(l3mini().window_s))}
+
+
+if __name__ == "__main__":
+    say(markdown(run(apply_settings(Options, sys.argv[1:]))))

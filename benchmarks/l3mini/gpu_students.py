@@ -1,11 +1,12 @@
 """Makes student files of what `gpu_distil` wrote: float32 ONNX, int8 TFLite, through the code of `l3clf.distill`.
 
-    python -m benchmarks run gpu_students --set trained=DIR --set out=DIR
+    python -m benchmarks.l3mini.gpu_students trained=DIR out=DIR
 
 Rule: nothing is learned here. The integers' ranges are measured on the windows in ``levels.npz``, rendered as those
 that were learned from.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 import l3clf
 from benchmarks.environment import say
 from benchmarks.materials import l3mini
-from benchmarks.record import Result, Table
+from benchmarks.record import Result, Table, markdown
+from benchmarks.settings import apply_settings
 from l3clf.audio.clip import FloatArray
 from l3clf.distill.architectures import Architecture, as_input, build_student, macs_of
 from l3clf.distill.student_onnx import student_onnx
@@ -154,3 +156,7 @@ def _agreement(path: Path, features: NDArray[np.int8]) -> float:
     theirs = (chip.run(some[..., np.newaxis]).astype(np.float32) - out.zero_point) * out.scale
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     return float(((ours * theirs).sum(axis=1) / lengths).mean())
+
+
+if __name__ == "__main__":
+    say(markdown(run(apply_settings(Options, sys.argv[1:]))))
