@@ -215,13 +215,17 @@ def _write_clips(
     for old in set(folder.glob(f"{stem}*.wav")) - set(paths):
         if old.stem.removeprefix(stem).isdecimal() and record.has(old.relative_to(record.folder).as_posix()):
             old.unlink()
-    for number, path in enumerate(paths):
-        # Each clip has its own random stream, so more clips per class do not change the first ones.
-        rng = np.random.default_rng((*stream, CLASSES.index(name), number))
-        clip = synthesise(name, rng, DURATION_S, SAMPLE_RATE)
-        with replacing(path) as file:
-            soundfile.write(file, clip, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        record.add(path)
+    written = []
+    try:
+        for number, path in enumerate(paths):
+            # Each clip has its own random stream, so more clips per class do not change the first ones.
+            rng = np.random.default_rng((*stream, CLASSES.index(name), number))
+            clip = synthesise(name, rng, DURATION_S, SAMPLE_RATE)
+            with replacing(path) as file:
+                soundfile.write(file, clip, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+            written.append(path)
+    finally:  # also after an interrupt, so that the next tour knows them
+        record.add(*written)
     return paths
 
 
