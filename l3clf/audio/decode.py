@@ -47,6 +47,7 @@ REVISIONS = {
     "joined wav": "wav/2",
     "mp3": "mp3/2",
     "wav without length": "wav/2",
+    "wrong length": "wrong length/2",
 }
 """Of what was once decoded differently, by decoder: see `decode_revision`."""
 
