@@ -137,6 +137,7 @@ REFUSED = {
     "a hole": (lambda: BARE[:3000] + bytes(6000) + BARE[9000:], "no MPEG audio"),
     "a hole at the end": (lambda: BARE[:4000] + bytes(8000), "no MPEG audio"),
     "a cut first part": (lambda: mp3()[:8000] + id3() + mp3(), "cut off"),
+    "a byte too many in the count's frame, and cut": (lambda: mp3()[:60] + b"x" + mp3()[60:9000], "cut off"),
     "only the count": (lambda: mp3()[: len(mp3()) - len(BARE)], "holds no samples|cut off"),
 }  # fmt: skip
 
