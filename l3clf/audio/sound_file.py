@@ -111,6 +111,7 @@ class PartedFile:
         """Take the length of a part, and make sure that it fits those before."""
         name, part = printable_path(self._path), self._parts[number]
         with _opened(self._path, part) as file:
+            _check_header(file, name)
             if number == 0:
                 self.samplerate, self.channels, self.format = file.samplerate, file.channels, file.format
             elif (file.samplerate, file.channels) != (self.samplerate, self.channels):

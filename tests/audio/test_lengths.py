@@ -274,6 +274,16 @@ def test_joined_files_of_different_rates_are_refused(tmp_path, container, subtyp
         load(Clip(put(tmp_path / "a", data)))
 
 
+@pytest.mark.parametrize("share", [0.55, 0.98])
+@pytest.mark.parametrize(
+    ("container", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", MP3)]
+)
+def test_joined_files_of_which_the_last_is_cut_off_are_refused(tmp_path, container, subtype, share):
+    data = content(noise(RATE), container=container, subtype=subtype) * 2
+    with pytest.raises(AudioError, match=r"a: is (damaged or )?cut off|a: is damaged|a: is not a sound file"):
+        load(Clip(put(tmp_path / "a", data[: int(share * len(data))])))
+
+
 def flac_without_length(samples):
     data = bytearray(content(samples, container="FLAC"))
     data[21] &= 0xF0
