@@ -58,5 +58,9 @@ class ClipWarning(L3clfWarning):
     """Some clips could not be used and were left out."""
 
 
+class LevelWarning(ClipWarning):
+    """The level of some clips is doubtful: their scale, stereo that cancels itself out, or digital silence."""
+
+
 class DatasetWarning(L3clfWarning):
     """Some files in the folder of a data set were left out."""

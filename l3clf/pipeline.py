@@ -7,7 +7,7 @@ release the interpreter's lock, so every core stays busy.
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,7 +21,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from l3clf.audio.clip import Clip, FloatArray, Samples, Source
+from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of
+from l3clf.audio.decode import mono
+from l3clf.audio.levels import LevelNote, check_levels, collecting, warn_of
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.errors import L3clfError, ParameterError
 from l3clf.storage.atomic import FileState, file_state, replacing
@@ -144,6 +146,12 @@ def embed_sources(
         If `n_jobs` is not a number of threads, or `hop_s` does not suit the embedder.
     WeightsError
         If the embedder's weights are not available: no clip can be embedded then.
+
+    Warns
+    -----
+    LevelWarning
+        Once for all clips whose samples cannot have the full scale that they are read with, and once for those whose
+        channels cancel each other in the mix to mono (files: when they are read, not when they come from the cache).
     """
     threads = n_threads(n_jobs)
     embedder.framing(hop_s, center)  # reports a bad hop before any file is read
@@ -151,7 +159,7 @@ def embed_sources(
     work = _Work(sources)
     if cache is not None:
         work.look_up(cache, embedder, hop_s, center)
-    run = _Run(embedder, hop_s, center, threads)
+    run = _Run(embedder, hop_s, center, threads, work.level_notes())
     with tqdm(
         total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
     ) as bar:  # None: on a terminal only
@@ -164,6 +172,7 @@ def embed_sources(
                         store.add(work.key_to_store(i), result)
         finally:  # also after an interrupt, so that no finished clip is lost
             store.flush()
+    warn_of(work.for_each_clip(run.notes), len(sources))
     return [
         embedder.with_times(found, hop_s, center) if isinstance(found, StoredWindows) else found
         for found in work.results()
@@ -229,13 +238,33 @@ class _Work:
                 continue
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
-            key = cache_key(content, start_s, end_s, embedder.fingerprint, hop_s, center)
+            key = cache_key(
+                content, start_s, end_s, embedder.fingerprint, hop_s, center, full_scale=full_scale_of(source)
+            )
             leader = first.setdefault(key, i)  # embedded once; its copies share the result
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
         for key, stored in cache.get_many(list(first)).items():
             if np.isfinite(stored.vectors).all():  # earlier versions stored non-finite embeddings, now rejected
                 self.done[first[key]] = stored
+
+    def level_notes(self) -> dict[int, list[LevelNote]]:
+        """Return what is doubtful about the levels of the clips that come from the cache."""
+        notes: dict[int, list[LevelNote]] = {}
+        for i, stored in self.done.items():
+            source = self.sources[i]
+            if isinstance(stored, L3clfError):
+                continue
+            with collecting(notes.setdefault(i, [])):
+                if isinstance(source, Samples):
+                    mono(source.samples, source.label, source.full_scale)
+                else:
+                    check_levels(stored.levels_dbfs, str(source), full_scale_of(source))
+        return notes
+
+    def for_each_clip(self, notes: Mapping[int, Sequence[LevelNote]]) -> Iterator[LevelNote]:
+        """Yield the notes in the order of the clips, and those of a clip again for each of its copies."""
+        return (note for i in sorted(notes) for note in notes[i] for _ in self.same.get(i, ()))
 
     def to_do(self) -> list[int]:
         return [i for i in self.same if i not in self.done]
@@ -342,6 +371,7 @@ class _Run:
     hop_s: float
     center: bool
     threads: int
+    notes: dict[int, list[LevelNote]] = field(default_factory=dict)
 
     def embed(
         self, clips: Sequence[tuple[int, Source]]
@@ -368,12 +398,23 @@ class _Run:
     def _large_file_jobs(self, i: int, source: Source) -> Iterator[Job]:
         n, failure = 0, None
         try:
-            for windows in self.embedder.read_windows(source, self.hop_s, self.center):
+            for windows in self._windows(i, source):
                 yield partial(self._embed_parts, [_UnembeddedPart(i, n, windows)])
                 n += 1
         except L3clfError as error:
             failure = error
         yield lambda: [_Part(i, n, failure)]
+
+    def _windows(self, i: int, source: Source) -> Iterator[FloatArray]:
+        """Yield the windows of a clip, and keep what is noted about its level."""
+        reading = iter(self.embedder.read_windows(source, self.hop_s, self.center))
+        while True:
+            # Around each step, because the code between two yields belongs to the caller.
+            with collecting(self.notes.setdefault(i, [])):
+                windows = next(reading, None)
+            if windows is None:
+                return
+            yield windows
 
     def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[_Part]:
         """Read some clips and embed their windows together: the network is faster on full batches."""
@@ -382,7 +423,7 @@ class _Run:
         for i, source in group:
             n = 0
             try:
-                for windows in self.embedder.read_windows(source, self.hop_s, self.center):
+                for windows in self._windows(i, source):
                     waiting.append(_UnembeddedPart(i, n, windows))
                     n += 1
                     # Never more than about a batch in memory, also for a long clip.
@@ -397,7 +438,8 @@ class _Run:
     def _embed_parts(self, waiting: Sequence[_UnembeddedPart]) -> list[_Part]:
         if not waiting:
             return []
-        batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
+        with collecting([]):  # levels are checked clip by clip, where they are read
+            batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
         ends = np.cumsum([len(part.windows) for part in waiting])[:-1]
         split = zip(waiting, np.split(batch.vectors, ends), np.split(batch.levels_dbfs, ends), strict=True)
         return [_Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]

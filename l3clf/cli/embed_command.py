@@ -27,7 +27,13 @@ def _run(args: argparse.Namespace) -> int:
     check_writable(Path(args.out))  # before hours are spent on embeddings
     paths, failures = expand(args.files)
     embedder = ClipEmbedder(
-        options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True
+        options.embedder_of(args),
+        args.hop_s,
+        args.center,
+        cache=args.cache,
+        n_jobs=args.jobs,
+        verbose=True,
+        full_scale=args.full_scale,
     )
     outcomes = embedder.embed(paths)
     n_windows = save_embeddings(args.out, paths, outcomes)

@@ -48,6 +48,7 @@ def _run(args: argparse.Namespace) -> int:
         n_jobs=args.jobs,
         on_error="nan",  # fits on the good clips; the others are listed in `failures_`
         verbose=True,
+        full_scale=args.full_scale,
     )
     start = time.perf_counter()
     try:

@@ -1,5 +1,6 @@
 """Golden values that every build of an export must reproduce, computed by the Python model in integers."""
 
+import warnings
 from copy import copy
 from dataclasses import replace
 
@@ -7,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.framing import level_dbfs
-from l3clf.classifier.decision import above_gate, decide
+from l3clf.classifier.decision import above_gate, counted, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings
 from l3clf.embedders.frontend import levels, quantise_levels
+from l3clf.errors import LevelWarning
 
 __all__ = ["Expected", "golden_header"]
 
@@ -29,8 +31,11 @@ class Expected:
     levels : array of shape (n, frames, bands), int8
     embeddings : array of shape (n, size), int8
     above_gate : array of shape (n,), bool
+    n_windows : array of shape (n,), int64
+        How many of the last `pool_windows` windows each decision is made from: those above the gate, or none if all are
+        digital silence, which was not learned.
     probabilities : array of shape (n, n_classes), float64
-        After each window, pooled over the last `pool_windows`; zeros if none of them is above the gate.
+        After each window, pooled over the last `pool_windows`; zeros if the decision is made from none.
     class_ids : array of shape (n,), int64
         The decision after each window; -1 for "unknown".
     """
@@ -45,9 +50,13 @@ class Expected:
         self.above_gate = above_gate(levels_dbfs, d.gate_dbfs)
         pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(windows) + 1)]
         model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
-        self.probabilities = model.predict_proba(
-            [WindowEmbeddings(vectors[pool], times_s[pool], levels_dbfs[pool]) for pool in pools]
-        )
+        learned = d.classifier.silence_learned_
+        self.n_windows = np.array([counted(levels_dbfs[pool], d.gate_dbfs, learned).sum() for pool in pools])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LevelWarning)  # a silent pool is no news
+            self.probabilities = model.predict_proba(
+                [WindowEmbeddings(vectors[pool], times_s[pool], levels_dbfs[pool]) for pool in pools]
+            )
         decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
         self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
 
@@ -61,6 +70,7 @@ def golden_header(d: DeviceModel) -> str:
     pcm = np.rint((0.5 * sweep + noise) * (PCM_FULL_SCALE / 2)).astype(np.int16)
     # Without the gate, or there might be no probabilities to compare the head's with.
     found, ungated = Expected(d, pcm[np.newaxis]), Expected(replace(d, gate_dbfs=None), pcm[np.newaxis])
+    silence = Expected(d, np.zeros((1, d.window), np.int16))
     arrays = [
         c_array("l3clf_golden_pcm", pcm),
         c_array("l3clf_golden_levels", found.levels[0]),
@@ -71,4 +81,6 @@ def golden_header(d: DeviceModel) -> str:
         "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
         + f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
+        + "/* The decision about a window of zeros. */\n"
+        + f"static const int32_t l3clf_golden_silence_class = {silence.class_ids[0]};\n"
     )

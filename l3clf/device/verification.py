@@ -291,7 +291,7 @@ def _compare_decisions(
         right = (
             (same or _is_close_call(d, expected.probabilities[number]))
             and difference <= PROBABILITY_LIMIT
-            and decision.n_windows == expected.above_gate[pooled].sum()
+            and decision.n_windows == expected.n_windows[number]
         )
         ledger.decisions_differ += decision.window != number + 1 or (bool(exact[pooled].all()) and not right)
         ledger.decisions_agree += same

@@ -97,7 +97,14 @@ def array_digest(samples: NDArray[Any], sample_rate: int) -> bytes:
 
 
 def cache_key(
-    content: bytes, start_s: float, end_s: float | None, fingerprint: str, hop_s: float, center: bool
+    content: bytes,
+    start_s: float,
+    end_s: float | None,
+    fingerprint: str,
+    hop_s: float,
+    center: bool,
+    *,
+    full_scale: float | None = None,
 ) -> CacheKey:
     """Return the key under which the windows of a clip are stored.
 
@@ -113,6 +120,8 @@ def cache_key(
         Seconds from one window to the next.
     center : bool
         Whether the first window is centred on the start of the clip.
+    full_scale : float or None, default=None
+        The full scale that was stated for the samples; None means that of their type.
 
     Returns
     -------
@@ -122,7 +131,9 @@ def cache_key(
     piece = (_exact(start_s), b"to the end" if end_s is None else _exact(end_s))
     framing = (fingerprint.encode("utf-8"), _exact(hop_s), b"1" if center else b"0")
     digest = hashlib.sha256(b"l3clf windows 1\n")
-    for field in (content, *piece, *framing):
+    # Only where it is stated, so that entries of earlier versions are still found.
+    scale = () if full_scale is None else (b"full scale", _exact(full_scale))
+    for field in (content, *piece, *framing, *scale):
         digest.update(len(field).to_bytes(8, "little") + field)  # the length separates a field from the next
     return digest.digest()
 

@@ -78,7 +78,7 @@ ODD_FILES = {
     "odd rate": sound_of("odd.wav", tone(rate=12_347), rate=12_347),
     "digital silence": sound_of("silence.wav", np.zeros(RATE)),
     "full scale": sound_of("loud.wav", np.ones(RATE), subtype="FLOAT"),
-    "above full scale": sound_of("louder.wav", np.full(RATE, 1e6), subtype="FLOAT"),
+    "above full scale": sound_of("louder.wav", np.full(RATE, 7.9), subtype="FLOAT"),
     "an MP3 called .wav": file_of("mp3.wav", lambda: content(container="MP3", subtype="MPEG_LAYER_III")),
     "a FLAC called .txt": file_of("flac.txt", lambda: content(container="FLAC")),
     "junk after the samples": file_of("junk.wav", lambda: wav() + bytes(1000)),
