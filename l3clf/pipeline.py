@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of
-from l3clf.audio.decode import mono
+from l3clf.audio.decode import check_mix, mono
 from l3clf.audio.levels import LevelNote, check_levels, collecting, warn_of
 from l3clf.embedders.base import Embedder, WindowEmbeddings
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import AudioError, L3clfError, ParameterError
 from l3clf.storage.atomic import FileState, file_state, replacing
 from l3clf.storage.embedding_cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, cache_key, file_digest
 
@@ -35,6 +35,7 @@ Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """The windows of one clip, or the error that explains why it has none."""
 
 CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
+FAINT_DBFS = -60.0  # of a clip from the cache: few are below it, so that these can be read again for their channels
 STORE_EVERY_S = 0.5  # a transaction per clip is slow; a crash loses about this much work
 LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
 
@@ -151,7 +152,7 @@ def embed_sources(
     -----
     LevelWarning
         Once for all clips whose samples cannot have the full scale that they are read with, and once for those whose
-        channels cancel each other in the mix to mono (files: when they are read, not when they come from the cache).
+        channels cancel each other in the mix to mono.
     """
     threads = n_threads(n_jobs)
     embedder.framing(hop_s, center)  # reports a bad hop before any file is read
@@ -260,6 +261,9 @@ class _Work:
                     mono(source.samples, source.label, source.full_scale)
                 else:
                     check_levels(stored.levels_dbfs, str(source), full_scale_of(source))
+                    if stored.levels_dbfs.max(initial=-np.inf) < FAINT_DBFS:
+                        with suppress(AudioError):  # it was good when it was embedded
+                            check_mix(source)
         return notes
 
     def for_each_clip(self, notes: Mapping[int, Sequence[LevelNote]]) -> Iterator[LevelNote]:

@@ -23,6 +23,7 @@ from l3clf.errors import AudioError, ClipWarning
 
 __all__ = [
     "REVISION",
+    "check_mix",
     "decode_revision",
     "decoder_of",
     "duration_s",
@@ -137,6 +138,20 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
         return
     with open_sound(source.path) as file:
         yield from _resampled(_file_blocks(source, file, block_s), file.samplerate, sample_rate)
+
+
+def check_mix(clip: Clip) -> None:
+    """Read a file only for what its level tells, if it has channels that are mixed to mono.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read completely.
+    """
+    with open_sound(clip.path) as file:
+        if file.channels > 1:
+            for _ in _file_blocks(clip, file, BLOCK_S):
+                pass
 
 
 def mono(samples: ArrayLike, label: str = "samples", full_scale: float | None = None) -> FloatArray:

@@ -230,7 +230,7 @@ def check_integers(array: NDArray[Any], label: str) -> None:
     label : str
     """
     own_bits = 8 * array.dtype.itemsize
-    if own_bits <= INTEGER_BITS[0] or len(array) < MIN_SAMPLES:
+    if own_bits <= INTEGER_BITS[0] or array.size < MIN_SAMPLES:
         return
     peak = max(-int(array.min()), int(array.max()))
     bits = next((bits for bits in INTEGER_BITS if peak <= 2 ** (bits - 1)), own_bits)
