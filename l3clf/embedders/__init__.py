@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from l3clf.embedders.base import Embedder, WindowEmbeddings
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = ["Embedder", "WindowEmbeddings", "embedder_names", "load_embedder", "register_embedder"]
 
@@ -94,7 +94,11 @@ def _factory(name: str) -> Callable[..., Embedder]:
     if name in _registered:
         return _registered[name]
     if name not in _BUILT_IN:
-        raise ParameterError(f"embedder={name!r}: no such embedder; expected one of {', '.join(embedder_names())}")
+        known = [other for other in embedder_names() if other != "student"]
+        raise ParameterError(
+            f"embedder={name!r}: no such embedder{did_you_mean(name, known)}; expected one of {', '.join(known)}, or "
+            "the path of a student file"
+        )
     module, class_name = _BUILT_IN[name]
     factory: Callable[..., Embedder] = getattr(import_module(module), class_name)
     return factory

@@ -35,12 +35,15 @@ from l3clf.networks.int8_run import Int8Network
 from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
+from l3clf.storage.outputs import Kind, zip_member_begins
+from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
-__all__ = ["FORMAT", "L3Mini", "Student", "StudentFile", "check_student", "read_student", "write_student"]
+__all__ = ["FORMAT", "STUDENT", "L3Mini", "Student", "StudentFile", "check_student", "read_student", "write_student"]
 
 FORMAT = "l3clf student 1"  # the number rises if older versions cannot read newer files
 ABOUT, FLOAT, INT8 = STUDENT_MEMBERS
+STUDENT = Kind("a student file", zip_member_begins(ABOUT, b'"format": "l3clf student'))
 MIN_WINDOW_S, MAX_WINDOW_S, MAX_EMBEDDING_SIZE = 0.2, 4.0, 4096
 Precision = Literal["float32", "int8"]
 
@@ -138,8 +141,8 @@ def check_student(members: Mapping[str, bytes], path: str | os.PathLike[str]) ->
 
 def _about(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        about = json.loads(content)
-    except (ValueError, RecursionError):
+        about = read_json(content, finite=False)  # a maker's figures may be NaN
+    except ValueError:
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise WeightsError(f"{path}: {ABOUT} is not in the format {FORMAT!r}; give a file written by l3clf distill")
