@@ -38,12 +38,13 @@ def _run(args: argparse.Namespace) -> int:
             "--group: fit learns from all clips at once, so groups have no effect; give it to `l3clf baseline`, which "
             "keeps each group in one fold"
         )
+    embedder = options.embedder_of(args)
     table = load_table(args.data, None)
     check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
     for problem in table.problems():
         tell(problem, args.parser)
     model = ClipClassifier(
-        options.embedder_of(args),
+        embedder,
         head=args.head,
         hop_s=args.hop_s,
         center=args.center,
