@@ -181,11 +181,11 @@ static void take(l3clf_state *s, const int16_t *samples, int32_t n)
     s->until_start -= n;
     s->until_end -= n;
 #ifdef L3CLF_OPEN_WINDOWS
-    uint64_t energy = 0;
+    int64_t energy = 0; /* signed, because a core with DSP instructions then needs one for each sample */
     for (int32_t i = 0; i < n; i++) {
-        energy += (uint64_t)(samples[i] * samples[i]);
+        energy += (int64_t)samples[i] * samples[i];
     }
-    s->energy += energy;
+    s->energy += (uint64_t)energy;
 #endif
 }
 
