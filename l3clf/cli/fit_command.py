@@ -56,6 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         n_jobs=args.jobs,
         on_error="nan",  # fits on the good clips; the others are listed in `failures_`
         verbose=not args.quiet,
+        full_scale=args.full_scale,
     )
     start = time.perf_counter()
     try:
