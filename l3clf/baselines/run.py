@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from l3clf._version import __version__
 from l3clf.baselines.cells import Cell, manageable
 from l3clf.baselines.result import BaselineReport, Result, write_files
-from l3clf.classifier.decision import check_pooling, pool_vectors
+from l3clf.classifier.decision import check_pooling, decide, pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import HEAD_NAMES
 from l3clf.classifier.inputs import as_cache, as_embedder, digest_of
@@ -335,7 +335,7 @@ def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
     try:
         with np.load(path, allow_pickle=False) as found:
             probabilities, classes = found["probabilities"], found["classes"]
-            predicted = CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
+            predicted = CrossValidation(decide(probabilities, classes, None), probabilities, classes)
             return predicted, float(found["seconds"])
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
         return None
