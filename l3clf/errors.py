@@ -2,8 +2,32 @@
 
 Rule: a message is one sentence that the user can act on: ``{what}: {found}; {what to do}``, without a full stop, as in
 ``clip.wav: sample rate of 400 Hz; resample it to 1000 Hz or more``. A parameter is quoted with its value:
-``hop_s=0; expected a positive number of seconds``. This module imports nothing, so every module may use it.
+``hop_s=0; expected a positive number of seconds``. This module imports nothing of l3clf, so every module may use it.
 """
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "AudioError",
+    "CacheError",
+    "CacheWarning",
+    "ClipWarning",
+    "DatasetError",
+    "DatasetWarning",
+    "DeviceError",
+    "DownloadError",
+    "L3clfError",
+    "L3clfWarning",
+    "MissingDependencyError",
+    "ModelFileError",
+    "ParameterError",
+    "WeightsError",
+    "counted",
+    "did_you_mean",
+    "how_to_install",
+]
 
 
 class L3clfError(Exception):
@@ -51,7 +75,7 @@ class L3clfWarning(UserWarning):
 
 
 class CacheWarning(L3clfWarning):
-    """Part of the embedding cache was damaged; it was dropped and must be computed again."""
+    """Part of the embedding cache was damaged or cannot be used, and must be computed again."""
 
 
 class ClipWarning(L3clfWarning):
@@ -64,3 +88,38 @@ class DatasetWarning(L3clfWarning):
 
 class LabelWarning(DatasetWarning):
     """Labels of a data set are probably wrong: parts of a data set, the same name in two spellings, contradictions."""
+
+
+# --- phrases that messages share ------------------------------------------------------------------
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as "1 file" and "2,000 files".
+
+    Examples
+    --------
+    >>> counted(1, "file"), counted(2000, "file"), counted(0, "class", "classes")
+    ('1 file', '2,000 files', '0 classes')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return a question that names the known word closest to one that is unknown, or an empty string.
+
+    Examples
+    --------
+    >>> did_you_mean("opnel3", ["mfcc", "openl3"]), did_you_mean("vggish", ["mfcc", "openl3"])
+    (' (did you mean openl3?)', '')
+    """
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(word).lower()[:100], by_lower, 1)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra from where the user is: a checkout, or an installed l3clf."""
+    root = Path(__file__).parent.parent
+    if not (root / "pyproject.toml").is_file():
+        return f'pip install "l3clf[{extra}]"'
+    return f'pip install "{"." if Path.cwd() == root else root}[{extra}]"'

@@ -7,75 +7,74 @@ release the interpreter's lock, so every core stays busy.
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-import joblib
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from l3clf.audio.clip import Clip, FloatArray, Samples, Source
+from l3clf.audio.clip import Clip, Samples, Source
+from l3clf.audio.decode import decode_revision
 from l3clf.embedders.base import Embedder, WindowEmbeddings
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.embedders.clip_parts import Part, UnembeddedPart, UnfinishedClip
+from l3clf.errors import CacheError, CacheWarning, L3clfError
+from l3clf.networks.threads import in_parallel, n_threads, one_blas_thread
 from l3clf.storage.atomic import FileState, file_state, replacing
-from l3clf.storage.embedding_cache import CacheKey, EmbeddingCache, StoredWindows, array_digest, cache_key, file_digest
+from l3clf.storage.embedding_cache import (
+    CacheKey,
+    EmbeddingCache,
+    FileIdentity,
+    RefusedError,
+    StoredWindows,
+    array_digest,
+    cache_key,
+    file_identity,
+)
+from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 
-__all__ = ["Outcome", "content_ids", "embed_sources", "in_parallel", "n_threads", "save_embeddings"]
+__all__ = [
+    "EMBEDDINGS",
+    "Outcome",
+    "Tally",
+    "content_ids",
+    "embed_sources",
+    "identities",
+    "in_parallel",
+    "n_threads",
+    "save_embeddings",
+]
 
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
 """The windows of one clip, or the error that explains why it has none."""
+
+EMBEDDINGS = Kind("a file of embeddings", zip_member_begins("times_s.npy", b"NUMPY"))
 
 CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
 STORE_EVERY_S = 0.5  # a transaction per clip is slow; a crash loses about this much work
 LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A finished part of one clip.
+@dataclass
+class Tally:
+    """How many clips `embed_sources` embedded, took from the cache, and could not read.
 
     Attributes
     ----------
-    clip : int
-        Index of the clip.
-    number : int
-        Position of the part in the clip; where `content` is None, the number of parts in the clip.
-    content : StoredWindows, L3clfError or None
-        The part's windows, what went wrong, or None as the end mark of the clip.
+    embedded, cached, failed : int
+        Their sum is the number of clips; copies of a clip count with it.
+    computed : int
+        Of those embedded, the ones that are no copies.
     """
 
-    clip: int
-    number: int
-    content: StoredWindows | L3clfError | None
-
-
-@dataclass(frozen=True, eq=False)
-class _UnembeddedPart:
-    clip: int
-    number: int
-    windows: FloatArray
-
-
-def n_threads(n_jobs: int | None) -> int:
-    """Return how many threads `n_jobs` means: None or -1 is one for each core this process may use.
-
-    Raises
-    ------
-    ParameterError
-        If `n_jobs` is not None, -1 or a positive integer.
-    """
-    if n_jobs is None or n_jobs == -1:
-        return int(joblib.cpu_count())
-    if not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs < 1:
-        raise ParameterError(f"n_jobs={n_jobs!r}; expected a number of threads >= 1, or -1 or None for all cores")
-    return int(n_jobs)
+    embedded: int = 0
+    cached: int = 0
+    failed: int = 0
+    computed: int = 0
 
 
 def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) -> list[bytes | L3clfError]:
@@ -92,19 +91,26 @@ def content_ids(sources: Sequence[Source], cache: EmbeddingCache | None = None) 
     list of bytes or L3clfError
         An error for each file that cannot be read.
     """
+    return [found if isinstance(found, L3clfError) else found.content for found in identities(sources, cache)]
+
+
+def identities(sources: Sequence[Source], cache: EmbeddingCache | None = None) -> list[FileIdentity | L3clfError]:
+    """Return a digest of each clip's content and how it is decoded; see `content_ids`."""
     # A file is hashed once, however many clips it has.
     paths = sorted({source.path for source in sources if isinstance(source, Clip)})
-    found = cache.content_ids(paths) if cache is not None else [_digest_or_error(path) for path in paths]
+    found = cache.identify(paths) if cache is not None else [_identity_or_error(path) for path in paths]
     by_path = dict(zip(paths, found, strict=True))
     return [
-        by_path[source.path] if isinstance(source, Clip) else array_digest(source.samples, source.sample_rate)
+        by_path[source.path]
+        if isinstance(source, Clip)
+        else FileIdentity(array_digest(source.samples, source.sample_rate), "")
         for source in sources
     ]
 
 
-def _digest_or_error(path: str) -> bytes | L3clfError:
+def _identity_or_error(path: str) -> FileIdentity | L3clfError:
     try:
-        return file_digest(path)
+        return file_identity(path)
     except L3clfError as error:
         return error
 
@@ -118,8 +124,9 @@ def embed_sources(
     cache: EmbeddingCache | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
+    tally: Tally | None = None,
 ) -> list[Outcome]:
-    """Embed clips, using the cache if there is one.
+    """Embed clips, using the cache if there is one; one that cannot be used is done without, with a `CacheWarning`.
 
     Parameters
     ----------
@@ -132,6 +139,8 @@ def embed_sources(
         Number of threads; None means one for each core.
     progress : bool
         Whether to show a progress bar on standard error.
+    tally : Tally or None
+        Counts, which are filled in.
 
     Returns
     -------
@@ -150,7 +159,14 @@ def embed_sources(
     _ = embedder.fingerprint  # reports missing weights before any file is read
     work = _Work(sources)
     if cache is not None:
-        work.look_up(cache, embedder, hop_s, center)
+        try:
+            work.look_up(cache, embedder, hop_s, center)
+        except RefusedError:  # another file than the one that was meant
+            raise
+        except CacheError as error:
+            _warn_of_unused_cache(error)
+            cache = None
+    known = set(work.done)
     run = _Run(embedder, hop_s, center, threads)
     with tqdm(
         total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
@@ -164,13 +180,21 @@ def embed_sources(
                         store.add(work.key_to_store(i), result)
         finally:  # also after an interrupt, so that no finished clip is lost
             store.flush()
+    if tally is not None:
+        work.count(tally, known)
     return [
         embedder.with_times(found, hop_s, center) if isinstance(found, StoredWindows) else found
         for found in work.results()
     ]
 
 
-def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes: Sequence[Outcome]) -> int:
+def _warn_of_unused_cache(error: CacheError) -> None:
+    warnings.warn(f"{error}; this run goes on without storing what it computes", CacheWarning, stacklevel=3)
+
+
+def save_embeddings(
+    path: str | os.PathLike[str], names: Sequence[str], outcomes: Sequence[Outcome], *, force: bool = False
+) -> int:
     """Write the windows of clips to an .npz; clips that failed are left out.
 
     Parameters
@@ -180,6 +204,8 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     names : sequence of str
         Name of each clip.
     outcomes : sequence of WindowEmbeddings or L3clfError
+    force : bool, default=False
+        Whether to replace an existing file that is not such an .npz.
 
     Returns
     -------
@@ -193,7 +219,7 @@ def save_embeddings(path: str | os.PathLike[str], names: Sequence[str], outcomes
     """
     good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
     windows = [out for _, out in good]
-    with replacing(Path(path)) as file:
+    with replacing(check_kind(path, EMBEDDINGS, force=force)) as file:
         np.savez(
             file,
             paths=np.array([name for name, _ in good], dtype=np.str_),
@@ -223,13 +249,16 @@ class _Work:
         self.states = {i: _state_of(source) for i, source in enumerate(self.sources)}
         self.same = {}
         first: dict[CacheKey, int] = {}
-        for i, content in enumerate(content_ids(self.sources, cache)):
-            if isinstance(content, L3clfError):
-                self.done[i], self.same[i] = content, [i]
+        found = identities(self.sources, cache)
+        revisions = {each.decoder: decode_revision(each.decoder) for each in found if isinstance(each, FileIdentity)}
+        for i, identity in enumerate(found):
+            if isinstance(identity, L3clfError):
+                self.done[i], self.same[i] = identity, [i]
                 continue
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
-            key = cache_key(content, start_s, end_s, embedder.fingerprint, hop_s, center)
+            revision = revisions[identity.decoder]
+            key = cache_key(identity.content, start_s, end_s, embedder.fingerprint, hop_s, center, revision)
             leader = first.setdefault(key, i)  # embedded once; its copies share the result
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
@@ -258,6 +287,17 @@ class _Work:
 
     def _has_changed(self, i: int) -> bool:
         return i in self.states and _state_of(self.sources[i]) != self.states[i]
+
+    def count(self, tally: Tally, known: set[int]) -> None:
+        """Fill in a tally; `known` are the clips that were done before any was embedded."""
+        for i, found in self.done.items():
+            if isinstance(found, L3clfError):
+                tally.failed += len(self.same[i])
+            elif i in known:
+                tally.cached += len(self.same[i])
+            else:
+                tally.embedded += len(self.same[i])
+                tally.computed += 1
 
     def results(self) -> Iterator[StoredWindows | L3clfError]:
         by_index = {i: self.done[leader] for leader, same in self.same.items() for i in same}
@@ -291,42 +331,16 @@ class _Store:
 
     def flush(self) -> None:
         if self.cache is not None and self.pending:
-            self.cache.put_many(self.pending, fingerprint=self.embedder.fingerprint, embedder=self.embedder.name)
+            try:
+                self.cache.put_many(self.pending, fingerprint=self.embedder.fingerprint, embedder=self.embedder.name)
+            except CacheError as error:  # what was computed is an answer, with or without a cache
+                _warn_of_unused_cache(error)
+                self.cache = None
             self.pending = {}
         self.last_s = time.monotonic()
 
 
-T = TypeVar("T")
-Job: TypeAlias = Callable[[], list[_Part]]
-
-
-def in_parallel(jobs: Iterator[Callable[[], T]], threads: int, *, wait_when_left: bool = True) -> Iterator[T]:
-    """Run jobs on threads and yield their results as they finish; `jobs` is read only a little in advance.
-
-    Parameters
-    ----------
-    jobs : iterator of callables
-    threads : int
-    wait_when_left : bool, default=True
-        Whether to wait for running jobs when the caller leaves early (Ctrl-C, or a job that failed). If not, the
-        interpreter waits for them when it exits: threads that outlive it crash it, as joblib's do.
-
-    Yields
-    ------
-    object
-        The return value of one job.
-    """
-    pool = ThreadPoolExecutor(threads)
-    running: set[Future[T]] = set()
-    try:
-        # Two jobs per thread: no thread waits for work, and few windows are in memory.
-        while running := running | {pool.submit(job) for job in islice(jobs, 2 * threads - len(running))}:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            # Results first: the first failed job raises here and ends the run.
-            for future in sorted(done, key=lambda future: future.exception() is not None):
-                yield future.result()
-    finally:
-        pool.shutdown(wait_when_left, cancel_futures=True)
+Job: TypeAlias = Callable[[], list[Part]]
 
 
 @dataclass
@@ -349,8 +363,8 @@ class _Run:
         """Yield (index, result) as clips finish, in any order."""
         if not clips:
             return
-        unfinished = {i: _UnfinishedClip(str(source)) for i, source in clips}
-        with threadpool_limits(1, "blas"):  # our threads already use every core; BLAS threads would compete
+        unfinished = {i: UnfinishedClip(str(source)) for i, source in clips}
+        with one_blas_thread():  # our threads already use every core; BLAS threads would compete
             for parts in in_parallel(self._jobs(clips), self.threads):
                 for part in parts:
                     # Parts of a clip may still arrive after one of them failed.
@@ -369,66 +383,38 @@ class _Run:
         n, failure = 0, None
         try:
             for windows in self.embedder.read_windows(source, self.hop_s, self.center):
-                yield partial(self._embed_parts, [_UnembeddedPart(i, n, windows)])
+                yield partial(self._embed_parts, [UnembeddedPart(i, n, windows)])
                 n += 1
         except L3clfError as error:
             failure = error
-        yield lambda: [_Part(i, n, failure)]
+        yield lambda: [Part(i, n, failure)]
 
-    def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[_Part]:
+    def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[Part]:
         """Read some clips and embed their windows together: the network is faster on full batches."""
-        parts: list[_Part] = []
-        waiting: list[_UnembeddedPart] = []
+        parts: list[Part] = []
+        waiting: list[UnembeddedPart] = []
         for i, source in group:
             n = 0
             try:
                 for windows in self.embedder.read_windows(source, self.hop_s, self.center):
-                    waiting.append(_UnembeddedPart(i, n, windows))
+                    waiting.append(UnembeddedPart(i, n, windows))
                     n += 1
                     # Never more than about a batch in memory, also for a long clip.
                     if sum(len(part.windows) for part in waiting) >= self.embedder.batch_windows:
                         parts += self._embed_parts(waiting)
                         waiting = []
-                parts.append(_Part(i, n, None))
+                parts.append(Part(i, n, None))
             except L3clfError as error:
-                parts.append(_Part(i, n, error))
+                parts.append(Part(i, n, error))
         return parts + self._embed_parts(waiting)
 
-    def _embed_parts(self, waiting: Sequence[_UnembeddedPart]) -> list[_Part]:
+    def _embed_parts(self, waiting: Sequence[UnembeddedPart]) -> list[Part]:
         if not waiting:
             return []
         batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
         ends = np.cumsum([len(part.windows) for part in waiting])[:-1]
         split = zip(waiting, np.split(batch.vectors, ends), np.split(batch.levels_dbfs, ends), strict=True)
-        return [_Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]
-
-
-class _UnfinishedClip:
-    """Collects the parts of one clip, which may arrive in any order."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.batches: dict[int, StoredWindows] = {}
-        self.n_parts: int | None = None
-        self.error: L3clfError | None = None
-
-    def add(self, part: _Part) -> bool:
-        """Add one part; return whether the clip is finished."""
-        if isinstance(part.content, L3clfError):
-            self.error = part.content
-        elif part.content is None:
-            self.n_parts = part.number
-        else:
-            self.batches[part.number] = part.content
-        return self.error is not None or len(self.batches) == self.n_parts
-
-    def result(self, embedder: Embedder) -> StoredWindows | L3clfError:
-        if self.error is not None:
-            return self.error
-        try:
-            return embedder.join([self.batches[n] for n in range(len(self.batches))], self.label)
-        except L3clfError as error:
-            return error
+        return [Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]
 
 
 def _is_large(source: Source) -> bool:

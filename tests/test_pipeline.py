@@ -537,7 +537,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 
     monkeypatch.setattr(pipeline.np, "savez", half)
     with pytest.raises(ParameterError, match=r"out\.npz: cannot be written \(No space left on device\)"):
-        save_embeddings(out, ["a"], outcomes)
+        save_embeddings(out, ["a"], outcomes, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
     assert out.read_bytes() == b"old"
 

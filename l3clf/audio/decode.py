@@ -4,12 +4,9 @@ Rule: everything is read in blocks, so that ten hours need no more memory than a
 raises an `AudioError` that names it, even where libsndfile does not complain: it is never read as a shorter clip.
 """
 
-import os
-import re
-import stat
-import zlib
+import sys
+import warnings
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +16,61 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, printable_path
-from l3clf.errors import AudioError
+from l3clf.audio.ffmpeg import is_foreign, version
+from l3clf.audio.layout import layout_of
+from l3clf.audio.ogg_pages import check_pages
+from l3clf.audio.sound_file import MAX_CHANNELS, Sound, check_rate, decoder_reason, open_sound
+from l3clf.errors import AudioError, ClipWarning
 
-__all__ = ["REVISION", "SoundFile", "duration_s", "load", "mono", "open_sound", "piece_frames", "read_blocks"]
+__all__ = [
+    "REVISION",
+    "decode_revision",
+    "decoder_of",
+    "duration_s",
+    "load",
+    "mono",
+    "open_sound",
+    "piece_frames",
+    "read_blocks",
+]
 
 REVISION = "soxr-VHQ/2"
 """Part of every embedder's fingerprint: change it when decoding, downmix, resampling or framing change."""
 
 RESAMPLE_QUALITY = "VHQ"  # soxr's best; its cost is small beside that of an embedder
-MIN_RATE_HZ, MAX_RATE_HZ = 1000, 768_000  # no recorder works outside; such a header is broken
-MAX_CHANNELS = 64  # more is an array with channels first
 MAX_SAMPLE = 1e10  # above unscaled 32-bit integers; the powers of much larger values overflow in the front-ends
 BLOCK_S = 10.0
-MP3_FRAME = 1152  # samples in the longest MP3 frame
-# A program that writes to a pipe does not know the length and leaves one of these values in the header.
-STREAMED_SIZES = range(0x7FFF_F000, 0x1_0000_0000)
-# The "RIFF" size of a WAV file is not checked: many programs get it wrong, and only the data chunk matters.
-CHUNK_SIZE = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-PREROLL_S = 2.0
-"""Decoded and discarded before a piece of an MP3, Vorbis or Opus file: their decoders depend on preceding frames."""
-BIT_REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
+REVISIONS = {
+    "chained ogg": "ogg/2",
+    "flac without length": "flac/2",
+    "joined flac": "flac/2",
+    "joined wav": "wav/2",
+    "mp3": "mp3/2",
+    "wav without length": "wav/2",
+}
+"""Of what was once decoded differently, by decoder: see `decode_revision`."""
 
 
-class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped
-    """A file that is only read forwards: soundfile seeks after each read, and MP3 is not exact after a seek."""
+def decoder_of(path: str) -> str:
+    """Return a short tag of how a file is decoded, found from its bytes; empty if it cannot be read."""
+    try:
+        found = layout_of(path)
+        if found.decoder in REVISIONS:  # also one that is refused: it was not always
+            return found.decoder
+        if not found.decoder and is_foreign(path):  # also where ffmpeg is missing
+            return "ffmpeg"
+        with open_sound(path) as file:
+            return file.format.lower()
+    except (OSError, ValueError):  # AudioError is a ValueError, and so is a NUL byte in a name
+        return ""
 
-    def seekable(self) -> bool:
-        """Return False, which keeps soundfile from seeking."""
-        return False
 
-    def skip(self, frames: int) -> None:
-        """Move from the start of the file to a frame."""
-        preroll = round(PREROLL_S * self.samplerate) if self.format in ("MP3", "MPEG", "OGG") else 0
-        position = max(0, frames - preroll) if super().seekable() else 0
-        if position:
-            self.seek(position)
-        while position < frames and (n := len(self.read(min(1 << 16, frames - position)))):
-            position += n
+def decode_revision(decoder: str) -> str:
+    """Return what distinguishes samples of a decoder from those it gave before; empty where they are the same.
+
+    Part of the key of cached embeddings, so that those of a file that was once read differently are not used.
+    """
+    return f"ffmpeg {version()}/1" if decoder == "ffmpeg" else REVISIONS.get(decoder, "")
 
 
 def duration_s(clip: Clip) -> float:
@@ -117,7 +132,7 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
         If the file cannot be read completely, holds no samples, or holds NaN or infinite samples.
     """
     if isinstance(source, Samples):
-        _check_rate(source.sample_rate, source.label)
+        check_rate(source.sample_rate, source.label)
         yield from _resampled(iter([mono(source.samples, source.label)]), source.sample_rate, sample_rate)
         return
     with open_sound(source.path) as file:
@@ -177,35 +192,7 @@ def _check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: 
     raise AudioError(f"{label}: holds {found}, the first at {where}; repair or leave out the clip")
 
 
-def open_sound(path: str) -> SoundFile:
-    """Open a sound file and check its header.
-
-    Raises
-    ------
-    AudioError
-        If the file is missing, unreadable or not a sound file.
-    """
-    name = printable_path(path)
-    _check_file(path, name)
-    try:
-        # soundfile itself rejects names that are not UTF-8; Windows has none of those.
-        file = SoundFile(path if os.name == "nt" else os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{name}: is not a sound file that libsndfile can read ({_decoder_reason(error)}); "
-            "convert it to WAV, FLAC, Ogg, Opus, MP3 or AIFF"
-        ) from None
-    except TypeError:  # soundfile needs more arguments for RAW files
-        raise AudioError(f"{name}: has no header; convert it to WAV or FLAC") from None
-    try:
-        _check_header(file, name)
-    except AudioError:
-        file.close()
-        raise
-    return file
-
-
-def piece_frames(clip: Clip, file: SoundFile) -> tuple[int, int]:
+def piece_frames(clip: Clip, file: Sound) -> tuple[int, int]:
     """Return the first frame of a clip and the frame after its last, checked against the length of the file."""
     length_s = file.frames / file.samplerate
     if clip.start_s >= length_s:
@@ -223,17 +210,19 @@ def piece_frames(clip: Clip, file: SoundFile) -> tuple[int, int]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _file_blocks(clip: Clip, file: SoundFile, block_s: float) -> Iterator[FloatArray]:
-    start, stop = piece_frames(clip, file)
+def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray]:
+    # Where the length costs a second reading, the end of a whole clip is simply where nothing more comes.
+    start, stop = (0, sys.maxsize) if file.is_streamed and clip.is_whole else piece_frames(clip, file)
     label, rate = str(clip), file.samplerate
     if file.format == "OGG":
         found = Path(clip.path).stat()
-        _check_ogg(clip.path, found.st_size, found.st_mtime_ns)
+        check_pages(clip.path, found.st_size, found.st_mtime_ns)
+    _warn_of_header(clip, file)
     try:
         file.skip(start)
         position = start
         while position < stop:
-            block = file.read(min(max(1, int(block_s * rate)), stop - position), dtype="float32", always_2d=True)
+            block = file.read_frames(min(max(1, int(block_s * rate)), stop - position))
             if not len(block):
                 break
             mixed = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
@@ -241,10 +230,23 @@ def _file_blocks(clip: Clip, file: SoundFile, block_s: float) -> Iterator[FloatA
             position += len(block)
             yield mixed
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{label}: is damaged or cut off ({_decoder_reason(error)}); copy or record it again"
-        ) from None
-    _check_complete(clip.path, label, file, position - start, stop - start)
+        raise AudioError(f"{label}: is damaged or cut off ({decoder_reason(error)}); copy or record it again") from None
+    except OSError as error:
+        raise AudioError(f"{label}: cannot be read on ({error.strerror}); copy it again") from None
+    if stop < sys.maxsize:
+        _check_complete(label, file, position - start, stop - start)
+
+
+def _warn_of_header(clip: Clip, file: Sound) -> None:
+    """Warn where sound was found beyond the length that a header gives."""
+    announced_s = layout_of(clip.path).announced_s
+    if announced_s is not None:
+        warnings.warn(
+            f"{printable_path(clip.path)}: its header announces {announced_s:.3f} s of sound, but it holds "
+            f"{file.frames / file.samplerate:.3f} s, all of which is read; listen to its end if the recorder crashed",
+            ClipWarning,
+            stacklevel=2,
+        )
 
 
 def _resampled(blocks: Iterator[FloatArray], rate_in: int, rate_out: int) -> Iterator[FloatArray]:
@@ -261,110 +263,10 @@ def _resampled(blocks: Iterator[FloatArray], rate_in: int, rate_out: int) -> Ite
         yield tail
 
 
-# --- checking -------------------------------------------------------------------------------------
-
-
-def _check_file(path: str, name: str) -> None:
-    """Check the file before libsndfile opens it: the operating system's reason is clearer than libsndfile's."""
-    try:
-        mode = Path(path).stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe would block forever
-            raise AudioError(f"{name}: is not a regular file; give the path of a sound file")
-        with Path(path).open("rb") as raw:
-            empty = not raw.read(1)
-    except OSError as error:
-        raise AudioError(f"{name}: {_system_reason(error)}; give the path of a readable sound file") from None
-    except AudioError:
-        raise
-    except ValueError as error:  # a NUL byte in the name
-        raise AudioError(f"{name}: is not a file name ({error}); give the path of a sound file") from None
-    if empty:
-        raise AudioError(f"{name}: is empty (0 bytes); copy or record it again")
-
-
-def _check_header(file: SoundFile, path: str) -> None:
-    if file.format == "RAW":  # .vox and .gsm: libsndfile guesses the content from the name
-        raise AudioError(f"{path}: has no header; convert it to WAV or FLAC")
-    _check_rate(file.samplerate, path)
-    cut = CHUNK_SIZE.search(file.extra_info)
-    if cut and int(cut[1]) > int(cut[2]) and int(cut[1]) not in STREAMED_SIZES:
-        raise AudioError(
-            f"{path}: is cut off (its header announces {int(cut[1]):,} bytes, but it holds {int(cut[2]):,}); "
-            "copy or record it again"
-        )
-    if file.frames == 0:
-        raise AudioError(f"{path}: holds no samples; leave it out or record it again")
-
-
-def _check_rate(rate: float, label: str) -> None:
-    """Refuse a sample rate that no recording has."""
-    if not (isinstance(rate, int | float | np.number) and MIN_RATE_HZ <= rate <= MAX_RATE_HZ):
-        raise AudioError(
-            f"{label}: sample rate of {rate!s} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: "
-            "resample the clip, or correct its header or the sample_rate given"
-        )
-
-
-def _check_complete(path: str, label: str, file: SoundFile, found: int, announced: int) -> None:
+def _check_complete(label: str, file: Sound, found: int, announced: int) -> None:
     """Refuse a file of which fewer frames could be decoded than its header announces."""
-    slack = _mp3_slack(path, announced) if file.format in ("MP3", "MPEG") else 0
-    if found < announced - slack or found == 0:
+    if found < announced - file.slack or found == 0:
         raise AudioError(
             f"{label}: is damaged or cut off ({found / file.samplerate:.3f} s of "
             f"{announced / file.samplerate:.3f} s could be decoded); copy, convert or record it again"
         )
-
-
-def _mp3_slack(path: str, announced: int) -> int:
-    """Return how many frames may be missing: the length of an MP3 that does not state it is only an estimate."""
-    with Path(path).open("rb") as raw:
-        head = raw.read(10)
-        # An ID3 tag gives its size in four bytes of seven bits each.
-        tag_bytes = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
-        raw.seek(10 + tag_bytes if head[:3] == b"ID3" else 0)
-        counted = re.search(b"Xing|Info|VBRI", raw.read(400))
-    return 2 * MP3_FRAME if counted else announced // 10
-
-
-@lru_cache(maxsize=1024)
-def _check_ogg(path: str, size: int, mtime_ns: int) -> None:
-    """Walk the pages of an Ogg file: libsndfile silently skips damaged pages and a missing end.
-
-    Size and time are part of the key of the cached result, so that a changed file is checked again.
-    """
-    with Path(path).open("rb") as raw:
-        ended, number, damage = False, 0, ""
-        while (head := raw.read(27)) and not damage:
-            if head[:4] != b"OggS":  # a tag after the last page is allowed
-                damage = "" if ended else f"no page where page {number} should begin"
-                break
-            sizes = raw.read(head[26]) if len(head) == 27 else b""
-            body = raw.read(sum(sizes))
-            if len(head) < 27 or len(sizes) < head[26] or len(body) < sum(sizes):
-                damage = f"it ends within page {number}"
-            elif _ogg_checksum(head[:22] + bytes(4) + head[26:] + sizes + body) != head[22:26]:
-                damage = f"page {number} has a wrong checksum"
-            ended, number = bool(len(head) > 5 and head[5] & 4), number + 1
-    if damage:
-        raise AudioError(f"{printable_path(path)}: is damaged or cut off ({damage}); copy or record it again")
-
-
-def _ogg_checksum(page: bytes) -> bytes:
-    """Return the CRC of a page (RFC 3533): zlib's with the bits of each byte reversed and without inversions."""
-    reversed_crc = zlib.crc32(page.translate(BIT_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
-    return reversed_crc.to_bytes(4, "big").translate(BIT_REVERSED)
-
-
-def _decoder_reason(error: soundfile.LibsndfileError) -> str:
-    """Return libsndfile's reason as part of a sentence."""
-    text = str(error.error_string).strip().rstrip(".")
-    # This is what libsndfile says about an MP3 file in which it finds no frame to decode.
-    return "no audio found in it" if "not a regular file" in text else text
-
-
-def _system_reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "is a directory"
-    return (error.strerror or str(error)).lower()

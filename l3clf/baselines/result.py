@@ -21,8 +21,15 @@ from l3clf.errors import L3clfError
 from l3clf.evaluate import CrossValidation, Duplicate, Split
 from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write_json
 from l3clf.report.contents import percent
+from l3clf.storage.outputs import FolderRecord
 
-__all__ = ["BaselineReport", "Result", "write_files"]
+__all__ = ["OUTPUTS", "BaselineReport", "Result", "write_files"]
+
+OUTPUTS = (
+    *("table.csv", "table.json", "model.l3clf", "report.html"),
+    *(f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning")),
+)
+"""What `write_files` writes."""
 
 MAX_MISTAKES = 20  # as many as the page has players
 MAX_CLASSES_DRAWN = 1000  # a larger confusion matrix shows nothing
@@ -147,9 +154,10 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
     Path
         The page.
     """
-    write_csv(report.table, folder / "table.csv")
-    write_json(report.table, folder / "table.json")
-    save_model(report.model, folder / "model.l3clf")
+    record = FolderRecord(folder)  # each file is recorded at once: a run that is killed can be repeated
+    record.add(write_csv(report.table, folder / "table.csv"))
+    record.add(write_json(report.table, folder / "table.json"))
+    record.add(save_model(report.model, folder / "model.l3clf", force=True))
     page = Page(
         title=f"Baseline of {report.name}",
         summary=_summary(report),
@@ -157,13 +165,15 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
         floors=report.floor_rows,
         description=report.data.describe().items(),
         notes=report.notes,
-        pictures=_draw(report, folder / "pictures"),
+        pictures=_draw(report, folder / "pictures", record),
         mistakes=report.mistakes()[:MAX_MISTAKES],
         failures=[str(failure) for failure in report.failures],
         commands=commands,
         versions=versions(),
     )
-    return write_html(page, folder / "report.html")
+    written = write_html(page, folder / "report.html")
+    record.add(written)
+    return written
 
 
 def _summary(report: BaselineReport) -> str:
@@ -176,7 +186,7 @@ def _summary(report: BaselineReport) -> str:
     )
 
 
-def _draw(report: BaselineReport, folder: Path) -> list[tuple[Path, str]]:
+def _draw(report: BaselineReport, folder: Path, record: FolderRecord) -> list[tuple[Path, str]]:
     from l3clf import plots  # importing matplotlib takes half a second, and only pictures need it
 
     folder.mkdir(exist_ok=True)
@@ -186,15 +196,19 @@ def _draw(report: BaselineReport, folder: Path) -> list[tuple[Path, str]]:
     for name, shares, caption in CONFUSIONS if len(np.unique(truth)) <= MAX_CLASSES_DRAWN else ():
         place = folder / name
         plots.confusion_matrix(truth, predictions, place, title=title, order="similarity", normalise=shares)
+        record.add(place)
         pictures.append((place, caption))
     drawn = plots.per_class_recall(truth, predictions, folder / "recall.png", title=title)
+    record.add(drawn)
     pictures.append((drawn, "Recall of each class, with 95 % intervals."))
     correct = truth == predictions
     drawn = plots.embedding_map(report.vectors, truth, folder / "map.png", correct=correct, title=title)
+    record.add(drawn)
     pictures.append((drawn, "Map of all clips: nearby clips have similar embeddings; mistakes are ringed."))
     if report.curve:
         floor = report.floors["accuracy"]
         drawn = plots.learning_curve(report.curve, folder / "learning.png", title=title, floor=floor)
+        record.add(drawn)
         pictures.append((drawn, "Learning curve: would more clips help?"))
     return pictures
 

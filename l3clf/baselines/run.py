@@ -19,17 +19,18 @@ import sklearn
 from numpy.typing import NDArray
 
 from l3clf._version import __version__
+from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
 from l3clf.baselines.cells import Cell, manageable
-from l3clf.baselines.result import BaselineReport, Result, write_files
+from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
 from l3clf.classifier.decision import check_pooling, decide, pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import HEAD_NAMES
-from l3clf.classifier.inputs import as_cache, as_embedder, digest_of
+from l3clf.classifier.inputs import as_cache, digest_of
 from l3clf.datasets import ClipTable
 from l3clf.datasets.describe import some
 from l3clf.datasets.recognise import as_table
-from l3clf.embedders import Embedder, WindowEmbeddings, embedder_names, load_embedder
-from l3clf.errors import DatasetError, L3clfError, ParameterError
+from l3clf.embedders import Embedder, WindowEmbeddings
+from l3clf.errors import DatasetError, L3clfError, ParameterError, counted, did_you_mean
 from l3clf.evaluate import (
     CrossValidation,
     Duplicate,
@@ -42,44 +43,17 @@ from l3clf.evaluate import (
     make_split,
     scores,
 )
-from l3clf.pipeline import content_ids, embed_sources
-from l3clf.storage.atomic import claim_folder, replacing
+from l3clf.pipeline import Tally, content_ids, embed_sources
+from l3clf.storage.atomic import check_folder, claim_folder, replacing
 from l3clf.storage.embedding_cache import EmbeddingCache
+from l3clf.storage.outputs import FolderRecord
 
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
 Say: TypeAlias = Callable[[str], object]
-FLOOR = "mfcc"  # listed first: every other embedder should beat it
 MARK = ".l3clf-baseline"  # file that marks a folder as one that a later baseline may overwrite
 MAX_NAMED_PAIRS = 5
 MAX_NAMED_FAILURES = 20
-
-
-def ready_embedders(weights: str | os.PathLike[str] | None = None) -> list[Embedder]:
-    """Return every embedder whose weights are on this machine; nothing is downloaded.
-
-    Parameters
-    ----------
-    weights : path, optional
-        A folder of weight files to search besides the usual places.
-
-    Returns
-    -------
-    list of Embedder
-    """
-    found = [load_embedder(name) for name in sorted(embedder_names(), key=lambda name: name != FLOOR)]
-    return [ready for embedder in found if (ready := _ready(embedder, weights)) is not None]
-
-
-def _ready(embedder: Embedder, weights: str | os.PathLike[str] | None) -> Embedder | None:
-    if weights is not None and hasattr(embedder, "weights"):
-        there = load_embedder(embedder.name, **embedder.options, weights=weights)
-        try:
-            if there.is_ready():
-                return there
-        except L3clfError:  # the folder does not have this embedder's weights
-            pass
-    return embedder if embedder.is_ready() else None
 
 
 def baseline(
@@ -96,6 +70,8 @@ def baseline(
     learning_curve: bool = False,
     commands: Sequence[str] = (),
     say: Say | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> BaselineReport:
     """Cross-validate embedders x heads x poolings on a data set, and fit the best combination on all clips.
 
@@ -121,6 +97,10 @@ def baseline(
         Commands that the report names to reproduce it.
     say : callable, optional
         Receives lines about the progress; if given, a progress bar is shown too.
+    weights : path, optional
+        A folder of weight files to search besides the usual places.
+    force : bool, default=False
+        Whether `out` may hold other files, and files of its own that were changed, which are then replaced.
 
     Returns
     -------
@@ -132,7 +112,8 @@ def baseline(
         If no cross-validation is possible: one class, one fold, no readable clip, or too many classes for the
         memory.
     ParameterError
-        If a parameter is out of range, or `out` is a folder with other content.
+        If a parameter is out of range, or `out` is a folder with other content or holds a file that would be
+        replaced though it was not written by an earlier baseline, or was changed since.
 
     Examples
     --------
@@ -143,15 +124,20 @@ def baseline(
     """
     table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
+    if out is not None:  # before anything takes time
+        FolderRecord(check_folder(out, MARK, force=force)).check(OUTPUTS, force)
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
-    embedders = ready_embedders() if embedders is None else [as_embedder(embedder) for embedder in embedders]
+    missing = left_out(weights) if embedders is None else []
+    embedders = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
     wanted = _grid(embedders, heads, poolings, tune)
     # Raises before hours are spent on embedding what would only fail later.
+    for embedder in embedders:
+        check_ready(embedder)
     manageable(wanted, table.labels)
     if len(table):
         make_split(table.labels, table.folds, table.groups)
-    folder = None if out is None else claim_folder(out, MARK)
+    folder = None if out is None else claim_folder(out, MARK, force=force)
     embedded = _embed_all(table, embedders, options)
     data = embedded.table
     split = make_split(data.labels, data.folds, data.groups)
@@ -166,7 +152,7 @@ def baseline(
         floors=majority_floor(data.labels, split),
         data=data,
         split=split,
-        notes=[*_notes(data, split, duplicates), *too_large],
+        notes=[*_notes(data, split, duplicates), *too_large, *missing],
         failures=embedded.failures,
         duplicates=duplicates,
         vectors=_pooled(embedded.windows[best.embedder.name]),
@@ -192,12 +178,6 @@ class _Options:
         if self.say is not None:
             self.say(text)
 
-    def n_cached(self, embedder: Embedder) -> int:
-        """Return how many clips the cache holds for an embedder."""
-        if self.cache is None or not self.cache.path.exists():
-            return 0
-        return int(self.cache.info()["embedders"].get(embedder.fingerprint, {"entries": 0})["entries"])
-
 
 def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[Cell]:
     for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
@@ -205,7 +185,8 @@ def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequenc
             raise ParameterError(f"{name}={values!r}; expected a list of at least one")
     for head in heads:
         if head not in HEAD_NAMES:
-            raise ParameterError(f"heads: {head!r}; expected only {', '.join(map(repr, HEAD_NAMES))}")
+            hint = did_you_mean(head, HEAD_NAMES)
+            raise ParameterError(f"heads: {head!r}{hint}; expected only {', '.join(map(repr, HEAD_NAMES))}")
     for pooling in poolings:
         check_pooling(pooling)
     names = [embedder.name for embedder in embedders]
@@ -229,7 +210,7 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Option
     rates: dict[str, float | None] = {}
     for embedder in embedders:
         start = time.perf_counter()
-        before = options.n_cached(embedder)
+        tally = Tally()
         outcomes[embedder.name] = embed_sources(
             embedder,
             table.clips,
@@ -237,14 +218,13 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Option
             cache=options.cache,
             n_jobs=options.n_jobs,
             progress=options.say is not None,
+            tally=tally,
         )
         seconds = time.perf_counter() - start
-        # The cache knows how many clips are new; copies of a clip are embedded once.
-        n = len(table) if options.cache is None else options.n_cached(embedder) - before
-        rates[embedder.name] = n / seconds if n else None
-        options.tell(
-            f"{embedder.name}: {len(table)} clips embedded in {seconds:.1f} s ({len(table) - n} from the cache)"
-        )
+        rates[embedder.name] = tally.computed / seconds if tally.computed else None  # copies are embedded once
+        more = (f", {n:,} {what}" for n, what in ((tally.cached, "from the cache"), (tally.failed, "failed")) if n)
+        clips = counted(tally.embedded, "clip")
+        options.tell(f"{embedder.name}: {clips} embedded in {seconds:.1f} s{''.join(more)}")
     # A clip that one embedder cannot read is left out for all, so that rows of the table compare the same clips.
     failed = {i: out for each in outcomes.values() for i, out in enumerate(each) if isinstance(out, L3clfError)}
     good = [i for i in range(len(table)) if i not in failed]
@@ -380,15 +360,16 @@ def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> l
 
 
 def _duplicates_note(table: ClipTable, duplicates: Sequence[Duplicate], split: Split) -> str:
-    # Given folds usually keep recordings apart, so near-identical clips in them may be different recordings.
-    is_sure = split.kind == "stratified" or any(pair.kind != "near-identical" for pair in duplicates)
+    # Near-identical clips may be different recordings: two presses of one button, a tone synthesised twice.
+    is_sure = any(pair.kind != "near-identical" for pair in duplicates)
     clips = len({i for pair in duplicates for i in (pair.first, pair.second)})
+    what = "a duplicate" if is_sure else "a near-identical clip"
     named = "; ".join(
         f"{table.clips[pair.first]} and {table.clips[pair.second]} ({pair.kind})"
         for pair in duplicates[:MAX_NAMED_PAIRS]
     )
     return (
-        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have a duplicate in another fold, "
+        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have {what} in another fold, "
         f"so the scores may be too high. The first pairs: {named}."
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
     "FAILED",
@@ -89,7 +89,8 @@ def check_pooling(pooling: object, allowed: tuple[str, ...] = POOLINGS) -> None:
         If it is not one of those allowed.
     """
     if not isinstance(pooling, str) or pooling not in allowed:
-        raise ParameterError(f"pooling={pooling!r}; expected one of {', '.join(map(repr, allowed))}")
+        hint = did_you_mean(pooling, allowed)
+        raise ParameterError(f"pooling={pooling!r}{hint}; expected one of {', '.join(map(repr, allowed))}")
 
 
 def above_gate(levels_dbfs: FloatArray, gate_dbfs: float | None) -> NDArray[np.bool_]:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.accuracy import AccuracyMixin
@@ -31,6 +30,7 @@ from l3clf.classifier.inputs import as_cache, as_embedder, as_labels, as_sources
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, ModelFileError, ParameterError
+from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import Outcome, embed_sources
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
@@ -348,7 +348,7 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         features = self._head_input([vectors[i] for i in used])
         targets = np.repeat(labels[used], 1 if self.pooling in VECTOR_POOLINGS else [len(vectors[i]) for i in used])
         # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
-        with threadpool_limits(1, "blas") if isinstance(self.head, str) else nullcontext():
+        with one_blas_thread() if isinstance(self.head, str) else nullcontext():
             self.head_ = head.fit(features, targets)
         self.classes_ = np.asarray(self.head_.classes_)
         self.training_digest_ = digest_of([sources[i] for i in used], labels[used], as_cache(self.cache))

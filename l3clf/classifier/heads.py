@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, FrozenHead, LinearHead
-from l3clf.errors import ModelFileError, ParameterError
+from l3clf.errors import ModelFileError, ParameterError, did_you_mean
 
 __all__ = ["FOREST_TREES", "HEAD_NAMES", "ForestHead", "LinearHead", "freeze_head", "make_head", "tuned_logistic"]
 
@@ -86,7 +86,8 @@ def _named_head(name: str, class_weight: Any, random_state: Any) -> Any:
 
         return RandomForestClassifier(n_estimators=FOREST_TREES, class_weight=class_weight, random_state=random_state)
     names = ", ".join(map(repr, HEAD_NAMES))
-    raise ParameterError(f"head={name!r}: unknown; give one of {names}, or a scikit-learn classifier")
+    hint = did_you_mean(name, HEAD_NAMES)
+    raise ParameterError(f"head={name!r}: unknown{hint}; give one of {names}, or a scikit-learn classifier")
 
 
 def tuned_logistic() -> Any:

@@ -1,6 +1,7 @@
 """Save and load a fitted classifier without pickle.
 
-A model file is a ZIP: `model.json` describes the model, and one `NAME.npy` holds each array of its head.
+A model file is a ZIP: `model.json` describes the model, and one `NAME.npy` holds each array of its head. With a student
+of the user's own, it also holds the members of the student file.
 
 Rule: nothing in a file is executed, and nothing is used before it is checked. Loading needs no weights: they are
 located, and compared with the file's fingerprint, when the first clip is embedded. Every file that `save_model`
@@ -13,7 +14,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,31 +27,40 @@ import sklearn
 from l3clf._version import __version__
 from l3clf.classifier.decision import POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.frozen_heads import ArrayFacts
 from l3clf.classifier.heads import HEAD_NAMES, ForestHead, LinearHead, freeze_head
-from l3clf.embedders import Embedder, embedder_names, load_embedder
+from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
+from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
+from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
+from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["MODEL", "load_model", "save_model", "written_with"]
 
 FORMAT: Final = "l3clf model"
-FORMAT_VERSION: Final = 1  # increased with every change to the contents of model.json or the arrays
+FORMAT_VERSION: Final = 2  # increased with every change to the contents of model.json or the arrays
+_WITHOUT_STUDENT: Final = 1  # what such files stay: older versions of l3clf read them, too
 
 _JSON = "model.json"
+MODEL: Final = Kind("a model file", zip_member_begins(_JSON, json.dumps(FORMAT).encode()))
 _MAX_JSON = 4 << 20  # room for tens of thousands of classes
 _MAX_TOTAL = 512 << 20  # bytes unpacked: a hostile ZIP could expand to any size
 _HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
 _LIMITS = {_JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in _HEADS.values() for name in head.members}
+_LIMITS |= STUDENT_MEMBERS
 _NPY_START = b"\x93NUMPY\x01\x00"  # magic string and version 1.0
 _CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_MAX_NPY_HEADER = 10 + 0xFFFF  # bytes: magic string, version and length, and the longest that the length can say
 _WIDTH = {"mean+std": 2}  # width of the head's input in embeddings; 1 for all other poolings
+_MAX_OPTION = 1000
 _ADVICE = "save or copy the model again"
 
 
-def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
+def save_model(model: ClipClassifier, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Save a fitted classifier.
 
-    The same model gives the same bytes. An existing file is replaced only once the new one is complete.
+    The same model gives the same bytes. An existing model file is replaced once the new one is complete.
 
     Parameters
     ----------
@@ -57,6 +68,8 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
         Fitted, with a head that `l3clf.classifier.heads.freeze_head` accepts.
     path : path-like
         File to write; ``.l3clf`` is the usual suffix.
+    force : bool, default=False
+        Whether to replace an existing file that is no model file.
 
     Returns
     -------
@@ -66,7 +79,8 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelFileError
-        If the model is not fitted, its head or embedder cannot be saved, or the file cannot be written.
+        If the model is not fitted, its head or embedder cannot be saved, or the file cannot be written or is of
+        another kind.
 
     Notes
     -----
@@ -75,12 +89,10 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str]) -> Path:
     is loaded as plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` are loaded
     with their defaults.
     """
-    target = Path(path)
-    try:
+    target = check_kind(path, MODEL, force=force, error=ModelFileError)
+    with _naming(target):
         members = _members(model)
         _rebuild(members, getattr(model.embedder_, "weights", None))
-    except ModelFileError as error:
-        raise ModelFileError(f"{target}: {error}") from error
     write_zip(target, members)
     return target
 
@@ -94,7 +106,8 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
         File to read. It need not be trusted: nothing in it is executed.
     weights : path-like or None, default=None
         Location of the embedder's weights, for embedders that have some; None searches where
-        `load_embedder` does. They are not read before the first clip is embedded.
+        `load_embedder` does. They are not read before the first clip is embedded. A student of the user's own is in
+        the model file, unless l3clf 0.1 wrote that.
 
     Returns
     -------
@@ -107,11 +120,40 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
         If the file is missing, damaged, of a newer format, or not a model.
     """
     source = Path(path)
-    members = read_zip(source, _LIMITS, _MAX_TOTAL)
-    try:
+    members = _read(source)
+    with _naming(source):
         return _rebuild(members, weights)
+
+
+def _read(source: Path) -> dict[str, bytes]:
+    """Read model.json, and then only the members that it announces."""
+
+    def announced(document: bytes) -> dict[str, int]:
+        with _naming(source):
+            return _announced(_document(document))
+
+    return read_zip(source, _LIMITS, _MAX_TOTAL, first=(_JSON, announced))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Begin the message of an error with the file's name."""
+    try:
+        yield
     except ModelFileError as error:
-        raise ModelFileError(f"{source}: {error}") from error
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def written_with(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the versions of the packages that wrote a model file, by name, as the file states them.
+
+    Raises
+    ------
+    ModelFileError
+        As for `load_model`.
+    """
+    found = _document(_read(Path(path))[_JSON])["written_with"]
+    return {str(name)[:40]: str(version)[:40] for name, version in list(found.items())[:10]}
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -126,9 +168,12 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     head = freeze_head(model.head_)
     contents = {name: _npy(array) for name, array in head.arrays().items()}
     document = _describe(model, head)
+    student = student_members(model.embedder_, document["embedder"]["fingerprint"])
+    if student:
+        document |= {"format_version": FORMAT_VERSION, "student": describe_student(student)}
     document["arrays"] = {name: _entry(array, contents[name]) for name, array in head.arrays().items()}
     text = json.dumps(document, indent=1, default=_plain)
-    members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()}
+    members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()} | student
     if sum(map(len, members.values())) > _MAX_TOTAL or len(text) > _MAX_JSON:
         raise ModelFileError(f"the model takes more than {_MAX_TOTAL >> 20} MB; limit the forest with max_depth")
     return members
@@ -140,7 +185,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
     expected = model.expected_fingerprint_
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": _WITHOUT_STUDENT,
         "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "embedder": {
             **{name: getattr(embedder, name) for name in ("name", "options", *_EMBEDDER_FACTS)},
@@ -221,7 +266,7 @@ _HEX64 = _text("[0-9a-f]{64}")
 
 _DOCUMENT = {
     "format": _one_of(FORMAT),
-    "format_version": _one_of(FORMAT_VERSION),
+    "format_version": _integer(1, FORMAT_VERSION),
     "written_with": _OBJECT,
     "embedder": _OBJECT,
     "classifier": _OBJECT,
@@ -248,8 +293,12 @@ _CLASSIFIER = {
 _HEAD = {"kind": _one_of(*_HEADS), "n_features": _integer(1, 1 << 21)}
 _CLASSES = {"type": _one_of(*_CLASS_TYPES), "values": _LIST}
 _ARRAY = {"dtype": _text("<[if][48]"), "shape": _LIST, "sha256": _HEX64}
+_STUDENT_MEMBER = {"bytes": _integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
 _OPTION = _Rule(
-    "null, a boolean, number or string", lambda value: value is None or type(value) in (bool, int, float, str)
+    f"null, a boolean, a number or a string of at most {_MAX_OPTION} characters",
+    lambda value: (
+        value is None or type(value) in (bool, int, float) or (type(value) is str and len(value) <= _MAX_OPTION)
+    ),
 )
 
 
@@ -274,35 +323,19 @@ def _wrong(where: str, found: Any, expected: str) -> ModelFileError:
 def _document(text: bytes) -> dict[str, Any]:
     """Parse model.json."""
     try:
-        document = json.loads(
-            text, parse_constant=_finite_number, parse_float=_finite_number, object_pairs_hook=_unique_names
-        )
-    except (ValueError, RecursionError) as error:
+        document = read_json(text)
+    except ValueError as error:
         raise ModelFileError(f"{_JSON} is not valid JSON ({str(error)[:120]}); {_ADVICE}") from error
+    rules = _DOCUMENT
     if type(document) is dict and document.get("format") == FORMAT:
         version = document.get("format_version")  # before the rest, which a newer version may have changed
         if type(version) is int and version > FORMAT_VERSION:
             raise ModelFileError(
                 f"format version {version}, but this l3clf reads up to {FORMAT_VERSION}; upgrade l3clf"
             )
-    return _section(_JSON, document, _DOCUMENT)
-
-
-def _finite_number(text: str) -> float:
-    # Python's json accepts NaN, Infinity and 1e999, which are not JSON numbers.
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not a JSON number")
-    return number
-
-
-def _unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name[:80]!r} occurs twice")  # programs differ in which of the two they use
-        found[name] = value
-    return found
+        if version == FORMAT_VERSION and "student" in document:
+            rules = {**_DOCUMENT, "student": _OBJECT}
+    return _section(_JSON, document, rules)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -313,11 +346,16 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     if _JSON not in members:
         raise ModelFileError(f"not a model file (it has no {_JSON}); give a file written by l3clf.save_model")
     document = _document(members[_JSON])
-    settings = _section("classifier", document["classifier"], _CLASSIFIER)
-    description = _section("embedder", document["embedder"], _EMBEDDER)
+    for name in sorted(_announced(document).keys() - members.keys()):
+        raise ModelFileError(f"member {name!r} is missing from a model that announces it; {_ADVICE}")
+    settings, description = document["classifier"], document["embedder"]
     head = _head(document, members)
     _check_width(head, description["embedding_size"], settings["pooling"])
-    embedder = _embedder(description, weights)
+    student = carried_student(members, document["student"]) if "student" in document else None
+    embedder = _embedder(description, weights if student is None else student)
+    if student is not None:
+        check_fingerprint(embedder, description["fingerprint"])
+        embedder = embedder if weights is None else _embedder(description, weights)
     _check_hop(embedder, settings)
 
     model = ClipClassifier(embedder=embedder, **{**settings, "head": settings["head"] or head})
@@ -329,6 +367,32 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     return model
 
 
+def _announced(document: Mapping[str, Any]) -> dict[str, int]:
+    """Return the members that model.json describes and the bytes to which each may unpack, checking what it says.
+
+    Nothing else is unpacked before: shapes that do not fit each other or the classes cost no memory.
+    """
+    _section("classifier", document["classifier"], _CLASSIFIER)
+    _section("embedder", document["embedder"], _EMBEDDER)
+    facts = _section("head", document["head"], _HEAD)
+    classes = _section("classes", document["classes"], _CLASSES)
+    kind = _HEADS[facts["kind"]]
+    table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
+    described = {name: _array_facts(name, table[name]) for name in kind.members}
+    kind.check_shapes(described, len(classes["values"]), facts["n_features"])
+    data = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in described.items()}
+    sizes = {f"{name}.npy": _MAX_NPY_HEADER + size for name, size in data.items()}
+    if "student" in document:
+        for name, entry in _section("student", document["student"], dict.fromkeys(STUDENT_MEMBERS, _OBJECT)).items():
+            sizes[name] = _section(f"student entry of {name}", entry, _STUDENT_MEMBER)["bytes"]
+    return sizes
+
+
+def _array_facts(name: str, entry: Any) -> ArrayFacts:
+    facts = _section(f"arrays entry of {name}.npy", entry, _ARRAY)
+    return ArrayFacts(np.dtype(facts["dtype"]), _shape(f"{name}.npy", facts["shape"]))
+
+
 def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: str) -> None:
     expected = embedding_size * _WIDTH.get(pooling, 1)
     if head.n_features_in_ != expected:
@@ -338,7 +402,7 @@ def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: st
         )
 
 
-def _embedder(description: Mapping[str, Any], weights: str | os.PathLike[str] | None) -> Embedder:
+def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
     """Build the embedder without reading its weights."""
     name, options = description["name"], description["options"]
     # Weights are a path on another machine: they come from the caller of load_model.
@@ -367,18 +431,13 @@ def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
 
 def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHead | ForestHead:
     """Build the head from its arrays."""
-    facts = _section("head", document["head"], _HEAD)
+    facts, table = document["head"], document["arrays"]
     kind = _HEADS[facts["kind"]]
-    table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
-    for name in sorted(members.keys() ^ {_JSON, *(f"{array}.npy" for array in kind.members)}):
-        found = "does not belong to" if name in members else "is missing from"
-        raise ModelFileError(f"member {name!r} {found} a model with a {facts['kind']} head; {_ADVICE}")
     arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}
     return kind.from_arrays(arrays, _class_labels(document["classes"]), facts["n_features"])
 
 
-def _class_labels(section: Any) -> list[Any]:
-    classes = _section("classes", section, _CLASSES)
+def _class_labels(classes: Mapping[str, Any]) -> list[Any]:
     kind = _CLASS_TYPES[classes["type"]]
     for label in classes["values"]:
         if type(label) is not kind:
@@ -386,13 +445,12 @@ def _class_labels(section: Any) -> list[Any]:
     return list(classes["values"])
 
 
-def _array(member: str, content: bytes, entry: Any) -> npt.NDArray[Any]:
-    """Return the array in a .npy member, whose header must be exactly the one that `entry` implies."""
-    facts = _section(f"arrays entry of {member}", entry, _ARRAY)
+def _array(member: str, content: bytes, facts: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Return the array in a .npy member, whose header must be exactly the one that `facts` imply."""
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         # Tells a damaged copy from a file that was never valid.
         raise ModelFileError(f"{member} does not match its SHA-256 in {_JSON}; {_ADVICE}")
-    shape = _shape(member, facts["shape"])
+    shape = tuple(facts["shape"])
     # The header is Python source: it is compared with the only valid text, and never parsed.
     expected = f"{{'descr': {facts['dtype']!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     start = 10 + int.from_bytes(content[8:10], "little")  # magic string and version, then the header's length

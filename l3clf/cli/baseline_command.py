@@ -2,12 +2,12 @@
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
 from l3clf.cli.files import load_table, print_failures
+from l3clf.cli.printing import command_words, note, say
 
 __all__ = ["add"]
 
@@ -18,12 +18,14 @@ def add(commands: Any) -> None:
     baseline = options.command(commands, "baseline", _run, text)
     baseline.add_argument("data", metavar="DATA", help="folder with one subfolder per class, or a CSV (path,label)")
     ready = "default: every embedder whose weights are on this machine"
-    baseline.add_argument("--embedders", metavar="E", nargs="+", help=ready)
+    baseline.add_argument("--embedders", metavar="E", action=options.Listed, help=ready)
     heads = "logistic, forest (default: both)"
-    baseline.add_argument("--heads", nargs="+", choices=options.HEADS, default=options.HEADS, metavar="H", help=heads)
+    baseline.add_argument(
+        "--heads", action=options.Listed, known=options.HEADS, default=options.HEADS, metavar="H", help=heads
+    )
     poolings = f"{', '.join(options.POOLINGS)} (default: mean)"
     baseline.add_argument(
-        "--pooling", nargs="+", choices=options.POOLINGS, default=["mean"], metavar="P", help=poolings
+        "--pooling", action=options.Listed, known=options.POOLINGS, default=["mean"], metavar="P", help=poolings
     )
     baseline.add_argument("--group", metavar="COLUMN", help="CSV column; clips that share its value stay in one fold")
     baseline.add_argument("--out", metavar="DIR", default="l3clf-baseline", help="output (default: ./l3clf-baseline)")
@@ -34,20 +36,18 @@ def add(commands: Any) -> None:
     baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
     options.add_hop(baseline)
     options.add_work(baseline)
+    options.add_force(baseline)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from l3clf.baselines.run import baseline, ready_embedders
-    from l3clf.embedders import load_embedder
+    from l3clf.baselines.run import baseline
+    from l3clf.storage.outputs import check_not_input
 
-    embedders = ready_embedders(args.weights)
-    if args.embedders:
-        ready = {embedder.name: embedder for embedder in embedders}
-        # Those that are ready have the weights of --weights; loading another one says what is missing.
-        embedders = [ready.get(name) or load_embedder(name) for name in args.embedders]
+    table = load_table(args.data, args.group)
+    check_not_input(Path(args.out, "table.csv"), [args.data])
     report = baseline(
-        load_table(args.data, args.group),
-        embedders,
+        table,
+        args.embedders,
         args.heads,
         args.pooling,
         args.out,
@@ -57,11 +57,13 @@ def _run(args: argparse.Namespace) -> int:
         tune=args.tune,
         learning_curve=args.learning_curve,
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
-        say=lambda text: print(text, file=sys.stderr),
+        say=None if args.quiet else note,
+        weights=args.weights,
+        force=args.force,
     )
-    print(report)
-    for note in report.notes:
-        print(f"\n{note}")
-    print(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
-    print_failures(report.failures)
+    say(report)
+    for each in report.notes:
+        say(f"\n{command_words(each, args.parser)}")
+    say(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
+    print_failures(report.failures, args)
     return 1 if report.failures else 0

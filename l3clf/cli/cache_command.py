@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.errors import ParameterError
+from l3clf.cli.printing import say
+from l3clf.errors import ParameterError, counted
 
 __all__ = ["add"]
 
@@ -14,7 +15,7 @@ MAX_BYTES = 2**62  # SQLite's integers end at 2**63
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    cache = commands.add_parser("cache", help="inspect and clean up the embedding cache").add_subparsers(required=True)
+    cache = options.command_group(commands, "cache", "inspect and clean up the embedding cache")
     info = options.command(cache, "info", _info, "show what the cache holds")
     verify = options.command(cache, "verify", _verify, "check every entry and drop the damaged ones")
     prune = options.command(cache, "prune", _prune, "remove entries and free their disk space")
@@ -33,27 +34,35 @@ def add(commands: Any) -> None:
 
 def _info(args: argparse.Namespace) -> int:
     info = _open_cache(args).info()
-    print(f"{info['path']}: {info['entries']} clips, {info['bytes'] / 1e6:.1f} MB, {info['files']} sound files known")
+    clips, files = counted(info["entries"], "clip"), counted(info["files"], "sound file")
+    say(f"{info['path']}: {clips}, {info['bytes'] / 1e6:.1f} MB, {files} known")
     for fingerprint, row in info["embedders"].items():
-        print(f"  {row['embedder']:10} {fingerprint}  {row['entries']} clips, {row['bytes'] / 1e6:.1f} MB")
+        clips = counted(row["entries"], "clip")
+        say(f"  {row['embedder']:10} {fingerprint}  {clips}, {row['bytes'] / 1e6:.1f} MB")
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
     result = _open_cache(args).verify()
-    print(f"{result.checked} entries checked, {result.damaged} damaged entries dropped")
+    checked, damaged = (
+        counted(result.checked, "entry", "entries"),
+        counted(result.damaged, "damaged entry", "damaged entries"),
+    )
+    say(f"{checked} checked, {damaged} dropped")
     if result.moved_to is not None:
-        print(f"the cache file itself was damaged; it was moved to {result.moved_to}")
+        say(f"the cache file itself was damaged; it was moved to {result.moved_to}")
     return 1 if result.damaged or result.moved_to else 0
 
 
 def _prune(args: argparse.Namespace) -> int:
+    if args.fingerprint is None and args.max_mb is None and args.unused_days is None:
+        raise ParameterError("cache prune: nothing to remove was named; give --max-mb, --unused-days or --fingerprint")
     removed = _open_cache(args).prune(
         fingerprint=args.fingerprint,
         max_bytes=None if args.max_mb is None else int(min(args.max_mb * 1e6, MAX_BYTES)),
         older_than_s=None if args.unused_days is None else args.unused_days * S_PER_DAY,
     )
-    print(f"{removed} entries removed")
+    say(f"{counted(removed, 'entry', 'entries')} removed")
     return 0
 
 

@@ -1,7 +1,6 @@
 """``l3clf distill``: train a small student to imitate frozen embedders, its teachers."""
 
 import argparse
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from l3clf.cli import options
 from l3clf.cli.files import expand, print_failures
+from l3clf.cli.printing import say, tell
 from l3clf.errors import ClipWarning, L3clfError, ParameterError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--per-window", type=_count, default=PER_WINDOW, metavar="N", help=per_window)
     parser.add_argument("--weights", metavar="DIR", help="folder of the teachers' weight files")
     parser.add_argument("--jobs", type=int, metavar="N", help="threads that make examples (default: one per core)")
+    options.add_quiet(parser)
+    options.add_force(parser)
 
 
 def _count(text: str) -> int:
@@ -60,20 +62,20 @@ def _count(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     paths, failures = expand(args.files)
-    print_failures(failures)
+    print_failures(failures, args)
     if failures and not paths:  # every failure has been printed
         return 1
     try:
         student = _distilled(args, list(dict.fromkeys(paths)))  # a file given twice could be trained on and held out
     except KeyboardInterrupt:
-        print(f"l3clf: interrupted: work is kept in {args.out}; run the same command again to resume", file=sys.stderr)
+        tell(f"interrupted: work is kept in {args.out}; run the same command again to resume")
         return 130
     from l3clf.distill.corpus import refused_clips
 
     refused = refused_clips(Path(args.out))
     for sentence in refused:
-        print(f"l3clf: failed: {sentence}", file=sys.stderr)
-    print("\n".join(_summary(student)))
+        tell(f"failed: {sentence}")
+    say("\n".join(_summary(student)))
     return 1 if refused or failures else 0
 
 
@@ -95,7 +97,8 @@ def _distilled(args: argparse.Namespace, paths: list[str]) -> "Student":
             per_window=args.per_window,
             schedule=Schedule(epochs=args.epochs),
             n_jobs=args.jobs,
-            progress=True,
+            progress=not args.quiet,
+            force=args.force,
         )
 
 

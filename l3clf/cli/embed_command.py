@@ -1,13 +1,12 @@
 """``l3clf embed``: write the window embeddings of sound files."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import expand, print_failures
-from l3clf.errors import L3clfError
-from l3clf.storage.atomic import check_writable
+from l3clf.cli.files import check_out, expand, print_failures
+from l3clf.cli.printing import say
+from l3clf.errors import L3clfError, counted
 
 __all__ = ["add"]
 
@@ -18,20 +17,21 @@ def add(commands: Any) -> None:
     embed.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
     embed.add_argument("--out", metavar="X.npz", required=True, help="file to write")
     options.add_embedding(embed)
+    options.add_force(embed)
 
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipEmbedder
-    from l3clf.pipeline import save_embeddings
+    from l3clf.pipeline import EMBEDDINGS, save_embeddings
 
-    check_writable(Path(args.out))  # before hours are spent on embeddings
     paths, failures = expand(args.files)
+    check_out(args, EMBEDDINGS, args.files, paths)  # before hours are spent on embeddings
     embedder = ClipEmbedder(
-        options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=True
+        options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet
     )
     outcomes = embedder.embed(paths)
-    n_windows = save_embeddings(args.out, paths, outcomes)
+    n_windows = save_embeddings(args.out, paths, outcomes, force=args.force)
     bad = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-    print_failures(failures + bad)
-    print(f"Embeddings of {len(outcomes) - len(bad)} files, {n_windows} windows: {args.out}")
+    print_failures(failures + bad, args)
+    say(f"Embeddings of {counted(len(outcomes) - len(bad), 'file')}, {counted(n_windows, 'window')}: {args.out}")
     return 1 if failures or bad else 0

@@ -4,7 +4,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from l3clf.cli import options
-from l3clf.errors import DeviceError, MissingDependencyError
+from l3clf.cli.printing import say
+from l3clf.errors import DeviceError, MissingDependencyError, counted
 
 if TYPE_CHECKING:
     from l3clf.device.cost import Cost
@@ -21,7 +22,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--unknown-threshold", type=float, metavar="P", help="use this instead of the model's")
     parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="use this instead of the model's, in dBFS")
     parser.add_argument("--arena", type=int, metavar="BYTES", help="fail if the arena would be larger than this")
-    parser.add_argument("--weights", metavar="PATH", help="the student file, if it was moved after fitting")
+    parser.add_argument("--weights", metavar="PATH", help="the student file, for a model file that lacks it")
+    options.add_force(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -37,14 +39,16 @@ def _run(args: argparse.Namespace) -> int:
         raise DeviceError(
             f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them or use a smaller student"
         )
-    out = write_export(d, args.out)
-    print(f"C library: {out} ({len(d.class_names)} classes, {d.head.kind} head, {d.pooling} pooling)")
+    out = write_export(d, args.out, force=args.force, inputs=(args.model,))
+    say(
+        f"C library: {out} ({counted(len(d.class_names), 'class', 'classes')}, {d.head.kind} head, {d.pooling} pooling)"
+    )
     try:
         cost = measure_cost(out)
     except MissingDependencyError as error:  # no compiler or emulator: the export is complete all the same
-        print(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
+        say(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
         return 0
-    print("\n".join(cost_lines(cost, d.hop_s)))
+    say("\n".join(cost_lines(cost, d.hop_s)))
     return 0
 
 

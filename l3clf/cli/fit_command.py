@@ -1,16 +1,15 @@
 """``l3clf fit``: fit a classifier on labelled clips and save it."""
 
 import argparse
-import sys
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import load_table, print_failures
-from l3clf.errors import ClipWarning
-from l3clf.storage.atomic import check_writable
+from l3clf.cli.files import check_out, load_table, print_failures
+from l3clf.cli.printing import say, tell
+from l3clf.errors import ClipWarning, ParameterError, counted
 
 __all__ = ["add"]
 
@@ -24,19 +23,27 @@ def add(commands: Any) -> None:
     pooling = "how windows are combined into one prediction for a clip (default: mean)"
     fit.add_argument("--pooling", choices=options.POOLINGS, default="mean", help=pooling)
     fit.add_argument("--class-weight", choices=("balanced",), help="weight classes inversely to their size")
-    fit.add_argument("--group", metavar="COLUMN", help="CSV column of groups; checked, but not used to fit")
+    fit.add_argument("--group", metavar="COLUMN", help=argparse.SUPPRESS)  # refused with an explanation
     options.add_decision(fit)
     options.add_embedding(fit)
+    options.add_force(fit)
 
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
-    from l3clf.classifier.model_file import save_model
+    from l3clf.classifier.inputs import check_limits
+    from l3clf.classifier.model_file import MODEL, save_model
 
-    check_writable(Path(args.out))  # before hours are spent on embeddings
-    table = load_table(args.data, args.group)
+    if args.group is not None:
+        raise ParameterError(
+            "--group: fit learns from all clips at once, so groups have no effect; give it to `l3clf baseline`, which "
+            "keeps each group in one fold"
+        )
+    check_limits(args.unknown_threshold, args.gate_dbfs)  # before the problems of the table are printed
+    table = load_table(args.data, None)
+    check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
     for problem in table.problems():
-        print(f"l3clf: {problem}", file=sys.stderr)
+        tell(problem, args.parser)
     model = ClipClassifier(
         options.embedder_of(args),
         head=args.head,
@@ -49,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         cache=args.cache,
         n_jobs=args.jobs,
         on_error="nan",  # fits on the good clips; the others are listed in `failures_`
-        verbose=True,
+        verbose=not args.quiet,
     )
     start = time.perf_counter()
     try:
@@ -58,11 +65,12 @@ def _run(args: argparse.Namespace) -> int:
             warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips could not be embedded", category=ClipWarning)
             model.fit(table.clips, table.labels)
     finally:
-        print_failures(getattr(model, "failures_", []))
-    save_model(model, args.out)
-    print(
-        f"Fitted {model.head!r} on {len(table) - len(model.failures_)} clips of {len(model.classes_)} classes "
+        print_failures(getattr(model, "failures_", []), args)
+    save_model(model, args.out, force=args.force)
+    clips = counted(len(table) - len(model.failures_), "clip")
+    say(
+        f"Fitted {model.head!r} on {clips} of {counted(len(model.classes_), 'class', 'classes')} "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
     )
-    print(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
+    say(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
     return 1 if model.failures_ else 0

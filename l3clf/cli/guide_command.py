@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from l3clf.cli import options
+from l3clf.cli.printing import say
 
 __all__ = ["add"]
 
@@ -19,8 +20,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.topic is None:
         width = max(map(len, TOPICS))
-        print("\n".join(f"{topic:{width}}  {title(topic)}" for topic in TOPICS))
-        print("\nRead one with: l3clf guide TOPIC")
+        say("\n".join(f"{topic:{width}}  {title(topic)}" for topic in TOPICS))
+        say("\nRead one with: l3clf guide TOPIC")
     else:
-        print(read_guide(args.topic), end="")
+        say(read_guide(args.topic), end="")
     return 0

@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from l3clf._version import __version__
@@ -24,11 +25,14 @@ from l3clf.cli import (
     export_command,
     fit_command,
     guide_command,
+    info_command,
+    options,
     predict_command,
     verify_command,
     weights_command,
 )
-from l3clf.cli.files import take_any_name
+from l3clf.cli.parser import Parser
+from l3clf.cli.printing import take_any_name, tell
 from l3clf.errors import L3clfError, L3clfWarning
 
 __all__ = ["main"]
@@ -42,6 +46,7 @@ COMMANDS = (
     distill_command,
     export_command,
     verify_command,
+    info_command,
     weights_command,
     cache_command,
     demo_command,
@@ -62,38 +67,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status; see the module's docstring.
     """
-    parser = argparse.ArgumentParser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
-    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        module.add(commands)
-    args = parser.parse_args(argv)
-    args.argv = sys.argv[1:] if argv is None else list(argv)
-    warnings.showwarning = _show_warning  # here and not on import: a library must leave the warnings of others alone
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            take_any_name(stream)
+    args = argparse.Namespace()
     try:
+        args = _parsed(argv)
+        warnings.showwarning = (
+            _show_warning  # here and not on import: a library must leave the warnings of others alone
+        )
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                take_any_name(stream)
         status: int = args.run(args)
         sys.stdout.flush()
     except L3clfError as error:
-        print(f"l3clf: {error}", file=sys.stderr)
+        tell(error, args.parser)
         return 1
     except KeyboardInterrupt:
         if argv is None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not end in a traceback
-        print(
-            "l3clf: interrupted: the cache keeps its embeddings; run the same command again to resume", file=sys.stderr
-        )
+        tell(f"interrupted{_what_is_kept(args)}")
         threads = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
         if argv is None and not all(thread.daemon for thread in threads):
             os._exit(130)  # a running fit cannot be stopped, and the interpreter would wait for its thread
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        # The interpreter flushes standard output once more as it exits; that must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
+        return 1
+    except OSError as error:  # not from the library, which raises its own: standard output, as on a full disk
+        if error.filename is None:
+            tell(f"standard output: {error.strerror or error}; free some space or choose another place")
+        else:
+            tell(f"{os.fsdecode(error.filename)}: {error.strerror}; check the name and its permissions")
+        _close_stdout()
         return 1
     return status
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="l3clf", description="Sound clips to classes with frozen audio embeddings.")
+    parser.add_argument("--version", action="version", version=f"l3clf {__version__}")
+    parser.set_defaults(**options.help_of(parser))
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    args = parser.parse_everything(argv)
+    args.argv = sys.argv[1:] if argv is None else list(argv)
+    return args
+
+
+def _what_is_kept(args: argparse.Namespace) -> str:
+    """Return what to expect of the same command after Ctrl-C."""
+    if getattr(args, "resumes", False):
+        return ": run the same command again to resume"
+    if not hasattr(args, "cache"):
+        return ""
+    if args.cache is None:
+        return ": with --cache none no embeddings are kept"
+    return ": the cache keeps its embeddings; run the same command again to resume"
+
+
+def _close_stdout() -> None:
+    """Let nothing more be written: the interpreter flushes standard output once more as it exits; it must not fail."""
+    with suppress(OSError, ValueError):  # a stream without a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(
@@ -101,4 +136,4 @@ def _show_warning(
 ) -> None:
     """Print our own warnings without the line of source that gave them, which means nothing to a user."""
     where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
-    print(f"l3clf: {where}{message}", file=sys.stderr)
+    tell(f"{where}{message}")

@@ -1,22 +1,29 @@
 """Options that several commands share, and how their values are parsed."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
     "HEADS",
     "POOLINGS",
+    "Listed",
     "add_decision",
     "add_embedding",
+    "add_force",
     "add_hop",
+    "add_quiet",
     "add_work",
     "cache_choice",
     "command",
+    "command_group",
     "embedder_of",
+    "help_of",
     "positive",
+    "seconds",
 ]
 
 # Repeated here because the modules that define them take a second to import: too long for `l3clf --help`.
@@ -27,8 +34,55 @@ POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
 def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
     """Add a command and return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
+
+
+def command_group(commands: Any, name: str, text: str) -> Any:
+    """Add a command that has commands of its own, and return what they are added to; alone, it prints its help."""
+    parser = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
+    parser.set_defaults(**help_of(parser))
+    return parser.add_subparsers(metavar="COMMAND")
+
+
+def help_of(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Return the defaults of a command that prints its help."""
+
+    def run(args: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    return {"run": run, "parser": parser}
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add the permission to replace what is not ours."""
+    text = "replace an existing file of another kind, or files that were changed; never an input"
+    parser.add_argument("--force", action="store_true", help=text)
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add the wish for no progress."""
+    parser.add_argument("--quiet", action="store_true", help="show no progress; warnings and failures are printed")
+
+
+class Listed(argparse.Action):
+    """Values separated by spaces or commas, each of which may be checked against choices given as `known`."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, known: Sequence[str] = (), **how: Any) -> None:
+        super().__init__(option_strings, dest, nargs="+", **how)
+        self.known = known
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        """Store the values."""
+        found: list[str] = []
+        for value in values:
+            found += [value] if Path(value).exists() else [part for part in value.split(",") if part]
+        for value in found if self.known else ():
+            if value not in self.known:
+                text = f"invalid choice: {value!r}{did_you_mean(value, self.known)}; choose from "
+                raise argparse.ArgumentError(self, text + ", ".join(self.known))
+        setattr(namespace, self.dest, found)
 
 
 def add_embedding(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +117,7 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
 def add_hop(parser: argparse.ArgumentParser) -> None:
     """Add the time from one window to the next."""
     text = "seconds from one window to the next (default: 0.5)"
-    parser.add_argument("--hop", dest="hop_s", type=positive, default=0.5, metavar="S", help=text)
+    parser.add_argument("--hop", dest="hop_s", type=seconds, default=0.5, metavar="S", help=text)
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +125,7 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     text = 'embedding cache, or "none" for no cache (default: in the user\'s cache folder)'
     parser.add_argument("--cache", type=cache_choice, default="auto", metavar="FILE", help=text)
     parser.add_argument("--jobs", type=int, metavar="N", help="number of threads (default: one per core)")
+    add_quiet(parser)
 
 
 def cache_choice(text: str) -> str | None:
@@ -80,10 +135,28 @@ def cache_choice(text: str) -> str | None:
 
 def positive(text: str) -> float:
     """Parse a finite number greater than 0."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: expected a number greater than 0")
     return value
+
+
+def seconds(text: str) -> float:
+    """Parse a time such as 0.5, 0,5, 0.5s or 500ms."""
+    number, scale = text.strip().lower().replace(",", "."), 1.0
+    for unit, size in (("ms", 1e-3), ("s", 1.0)):
+        if number.endswith(unit):
+            number, scale = number.removesuffix(unit), size
+            break
+    try:
+        return positive(number) * scale
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected a time greater than 0 in seconds, such as 0.5, or with a unit, such as 500ms"
+        ) from None
 
 
 def embedder_of(args: argparse.Namespace) -> Any:

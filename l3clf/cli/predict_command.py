@@ -4,15 +4,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from l3clf.cli import options
-from l3clf.cli.files import expand, output, print_failures
+from l3clf.cli.files import PREDICTIONS, check_out, expand, output, print_failures
 from l3clf.errors import L3clfError
-from l3clf.storage.atomic import check_writable
 from l3clf.storage.csv_text import csv_line, escaped_path
 
 __all__ = ["add"]
@@ -32,6 +30,7 @@ def add(commands: Any) -> None:
     predict.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     options.add_decision(predict)
     options.add_work(predict)
+    options.add_force(predict)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -39,14 +38,14 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import load_model
 
     check_limits(args.unknown_threshold, args.gate_dbfs)  # like the line below, before hours are spent on embeddings
+    paths, failures = expand(args.files)
     if args.out is not None:
-        check_writable(Path(args.out))
+        check_out(args, PREDICTIONS, [args.model, *args.files], paths)
     model = load_model(args.model, weights=args.weights)
-    model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=True)
+    model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
     for name in ("unknown_threshold", "gate_dbfs"):  # the model's own stay where none is given
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
-    paths, failures = expand(args.files)
     outcomes = model.embed(paths)  # first and once, so that a failed file is reported and skipped
     good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
     windows = [outcomes[i] for i in good]
@@ -56,7 +55,7 @@ def _run(args: argparse.Namespace) -> int:
         write = partial(_write_csv, args.escape_formulas) if args.format == "csv" else _write_json_lines
         write(file, [paths[i] for i in good], labels, probabilities, model.classes_)
     failures += [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-    print_failures(failures)
+    print_failures(failures, args)
     return 1 if failures else 0
 
 

@@ -1,13 +1,13 @@
 """``l3clf verify``: check that an exported C library matches the Python model."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l3clf.cli import options
 from l3clf.cli.files import expand, print_failures
+from l3clf.cli.printing import note, say
 
 if TYPE_CHECKING:
     from l3clf.device.verification import Ledger
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = options.command(commands, "verify", _run, "check that an exported C library matches the Python model")
     parser.add_argument("folder", metavar="DIR", help="folder that `l3clf export` wrote")
+    options.add_quiet(parser)
     parser.add_argument("--audio", metavar="FILES", nargs="+", required=True, help="sound files, or folders of them")
 
 
@@ -27,19 +28,19 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.device.verification import verify
 
     paths, failures = expand(args.audio)
-    print_failures(failures)
+    print_failures(failures, args)
     clips = [Clip(path) for path in paths]
-    found = verify(Path(args.folder), clips, lambda name: print(f"running: {name}", file=sys.stderr))
-    print("\n".join(ledger_lines(found.ledgers)))
+    found = verify(Path(args.folder), clips, lambda name: None if args.quiet else note(f"running: {name}"))
+    say("\n".join(ledger_lines(found.ledgers)))
     cost = found.cost
-    print(
+    say(
         f"Cortex-M4F: {cost.network:,} instructions per window, {cost.frontend:,} per second of sound; "
         f"stack at most {cost.stack_bytes:,} bytes"
     )
     if found.board is not None:
-        print(f"Self-test on QEMU (mps2-an386): {found.board}")
-    print("Verified." if found.passed else "NOT verified: the C library does not match the Python model.")
-    print_failures(found.failures)
+        say(f"Self-test on QEMU (mps2-an386): {found.board}")
+    say("Verified." if found.passed else "NOT verified: the C library does not match the Python model.")
+    print_failures(found.failures, args)
     return 0 if found.passed and not failures and not found.failures else 1  # 1 also if some clips were not compared
 
 

@@ -7,20 +7,23 @@ from typing import Any
 
 from l3clf.cli import options
 from l3clf.cli.files import print_failures
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.cli.printing import say
+from l3clf.errors import L3clfError, ParameterError, did_you_mean
 
 __all__ = ["add"]
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    weights = commands.add_parser("weights", help="list, fetch and check weight files").add_subparsers(required=True)
+    weights = options.command_group(commands, "weights", "list, fetch and check weight files")
     options.command(weights, "list", _list, "list the known weight files and where they are")
     fetch = options.command(weights, "fetch", _fetch, "download weight files and verify them")
     fetch.add_argument(
         "names", metavar="NAME", nargs="*", help="such as mel256_env (the default), or openl3 for its six files"
     )
     fetch.add_argument("--folder", metavar="DIR", type=Path, help="default: the user's cache folder")
+    options.add_quiet(fetch)
+    fetch.set_defaults(resumes=True)
     check = options.command(weights, "check", _check, "verify the weight files on this machine")
     check.add_argument("names", metavar="NAME", nargs="*", help="embedder or file name (default: all)")
     check.add_argument("--weights", metavar="PATH", help="weight file, or folder of them")
@@ -31,8 +34,9 @@ def _list(args: argparse.Namespace) -> int:
 
     for file in KNOWN:
         place = find(file)
-        found = str(place) if place else ("can be downloaded" if file.url else "not on this machine")
-        print(f"{file.model:8} {file.filename:44} {file.licence:12} {found}")
+        source = "can be downloaded" if file.url else f"not on this machine; from {file.origin}"
+        found = str(place) if place else source
+        say(f"{file.model:8} {file.filename:44} {file.licence:12} {found}")
     return 0
 
 
@@ -40,7 +44,7 @@ def _fetch(args: argparse.Namespace) -> int:
     from l3clf.weights.registry import fetch
 
     for file in _weight_files(args.names or ["mel256_env"]):
-        print(fetch(file, args.folder))
+        say(fetch(file, args.folder, progress=not args.quiet))
     return 0
 
 
@@ -53,14 +57,14 @@ def _check(args: argparse.Namespace) -> int:
     for file, path in found:
         try:
             if path is not None:
-                print(f"{path}: {check(file, path)}")
+                say(f"{path}: {check(file, path)}")
             elif args.names:  # without names, all known files are looked for and most may be missing
                 raise ParameterError(f"{file.filename}: not on this machine; name its place with --weights")
         except L3clfError as error:
             failures.append(error)
-    print_failures(failures)
+    print_failures(failures, args)
     if not any(path for _, path in found):
-        print("no weight files on this machine")
+        say("no weight files on this machine")
     return 1 if failures else 0
 
 
@@ -89,7 +93,11 @@ def _weight_files(names: Sequence[str]) -> list[Any]:
     for name in names:
         matching = [f for f in KNOWN if name in (*f.names, f.model) or f"_{name}-" in f.filename]
         if not matching:
-            known = ", ".join(sorted({f.model for f in KNOWN}))
-            raise ParameterError(f"{name}: no such weights; expected {known}, or a file name of `l3clf weights list`")
+            models = sorted({f.model for f in KNOWN})
+            hint = did_you_mean(name, [*models, *(f.filename for f in KNOWN)])
+            known = ", ".join(models)
+            raise ParameterError(
+                f"{name}: no such weights{hint}; expected {known}, or a file name of `l3clf weights list`"
+            )
         files += matching
     return files

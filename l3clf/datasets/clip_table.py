@@ -19,6 +19,7 @@ from l3clf.datasets.describe import FEW_CLIPS, Description, describe, problems, 
 from l3clf.errors import DatasetError, MissingDependencyError
 from l3clf.storage.atomic import replacing
 from l3clf.storage.csv_text import csv_line, escaped_path
+from l3clf.storage.outputs import Kind, check_kind, text_begins
 
 if TYPE_CHECKING:
     import pandas
@@ -27,6 +28,7 @@ __all__ = ["ClipTable"]
 
 TIMES = ("start_s", "end_s")
 SHOWN_CHARACTERS = 80  # of the origin
+_TABLE = Kind("a table of clips", text_begins("path,label"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ class ClipTable:
         """
         return problems(self, fewest)
 
-    def to_csv(self, path: str | os.PathLike[str], *, escape_formulas: bool = False) -> None:
+    def to_csv(self, path: str | os.PathLike[str], *, escape_formulas: bool = False, force: bool = False) -> None:
         """Write the table as CSV, with paths relative to the file's folder.
 
         Parameters
@@ -133,14 +135,16 @@ class ClipTable:
         escape_formulas : bool, default=False
             Whether text that a spreadsheet would compute (``=cmd``) gets an apostrophe in front, and a path ``./``.
             The apostrophes are read back as part of the labels, folds and groups.
+        force : bool, default=False
+            Whether to replace an existing file that is no table of clips.
 
         Raises
         ------
         DatasetError
-            If the file cannot be written, or a value would be read back differently: it is empty, has line breaks
-            or spaces at its ends, or is a file name that is not valid Unicode.
+            If the file cannot be written or is of another kind, or a value would be read back differently: it is
+            empty, has line breaks or spaces at its ends, or is a file name that is not valid Unicode.
         """
-        target = Path(path)
+        target = check_kind(path, _TABLE, force=force, error=DatasetError)
         columns = self._columns()
         columns["path"] = [os.path.relpath(clip.path, target.parent) for clip in self.clips]
         if escape_formulas:
@@ -222,5 +226,5 @@ def _as_column(name: str, values: ArrayLike, n_clips: int) -> NDArray[Any]:
         if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
             raise DatasetError(f"{name}[{i}]: missing ({value}); fill it in or leave the clip out")
         if isinstance(value, str):
-            check_text(f"{name}[{i}]", "text", value)
+            check_text(f"{name}[{i}]", "label" if name == "labels" else "text", value)
     return np.asarray(given.tolist()) if given.dtype == object else given

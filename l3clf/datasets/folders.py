@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from l3clf.audio.ffmpeg import FFMPEG_SUFFIXES
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
 from l3clf.datasets.describe import some, warn_of_labels
@@ -24,9 +25,11 @@ __all__ = [
     "with_doubts",
 ]
 
-SOUND_SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()  # noqa: SIM905
+SNDFILE_SUFFIXES = frozenset(
+    ".aif .aifc .aiff .au .caf .flac .mp2 .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()  # noqa: SIM905
 )
+# Also where ffmpeg is not installed: each is a failure that says so then, instead of vanishing.
+SOUND_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
 
 def find_sounds(folder: str | os.PathLike[str]) -> list[str]:
@@ -99,7 +102,7 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
     if not found:
         raise DatasetError(
             f"{root}: no sound files in subfolders; make one subfolder for each class, with files of type "
-            f"{', '.join(sorted(SOUND_SUFFIXES)[:8])}..."
+            f"{', '.join(sorted(SNDFILE_SUFFIXES)[:8])}..."
         )
     clips, labels = zip(*found, strict=True)
     return with_doubts(root, ClipTable(clips, labels, origin="a folder for each class"))

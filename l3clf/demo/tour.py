@@ -29,6 +29,7 @@ from l3clf.demo.sounds import CLASSES, synthesise
 from l3clf.errors import ParameterError
 from l3clf.storage.atomic import claim_folder, replacing
 from l3clf.storage.embedding_cache import EmbeddingCache
+from l3clf.storage.outputs import FolderRecord
 
 __all__ = ["DemoResult", "Prediction", "run"]
 
@@ -99,7 +100,12 @@ class DemoResult:
 
 
 def run(
-    out: str | os.PathLike[str] = "l3clf-demo", *, clips_per_class: int = 20, seed: int = 0, say: Say = print
+    out: str | os.PathLike[str] = "l3clf-demo",
+    *,
+    clips_per_class: int = 20,
+    seed: int = 0,
+    say: Say = print,
+    force: bool = False,
 ) -> DemoResult:
     """Make sounds of ten classes, learn them, and show the results.
 
@@ -113,6 +119,8 @@ def run(
         The same seed makes the same sounds.
     say : callable, default=print
         Receives the account of each step, line by line.
+    force : bool, default=False
+        Whether `out` may hold other files, and whether files are replaced that were changed or are not ours.
 
     Returns
     -------
@@ -121,18 +129,22 @@ def run(
     Raises
     ------
     ParameterError
-        If the folder has other content or cannot be written to, or a number is too small.
+        If the folder has other content or cannot be written to, holds a file that would be replaced though no tour
+        wrote it, or it was changed since, or if a number is too small.
     """
     start = perf_counter()
     folder = Path(out)
     _check(clips_per_class, seed)
-    claim_folder(folder, _MARK)
+    claim_folder(folder, _MARK, force=force)
     sounds, new, cache = folder / "sounds", folder / "new", folder / "embeddings.sqlite"
-    new_table = _make_sounds(sounds, new, clips_per_class, seed, say)
+    record = FolderRecord(folder)
+    record.check(_written(clips_per_class), force)
+    new_table = _make_sounds(sounds, new, clips_per_class, seed, record, say)
     table = datasets.load(sounds)
     n_cached = _embed(table, cache, say)
     predicted = _cross_validate(table, cache, say)
     model = _fit_and_save(table, cache, folder / "model.l3clf", say)
+    record.add(model)
     predictions = _predict_new(model, cache, new_table, say)
     result = DemoResult(
         out=folder,
@@ -141,15 +153,29 @@ def run(
         model=model,
         cache=cache,
         confusion=_draw(table, predicted, folder / "confusion.png", say),
-        report=_compare(table, cache, folder / "baseline", say),
+        report=_compare(table, cache, folder / "baseline", force, say),
         n_clips=len(table),
         n_cached=n_cached,
         accuracy=float(accuracy_score(table.labels, predicted)),
         predictions=predictions,
         seconds=perf_counter() - start,
     )
+    record.add(result.confusion)
     _say_what_next(result, say)
     return result
+
+
+def _written(clips_per_class: int) -> list[str]:
+    """Return the files that a tour writes, besides those of its baseline and its cache."""
+    return [
+        *("model.l3clf", "confusion.png"),
+        *(f"sounds/{name}/{clip}" for name in CLASSES for clip in _clip_names("", clips_per_class)),
+        *(f"new/{clip}" for name in CLASSES for clip in _clip_names(f"{name}_", NEW_PER_CLASS)),
+    ]
+
+
+def _clip_names(stem: str, count: int) -> list[str]:
+    return [f"{stem}{number:0{1 if stem else 2}d}.wav" for number in range(1, count + 1)]
 
 
 def _check(clips_per_class: int, seed: int) -> None:
@@ -162,14 +188,14 @@ def _check(clips_per_class: int, seed: int) -> None:
 # --- steps ----------------------------------------------------------------------------------------
 
 
-def _make_sounds(sounds: Path, new: Path, clips_per_class: int, seed: int, say: Say) -> ClipTable:
+def _make_sounds(sounds: Path, new: Path, clips_per_class: int, seed: int, record: FolderRecord, say: Say) -> ClipTable:
     """Write the labelled and the new sounds; return the new ones with their true classes."""
     start = perf_counter()
     new_paths = []
     try:
         for name in CLASSES:
-            _write_clips(sounds / name, "", name, clips_per_class, (seed, _KNOWN))
-            new_paths += _write_clips(new, f"{name}_", name, NEW_PER_CLASS, (seed, _NEW))
+            _write_clips(sounds / name, "", name, clips_per_class, (seed, _KNOWN), record)
+            new_paths += _write_clips(new, f"{name}_", name, NEW_PER_CLASS, (seed, _NEW), record)
     except (OSError, soundfile.SoundFileError) as error:
         raise ParameterError(
             f"{sounds.parent}: sounds cannot be written ({error}); free space or choose --out"
@@ -180,12 +206,14 @@ def _make_sounds(sounds: Path, new: Path, clips_per_class: int, seed: int, say: 
     return ClipTable(new_paths, np.repeat(CLASSES, NEW_PER_CLASS))
 
 
-def _write_clips(folder: Path, stem: str, name: str, count: int, stream: tuple[int, int]) -> list[Path]:
+def _write_clips(
+    folder: Path, stem: str, name: str, count: int, stream: tuple[int, int], record: FolderRecord
+) -> list[Path]:
     """Write clips of a class; those of an earlier tour are replaced or deleted, other files stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{stem}{number:0{1 if stem else 2}d}.wav" for number in range(1, count + 1)]
+    paths = [folder / clip for clip in _clip_names(stem, count)]
     for old in set(folder.glob(f"{stem}*.wav")) - set(paths):
-        if old.stem.removeprefix(stem).isdecimal():
+        if old.stem.removeprefix(stem).isdecimal() and record.has(old.relative_to(record.folder).as_posix()):
             old.unlink()
     for number, path in enumerate(paths):
         # Each clip has its own random stream, so more clips per class do not change the first ones.
@@ -193,6 +221,7 @@ def _write_clips(folder: Path, stem: str, name: str, count: int, stream: tuple[i
         clip = synthesise(name, rng, DURATION_S, SAMPLE_RATE)
         with replacing(path) as file:
             soundfile.write(file, clip, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        record.add(path)
     return paths
 
 
@@ -232,7 +261,7 @@ def _cross_validate(table: ClipTable, cache: Path, say: Say) -> npt.NDArray[np.s
 
 def _fit_and_save(table: ClipTable, cache: Path, path: Path, say: Say) -> Path:
     start = perf_counter()
-    save_model(ClipClassifier(embedder=EMBEDDER, cache=cache).fit(table.clips, table.labels), path)
+    save_model(ClipClassifier(embedder=EMBEDDER, cache=cache).fit(table.clips, table.labels), path, force=True)
     say("")
     say(f"Fitted a model on all of them in {perf_counter() - start:.1f} s.")
     say(f"  Its file has {path.stat().st_size / 1000:.0f} kB; loading it executes no code.")
@@ -270,9 +299,9 @@ def _draw(table: ClipTable, predicted: npt.NDArray[np.str_], path: Path, say: Sa
     return path
 
 
-def _compare(table: ClipTable, cache: Path, folder: Path, say: Say) -> Path:
+def _compare(table: ClipTable, cache: Path, folder: Path, force: bool, say: Say) -> Path:
     start = perf_counter()
-    report = baseline(table, [EMBEDDER], out=folder, cache=cache, commands=["l3clf demo"])
+    report = baseline(table, [EMBEDDER], out=folder, cache=cache, commands=["l3clf demo"], force=force)
     say("")
     say(f"Compared two heads and wrote a report with tables and pictures in {perf_counter() - start:.1f} s:")
     for line in str(report).splitlines():

@@ -6,8 +6,10 @@ same bytes.
 
 import json
 import os
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from l3clf.classifier.estimators import ClipClassifier
@@ -16,7 +18,9 @@ from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
 from l3clf.errors import DeviceError
-from l3clf.storage.atomic import claim_folder, write_file
+from l3clf.storage.atomic import claim_folder
+from l3clf.storage.outputs import RECORD, FolderRecord
+from l3clf.storage.safezip import zip_bytes
 
 __all__ = ["RUNTIME", "export", "read_export", "write_export"]
 
@@ -31,6 +35,8 @@ def export(
     pool_windows: int = DEFAULT_WINDOWS,
     unknown_threshold: float | None = None,
     gate_dbfs: float | None = None,
+    *,
+    force: bool = False,
 ) -> Path:
     """Write a fitted model as a C library for a microcontroller.
 
@@ -41,11 +47,13 @@ def export(
         logistic regression or a forest. The chip runs the student's int8 network, even if the model was fitted on
         float32 embeddings.
     out : path-like
-        A new or empty folder, or that of an earlier export, whose files are replaced.
+        A new or empty folder, or that of an earlier export, whose files are replaced unless they were changed since.
     pool_windows : int, default=10
         Number of windows, 1 to 1000, that a decision is pooled over.
     unknown_threshold, gate_dbfs : float or None, default=None
         Override those of the model, if given.
+    force : bool, default=False
+        Whether `out` may hold other files, and whether files are replaced that were changed or are not ours.
 
     Returns
     -------
@@ -55,11 +63,12 @@ def export(
     Raises
     ------
     DeviceError
-        If a part of the model cannot run on a chip, or the folder cannot be written.
+        If a part of the model cannot run on a chip, or the folder cannot be written or holds a file that would be
+        replaced though no export wrote it, or it was changed since.
     ParameterError
         If the threshold or the gate is out of range.
     """
-    return write_export(device_model(model, pool_windows, unknown_threshold, gate_dbfs), out)
+    return write_export(device_model(model, pool_windows, unknown_threshold, gate_dbfs), out, force=force)
 
 
 def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
@@ -91,14 +100,23 @@ def _settings(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
+def write_export(
+    d: DeviceModel,
+    folder: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
     """Write the C library into a folder.
 
     Parameters
     ----------
     d : DeviceModel
     folder : path-like
-        A new or empty folder, or that of an earlier export, whose files are replaced.
+    force : bool, default=False
+        See `export`.
+    inputs : iterable of path
+        Files that must not be replaced, such as the one that `d` was loaded from.
 
     Returns
     -------
@@ -108,20 +126,22 @@ def write_export(d: DeviceModel, folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     DeviceError
-        If the model cannot be written as C, or the folder holds other files or cannot be written.
+        If the model cannot be written as C, or as for `export`.
     """
     out = Path(folder)
     makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
     texts = {name: make(d) for name, make in makers.items()}  # before anything is written, because it may fail
     contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
     contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
-    contents[STUDENT_FILE] = Path(d.student.path).read_bytes()  # read now: it may be the file that is replaced below
+    contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
-    settings = out / SETTINGS_FILE
-    if settings.is_file() and settings.stat().st_size and _settings(out) is None:  # another program's export.json
-        raise DeviceError(f"{out}: holds other files; name a new or an empty folder")
-    claim_folder(out, SETTINGS_FILE, DeviceError)
-    save_model(d.classifier, out / MODEL_FILE)
-    for name, content in contents.items():
-        write_file(out / name, content, DeviceError)
+    contents[MODEL_FILE] = _model_content(d.classifier)
+    claim_folder(out, RECORD, DeviceError, force)
+    student = [d.student.weights] if isinstance(d.student.weights, str) else []
+    FolderRecord(out, DeviceError).write(contents, [*inputs, *student], force)
     return out
+
+
+def _model_content(model: ClipClassifier) -> bytes:
+    with TemporaryDirectory() as folder:
+        return save_model(model, Path(folder, MODEL_FILE)).read_bytes()

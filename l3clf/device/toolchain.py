@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from l3clf.errors import DeviceError, MissingDependencyError
+from l3clf.errors import DeviceError, MissingDependencyError, how_to_install
 
 __all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "export_sources", "has_arm_gcc"]
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
-INSTALL = 'install with: pip install "l3clf[device]"'
+INSTALL = f"install with: {how_to_install('device')}"
 # Contraction to fused multiply-adds is off because they round once where Python rounds twice.
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O2", "-ffp-contract=off")
 _ARM_GCC = "arm-none-eabi-gcc"

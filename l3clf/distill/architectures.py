@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders.frontend import INPUT_STEPS
-from l3clf.errors import MissingDependencyError, ParameterError
+from l3clf.errors import MissingDependencyError, ParameterError, how_to_install
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-NEEDED = 'distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"'
+NEEDED = f"distillation needs Keras and TensorFlow; install them with: {how_to_install('distill')}"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or it warns on every machine without a GPU
 try:

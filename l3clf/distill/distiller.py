@@ -36,6 +36,7 @@ from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.pipeline import n_threads
 from l3clf.storage.atomic import cannot_write, claim_folder
 from l3clf.storage.locks import lock_now
+from l3clf.storage.outputs import FolderRecord, Kind, check_output, text_begins
 
 __all__ = ["distil"]
 
@@ -44,6 +45,8 @@ HELD_OUT = 0.05
 TO_QUANTISE, TO_START_FROM = 2000, 5000  # examples that ranges and starting weights are measured on
 WHITENING = 0.5  # the reason: benchmarks/l3mini/labbook.md, run 5
 FILENAME = "student.student"
+CURVE = "curve.png"
+_LOG = Kind("the log of a training", text_begins("epoch,"))
 LOCK = ".l3clf-distill"  # also marks the folder as ours
 
 
@@ -64,6 +67,7 @@ def distil(
     trainer: Trainer = train,
     n_jobs: int | None = None,
     progress: bool = False,
+    force: bool = False,
 ) -> Student:
     """Train a small student to imitate frozen teachers.
 
@@ -104,6 +108,9 @@ def distil(
     n_jobs : int or None
         Threads that make examples; None means one per core.
     progress : bool, default=False
+    force : bool, default=False
+        Whether `out` may hold other files, and whether a student, log or picture in it is replaced that was changed
+        or is not ours.
 
     Returns
     -------
@@ -139,9 +146,14 @@ def distil(
     schedule = schedule or Schedule()
     _check_weights(job, schedule, whitening)
     recipe = Recipe(embedders[0].window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
-    folder = claim_folder(out, LOCK)
+    folder = claim_folder(out, LOCK, force=force)
     with _sole_use(folder):
-        return _distilled(job, recipe, schedule, whitening, trainer, folder, n_jobs, progress)
+        record = FolderRecord(folder)
+        record.check((FILENAME, CURVE), force)
+        check_output(folder / "log.csv", _LOG, force=force)
+        made = _distilled(job, recipe, schedule, whitening, trainer, folder, n_jobs, progress)
+        record.add(folder / FILENAME)
+        return made
 
 
 def _distilled(
@@ -167,7 +179,8 @@ def _distilled(
         "init": job.start.weights_digest() if job.start else "",
     }
     log = trainer(model, examples, targets, parts, schedule, folder, shares, progress, begun)
-    plots.training_curve(log, [t.name for t in job.teachers], folder / "curve.png")
+    plots.training_curve(log, [t.name for t in job.teachers], folder / CURVE)
+    FolderRecord(folder).add(folder / CURVE)
     network = student_onnx(ARCHITECTURES[job.name], model)
     about = {
         **_about(job, recipe, schedule, corpus, examples),

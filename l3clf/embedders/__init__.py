@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from l3clf.embedders.base import Embedder, WindowEmbeddings
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = ["Embedder", "WindowEmbeddings", "embedder_names", "load_embedder", "register_embedder"]
 
@@ -24,6 +24,9 @@ _BUILT_IN = {
     "student": ("l3clf.embedders.student", "Student"),
 }
 STUDENT_SUFFIX = ".student"
+# Members of a student file, and the sizes in bytes to which they may unpack: here, because a model file may hold them,
+# too, and is read without ONNX Runtime.
+STUDENT_MEMBERS = {"student.json": 1 << 20, "network.onnx": 4 << 20, "network.tflite": 4 << 20}
 _registered: dict[str, Callable[..., Embedder]] = {}
 
 
@@ -91,7 +94,11 @@ def _factory(name: str) -> Callable[..., Embedder]:
     if name in _registered:
         return _registered[name]
     if name not in _BUILT_IN:
-        raise ParameterError(f"embedder={name!r}: no such embedder; expected one of {', '.join(embedder_names())}")
+        known = [other for other in embedder_names() if other != "student"]
+        raise ParameterError(
+            f"embedder={name!r}: no such embedder{did_you_mean(name, known)}; expected one of {', '.join(known)}, or "
+            "the path of a student file"
+        )
     module, class_name = _BUILT_IN[name]
     factory: Callable[..., Embedder] = getattr(import_module(module), class_name)
     return factory

@@ -96,6 +96,10 @@ class Embedder(ABC):
         """Return whether all that the embedder needs is on this machine."""
         return True
 
+    def missing(self) -> str:
+        """Return what is missing on this machine and how to get it; an empty string if the embedder is ready."""
+        return "" if self.is_ready() else "is not ready on this machine"
+
     def weights_digest(self) -> str:
         """Return a digest of the content of the weights; an empty string without weights."""
         return ""

@@ -68,6 +68,10 @@ class EdgeL3(Embedder):
         """Return whether the weights are on this machine."""
         return weight_files.find(weight_files.known("edgel3_sea64.h5"), self.weights) is not None
 
+    def missing(self) -> str:
+        """Return whether its file is missing and how to get it."""
+        return weight_files.missing("edgel3_sea64.h5", self.weights)
+
     def weights_digest(self) -> str:
         """Return a digest of the weights."""
         return digest(self._layers)

@@ -182,6 +182,10 @@ class OpenL3(Embedder):
         """Return whether the weights are on this machine."""
         return weight_files.find(self.weight_file, self.weights) is not None
 
+    def missing(self) -> str:
+        """Return whether its file is missing and how to get it."""
+        return weight_files.missing(self.weight_file.filename, self.weights)
+
     def weights_digest(self) -> str:
         """Return a digest of the weights, which is the same for .h5 and .h5.gz."""
         return digest(self._layers)

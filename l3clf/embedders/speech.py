@@ -60,6 +60,10 @@ class Speech(Embedder):
         """Return whether both files are on this machine."""
         return all(weight_files.find(weight_files.known(name), self.weights) for name in FILES)
 
+    def missing(self) -> str:
+        """Return which of its files is missing and how to get it."""
+        return next((text for name in FILES if (text := weight_files.missing(name, self.weights))), "")
+
     def weights_digest(self) -> str:
         """Return the SHA-256 of both files."""
         _ = self._contents  # reading verifies the digests

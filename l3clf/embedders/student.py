@@ -2,11 +2,13 @@
 
 Rule: a student file is a ZIP file with three members: a description (JSON) and the network in floating point (ONNX) and
 in integers (TFLite). It may come from anyone and is not trusted: sizes, types and every layer are checked before an
-inference engine opens it.
+inference engine opens it. A model file holds the same three members, which pass the same checks.
 """
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -17,6 +19,7 @@ import numpy as np
 import onnxruntime
 
 from l3clf.audio.clip import FloatArray
+from l3clf.embedders import STUDENT_MEMBERS
 from l3clf.embedders.base import Embedder, as_path_option
 from l3clf.embedders.frontend import (
     INPUT_STEP_DB,
@@ -30,22 +33,24 @@ from l3clf.embedders.frontend import (
 from l3clf.errors import ParameterError, WeightsError
 from l3clf.networks.int8_run import Int8Network
 from l3clf.networks.onnx_build import run_graph, session
-from l3clf.networks.onnx_check import MAX_BYTES, check_student_onnx
+from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
+from l3clf.storage.outputs import Kind, zip_member_begins
+from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
-__all__ = ["FORMAT", "L3Mini", "Student", "StudentFile", "read_student", "write_student"]
+__all__ = ["FORMAT", "STUDENT", "L3Mini", "Student", "StudentFile", "check_student", "read_student", "write_student"]
 
 FORMAT = "l3clf student 1"  # the number rises if older versions cannot read newer files
-ABOUT, FLOAT, INT8 = "student.json", "network.onnx", "network.tflite"
-_LIMITS = {ABOUT: 1 << 20, FLOAT: MAX_BYTES, INT8: MAX_BYTES}
+ABOUT, FLOAT, INT8 = STUDENT_MEMBERS
+STUDENT = Kind("a student file", zip_member_begins(ABOUT, b'"format": "l3clf student'))
 MIN_WINDOW_S, MAX_WINDOW_S, MAX_EMBEDDING_SIZE = 0.2, 4.0, 4096
 Precision = Literal["float32", "int8"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, repr=False)
 class StudentFile:
-    """The checked content of a student file.
+    """The checked content of a student file; an embedder may hold it in place of the file's path.
 
     Attributes
     ----------
@@ -58,6 +63,17 @@ class StudentFile:
     about: dict[str, Any]
     onnx: bytes
     tflite: bytes
+
+    def members(self) -> dict[str, bytes]:
+        """Return the members of the ZIP file."""
+        content = json.dumps({"format": FORMAT, **self.about}, indent=1, default=np.generic.item).encode()
+        return {ABOUT: content, FLOAT: self.onnx, INT8: self.tflite}
+
+    def __repr__(self) -> str:
+        return f"<student of {len(self.onnx) + len(self.tflite)} bytes>"  # not the bytes: this is in every model's repr
+
+    def __hash__(self) -> int:
+        return hash((self.onnx, self.tflite))
 
 
 def write_student(path: Path, about: dict[str, Any], onnx: bytes, tflite: bytes) -> None:
@@ -77,8 +93,7 @@ def write_student(path: Path, about: dict[str, Any], onnx: bytes, tflite: bytes)
     ModelFileError
         If the file cannot be written.
     """
-    content = json.dumps({"format": FORMAT, **about}, indent=1, default=np.generic.item).encode()
-    write_zip(path, {ABOUT: content, FLOAT: onnx, INT8: tflite})
+    write_zip(path, StudentFile(about, onnx, tflite).members())
 
 
 def read_student(path: Path) -> StudentFile:
@@ -89,8 +104,26 @@ def read_student(path: Path) -> StudentFile:
     WeightsError
         If it is missing, damaged, or holds anything that a student file must not.
     """
-    members = read_zip(path, _LIMITS, sum(_LIMITS.values()), writer="l3clf distill", error=WeightsError)
-    for name in _LIMITS:
+    total = sum(STUDENT_MEMBERS.values())
+    return check_student(read_zip(path, STUDENT_MEMBERS, total, writer="l3clf distill", error=WeightsError), path)
+
+
+def check_student(members: Mapping[str, bytes], path: str | os.PathLike[str]) -> StudentFile:
+    """Check the members of a student.
+
+    Parameters
+    ----------
+    members : mapping of str to bytes
+        Each within its size in `STUDENT_MEMBERS`.
+    path : path-like
+        The file that they are from, for messages.
+
+    Raises
+    ------
+    WeightsError
+        If one is missing or damaged, or holds anything that a student file must not.
+    """
+    for name in STUDENT_MEMBERS:
         if name not in members:
             raise WeightsError(f"{path}: has no member {name}; give a file written by l3clf distill")
     about = _about(members[ABOUT], path)
@@ -106,10 +139,10 @@ def read_student(path: Path) -> StudentFile:
     return StudentFile(about, onnx, members[INT8])
 
 
-def _about(content: bytes, path: Path) -> dict[str, Any]:
+def _about(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        about = json.loads(content)
-    except (ValueError, RecursionError):
+        about = read_json(content, finite=False)  # a maker's figures may be NaN
+    except ValueError:
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise WeightsError(f"{path}: {ABOUT} is not in the format {FORMAT!r}; give a file written by l3clf distill")
@@ -129,37 +162,48 @@ class Student(Embedder):
 
     Parameters
     ----------
-    weights : path
-        The student file.
+    weights : path or StudentFile
+        The student file, or its content, with which the embedder needs no file: models from `load_model` have that.
     precision : {"float32", "int8"}
         int8 computes in integers, value for value as a microcontroller does.
     """
 
-    weights: str | None = None
+    weights: str | StudentFile | None = None
     precision: Precision = "float32"
 
     name: ClassVar[str] = "student"
     sample_rate: ClassVar[int] = SAMPLE_RATE
 
     def __post_init__(self) -> None:
-        as_path_option(self, "weights")
+        if not isinstance(self.weights, StudentFile):
+            as_path_option(self, "weights")
         if self.precision not in ("float32", "int8"):
             raise ParameterError(f"precision={self.precision!r}; expected 'float32' or 'int8'")
 
     @property
     def path(self) -> Path:
         """The student file."""
+        if isinstance(self.weights, str):
+            return Path(self.weights)
         if self.weights is None:
-            raise ParameterError(f"embedder {self.name!r}: has no file; give weights=, the path of a student file")
-        return Path(self.weights)
+            raise ParameterError(
+                f"embedder {self.name!r}: has no file; give weights=, the path of a student file (--weights on the "
+                "command line)"
+            )
+        raise ParameterError(f"embedder {self.name!r}: is part of its model, without a file; use its property content")
 
     def is_ready(self) -> bool:
-        """Return whether its file exists."""
-        return self.weights is not None and Path(self.weights).is_file()
+        """Return whether it is at hand: its file exists, or it needs none."""
+        return isinstance(self.weights, StudentFile) or (self.weights is not None and self.path.is_file())
+
+    @property
+    def content(self) -> StudentFile:
+        """The content of its file, checked."""
+        return self._file
 
     @cached_property
     def _file(self) -> StudentFile:
-        return read_student(self.path)
+        return self.weights if isinstance(self.weights, StudentFile) else read_student(self.path)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -221,8 +265,8 @@ class L3Mini(Student):
     ----------
     precision : {"float32", "int8"}
         See `Student`.
-    weights : path or None
-        Another student file to use instead; None uses the one in the package.
+    weights : path, StudentFile or None
+        Another student to use instead; None uses the one in the package.
     """
 
     name: ClassVar[str] = "l3mini"
@@ -230,8 +274,8 @@ class L3Mini(Student):
     @property
     def path(self) -> Path:
         """The student file."""
-        return Path(self.weights) if self.weights else Path(str(files("l3clf.embedders") / "data" / "l3mini.student"))
+        return super().path if self.weights else Path(str(files("l3clf.embedders") / "data" / "l3mini.student"))
 
     def is_ready(self) -> bool:
-        """Return whether its file exists."""
-        return self.path.is_file()
+        """Return whether it is at hand: its file exists, or it needs none."""
+        return isinstance(self.weights, StudentFile) or self.path.is_file()

@@ -11,7 +11,7 @@ import numpy as np
 
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder, as_path_option
-from l3clf.errors import MissingDependencyError, WeightsError
+from l3clf.errors import MissingDependencyError, WeightsError, how_to_install
 from l3clf.weights import registry as weight_files
 from l3clf.weights.pinned import read_pinned
 
@@ -56,6 +56,11 @@ class YamNet(Embedder):
         found = weight_files.find(weight_files.known("yamnet.tflite"), self.weights)
         return found is not None and find_spec("ai_edge_litert") is not None
 
+    def missing(self) -> str:
+        """Return which of its file and LiteRT are missing and how to get them."""
+        package = "" if find_spec("ai_edge_litert") else _without_litert()
+        return ", and ".join(filter(None, (weight_files.missing("yamnet.tflite", self.weights), package)))
+
     def weights_digest(self) -> str:
         """Return the SHA-256 of the file."""
         _ = self._content  # reading verifies the digest
@@ -83,13 +88,15 @@ class YamNet(Embedder):
         return out
 
 
+def _without_litert() -> str:
+    return f"the package ai-edge-litert is not installed; run `{how_to_install('tflite')}`"
+
+
 def _open_interpreter(content: bytes) -> tuple[Any, int]:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        raise MissingDependencyError(
-            "embedder 'yamnet': the package ai-edge-litert is not installed; run `pip install \"l3clf[tflite]\"`"
-        ) from None
+        raise MissingDependencyError(f"embedder 'yamnet': {_without_litert()}") from None
     with warnings.catch_warnings():
         # The embedding is an intermediate tensor; LiteRT warns that keeping these takes memory.
         warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")

@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
 from l3clf.classifier.decision import PROBABILITY_POOLINGS, decide
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.evaluate.scoring import scores
 from l3clf.evaluate.splits import Labels, Split
+from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import in_parallel, n_threads
 
 __all__ = ["CrossValidation", "cross_validate", "cross_validate_poolings", "learning_curve_points"]
@@ -122,7 +122,7 @@ def _fit_folds(
 
     jobs = (partial(job, fold) for fold in range(len(folds)))
     # Warning filters belong to the whole process, so they are set here instead of in each thread.
-    with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # the folds already use every core
+    with warnings.catch_warnings(), one_blas_thread():  # the folds already use every core
         warnings.simplefilter("ignore", ClipWarning)  # the final fit warns once, for the whole data set
         # A forest takes minutes and cannot be interrupted: Ctrl-C must not wait for it.
         by_fold = dict(in_parallel(jobs, min(n_threads(n_jobs), len(folds)), wait_when_left=False))

@@ -5,7 +5,7 @@ Rule: a guide is plain ASCII and reads well in a terminal; the tests run its com
 
 from importlib.resources import files
 
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = ["TOPICS", "read_guide", "title"]
 
@@ -40,7 +40,8 @@ def read_guide(topic: str) -> str:
         If `topic` is not one of them.
     """
     if topic not in TOPICS:
-        raise ParameterError(f"topic {topic!r}: there is no such guide; choose one of {', '.join(TOPICS)}")
+        hint = did_you_mean(topic, TOPICS)
+        raise ParameterError(f"topic {topic!r}: there is no such guide{hint}; choose one of {', '.join(TOPICS)}")
     return files(__name__).joinpath(f"{topic}.md").read_text(encoding="utf-8")
 
 

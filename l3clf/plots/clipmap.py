@@ -19,6 +19,7 @@ from matplotlib.transforms import Bbox
 from threadpoolctl import threadpool_limits
 
 from l3clf.errors import ParameterError
+from l3clf.networks.threads import one_blas_thread
 from l3clf.plots.common import (
     COLOURS,
     FAINT_INK,
@@ -135,7 +136,7 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
     if not varies.any():
         return np.zeros((len(vectors), 2)), "PCA"
     scaled = (vectors - vectors.mean(axis=0))[:, varies] / spread[varies]
-    with threadpool_limits(1):
+    with one_blas_thread(), threadpool_limits(1, "openmp"):  # OpenMP's number, unlike that of BLAS, is a thread's own
         pca = PCA(min(_COMPONENTS, *scaled.shape), random_state=seed)
         points = np.hstack([pca.fit_transform(scaled), np.zeros((len(scaled), 1))])
         if len(np.unique(vectors, axis=0)) < _MIN_TSNE_CLIPS or points.shape[1] < 3:

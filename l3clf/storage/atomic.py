@@ -15,7 +15,16 @@ from typing import IO, Any, NamedTuple
 
 from l3clf.errors import L3clfError, ParameterError
 
-__all__ = ["FileState", "cannot_write", "check_writable", "claim_folder", "file_state", "replacing", "write_file"]
+__all__ = [
+    "FileState",
+    "cannot_write",
+    "check_folder",
+    "check_writable",
+    "claim_folder",
+    "file_state",
+    "replacing",
+    "write_file",
+]
 
 
 @contextmanager
@@ -92,7 +101,9 @@ def cannot_write(path: Path, problem: OSError | ValueError, error: type[L3clfErr
     return error(f"{path}: cannot be written ({reason}); choose another place or free some space")
 
 
-def claim_folder(out: str | os.PathLike[str], mark: str, error: type[L3clfError] = ParameterError) -> Path:
+def claim_folder(
+    out: str | os.PathLike[str], mark: str, error: type[L3clfError] = ParameterError, force: bool = False
+) -> Path:
     """Take a folder for the output of a run: it must be new, empty, or the output of an earlier run.
 
     Parameters
@@ -103,26 +114,49 @@ def claim_folder(out: str | os.PathLike[str], mark: str, error: type[L3clfError]
         The name of a file that only such runs leave there; it is created, empty, if necessary.
     error : type, default=ParameterError
         The exception to raise.
+    force : bool, default=False
+        Whether to take a folder that holds other files too; which of them may be replaced is another question (see
+        `l3clf.storage.outputs.FolderRecord`).
 
     Raises
     ------
     L3clfError
         Of type `error`, if `out` is a file, holds other files, or cannot be written.
     """
+    folder = check_folder(out, mark, error, force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / mark).touch()
+    except OSError as problem:
+        raise cannot_write(folder, problem, error) from problem
+    return folder
+
+
+def check_folder(
+    out: str | os.PathLike[str], mark: str, error: type[L3clfError] = ParameterError, force: bool = False
+) -> Path:
+    """Check that `claim_folder` would take a folder, and return it; nothing is created.
+
+    Raises
+    ------
+    L3clfError
+        As for `claim_folder`.
+    """
     folder = Path(out)
     try:
         if folder.exists() and not folder.is_dir():
             raise error(f"{folder}: is not a folder; name a new folder")
-        if folder.is_dir() and not (folder / mark).exists() and any(folder.iterdir()):
-            raise error(f"{folder}: holds other files; name a new or an empty folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / mark).touch()
+        marked = (folder / mark).is_file() and not (folder / mark).is_symlink()
+        if folder.is_dir() and not marked and not force and any(folder.iterdir()):
+            raise error(
+                f"{folder}: holds other files; name a new or an empty folder, or pass force=True to write into it"
+            )
     except OSError as problem:
         raise cannot_write(folder, problem, error) from problem
     except ValueError as problem:  # a NUL byte in the name
         if isinstance(problem, L3clfError):
             raise
-        raise error(f"{os.fspath(out)!r}: is not a folder name ({problem}); name a new folder") from None
+        raise error(f"{os.fspath(out)!r}: is not a folder name ({type(problem).__name__}); name a new folder") from None
     return folder
 
 

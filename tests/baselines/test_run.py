@@ -75,7 +75,10 @@ def test_files_are_written_and_agree(table, tmp_path):
     out = tmp_path / "out"
     made = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and ".cells" not in path.parts}
     pictures = {f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning")}
-    assert made == {".l3clf-baseline", "report.html", "table.csv", "table.json", "model.l3clf"} | pictures
+    assert (
+        made
+        == {".l3clf-baseline", ".l3clf-files.json", "report.html", "table.csv", "table.json", "model.l3clf"} | pictures
+    )
     rows = json.loads((out / "table.json").read_text(encoding="utf-8"))
     rows = rows if isinstance(rows, list) else rows["rows"]
     assert [row["accuracy"] for row in rows] == [row["accuracy"] for row in report.table]

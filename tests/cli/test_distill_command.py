@@ -17,6 +17,7 @@ from l3clf.cli import main as cli
 from l3clf.demo.sounds import CLASSES, synthesise
 from l3clf.distill.architectures import ARCHITECTURES
 from l3clf.embedders.frontend import SAMPLE_RATE
+from l3clf.errors import how_to_install
 
 # --- the command -----------------------------------------------------------------------------------
 
@@ -124,6 +125,5 @@ def test_without_keras_the_command_says_what_to_install(folders):
     arguments = [sys.executable, "-c", WITHOUT, "keras", *command(folders, "--teacher", "mfcc")]
     found = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == (
-        'l3clf: distillation needs Keras and TensorFlow; install them with: pip install "l3clf[distill]"\n'
-    )
+    needed = f"distillation needs Keras and TensorFlow; install them with: {how_to_install('distill')}"
+    assert found.stderr == f"l3clf: {needed}\n"

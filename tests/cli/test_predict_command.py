@@ -65,7 +65,7 @@ def test_failed_files_are_named_and_the_others_predicted(model, data, tmp_path, 
 
 def test_predictions_replace_a_file_only_when_complete(model, data, tmp_path, monkeypatch):
     out = tmp_path / "answers.csv"
-    out.write_text("before")
+    out.write_text("path,label,probability\n")  # of an earlier run
 
     def stop(*args):
         raise KeyboardInterrupt
@@ -73,7 +73,7 @@ def test_predictions_replace_a_file_only_when_complete(model, data, tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr("l3clf.cli.predict_command._write_csv", stop)
         assert cli.main(["predict", str(model), str(data), "--out", str(out)]) == 130
-    assert out.read_text() == "before"
+    assert out.read_text() == "path,label,probability\n"
     assert cli.main(["predict", str(model), str(data), "--out", str(out)]) == 0
     assert len(rows(out.read_text())) == 10
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []

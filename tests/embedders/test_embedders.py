@@ -406,7 +406,7 @@ def test_one_changed_bit_is_refused_before_any_parser_sees_it(name, file, tmp_pa
 @needs_shared
 def test_yamnet_without_litert_says_what_to_install(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "l3clf\[tflite\]"'):
+    with pytest.raises(MissingDependencyError, match=r'pip install ".+\[tflite\]"'):
         load_embedder("yamnet", weights=shared_weights()).embed(np.ones(16_000), 16_000)
 
 

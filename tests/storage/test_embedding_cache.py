@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.file_systems import without_privileges
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -440,7 +441,7 @@ def test_foreign_file_is_refused_and_left_alone(tmp_path, kind):
 
 
 def test_newer_format_is_refused_and_left_alone(filled):
-    change(filled, "PRAGMA user_version = 2")
+    change(filled, "PRAGMA user_version = 3")
     content = filled.path.read_bytes()
     for use in (lambda: filled.get_many([key_of(0)]), lambda: put(filled, entries_of([1]))):
         with pytest.raises(CacheError, match="newer l3clf"):
@@ -465,19 +466,6 @@ def test_empty_file_becomes_a_cache(tmp_path):
     assert cache.get_many([key_of(0)]) == {}
     put(cache, entries_of([0]))
     assert holds(cache, entries_of([0]))
-
-
-@contextlib.contextmanager
-def without_privileges():
-    """Root may write anywhere; so root becomes nobody for a while."""
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-    else:
-        yield
 
 
 @posix_only

@@ -1,0 +1,123 @@
+"""``l3clf info``: what is in a model, a student, an export or a cache."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from l3clf.cli import options
+from l3clf.cli.printing import say
+from l3clf.errors import L3clfError, ParameterError, counted
+
+__all__ = ["add"]
+
+MAX_NAMED = 20  # classes; the JSON has all
+_SQLITE = b"SQLite format 3\0"
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    info = options.command(commands, "info", _run, "show what is in a model file, a student file or a cache")
+    info.add_argument("file", metavar="FILE", help="model (.l3clf), student (.student), cache, or folder of an export")
+    info.add_argument("--json", action="store_true", help="print it as JSON, with all classes")
+
+
+def _run(args: argparse.Namespace) -> int:
+    found = _describe(Path(args.file))
+    if args.json:
+        say(json.dumps(found, indent=1))
+        return 0
+    width = max(map(len, found)) + 2
+    for name, value in found.items():
+        say(f"{name + ':':{width}}{_shown(value)}")
+    return 0
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    from l3clf.device.exporter import MODEL_FILE
+
+    try:
+        place = path / MODEL_FILE if path.is_dir() else path
+        if not place.is_file():
+            found = "is a folder without a model" if path.is_dir() else "no such file"
+            raise ParameterError(f"{path}: {found}; give a model, a student, a cache, or the folder of an export")
+        with place.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read ({error.strerror}); check its name and permissions") from None
+    except ValueError as error:
+        if isinstance(error, L3clfError):
+            raise
+        raise ParameterError(f"{str(path)!r}: is not a file name ({type(error).__name__}); choose another") from None
+    size = {"size": f"{place.stat().st_size / 1000:,.1f} kB"}
+    if start == _SQLITE:
+        return _cache(place) | size
+    return (_student(place) if _is_student(place) else _model(place)) | size
+
+
+def _is_student(path: Path) -> bool:
+    from l3clf.embedders.student import STUDENT
+
+    return STUDENT.holds(path)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from l3clf.classifier.model_file import load_model, written_with
+
+    model = load_model(path)
+    embedder = model.embedder_
+    head = "logistic regression" if model.head_.kind == "linear" else "forest"
+    return {
+        "model": str(path),
+        "classes": [label.item() if hasattr(label, "item") else label for label in model.classes_],
+        "embedder": ", ".join([embedder.name, *(f"{k}={v}" for k, v in embedder.options.items())]),
+        "fingerprint": model.expected_fingerprint_,
+        "window": f"{embedder.window_s:g} s at {embedder.sample_rate} Hz, {embedder.embedding_size} values",
+        "hop": f"{model.hop_s:g} s, {'centred' if model.center else 'from the start of the clip'}",
+        "head": head,
+        "pooling": model.pooling,
+        "unknown threshold": model.unknown_threshold,
+        "gate": None if model.gate_dbfs is None else f"{model.gate_dbfs:g} dBFS",
+        "training digest": model.training_digest_,
+        "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),
+    }
+
+
+def _student(path: Path) -> dict[str, Any]:
+    from l3clf.embedders.student import Student
+
+    student = Student(str(path))
+    about = student.about
+    teachers = about.get("teachers")
+    return {
+        "student": str(path),
+        "architecture": about.get("architecture"),
+        "fingerprint": student.fingerprint,
+        "window": f"{student.window_s:g} s at {student.sample_rate} Hz, {student.embedding_size} values",
+        "parameters": about.get("parameters"),
+        "MACs per window": about.get("macs"),
+        "teachers": [str(name) for name in teachers] if isinstance(teachers, list) else None,
+        "clips": about.get("clips"),
+    }
+
+
+def _cache(path: Path) -> dict[str, Any]:
+    from l3clf.storage.embedding_cache import EmbeddingCache
+
+    info = EmbeddingCache(path).info()
+    rows = info["embedders"].items()
+    return {
+        "cache": str(path),
+        "clips": info["entries"],
+        "sound files known": info["files"],
+        "embedders": [f"{row['embedder']} {print_} ({counted(row['entries'], 'clip')})" for print_, row in rows],
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        more = f", and {len(value) - MAX_NAMED:,} more" if len(value) > MAX_NAMED else ""
+        return f"{len(value):,}: {', '.join(map(str, value[:MAX_NAMED]))}{more}" if value else "none"
+    if value is None:
+        return "none"
+    return f"{value:,}" if type(value) is int else str(value)
