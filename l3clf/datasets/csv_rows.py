@@ -152,10 +152,10 @@ def _filled(
 
 def _swallows_rows(values: Sequence[str], n_columns: int, separator: str) -> bool:
     """Return whether a line within some value is a row itself: as many values, and a file name of the same type."""
-    suffixes = [Path(value).suffix for value in values]
-    for value in values:
-        inner = re.split("\r\n|\n|\r", value)
-        for line in inner if len(inner) > 1 else ():
+    several = [value for value in values if "\n" in value or "\r" in value]
+    suffixes = [Path(value).suffix for value in values] if several else []
+    for value in several:
+        for line in re.split("\r\n|\n|\r", value):
             parts = line.split(separator)
             alike = zip(parts, suffixes, strict=False)
             if len(parts) == n_columns and any(
