@@ -40,12 +40,13 @@ def _run(args: argparse.Namespace) -> int:
             "keeps each group in one fold"
         )
     check_limits(args.unknown_threshold, args.gate_dbfs)  # before the problems of the table are printed
+    embedder = options.embedder_of(args)
     table = load_table(args.data, None)
     check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
     for problem in table.problems():
         tell(problem, args.parser)
     model = ClipClassifier(
-        options.embedder_of(args),
+        embedder,
         head=args.head,
         hop_s=args.hop_s,
         center=args.center,
