@@ -46,7 +46,7 @@ from l3clf.evaluate import (
 from l3clf.pipeline import Tally, content_ids, embed_sources
 from l3clf.storage.atomic import check_folder, claim_folder, replacing
 from l3clf.storage.embedding_cache import EmbeddingCache
-from l3clf.storage.outputs import FolderRecord
+from l3clf.storage.outputs import FolderRecord, check_not_input
 
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
@@ -125,7 +125,7 @@ def baseline(
     table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
     if out is not None:  # before anything takes time
-        FolderRecord(check_folder(out, MARK, force=force)).check(OUTPUTS, force)
+        _check_outputs(check_folder(out, MARK, force=force), table, options.cache, force)
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
@@ -162,6 +162,12 @@ def baseline(
     if folder is not None:
         write_files(report, folder, commands)
     return report
+
+
+def _check_outputs(folder: Path, table: ClipTable, cache: EmbeddingCache | None, force: bool) -> None:
+    reads = [clip.path for clip in table.clips] + ([] if cache is None else [str(cache.path)])
+    check_not_input((folder / name for name in OUTPUTS), reads)
+    FolderRecord(folder).check(OUTPUTS, force)
 
 
 @dataclass(frozen=True, eq=False)

@@ -247,7 +247,7 @@ BAD_COMMANDS = {
     "predict, gate of nan": (["predict", "MODEL", "GOOD", "--gate-dbfs", "nan"], 1, "--gate-dbfs nan"),
     "missing model": (["predict", "MISSING", "GOOD"], 1, "no such file|cannot be read|does not exist|[Nn]o such"),
     "a sound for a model": (["predict", "GOOD", "GOOD"], 1, "ZIP|not a|no l3clf model"),
-    "cache in a missing drive": (["embed", "GOOD", "--out", "OUT", "--cache", "GOOD/x.sqlite"], 1, "x.sqlite"),
+    "cache in a missing drive": (["cache", "info", "--cache", "GOOD/x.sqlite"], 1, "x.sqlite"),
     "a sound for a cache": (["embed", "GOOD", "--out", "OUT", "--cache", "GOOD"], 1, "cache"),
     "cache none to look at": (["cache", "info", "--cache", "none"], 1, "no cache|none"),
     "prune by a word": (["cache", "prune", "--max-mb", "all"], 2, "--max-mb"),
