@@ -7,9 +7,11 @@ refuses the file: a damaged or truncated file is never read as a shorter clip.
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -33,6 +35,7 @@ __all__ = [
 
 INSTALL = 'install ffmpeg: `pip install "l3clf[ffmpeg]"`, or the package ffmpeg of your system'
 MAX_WAIT_S = 120.0  # for the next ten seconds of sound
+MAX_LAST_WORDS_S = 5.0  # for what it reports when it has ended
 MAX_ALLOC_BYTES = 500_000_000
 MAX_MESSAGE = 4000  # characters of what ffmpeg reports
 MAX_SHOWN = 120
@@ -197,13 +200,10 @@ class FfmpegFile:
 
     def close(self) -> None:
         """Stop ffmpeg, wherever it is, and wait for it, so that no process is left behind."""
-        if self._process.poll() is None:
-            self._process.kill()
+        self._kill()
+        self._stdout.close()
         self._process.wait()
-        self._listener.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._listener.join(MAX_LAST_WORDS_S)
 
     def __enter__(self) -> Self:
         return self
@@ -241,18 +241,34 @@ class FfmpegFile:
 
     def _stop(self) -> None:
         self._is_late = True
-        self._process.kill()
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.poll() is not None:
+            return
+        if hasattr(os, "killpg"):  # where ffmpeg is a script, also what the script started
+            with suppress(ProcessLookupError, PermissionError):  # it has just ended
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
 
     def _listen(self) -> None:
         """Take what ffmpeg reports, or it would wait for us to do so; the first of it says what is wrong."""
         pipe = self._process.stderr
-        while pipe is not None and (text := pipe.read(1024)):
-            self._messages += text[: MAX_MESSAGE - len(self._messages)]
+        if pipe is None:
+            return
+        with pipe:
+            while text := pipe.read(1024):
+                self._messages += text[: MAX_MESSAGE - len(self._messages)]
 
     def _check_end(self, empty: bool) -> None:
         """Make sure that ffmpeg ended well."""
-        status = self._process.wait()
-        self._listener.join()
+        try:
+            status = self._process.wait(MAX_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._stop()
+            status = self._process.wait()
+        self._listener.join(MAX_LAST_WORDS_S)
         reason = _reason(self._messages)
         if self._is_late:
             reason = f"nothing came from it for {MAX_WAIT_S:g} s"

@@ -7,18 +7,22 @@ whole or not at all. What may be written is checked before any work is done.
 import argparse
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from l3clf.cli.printing import Terminal, tell
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import L3clfError, LabelWarning, ParameterError
 from l3clf.storage.atomic import replacing
 from l3clf.storage.outputs import Kind, check_output, text_begins
 
-__all__ = ["PREDICTIONS", "check_out", "expand", "output", "print_failures"]
+if TYPE_CHECKING:
+    from l3clf.datasets import ClipTable
+
+__all__ = ["PREDICTIONS", "check_out", "expand", "load_table", "output", "print_failures"]
 
 PREDICTIONS = Kind("a table of predictions", text_begins("path,label,probability", '{"path": '))
 _TABLES = frozenset({"meta.csv", "esc50.csv", "urbansound8k.csv"})  # read with the folder that holds them
@@ -74,6 +78,15 @@ def _is_read_with(file: Path, folder: Path) -> bool:
     inside = Path(os.path.realpath(folder)) in Path(os.path.realpath(file)).parents
     # A text file beside a sound can be its label track.
     return inside and (file.suffix.lower() in SOUND_SUFFIXES | {".txt"} or file.name.lower() in _TABLES)
+
+
+def load_table(data: str, group: str | None) -> "ClipTable":
+    """Load a data set; doubts about its labels are left to the caller, who prints all of the table's problems."""
+    from l3clf.datasets import load
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LabelWarning)
+        return load(data, group)
 
 
 @contextmanager

@@ -150,10 +150,14 @@ def _about(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     # JSON's true and false would pass as integers.
     in_range = isinstance(window_s, int | float) and MIN_WINDOW_S <= window_s <= MAX_WINDOW_S
     if isinstance(window_s, bool) or not in_range:
-        raise WeightsError(f"{path}: window_s={window_s!r}; expected {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds")
+        raise WeightsError(f"{path}: window_s={_shown(window_s)}; expected {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds")
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_EMBEDDING_SIZE:
-        raise WeightsError(f"{path}: embedding_size={size!r}; expected 1 to {MAX_EMBEDDING_SIZE}")
+        raise WeightsError(f"{path}: embedding_size={_shown(size)}; expected 1 to {MAX_EMBEDDING_SIZE}")
     return about
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]  # a stranger's value may be of any length
 
 
 @dataclass(frozen=True)

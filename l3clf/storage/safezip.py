@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from l3clf.errors import L3clfError, ModelFileError
-from l3clf.storage.atomic import replacing
+from l3clf.storage.atomic import name_problem, replacing
 
 __all__ = ["read_zip", "write_zip", "zip_bytes"]
 
@@ -125,6 +125,8 @@ def read_zip(
     L3clfError
         Of type `error`, if the file is missing, damaged, not a ZIP file, or holds what `limits` does not allow.
     """
+    if problem_found := name_problem(path):
+        raise error(f"{str(path)!r}: is not a file name ({problem_found}); give a file written by {writer}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise _UnusableError("is not a regular file")
