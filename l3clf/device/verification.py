@@ -64,6 +64,8 @@ class Ledger:
         Number of decisions, one per window; how many differ from Python's for the build's own embeddings; how many have
         the class that Python gives the sound. Decisions differ in the number of windows, in a probability by more than
         1e-5, or in the class that follows from the build's own probabilities.
+    n_pooled : int
+        Number of decisions that were made from at least one window; the others are about silence.
     n_clips, clips_agree : int
         Number of clips, and how many have the same class in their last decision.
     largest_probability : float
@@ -82,14 +84,15 @@ class Ledger:
     n_decisions: int = 0
     decisions_differ: int = 0
     decisions_agree: int = 0
+    n_pooled: int = 0
     n_clips: int = 0
     clips_agree: int = 0
     largest_probability: float = 0.0
 
     @property
     def compared(self) -> bool:
-        """Whether every stage had something to compare: there is a decision, and a window above the gate."""
-        return min(self.n_features, self.n_values, self.n_windows, self.n_decisions) > 0
+        """Whether every stage had something to compare: a decision was made from at least one window."""
+        return min(self.n_features, self.n_values, self.n_pooled) > 0
 
     @property
     def passed(self) -> bool:
@@ -185,6 +188,7 @@ def verify(
     ParameterError
         If `max_clips` is not a positive whole number.
     """
+    chosen = _some(list(clips), max_clips)
     tools = find_tools()
     tools.check()
     d, place = read_export(folder), Path(folder)
@@ -192,7 +196,7 @@ def verify(
         builds = list(_builds(place, Path(builds_folder), tools))
         name, make = builds.pop(0)
         host = make()  # first, because code that does not compile needs no clip to be known
-        references, failures = _references(d, _some(list(clips), max_clips), say)
+        references, failures = _references(d, chosen, say)
         found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
         found.altered, found.edited = altered_constants(d, place), altered_runtime(place)
         found.missing = tools.missing()
@@ -397,6 +401,7 @@ def _compare_decisions(
             and decision.window == number + 1
         )
         ledger.decisions_differ += not right
+        ledger.n_pooled += decision.n_windows > 0
         ledger.decisions_agree += decision.class_id == expected.class_ids[number]
         ledger.largest_probability = float(np.maximum(ledger.largest_probability, difference))  # `max` would drop a NaN
     ledger.n_decisions += len(found)

@@ -76,7 +76,7 @@ def test_silence_alone_verifies_nothing(tiny, tmp_path, host_only, capsys):
     assert cli.main(["verify", str(tiny), "--audio", str(silent)]) == 1
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last == (
-        "NOT verified: no window of these sounds is above the gate, so that nothing was compared; name louder ones"
+        "NOT verified: these sounds are silent or below the gate, so that nothing is decided; name louder ones"
     )
 
 
