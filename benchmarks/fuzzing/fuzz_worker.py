@@ -15,6 +15,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.fuzzing.fuzz_target import FINDING, OUTCOMES, Mutation, Target, judged
@@ -25,28 +26,32 @@ ROOM_BYTES = 512 << 20
 SLOW_S = 5.0  # of the processor's time, for one file
 TELL_EVERY_S = 0.5
 NOTE_BYTES = 8
-TARGETS: tuple[str, ...] = ("model", "student", "onnx", "tflite", "hdf5", "cell", "cache", "csv", "labels")
-TARGETS += ("wav", "flac", "mp3", "vorbis", "opus", "aiff", "writes")
+TARGETS: Mapping[str, tuple[str, str]] = {
+    "model": ("fuzz_files", "Models"),
+    "student": ("fuzz_files", "Students"),
+    "onnx": ("fuzz_files", "Onnx"),
+    "tflite": ("fuzz_files", "TFLite"),
+    "hdf5": ("fuzz_files", "Keras"),
+    "cell": ("fuzz_files", "Cells"),
+    "cache": ("fuzz_caches", "Caches"),
+    "csv": ("fuzz_tables", "Tables"),
+    "labels": ("fuzz_tables", "Labels"),
+    "wav": ("fuzz_sounds", "Wav"),
+    "flac": ("fuzz_sounds", "Flac"),
+    "mp3": ("fuzz_sounds", "Mp3"),
+    "vorbis": ("fuzz_sounds", "Vorbis"),
+    "opus": ("fuzz_sounds", "Opus"),
+    "aiff": ("fuzz_sounds", "Aiff"),
+    "writes": ("write_faults", "Writes"),
+}
+"""Each with its module and class; only what is asked for is imported."""
 
 
 def make_target(name: str, folder: Path) -> Target:
     """Return a target, which makes its good files in a folder."""
-    from benchmarks.fuzzing import fuzz_caches, fuzz_files, fuzz_sounds, fuzz_tables, write_faults
-
-    kinds: Mapping[str, type[Target]] = {
-        "model": fuzz_files.Models,
-        "student": fuzz_files.Students,
-        "onnx": fuzz_files.Onnx,
-        "tflite": fuzz_files.TFLite,
-        "hdf5": fuzz_files.Keras,
-        "cell": fuzz_files.Cells,
-        "cache": fuzz_caches.Caches,
-        "csv": fuzz_tables.Tables,
-        "labels": fuzz_tables.Labels,
-        "writes": write_faults.Writes,
-        **fuzz_sounds.SOUNDS,
-    }
-    return kinds[name](folder)
+    module, kind = TARGETS[name]
+    target: Target = getattr(import_module(f"benchmarks.fuzzing.{module}"), kind)(folder)
+    return target
 
 
 def mutation(target: Target, name: str, seed: int) -> Mutation:
