@@ -22,7 +22,7 @@ COMMAND = ("python", "-m", "benchmarks")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    args = _parser().parse_args(arguments)
+    args = _parsed(arguments)
     try:
         if args.command == "list":
             _list(args.names)
@@ -39,6 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; ``--NAME VALUE`` of an option of a benchmark is short for ``--set NAME=VALUE``."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(arguments)
+    words = iter(rest)
+    for word in words:
+        name, is_whole, value = word.removeprefix("--").partition("=")
+        given = value if is_whole else next(words, None)
+        if args.command != "run" or not word.startswith("--") or given is None:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        args.settings.append(f"{name.replace('-', '_')}={given}")
+    return args
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=" ".join(COMMAND), description="Measure l3clf.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -47,7 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="run benchmarks, print their tables and record them")
     running.add_argument("names", nargs="+", metavar="NAME")
     running.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="OPTION=VALUE", help="see `list NAME`"
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="OPTION=VALUE",
+        help="see `list NAME`; `--OPTION VALUE` is the same",
     )
     running.add_argument("--json", type=Path, metavar="FILE", help=f"record here instead of in {RECORDED.name}/")
     commands.add_parser("results", help="write RESULTS.md from what was recorded")
@@ -76,7 +95,7 @@ def _run(names: Sequence[str], settings: Sequence[str], file: Path | None) -> No
         own = [setting for setting in settings if _has(module, setting)]
         records.append(_measured(name, module, own))
         print(f"{records[-1].command}\n\n{markdown(records[-1].result)}\n", flush=True)
-        if file is None:
+        if file is None and records[-1].result.tables:  # without a table, nothing was measured
             RECORDED.mkdir(exist_ok=True)
             _write(record_path(name), records[-1].to_json())
     if file is not None:

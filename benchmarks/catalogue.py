@@ -110,4 +110,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "what clips under share-alike licences would add to l3mini, on the pool alone",
         f"{_SHARED}, TensorFlow, {_TORCH}; 30 minutes a seed",
     ),
+    "fuzz": Benchmark(
+        "fuzzing.fuzz",
+        "damaged files of every format and failing disks: all end in a right answer or an error of one sentence",
+        "Linux; as long as wanted (minutes=N)",
+    ),
 }

@@ -66,7 +66,9 @@ def run(options: Options) -> Result:
         first = Path(place) / "0"
         clips = [table.clips[i] for i in split[0][1]][: options.verified]
         proof = l3clf.device.verify(first, clips, say)
-        costs = {"Zig's clang": proof.cost} | ({"GCC for Arm": measure_cost(first, gcc=True)} if has_arm_gcc() else {})
+        costs = {"Zig's clang": proof.cost or measure_cost(first)}
+        if has_arm_gcc():
+            costs["GCC for Arm"] = measure_cost(first, gcc=True)
     truth = table.labels[np.concatenate([test for _, test in split])]
     return Result((_accuracy(found, truth), _ledgers(proof), _costs(costs)), _notes(proof))
 

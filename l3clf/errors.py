@@ -83,7 +83,11 @@ class ClipWarning(L3clfWarning):
 
 
 class DatasetWarning(L3clfWarning):
-    """Some files in the folder of a data set were left out."""
+    """Part of a data set was left out, or was read in a way that should be looked at."""
+
+
+class LabelWarning(DatasetWarning):
+    """Labels of a data set are probably wrong: parts of a data set, the same name in two spellings, contradictions."""
 
 
 # --- phrases that messages share ------------------------------------------------------------------

@@ -4,6 +4,7 @@ Rule: everything is read in blocks, so that ten hours need no more memory than a
 raises an `AudioError` that names it, even where libsndfile does not complain: it is never read as a shorter clip.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, printable_path
+from l3clf.audio.ffmpeg import is_foreign, version
 from l3clf.audio.layout import layout_of
 from l3clf.audio.ogg_pages import check_pages
 from l3clf.audio.sound_file import MAX_CHANNELS, Sound, check_rate, decoder_reason, open_sound
@@ -55,6 +57,8 @@ def decoder_of(path: str) -> str:
         found = layout_of(path)
         if found.decoder in REVISIONS:  # also one that is refused: it was not always
             return found.decoder
+        if not found.decoder and is_foreign(path):  # also where ffmpeg is missing
+            return "ffmpeg"
         with open_sound(path) as file:
             return file.format.lower()
     except (OSError, ValueError):  # AudioError is a ValueError, and so is a NUL byte in a name
@@ -66,7 +70,7 @@ def decode_revision(decoder: str) -> str:
 
     Part of the key of cached embeddings, so that those of a file that was once read differently are not used.
     """
-    return REVISIONS.get(decoder, "")
+    return f"ffmpeg {version()}/1" if decoder == "ffmpeg" else REVISIONS.get(decoder, "")
 
 
 def duration_s(clip: Clip) -> float:
@@ -207,7 +211,8 @@ def piece_frames(clip: Clip, file: Sound) -> tuple[int, int]:
 
 
 def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray]:
-    start, stop = piece_frames(clip, file)
+    # Where the length costs a second reading, the end of a whole clip is simply where nothing more comes.
+    start, stop = (0, sys.maxsize) if file.is_streamed and clip.is_whole else piece_frames(clip, file)
     label, rate = str(clip), file.samplerate
     if file.format == "OGG":
         found = Path(clip.path).stat()
@@ -228,7 +233,8 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
         raise AudioError(f"{label}: is damaged or cut off ({decoder_reason(error)}); copy or record it again") from None
     except OSError as error:
         raise AudioError(f"{label}: cannot be read on ({error.strerror}); copy it again") from None
-    _check_complete(label, file, position - start, stop - start)
+    if stop < sys.maxsize:
+        _check_complete(label, file, position - start, stop - start)
 
 
 def _warn_of_header(clip: Clip, file: Sound) -> None:

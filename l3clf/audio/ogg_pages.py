@@ -6,6 +6,7 @@ Rule: every page is read and its checksum compared.
 import re
 import zlib
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +28,7 @@ def links(raw: BinaryIO, size: int) -> list[Part]:
         if flags & 2 and not was_first:
             starts.append(at)
         was_first = bool(flags & 2)
-    return [Part(start, stop) for start, stop in zip(starts, [*starts[1:], size], strict=True)]
+    return [Part(start, stop) for start, stop in pairwise([*starts, size])]
 
 
 @lru_cache(maxsize=1024)

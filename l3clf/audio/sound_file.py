@@ -16,6 +16,7 @@ import soundfile
 
 from l3clf.audio.byte_view import ByteView, Part
 from l3clf.audio.clip import FloatArray, printable_path
+from l3clf.audio.ffmpeg import FfmpegFile, demuxer_of, find_ffmpeg, is_foreign
 from l3clf.audio.layout import Layout, layout_of
 from l3clf.errors import AudioError
 
@@ -38,10 +39,15 @@ class Sound(Protocol):
 
     samplerate: int
     channels: int
-    frames: int
     format: str
     slack: int
     """How many frames may be missing: the length of an MP3 is known in frames of its codec."""
+    is_streamed: bool
+    """Whether the length costs as much as reading the file."""
+
+    @property
+    def frames(self) -> int:
+        """The length, in samples of each channel."""
 
     def skip(self, frames: int) -> None:
         """Move from the start of the file to a frame."""
@@ -61,6 +67,7 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is unty
     """A file that libsndfile reads, only forwards: soundfile seeks after each read, and MP3 is not exact after that."""
 
     slack = 0
+    is_streamed = False
 
     def seekable(self) -> bool:
         """Return False, which keeps soundfile from seeking."""
@@ -83,6 +90,8 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is unty
 
 class PartedFile:
     """A file of which libsndfile reads the parts one after another."""
+
+    is_streamed = False
 
     def __init__(self, path: str, layout: Layout) -> None:
         self._path, self._parts = path, layout.parts
@@ -216,7 +225,7 @@ def open_sound(path: str) -> Sound:
         layout = layout_of(path)
         if layout.refusal:
             raise AudioError(f"{name}: {layout.refusal}")
-        file = PartedFile(path, layout) if layout.parts else _opened_whole(path, name)
+        file = _opened_as(path, name, layout)
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{name}: is not a sound file that libsndfile can read ({decoder_reason(error)}); "
@@ -230,6 +239,24 @@ def open_sound(path: str) -> Sound:
         file.close()
         raise
     return file
+
+
+def _opened_as(path: str, name: str, layout: Layout) -> Sound:
+    if layout.parts:
+        return PartedFile(path, layout)
+    if not layout.decoder and is_foreign(path):
+        return FfmpegFile(path)
+    try:
+        return _opened_whole(path, name)
+    except soundfile.LibsndfileError:
+        # A container that libsndfile knows, with a codec that it does not.
+        if find_ffmpeg() is None or not demuxer_of(path):
+            raise
+        try:
+            return FfmpegFile(path)
+        except AudioError:
+            pass
+        raise
 
 
 def _opened_whole(path: str, name: str) -> SoundFile:
@@ -279,7 +306,7 @@ def _check_header(file: SoundFile, name: str) -> None:
 
 def _check_sound(file: Sound, name: str) -> None:
     check_rate(file.samplerate, name)
-    if file.frames == 0:
+    if not file.is_streamed and file.frames == 0:
         raise AudioError(f"{name}: holds no samples; leave it out or record it again")
 
 

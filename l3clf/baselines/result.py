@@ -124,6 +124,14 @@ class BaselineReport:
         """Names and accuracies that every row should exceed."""
         return [("always the largest class", self.floors["accuracy"])]
 
+    def __repr__(self) -> str:
+        best = self.best
+        row = " / ".join(str(best[key]) for key in ("embedder", "head", "pooling"))
+        size = f"{len(self.data):,} clips, {len(self.results):,} rows"
+        return (
+            f"<BaselineReport of {self.name!r}: {size}, best {row} at {percent(best['accuracy'])} %; print it for all>"
+        )
+
     def __str__(self) -> str:
         return table_text(self.table, self.floor_rows)
 

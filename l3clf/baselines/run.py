@@ -30,6 +30,7 @@ from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, check_size
 from l3clf.classifier.inputs import as_cache, digest_of
 from l3clf.datasets import ClipTable
 from l3clf.datasets.describe import some
+from l3clf.datasets.recognise import as_table
 from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import (
     CacheError,
@@ -68,7 +69,7 @@ MAX_NAMED_FAILURES = 20
 
 
 def baseline(
-    table: ClipTable,
+    table: ClipTable | Any,
     embedders: Sequence[str | Embedder] | None = None,
     heads: Sequence[str] = ("logistic", "forest"),
     poolings: Sequence[str] = ("mean",),
@@ -88,8 +89,9 @@ def baseline(
 
     Parameters
     ----------
-    table : ClipTable
-        Its folds are used if it has any, else its groups, else stratified random folds.
+    table : ClipTable, data frame or path
+        Anything but a ClipTable is loaded by `l3clf.datasets.load`. Its folds are used if it has any, else its
+        groups, else stratified random folds.
     embedders : sequence of str or Embedder, optional
         Default: those whose weights are on this machine.
     heads : sequence of {"logistic", "forest"}
@@ -132,6 +134,7 @@ def baseline(
     >>> report = l3clf.baseline(table, embedders=["mfcc"], out="baseline")    # doctest: +SKIP
     >>> report.best["accuracy"], report.model.predict(["new.wav"])            # doctest: +SKIP
     """
+    table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
     if out is not None:  # before anything takes time
         FolderRecord(check_folder(out, MARK, force=force)).check(OUTPUTS, force)

@@ -4,15 +4,16 @@ Rule: a frozen head predicts as its scikit-learn classifier did (within 1e-6 in 
 tie-breaking), and its arrays are checked before any of them is used as an index.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from l3clf.errors import ModelFileError, ParameterError
 
-__all__ = ["LEAF", "ForestHead", "FrozenHead", "LinearHead"]
+__all__ = ["LEAF", "ArrayFacts", "ForestHead", "FrozenHead", "LinearHead"]
 
 Array = npt.NDArray[Any]
 
@@ -21,6 +22,19 @@ LEAF = -1
 
 _CELLS = 1 << 19  # rows x trees walked at once: keeps the working arrays at a few megabytes
 _SUM_TOLERANCE = 1e-6  # of a leaf's probabilities; rounding leaves about 1e-16
+
+# Beyond what anyone fits, and low enough that a hostile file costs neither time nor memory.
+MAX_TREES, MAX_DEPTH = 10_000, 4096
+MAX_LABEL = 1000  # characters
+MAX_LABEL_BYTES = 64 << 20  # of all labels as an array
+_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class ArrayFacts(NamedTuple):
+    """Type and shape of an array that is not read yet."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
 
 
 class FrozenHead:
@@ -60,14 +74,41 @@ class FrozenHead:
             If an array is missing, has the wrong shape or dtype, or holds invalid values, or if the classes are
             not valid labels.
         """
-        head = cls()
-        head.classes_ = _checked_classes(classes)
+        head, labels = cls(), list(classes)
+        cls.check_shapes(arrays, len(labels), n_features)
+        head.classes_ = _checked_classes(labels)
         head.n_features_in_ = int(n_features)
-        _check_members(arrays, cls.members)
         for name in cls.members:
             setattr(head, name, arrays[name])
         head._check()
         return head
+
+    @classmethod
+    def check_shapes(cls, arrays: Mapping[str, Any], n_classes: int, n_features: int) -> None:
+        """Check types and shapes against each other and the number of classes, before an array or a label is used.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray or ArrayFacts
+            Anything with `dtype` and `shape`.
+        n_classes, n_features : int
+
+        Raises
+        ------
+        ModelFileError
+            If an array is missing or has another dtype or shape.
+        """
+        if not n_classes:
+            raise ModelFileError("classes: of type nothing, expected at least one label; fit with labels")
+        _check_members(arrays, cls.members)
+        for name, shape in cls._shapes(arrays, n_classes, n_features).items():
+            if arrays[name].shape != shape:
+                raise _bad(name, f"has shape {arrays[name].shape}, expected {shape}")
+
+    @classmethod
+    def _shapes(cls, arrays: Mapping[str, Any], n_classes: int, n_features: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that follow from the number of classes and features, and from other arrays."""
+        raise NotImplementedError
 
     def _check(self) -> None:
         raise NotImplementedError
@@ -161,10 +202,13 @@ class LinearHead(FrozenHead):
     coef: Array
     intercept: Array
 
+    @classmethod
+    def _shapes(cls, arrays: Mapping[str, Any], n_classes: int, n_features: int) -> dict[str, tuple[int, ...]]:
+        rows, columns = (n_classes,), (n_features,)
+        return {"mean": columns, "scale": columns, "coef": rows + columns, "intercept": rows}
+
     def _check(self) -> None:
-        rows, columns = (len(self.classes_),), (self.n_features_in_,)
-        for name, shape in (("mean", columns), ("scale", columns), ("coef", rows + columns), ("intercept", rows)):
-            _check_shape(name, getattr(self, name), shape)
+        for name in self.members:
             _check_finite(name, getattr(self, name))
         if not (self.scale > 0).all():
             raise _bad("scale", "holds values that are not above 0")
@@ -222,16 +266,18 @@ class ForestHead(FrozenHead):
     threshold: Array
     value: Array
 
+    @classmethod
+    def _shapes(cls, arrays: Mapping[str, Any], n_classes: int, n_features: int) -> dict[str, tuple[int, ...]]:
+        (n_nodes,) = arrays["children_left"].shape
+        return dict.fromkeys(("children_right", "feature", "threshold"), (n_nodes,)) | {"value": (n_nodes, n_classes)}
+
     def _check(self) -> None:
-        n_nodes = len(self.children_left)
-        for name in ("children_right", "feature", "threshold"):
-            _check_shape(name, getattr(self, name), (n_nodes,))
-        _check_shape("value", self.value, (n_nodes, len(self.classes_)))
-        _check_offsets(self.tree_offsets, n_nodes)
+        _check_offsets(self.tree_offsets, len(self.children_left))
         if self.feature.min() < 0 or self.feature.max() >= self.n_features_in_:
             raise _bad("feature", f"holds indices outside 0..{self.n_features_in_ - 1}")
         _check_finite("threshold", self.threshold)
         self._check_children()
+        self._check_depth()
         self._check_values()
 
     def _check_children(self) -> None:
@@ -249,6 +295,14 @@ class ForestHead(FrozenHead):
         parents[self.tree_offsets[:-1]] += 1  # a root counts as having one
         if (parents != 1).any():
             raise _bad("children_left", "and children_right.npy give a node no parent or several")
+
+    def _check_depth(self) -> None:
+        """Check that no row takes long, after `_check_children`: every level of a tree costs a step of `_leaves`."""
+        nodes, depth = self.tree_offsets[:-1], 0
+        while len(nodes := nodes[self.children_left[nodes] != LEAF]):
+            nodes, depth = np.concatenate((self.children_left[nodes], self.children_right[nodes])), depth + 1
+            if depth > MAX_DEPTH:
+                raise ModelFileError(f"forest: a tree has more than {MAX_DEPTH} levels; fit it again with max_depth")
 
     def _check_values(self) -> None:
         _check_finite("value", self.value)
@@ -299,19 +353,14 @@ def _finite(table: Array) -> Array:
     return table
 
 
-def _check_members(arrays: Mapping[str, Array], members: Mapping[str, tuple[str, int]]) -> None:
+def _check_members(arrays: Mapping[str, Any], members: Mapping[str, tuple[str, int]]) -> None:
     for name in sorted(members.keys() ^ arrays.keys()):
         raise _bad(name, "is missing" if name in members else "does not belong to this kind of head")
     for name, (dtype, ndim) in members.items():
         array = arrays[name]
-        if array.dtype != np.dtype(dtype) or array.ndim != ndim or array.size == 0:
+        if array.dtype != np.dtype(dtype) or len(array.shape) != ndim or 0 in array.shape:
             expected = f"expected {np.dtype(dtype)} in {ndim} dimensions, not empty"
             raise _bad(name, f"is {array.dtype} {array.shape}, {expected}")
-
-
-def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise _bad(name, f"has shape {array.shape}, expected {shape}")
 
 
 def _check_finite(name: str, array: Array) -> None:
@@ -320,23 +369,48 @@ def _check_finite(name: str, array: Array) -> None:
 
 
 def _check_offsets(offsets: Array, n_nodes: int) -> None:
+    if len(offsets) > MAX_TREES + 1:
+        raise ModelFileError(f"forest: {len(offsets) - 1} trees, more than {MAX_TREES}; fit it again with fewer")
     if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != n_nodes or (offsets[1:] <= offsets[:-1]).any():
         raise _bad("tree_offsets", f"does not rise from 0 to the number of nodes, {n_nodes}")
 
 
-def _checked_classes(classes: Any) -> Array:
+def _checked_classes(labels: Sequence[Any]) -> Array:
     """Return labels as an array of strings, integers, finite floats or booleans, all different."""
-    labels = list(classes)
     types = {type(label.item() if isinstance(label, np.generic) else label) for label in labels}
     if len(types) != 1 or not types <= {str, int, float, bool}:
-        found = ", ".join(sorted(kind.__name__ for kind in types)) or "nothing"
+        found = ", ".join(sorted(kind.__name__ for kind in types))
         raise ModelFileError(
             f"classes: of type {found}, expected only str, int, float or bool; convert the labels before fit"
         )
+    if types == {str}:
+        _check_texts(labels)
     # A NumPy string loses NULs at its end, which would turn two classes into one.
-    if len({str(label).rstrip("\0") for label in labels}) != len(labels):
+    if len({str(label) for label in labels}) != len(labels):
         raise ModelFileError("classes: the same label twice; save or copy the model again")
     array = np.asarray(labels)
     if array.dtype.kind not in "Uibf" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         raise ModelFileError("classes: NaN, or numbers beyond 64 bits; convert the labels before fit")
     return array
+
+
+def _check_texts(labels: Sequence[str]) -> None:
+    """Refuse what no terminal or table can show, and labels whose array would be far larger than their text."""
+    longest = max(labels, key=len)
+    if len(longest) > MAX_LABEL:
+        raise ModelFileError(
+            f"classes: a label of {len(longest)} characters ({longest[:20]!r}...), more than {MAX_LABEL}; "
+            "shorten the labels before fit"
+        )
+    for label in labels:
+        if _UNUSABLE.search(label):
+            raise ModelFileError(
+                f"classes: {label[:80]!r} holds a control character or half of a surrogate pair; "
+                "rename the class before fit"
+            )
+    size = len(labels) * len(longest) * np.dtype("U1").itemsize  # NumPy gives every label the room of the longest
+    if size > MAX_LABEL_BYTES:
+        raise ModelFileError(
+            f"classes: {len(labels)} labels of up to {len(longest)} characters take {size >> 20} MB; "
+            "shorten the labels before fit"
+        )

@@ -15,6 +15,9 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import column_or_1d
 
 from l3clf.audio.clip import Clip, Samples, Source
+from l3clf.datasets.csv_rows import MAX_CHARACTERS
+from l3clf.datasets.describe import some
+from l3clf.datasets.frames import frame_clips, is_frame
 from l3clf.embedders import Embedder, WindowEmbeddings, load_embedder
 from l3clf.errors import L3clfError, ParameterError
 from l3clf.pipeline import Outcome, content_ids
@@ -44,7 +47,9 @@ def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
     Parameters
     ----------
     X : iterable
-        Paths, `Clip` objects, 1-D arrays at `sample_rate`, or `WindowEmbeddings` from an earlier call.
+        Paths, `Clip` objects, 1-D arrays at `sample_rate`, or `WindowEmbeddings` from an earlier call. A data frame
+        stands for the paths in its only column, or for those in its column "path" with the times in "start_s" and
+        "end_s"; one of numbers for samples, a clip in each row.
     sample_rate : int or None
         Rate of the arrays in Hz.
 
@@ -68,11 +73,28 @@ def _rows(X: Any) -> Iterable[Any]:
     if issparse(X):
         # scikit-learn's estimator checks look for the word "sparse".
         raise ParameterError("X: sparse data is not supported; expected a list of paths, Clips or 1-D arrays")
+    if is_frame(X) and np.asarray(X).dtype.kind not in "biufc":
+        return _frame_rows(X)
     # A data frame iterates over its column names, so its rows are taken from its array.
     if getattr(X, "ndim", 1) == 2 or (hasattr(X, "__array__") and not hasattr(X, "__iter__")):
-        return np.asarray(X)
+        array = np.asarray(X)
+        is_column = array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in "OU"
+        return array[:, 0] if is_column else array
     rows: Iterable[Any] = X
     return rows
+
+
+def _frame_rows(X: Any) -> Sequence[Clip]:
+    try:
+        clips = frame_clips(X)
+    except L3clfError as error:
+        raise ParameterError(f"X: {error}") from None
+    if clips is None:
+        names = some(map(repr, X.columns))
+        raise ParameterError(
+            f"X: a data frame with the columns {names}; pass the one with the paths, as in X[['path']]"
+        )
+    return clips
 
 
 def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
@@ -160,6 +182,10 @@ def as_targets(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
 def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
     values = [label.item() if isinstance(label, np.generic) else label for label in labels]
     kinds = {type(value) for value in values}
+    if kinds == {str} and (long := [i for i, value in enumerate(values) if len(value) > MAX_CHARACTERS]):
+        raise ParameterError(
+            f"y: label {long[0]} has {len(values[long[0]]):,} characters; give at most {MAX_CHARACTERS:,}"
+        )
     if kinds in ({str}, {int}, {bool}, {float}, set()):
         return np.asarray(values)
     names = ", ".join(sorted(kind.__name__ for kind in kinds))

@@ -14,7 +14,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +27,13 @@ import sklearn
 from l3clf._version import __version__
 from l3clf.classifier.decision import POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.frozen_heads import ArrayFacts
 from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, ForestHead, LinearHead, freeze_head
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
+from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
 __all__ = ["MODEL", "load_model", "save_model", "written_with"]
@@ -48,7 +51,9 @@ _LIMITS = {_JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in _HEADS.val
 _LIMITS |= STUDENT_MEMBERS
 _NPY_START = b"\x93NUMPY\x01\x00"  # magic string and version 1.0
 _CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_MAX_NPY_HEADER = 10 + 0xFFFF  # bytes: magic string, version and length, and the longest that the length can say
 _WIDTH = {"mean+std": 2}  # width of the head's input in embeddings; 1 for all other poolings
+_MAX_OPTION = 1000
 _ADVICE = "save or copy the model again"
 
 
@@ -85,11 +90,9 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str], *, force: bo
     with their defaults.
     """
     target = check_kind(path, MODEL, force=force, error=ModelFileError)
-    try:
+    with _naming(target):
         members = _members(model)
         _rebuild(members, getattr(model.embedder_, "weights", None))
-    except ModelFileError as error:
-        raise ModelFileError(f"{target}: {error}") from error
     write_zip(target, members)
     return target
 
@@ -117,11 +120,28 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
         If the file is missing, damaged, of a newer format, or not a model.
     """
     source = Path(path)
-    members = read_zip(source, _LIMITS, _MAX_TOTAL)
-    try:
+    members = _read(source)
+    with _naming(source):
         return _rebuild(members, weights)
+
+
+def _read(source: Path) -> dict[str, bytes]:
+    """Read model.json, and then only the members that it announces."""
+
+    def announced(document: bytes) -> dict[str, int]:
+        with _naming(source):
+            return _announced(_document(document))
+
+    return read_zip(source, _LIMITS, _MAX_TOTAL, first=(_JSON, announced))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Begin the message of an error with the file's name."""
+    try:
+        yield
     except ModelFileError as error:
-        raise ModelFileError(f"{source}: {error}") from error
+        raise ModelFileError(f"{path}: {error}") from error
 
 
 def written_with(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -132,8 +152,7 @@ def written_with(path: str | os.PathLike[str]) -> dict[str, str]:
     ModelFileError
         As for `load_model`.
     """
-    source = Path(path)
-    found = _document(read_zip(source, _LIMITS, _MAX_TOTAL)[_JSON])["written_with"]
+    found = _document(_read(Path(path))[_JSON])["written_with"]
     return {str(name)[:40]: str(version)[:40] for name, version in list(found.items())[:10]}
 
 
@@ -276,7 +295,10 @@ _CLASSES = {"type": _one_of(*_CLASS_TYPES), "values": _LIST}
 _ARRAY = {"dtype": _text("<[if][48]"), "shape": _LIST, "sha256": _HEX64}
 _STUDENT_MEMBER = {"bytes": _integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
 _OPTION = _Rule(
-    "null, a boolean, number or string", lambda value: value is None or type(value) in (bool, int, float, str)
+    f"null, a boolean, a number or a string of at most {_MAX_OPTION} characters",
+    lambda value: (
+        value is None or type(value) in (bool, int, float) or (type(value) is str and len(value) <= _MAX_OPTION)
+    ),
 )
 
 
@@ -301,10 +323,8 @@ def _wrong(where: str, found: Any, expected: str) -> ModelFileError:
 def _document(text: bytes) -> dict[str, Any]:
     """Parse model.json."""
     try:
-        document = json.loads(
-            text, parse_constant=_finite_number, parse_float=_finite_number, object_pairs_hook=_unique_names
-        )
-    except (ValueError, RecursionError) as error:
+        document = read_json(text)
+    except ValueError as error:
         raise ModelFileError(f"{_JSON} is not valid JSON ({str(error)[:120]}); {_ADVICE}") from error
     rules = _DOCUMENT
     if type(document) is dict and document.get("format") == FORMAT:
@@ -318,23 +338,6 @@ def _document(text: bytes) -> dict[str, Any]:
     return _section(_JSON, document, rules)
 
 
-def _finite_number(text: str) -> float:
-    # Python's json accepts NaN, Infinity and 1e999, which are not JSON numbers.
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not a JSON number")
-    return number
-
-
-def _unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name[:80]!r} occurs twice")  # programs differ in which of the two they use
-        found[name] = value
-    return found
-
-
 # --- reading --------------------------------------------------------------------------------------
 
 
@@ -343,11 +346,12 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     if _JSON not in members:
         raise ModelFileError(f"not a model file (it has no {_JSON}); give a file written by l3clf.save_model")
     document = _document(members[_JSON])
-    settings = _section("classifier", document["classifier"], _CLASSIFIER)
-    description = _section("embedder", document["embedder"], _EMBEDDER)
+    for name in sorted(_announced(document).keys() - members.keys()):
+        raise ModelFileError(f"member {name!r} is missing from a model that announces it; {_ADVICE}")
+    settings, description = document["classifier"], document["embedder"]
     head = _head(document, members)
     _check_width(head, description["embedding_size"], settings["pooling"])
-    student = _student(document, members)
+    student = carried_student(members, document["student"]) if "student" in document else None
     embedder = _embedder(description, weights if student is None else student)
     if student is not None:
         check_fingerprint(embedder, description["fingerprint"])
@@ -363,14 +367,30 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     return model
 
 
-def _student(document: Mapping[str, Any], members: Mapping[str, bytes]) -> Any:
-    """Return the student that the file holds, checked, or None."""
-    if "student" not in document:
-        return None
-    table = _section("student", document["student"], dict.fromkeys(STUDENT_MEMBERS, _OBJECT))
-    for name, entry in table.items():
-        _section(f"student entry of {name}", entry, _STUDENT_MEMBER)
-    return carried_student(members, table)
+def _announced(document: Mapping[str, Any]) -> dict[str, int]:
+    """Return the members that model.json describes and the bytes to which each may unpack, checking what it says.
+
+    Nothing else is unpacked before: shapes that do not fit each other or the classes cost no memory.
+    """
+    _section("classifier", document["classifier"], _CLASSIFIER)
+    _section("embedder", document["embedder"], _EMBEDDER)
+    facts = _section("head", document["head"], _HEAD)
+    classes = _section("classes", document["classes"], _CLASSES)
+    kind = _HEADS[facts["kind"]]
+    table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
+    described = {name: _array_facts(name, table[name]) for name in kind.members}
+    kind.check_shapes(described, len(classes["values"]), facts["n_features"])
+    data = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in described.items()}
+    sizes = {f"{name}.npy": _MAX_NPY_HEADER + size for name, size in data.items()}
+    if "student" in document:
+        for name, entry in _section("student", document["student"], dict.fromkeys(STUDENT_MEMBERS, _OBJECT)).items():
+            sizes[name] = _section(f"student entry of {name}", entry, _STUDENT_MEMBER)["bytes"]
+    return sizes
+
+
+def _array_facts(name: str, entry: Any) -> ArrayFacts:
+    facts = _section(f"arrays entry of {name}.npy", entry, _ARRAY)
+    return ArrayFacts(np.dtype(facts["dtype"]), _shape(f"{name}.npy", facts["shape"]))
 
 
 def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: str) -> None:
@@ -411,19 +431,13 @@ def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
 
 def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHead | ForestHead:
     """Build the head from its arrays."""
-    facts = _section("head", document["head"], _HEAD)
+    facts, table = document["head"], document["arrays"]
     kind = _HEADS[facts["kind"]]
-    table = _section("arrays", document["arrays"], dict.fromkeys(kind.members, _OBJECT))
-    expected = {_JSON, *(f"{array}.npy" for array in kind.members), *document.get("student", ())}
-    for name in sorted(members.keys() ^ expected):
-        found = "does not belong to" if name in members else "is missing from"
-        raise ModelFileError(f"member {name!r} {found} a model with a {facts['kind']} head; {_ADVICE}")
     arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}
     return kind.from_arrays(arrays, _class_labels(document["classes"]), facts["n_features"])
 
 
-def _class_labels(section: Any) -> list[Any]:
-    classes = _section("classes", section, _CLASSES)
+def _class_labels(classes: Mapping[str, Any]) -> list[Any]:
     kind = _CLASS_TYPES[classes["type"]]
     for label in classes["values"]:
         if type(label) is not kind:
@@ -431,13 +445,12 @@ def _class_labels(section: Any) -> list[Any]:
     return list(classes["values"])
 
 
-def _array(member: str, content: bytes, entry: Any) -> npt.NDArray[Any]:
-    """Return the array in a .npy member, whose header must be exactly the one that `entry` implies."""
-    facts = _section(f"arrays entry of {member}", entry, _ARRAY)
+def _array(member: str, content: bytes, facts: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Return the array in a .npy member, whose header must be exactly the one that `facts` imply."""
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         # Tells a damaged copy from a file that was never valid.
         raise ModelFileError(f"{member} does not match its SHA-256 in {_JSON}; {_ADVICE}")
-    shape = _shape(member, facts["shape"])
+    shape = tuple(facts["shape"])
     # The header is Python source: it is compared with the only valid text, and never parsed.
     expected = f"{{'descr': {facts['dtype']!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     start = 10 + int.from_bytes(content[8:10], "little")  # magic string and version, then the header's length

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import print_failures
+from l3clf.cli.files import load_table, print_failures
 from l3clf.cli.printing import command_words, note, say
 
 __all__ = ["add"]
@@ -41,10 +41,9 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.baselines.run import baseline
-    from l3clf.datasets import load
     from l3clf.storage.outputs import check_not_input
 
-    table = load(args.data, args.group)
+    table = load_table(args.data, args.group)
     check_not_input(Path(args.out, "table.csv"), [args.data])
     report = baseline(
         table,

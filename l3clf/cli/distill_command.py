@@ -80,10 +80,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _distilled(args: argparse.Namespace, paths: list[str]) -> "Student":
+    teachers = [_teacher(name, args.weights) for name in args.teachers]  # before TensorFlow takes seconds to import
+
     from l3clf.distill.distiller import distil
     from l3clf.distill.training import Schedule
 
-    teachers = [_teacher(name, args.weights) for name in args.teachers]
     with warnings.catch_warnings():
         # `_run` names these clips at the end, below the progress bars.
         warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips left out", category=ClipWarning)

@@ -7,17 +7,22 @@ whole or not at all. What may be written is checked before any work is done.
 import argparse
 import os
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from l3clf.cli.printing import Terminal, tell
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import L3clfError, LabelWarning, ParameterError
 from l3clf.storage.atomic import replacing
 from l3clf.storage.outputs import Kind, check_output, text_begins
 
-__all__ = ["PREDICTIONS", "check_out", "expand", "output", "print_failures"]
+if TYPE_CHECKING:
+    from l3clf.datasets import ClipTable
+
+__all__ = ["PREDICTIONS", "check_out", "expand", "load_table", "output", "print_failures"]
 
 PREDICTIONS = Kind("a table of predictions", text_begins("path,label,probability", '{"path": '))
 _TABLES = frozenset({"meta.csv", "esc50.csv", "urbansound8k.csv"})  # read with the folder that holds them
@@ -75,6 +80,15 @@ def _is_read_with(file: Path, folder: Path) -> bool:
     return inside and (file.suffix.lower() in SOUND_SUFFIXES | {".txt"} or file.name.lower() in _TABLES)
 
 
+def load_table(data: str, group: str | None) -> "ClipTable":
+    """Load a data set; doubts about its labels are left to the caller, who prints all of the table's problems."""
+    from l3clf.datasets import load
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LabelWarning)
+        return load(data, group)
+
+
 @contextmanager
 def output(out: str | None) -> Iterator[IO[str]]:
     """Open the file to write, or standard output if `out` is None."""
@@ -86,6 +100,16 @@ def output(out: str | None) -> Iterator[IO[str]]:
 
 
 def print_failures(failures: Sequence[L3clfError], args: argparse.Namespace | None = None) -> None:
-    """Print each failure on a line of standard error."""
+    """Print each failure on a line of standard error; files that only lack ffmpeg are counted by suffix."""
+    from l3clf.audio.ffmpeg import INSTALL, MissingFfmpegError
+
+    parser = getattr(args, "parser", None)
+    lacking = [failure for failure in failures if isinstance(failure, MissingFfmpegError)]
     for failure in failures:
-        tell(f"failed: {failure}", getattr(args, "parser", None))
+        if len(lacking) < 2 or not isinstance(failure, MissingFfmpegError):
+            tell(f"failed: {failure}", parser)
+    if len(lacking) > 1:
+        counts = Counter(failure.suffix for failure in lacking).most_common()
+        listed = ", ".join(f"{n:,} {suffix}" for suffix, n in counts)
+        first = f"{lacking[0].path} and {len(lacking) - 1:,} more ({listed})"
+        tell(f"failed: {first}: need ffmpeg, which is not installed; {INSTALL}", parser)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
-from l3clf.cli.files import check_out, print_failures
-from l3clf.cli.printing import say
+from l3clf.cli.files import check_out, load_table, print_failures
+from l3clf.cli.printing import say, tell
 from l3clf.errors import ClipWarning, ParameterError, counted
 
 __all__ = ["add"]
@@ -32,17 +32,19 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.model_file import MODEL, save_model
-    from l3clf.datasets import load
 
     if args.group is not None:
         raise ParameterError(
             "--group: fit learns from all clips at once, so groups have no effect; give it to `l3clf baseline`, which "
             "keeps each group in one fold"
         )
-    table = load(args.data)
+    embedder = options.embedder_of(args)
+    table = load_table(args.data, None)
     check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
+    for problem in table.problems():
+        tell(problem, args.parser)
     model = ClipClassifier(
-        options.embedder_of(args),
+        embedder,
         head=args.head,
         hop_s=args.hop_s,
         center=args.center,

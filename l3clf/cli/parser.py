@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
             hints = [hint for word in options if (hint := self._hint(word, parser))]
-            parser.error(f"unrecognized arguments: {' '.join(unknown)}{hints[0] if hints else ''}")
+            words = printable(" ".join(unknown), keep="")
+            parser.error(f"unrecognized arguments: {words}{hints[0] if hints else ''}")
         return args
 
     def _hint(self, word: str, parser: argparse.ArgumentParser) -> str:

@@ -1,9 +1,9 @@
 """``l3clf predict``: classify sound files with a saved model."""
 
 import argparse
-import csv
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from l3clf.cli import options
 from l3clf.cli.files import PREDICTIONS, check_out, expand, output, print_failures
 from l3clf.errors import L3clfError
+from l3clf.storage.csv_text import csv_line, escaped_path
 
 __all__ = ["add"]
 
@@ -22,6 +23,10 @@ def add(commands: Any) -> None:
     predict.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
     predict.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="of the output (default: csv)")
     predict.add_argument("--out", metavar="FILE", help="file to write (default: standard output)")
+    formulas = (
+        "in the CSV, write what a spreadsheet would compute (=cmd) with an apostrophe, or a path with ./, in front"
+    )
+    predict.add_argument("--escape-formulas", action="store_true", help=formulas)
     predict.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     options.add_decision(predict)
     options.add_work(predict)
@@ -47,19 +52,21 @@ def _run(args: argparse.Namespace) -> int:
     probabilities = model.predict_proba(windows)
     labels = model.predict(windows)
     with output(args.out) as file:
-        write = _write_csv if args.format == "csv" else _write_json_lines
+        write = partial(_write_csv, args.escape_formulas) if args.format == "csv" else _write_json_lines
         write(file, [paths[i] for i in good], labels, probabilities, model.classes_)
     failures += [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
     print_failures(failures, args)
     return 1 if failures else 0
 
 
-def _write_csv(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
+def _write_csv(
+    escape: bool, file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any
+) -> None:
     """Write the path, label and probability of each file."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["path", "label", "probability"])
+    file.write(csv_line(["path", "label", "probability"]))
     for path, label, row in zip(paths, labels, probabilities, strict=True):
-        writer.writerow([path, label, f"{row.max():.6f}"])
+        shown = escaped_path(path) if escape else path
+        file.write(csv_line([shown, label, f"{row.max():.6f}"], escape_formulas=escape))
 
 
 def _write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:

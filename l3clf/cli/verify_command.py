@@ -10,9 +10,12 @@ from l3clf.cli.files import expand, print_failures
 from l3clf.cli.printing import note, say
 
 if TYPE_CHECKING:
-    from l3clf.device.verification import Ledger
+    from l3clf.device.signals import Signals
+    from l3clf.device.verification import Ledger, Verification
 
-__all__ = ["add", "ledger_lines"]
+__all__ = ["add", "ledger_lines", "result_lines", "verdict"]
+
+MAX_NAMES = 5
 
 
 def add(commands: Any) -> None:
@@ -21,6 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument("folder", metavar="DIR", help="folder that `l3clf export` wrote")
     options.add_quiet(parser)
     parser.add_argument("--audio", metavar="FILES", nargs="+", required=True, help="sound files, or folders of them")
+    parser.add_argument("--max-clips", type=int, metavar="N", help="use at most N of them, spread evenly over all")
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -30,30 +34,72 @@ def _run(args: argparse.Namespace) -> int:
     paths, failures = expand(args.audio)
     print_failures(failures, args)
     clips = [Clip(path) for path in paths]
-    found = verify(Path(args.folder), clips, lambda name: None if args.quiet else note(f"running: {name}"))
-    say("\n".join(ledger_lines(found.ledgers)))
-    cost = found.cost
-    say(
-        f"Cortex-M4F: {cost.network:,} instructions per window, {cost.frontend:,} per second of sound; "
-        f"stack at most {cost.stack_bytes:,} bytes"
+    found = verify(
+        Path(args.folder),
+        clips,
+        lambda text: None if args.quiet else note(f"running: {text}"),
+        max_clips=args.max_clips,
     )
-    if found.board is not None:
-        say(f"Self-test on QEMU (mps2-an386): {found.board}")
-    say("Verified." if found.passed else "NOT verified: the C library does not match the Python model.")
+    say("\n".join([*ledger_lines(found.ledgers, found.signals), *result_lines(found)]))
     print_failures(found.failures, args)
     return 0 if found.passed and not failures and not found.failures else 1  # 1 also if some clips were not compared
 
 
-def ledger_lines(ledgers: Sequence["Ledger"]) -> list[str]:
-    """Return ledgers as the lines of a Markdown table."""
-    names = ("build", "features", "layers", "embeddings", "decisions", "clips", "probabilities")
+def ledger_lines(ledgers: Sequence["Ledger"], signals: Sequence["Signals"]) -> list[str]:
+    """Return ledgers and test signals as the lines of a Markdown table, a build to a line."""
+    names = ("build", "features", "layers", "embeddings", "decisions", "clips", "probabilities", "test signals")
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for one in ledgers:
+    for one, signal in zip(ledgers, signals, strict=True):
         equal = 1 - one.features_differ / max(1, one.n_features)
+        wrong = f", {one.features_wrong} wrong" if one.features_wrong else ""
         lines.append(
-            f"| {one.name} | {equal:.4%} equal, at most {one.largest_step} LSB | {one.values_differ} of "
+            f"| {one.name} | {equal:.4%} equal, at most {one.largest_step} LSB{wrong} | {one.values_differ} of "
             f"{one.n_values:,} values differ | {one.n_windows - one.embeddings_differ} of {one.n_windows} bit-exact | "
-            f"{one.decisions_agree} of {one.n_decisions} agree | {one.clips_agree} of {one.n_clips} agree | "
-            f"within {one.largest_probability:.1e} |"
+            f"{one.n_decisions} checked, {one.decisions_differ} differ, {one.decisions_agree} agree end to end | "
+            f"{one.clips_agree} of {one.n_clips} agree | within {one.largest_probability:.1e} | {_signals(signal)} |"
         )
     return lines
+
+
+def _signals(found: "Signals") -> str:
+    counts = (
+        ("levels", found.levels_wrong, found.n_levels),
+        ("values", found.values_differ, found.n_values),
+        ("head", found.vectors_wrong, found.n_vectors),
+        ("names", found.names_wrong, found.n_names),
+    )
+    wrong = [f"{name}: {bad} of {n:,} wrong" for name, bad, n in counts if bad]
+    return ", ".join(wrong) if wrong else f"all {sum(n for _, _, n in counts):,} right"
+
+
+def result_lines(found: "Verification") -> list[str]:
+    """Return what else was found, and the verdict in the last line."""
+    lines = []
+    if cost := found.cost:
+        lines.append(
+            f"Cortex-M4F: {cost.network:,} instructions per window, {cost.frontend:,} per second of sound; "
+            f"stack at most {cost.stack_bytes:,} bytes"
+        )
+    if found.self_test is not None:
+        lines.append(f"Self-test on this machine: {found.self_test}")
+    if found.board is not None:
+        lines.append(f"Self-test on QEMU (mps2-an386): {found.board}")
+    if found.edited:
+        lines.append(f"Not as this l3clf writes them: {', '.join(found.edited)}")
+    if found.missing:
+        lines.append(f"Not run: {found.missing}")
+    return [*lines, verdict(found)]
+
+
+def verdict(found: "Verification") -> str:
+    """Return whether an export was verified, and if not, why."""
+    if found.passed:
+        return "Verified on this machine, and by its self-test on QEMU." if found.missing else "Verified."
+    if found.altered:
+        named = ", ".join(found.altered[:MAX_NAMES]) + (", ..." if len(found.altered) > MAX_NAMES else "")
+        return f"NOT verified: {len(found.altered)} constants are not the model's ({named}); write the export again"
+    if not all(one.compared for one in found.ledgers):
+        return (
+            "NOT verified: no window of these sounds is above the gate, so that nothing was compared; name louder ones"
+        )
+    return "NOT verified: the C library does not match the Python model."

@@ -16,7 +16,7 @@ from pathlib import Path
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import duration_s
 from l3clf.datasets.clip_table import ClipTable
-from l3clf.datasets.folders import entries, find_sounds, warn_left_out
+from l3clf.datasets.folders import entries, find_sounds, warn_left_out, with_doubts
 from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 
 __all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels", "pieces", "read_labels"]
@@ -103,12 +103,13 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
         )
     if unlabelled := [sound for sound in sounds if not found.get(sound)]:
         warn_left_out(root, "recordings without labels", unlabelled)
-    return ClipTable(
+    table = ClipTable(
         [clip for _, clip, _ in rows],
         [label for _, _, label in rows],
         groups=[Path(os.path.relpath(sound, root)).as_posix() for sound, _, _ in rows],
         origin="Audacity label tracks: groups are the recordings",
     )
+    return with_doubts(root, table)
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[Label]:

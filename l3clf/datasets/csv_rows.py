@@ -1,32 +1,86 @@
 """Reading the rows of a CSV and checking their columns.
 
-Rule: an error names all missing columns or all lines with a missing value, so that they are fixed in one go.
+Rule: a file that could have been read in another way is an error that names the line, and an error names all missing
+columns or all lines with a missing value, so that they are fixed in one go.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from l3clf.datasets.describe import some
 from l3clf.errors import DatasetError
 
-__all__ = ["Row", "column", "read_rows", "require_columns", "require_values"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "Row",
+    "Sheet",
+    "check_text",
+    "check_unique",
+    "column",
+    "read_sheet",
+    "require_columns",
+    "require_values",
+]
 
-KNOWN_COLUMNS = ("path", "label", "fold", "group", "start_s", "end_s")
-Row = tuple[int, dict[str, str]]
+MAX_CHARACTERS = 1000  # of a path, label, fold or group; NumPy stores every label at the length of the longest
+SEPARATORS = ";\t"  # beside the comma: what Excel writes where the comma is the decimal point, and what it copies
+SHOWN_CHARACTERS = 40
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+REASONS = {
+    "unexpected end of data": "a quote is opened here and never closed",
+    "field larger than": f"a value has more than {csv.field_size_limit():,} characters, as when a quote is not closed",
+    "expected after": "a quoted value goes on after its closing quote",
+}
 
 
-def read_rows(table: Path, named: Sequence[str] = ()) -> tuple[list[str], list[Row]]:
-    """Return the columns, and the line number and values of each row that is not empty."""
+@dataclass(frozen=True)
+class Row:
+    """A row that is not empty.
+
+    Attributes
+    ----------
+    line : int
+        Where it begins in the file, from 1.
+    values : dict
+        The value of each column, without spaces at its ends.
+    stray : tuple of str
+        Columns whose value holds a quote although it was not put in quotes.
+    """
+
+    line: int
+    values: dict[str, str]
+    stray: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The content of a CSV: its columns in order, its rows, and the character between its values."""
+
+    columns: list[str]
+    rows: list[Row]
+    separator: str = ","
+
+
+def read_sheet(table: Path) -> Sheet:
+    """Read a CSV strictly.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read, is not UTF-8, has quotes that are not closed or end within a value, or rows with more
+        values than columns.
+    """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:  # Excel writes a byte order mark
-            reader = csv.DictReader(file)
-            columns = [
-                (name or "").strip() for name in reader.fieldnames or []
-            ]  # a header may have spaces after commas
-            reader.fieldnames = columns
-            _check_unique(table, columns, {*KNOWN_COLUMNS, *named})
-            return columns, list(_filled(table, reader))
+            separator = _separator(file)
+            records = _records(table, file, separator)
+            _, first, _ = next(records, (0, [], ""))
+            columns = [name.strip() for name in first]  # a header may have spaces after commas
+            return Sheet(columns, list(_filled(table, columns, records, separator)), separator)
     except OSError as error:
         raise DatasetError(f"{table}: cannot be read ({error.strerror}); give a CSV file") from None
     except UnicodeDecodeError as error:
@@ -38,36 +92,92 @@ def read_rows(table: Path, named: Sequence[str] = ()) -> tuple[list[str], list[R
         raise
     except ValueError as error:  # a NUL byte in the name
         raise DatasetError(f"{str(table)!r}: cannot be read ({error}); give a CSV file") from None
-    except csv.Error as error:
-        raise DatasetError(f"{table}: is not a CSV file ({error}); save it again as CSV") from None
 
 
-def _check_unique(table: Path, columns: Sequence[str], known: Iterable[str]) -> None:
-    # Only columns that are read: any other may be there twice.
-    twice = [name for name in sorted(known) if columns.count(name) > 1]
+def _separator(file: IO[str]) -> str:
+    """Return what separates the names in the header: the comma, unless there is none and another character is there."""
+    header = file.readline(csv.field_size_limit())
+    file.seek(0)
+    best = max(SEPARATORS, key=header.count)
+    return best if "," not in header and best in header else ","
+
+
+def _records(table: Path, file: IO[str], separator: str) -> Iterator[tuple[int, list[str], str]]:
+    """Yield for each record the line where it begins, its values, and its text as it stands in the file."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in file:
+            taken.append(line)
+            yield line
+
+    # With skipinitialspace, quotes after ", " are quotes instead of part of the value.
+    reader = csv.reader(lines(), delimiter=separator, strict=True, skipinitialspace=True)
+    while True:
+        line = reader.line_num + 1
+        taken.clear()
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            why = next((reason for words, reason in REASONS.items() if words in str(error)), str(error))
+            raise DatasetError(f"{table}, line {line}: {why}; close the quote, remove it, or write it twice") from None
+        yield line, values, "".join(taken)
+
+
+def _filled(
+    table: Path, columns: Sequence[str], records: Iterable[tuple[int, list[str], str]], separator: str
+) -> Iterator[Row]:
+    for line, found, text in records:
+        # Trailing commas without values are harmless.
+        extra = [value for value in found[len(columns) :] if value.strip()]
+        if extra:
+            raise DatasetError(
+                f"{table}, line {line}: more values than columns ({extra[0]!r}); "
+                "put quotes around values that contain commas"
+            )
+        if _swallows_rows(found, len(columns), separator):
+            raise DatasetError(
+                f"{table}, line {line}: a quote is opened here, and the value goes on over lines that look like rows; "
+                "close or remove the quote"
+            )
+        padded = [*(value.strip() for value in found), *[""] * len(columns)]
+        values = dict(zip(columns, padded, strict=False))
+        if any(values.values()):
+            quoted = [name for name, value in values.items() if '"' in value]
+            yield Row(line, values, tuple(quoted) if quoted and not _well_quoted(text, separator) else ())
+
+
+def _swallows_rows(values: Sequence[str], n_columns: int, separator: str) -> bool:
+    """Return whether a line within some value is a row itself: as many values, and a file name of the same type."""
+    suffixes = [Path(value).suffix for value in values]
+    for value in values:
+        inner = re.split("\r\n|\n|\r", value)
+        for line in inner if len(inner) > 1 else ():
+            parts = line.split(separator)
+            alike = zip(parts, suffixes, strict=False)
+            if len(parts) == n_columns and any(
+                SUFFIX.fullmatch(suffix) and part.strip().endswith(suffix) for part, suffix in alike
+            ):
+                return True
+    return False
+
+
+def _well_quoted(text: str, separator: str) -> bool:
+    """Return whether every quote in a record is around a value, or doubled within such quotes."""
+    value = rf' *"(?:[^"]|"")*"|[^"{separator}\r\n]*'
+    return re.fullmatch(rf"(?:{value})(?:{separator}(?:{value}))*[\r\n]*", text) is not None
+
+
+def check_unique(table: object, columns: Sequence[str], used: Iterable[str]) -> None:
+    """Raise DatasetError if a column that is used is there twice; any other may be."""
+    twice = [name for name in sorted(set(used)) if columns.count(name) > 1]
     if twice:
         raise DatasetError(f"{table}: more than one column {', '.join(map(repr, twice))}; rename or delete one")
 
 
-def _filled(table: Path, reader: "csv.DictReader[str]") -> Iterator[Row]:
-    for row in reader:
-        # DictReader collects surplus values under None; trailing commas without values are harmless.
-        extra = [value for value in row.get(None, []) if value.strip()]
-        if extra:
-            raise DatasetError(
-                f"{table}, line {reader.line_num}: more values than columns ({extra[0]!r}); "
-                "put quotes around values that contain commas"
-            )
-        values = {
-            name: (value or "").strip()
-            for name, value in row.items()
-            if isinstance(name, str) and not isinstance(value, list)
-        }
-        if any(values.values()):
-            yield reader.line_num, values
-
-
-def require_columns(table: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+def require_columns(table: object, columns: Sequence[str], needed: Sequence[str]) -> None:
     """Raise DatasetError if a column is missing."""
     missing = [name for name in needed if name not in columns]
     if missing:
@@ -76,16 +186,38 @@ def require_columns(table: Path, columns: Sequence[str], needed: Sequence[str]) 
 
 
 def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Raise DatasetError if one of these columns is empty in some row."""
+    """Raise DatasetError if one of these columns is empty in some row, or holds what cannot be a name."""
     for name in names:
-        lines = [line for line, row in rows if not row[name]]
+        lines = [row.line for row in rows if not row.values[name]]
         if lines:
             raise DatasetError(f"{table}: no {name} in line {some(lines, 10)}; fill it in or delete the line")
+        for row in rows:
+            check_text(f"{table}, line {row.line}", name, row.values[name])
+            if name in row.stray:
+                raise DatasetError(
+                    f"{table}, line {row.line}: {name} {row.values[name][:SHOWN_CHARACTERS]!r} has a quote that opens "
+                    "or closes nothing; remove it, or put the value in quotes and write its own quotes twice"
+                )
+
+
+def check_text(where: str, name: str, value: str) -> None:
+    """Raise DatasetError for a path, label, fold or group that is too long or has line breaks, as by a stray quote."""
+    found = (
+        f"has {len(value):,} characters; expected at most {MAX_CHARACTERS:,}"
+        if len(value) > MAX_CHARACTERS
+        else "has a line break; remove it"
+        if "\n" in value or "\r" in value
+        else "has a NUL character; remove it"
+        if "\0" in value
+        else ""
+    )
+    if found:
+        raise DatasetError(f"{where}: {name} {value[:SHOWN_CHARACTERS]!r} {found} (is a quote not closed?)")
 
 
 def column(table: Path, rows: Sequence[Row], name: str | None) -> list[str] | None:
     """Return a column of folds or groups; None if every value is empty."""
-    if name is None or not any(row[name] for _, row in rows):
+    if name is None or not any(row.values[name] for row in rows):
         return None
     require_values(table, rows, [name])
-    return [row[name] for _, row in rows]
+    return [row.values[name] for row in rows]

@@ -3,15 +3,20 @@
 Rule: columns are returned as the arguments of `ClipTable`, so that nothing here imports that class.
 """
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 from l3clf.audio.clip import Clip
-from l3clf.datasets.csv_rows import column, read_rows, require_columns, require_values
+from l3clf.datasets.csv_columns import Columns, find_columns
+from l3clf.datasets.csv_rows import Row, Sheet, check_unique, column, read_sheet, require_columns, require_values
 from l3clf.datasets.layouts import layout_columns, layout_of
-from l3clf.errors import DatasetError, L3clfError
+from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
-__all__ = ["read_table"]
+__all__ = ["check_durations", "read_table"]
+
+DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)")
 
 
 def read_table(
@@ -25,29 +30,54 @@ def read_table(
         The arguments of `ClipTable`.
     """
     wanted = [path_column, label_column]
-    columns, rows = read_rows(table, [*wanted, group or ""])
+    sheet = read_sheet(table)
+    columns, rows = sheet.columns, sheet.rows
+    published = layout_of(columns)
     # Our own layout takes precedence, and so do columns that the caller names.
-    layout = layout_of(columns) if wanted == ["path", "label"] and "path" not in columns else None
-    require_columns(table, columns, [*(layout.columns if layout else wanted), *([group] if group else [])])
-    if not rows:
-        raise DatasetError(f"{table}: no clips; expected a header and one line for each clip")
+    layout = published if wanted == ["path", "label"] and "path" not in columns else None
     if layout:
+        _require(table, columns, [*layout.columns, *([group] if group else [])], rows)
         return layout_columns(table, columns, rows, layout, group)
-    require_values(table, rows, wanted)
-    group_column = group or ("group" if "group" in columns else None)
+    # The times in a published table are those in its sources.
+    found = find_columns(str(table), columns, path_column, label_column, group, times=published is None)
+    used = [found.path, found.label, *filter(None, (found.fold, found.group, found.start, found.end))]
+    _require(table, columns, used, rows)
+    require_values(table, rows, [found.path, found.label])
+    check_durations(str(table), found, [row.values[found.path] for row in rows])
+    if found.said:
+        warnings.warn(f"{table}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=4)
     return {
-        "clips": [_clip(table, line, row, path_column) for line, row in rows],
-        "labels": [row[label_column] for _, row in rows],
-        "folds": column(table, rows, "fold" if "fold" in columns else None),
-        "groups": column(table, rows, group_column),
-        "origin": f"the table {table.name}" + (f", its column {group!r} as groups" if group else ""),
+        "clips": [_clip(table, row, found, sheet) for row in rows],
+        "labels": [row.values[found.label] for row in rows],
+        "folds": column(table, rows, found.fold),
+        "groups": column(table, rows, found.group),
+        "origin": f"the table {table.name}"
+        + (f", its column {group!r} as groups" if group else "")
+        + (f" ({found.said})" if found.said else ""),
     }
 
 
-def _clip(table: Path, line: int, row: dict[str, str], path_column: str) -> Clip:
+def _require(table: Path, columns: list[str], used: list[str], rows: list[Row]) -> None:
+    require_columns(table, columns, used)
+    check_unique(table, columns, used)
+    if not rows:
+        raise DatasetError(f"{table}: no clips; expected a header and one line for each clip")
+
+
+def check_durations(table: str, columns: Columns, paths: list[str]) -> None:
+    """Raise DatasetError where files are listed more than once with a duration, but without a start."""
+    if columns.durations and len(set(paths)) < len(paths):
+        raise DatasetError(
+            f"{table}: column {columns.durations[0]!r} and files that are listed more than once, but no start of each "
+            "piece; give each clip's start and end in seconds as 'start_s' and 'end_s', or delete the column"
+        )
+
+
+def _clip(table: Path, row: Row, columns: Columns, sheet: Sheet) -> Clip:
+    start, end = (row.values[name] if name else "" for name in (columns.start, columns.end))
+    if sheet.separator != ",":  # written where the comma is the decimal point
+        start, end = (DECIMAL_COMMA.sub(r"\1.\2", text) for text in (start, end))
     try:
-        start_s = float(row.get("start_s") or 0.0)
-        end_s = float(row["end_s"]) if row.get("end_s") else None
-        return Clip(table.parent / row[path_column], start_s, end_s)
+        return Clip(table.parent / row.values[columns.path], float(start or 0.0), float(end) if end else None)
     except (ValueError, L3clfError) as error:
-        raise DatasetError(f"{table}, line {line}: {error}; expected times in seconds") from None
+        raise DatasetError(f"{table}, line {row.line}: {error}; expected times in seconds") from None

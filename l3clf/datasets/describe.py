@@ -4,6 +4,7 @@ Rule: only the headers of sound files are read, each once, and only for the summ
 """
 
 import os
+import re
 import statistics
 import unicodedata
 from collections import Counter, defaultdict
@@ -18,10 +19,16 @@ from l3clf.audio.clip import Clip
 from l3clf.audio.decode import open_sound, piece_frames
 from l3clf.errors import AudioError
 
-__all__ = ["FEW_CLIPS", "Description", "describe", "problems", "some"]
+__all__ = ["FEW_CLIPS", "NOT_A_CLASS", "Description", "describe", "label_problems", "problems", "some"]
 
 FEW_CLIPS = 5  # as many as a cross-validation has folds by default
 MANY_CLASSES = 1000
+# Folders with these names are parts of a data set; reading them as classes would give a wrong table.
+NOT_A_CLASS = re.compile(
+    r"(?:fold|split|part)[ _-]?[0-9]+|train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev|eval(?:uation)?", re.I
+)
+# How programs write a missing value; not "none", which may well be a class.
+NOT_A_LABEL = frozenset(("nan", "NaN", "NAN", "<NA>", "N/A", "n/a", "#N/A", "NULL", "null", "None", "NaT"))
 
 
 class _Table(Protocol):
@@ -194,6 +201,11 @@ def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
     return [problem for problem in (*found, _rare_classes(table, fewest)) if problem]
 
 
+def label_problems(table: _Table) -> list[str]:
+    """List those problems of a table that make its labels doubtful, without looking for its files."""
+    return [problem for check in LABEL_PROBLEMS if (problem := check(table))]
+
+
 def _files_missing(table: _Table) -> str:
     missing = [path for path in dict.fromkeys(clip.path for clip in table.clips) if not Path(path).is_file()]
     return f"sound files are missing ({len(missing):,}): {some(missing, 20)}" if missing else ""
@@ -254,6 +266,20 @@ def _similar_labels(table: _Table) -> str:
     return f"labels differ only in case or spaces but count as different classes: {some(pairs)}" if pairs else ""
 
 
+def _labels_of_parts(table: _Table) -> str:
+    parts = sorted(label for label in set(map(str, table.labels.tolist())) if NOT_A_CLASS.fullmatch(label.strip()))
+    found = some(map(repr, parts))
+    return (
+        f"labels are parts of a data set instead of classes: {found} (is the right column the label?)" if parts else ""
+    )
+
+
+def _labels_missing(table: _Table) -> str:
+    missing = Counter(label for label in map(str, table.labels.tolist()) if label in NOT_A_LABEL)
+    found = some(f"{label!r} ({n:,})" for label, n in missing.items())
+    return f"labels look like missing values but count as classes: {found}" if missing else ""
+
+
 def _rare_classes(table: _Table, fewest: int) -> str:
     sizes = Counter(map(str, table.labels.tolist()))
     rare = sorted(((n, label) for label, n in sizes.items() if n < fewest), key=lambda found: found[0])
@@ -302,13 +328,18 @@ def _groups_over_folds(table: _Table) -> str:
     return f"groups are in more than one fold, which leaks ({len(split):,}): {some(map(repr, split))}" if split else ""
 
 
+LABEL_PROBLEMS: tuple[Callable[[_Table], str], ...] = (
+    _labelled_twice,
+    _similar_labels,
+    _labels_of_parts,
+    _labels_missing,
+)
 PROBLEMS: tuple[Callable[[_Table], str], ...] = (
     _class_count,
     _files_missing,
-    _labelled_twice,
+    *LABEL_PROBLEMS,
     _listed_twice,
     _two_formats,
-    _similar_labels,
     _one_part,
     _folds_of_one_class,
     _classes_in_one_part,

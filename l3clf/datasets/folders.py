@@ -8,16 +8,28 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from l3clf.audio.ffmpeg import FFMPEG_SUFFIXES
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
-from l3clf.datasets.describe import some
-from l3clf.errors import DatasetError, DatasetWarning
+from l3clf.datasets.describe import label_problems, some
+from l3clf.errors import DatasetError, DatasetWarning, LabelWarning
 
-__all__ = ["SOUND_SUFFIXES", "entries", "find_sounds", "is_sound", "load_csv", "load_folder", "warn_left_out"]
+__all__ = [
+    "SOUND_SUFFIXES",
+    "entries",
+    "find_sounds",
+    "is_sound",
+    "load_csv",
+    "load_folder",
+    "warn_left_out",
+    "with_doubts",
+]
 
-SOUND_SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()  # noqa: SIM905
+SNDFILE_SUFFIXES = frozenset(
+    ".aif .aifc .aiff .au .caf .flac .mp2 .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()  # noqa: SIM905
 )
+# Also where ffmpeg is not installed: each is a failure that says so then, instead of vanishing.
+SOUND_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
 
 def find_sounds(folder: str | os.PathLike[str]) -> list[str]:
@@ -56,6 +68,13 @@ def warn_left_out(folder: Path, what: str, sounds: Sequence[str]) -> None:
     warnings.warn(f"{folder}: {what} were left out ({len(sounds):,}): {shown}", DatasetWarning, stacklevel=4)
 
 
+def with_doubts(source: object, table: ClipTable) -> ClipTable:
+    """Return the table, and warn once for each reason to doubt its labels."""
+    for problem in label_problems(table):
+        warnings.warn(f"{source}: {problem}", LabelWarning, stacklevel=4)
+    return table
+
+
 def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
     """Load a folder with one subfolder for each class; each is searched at any depth.
 
@@ -72,6 +91,11 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
     ------
     DatasetError
         If the folder cannot be listed, or no subfolder contains a sound file.
+
+    Warns
+    -----
+    LabelWarning
+        If names of folders are not those of classes (``train``), or differ only in case or spaces.
     """
     root = Path(folder)
     classes = [entry for entry in entries(root) if entry.is_dir()]
@@ -79,10 +103,10 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
     if not found:
         raise DatasetError(
             f"{root}: no sound files in subfolders; make one subfolder for each class, with files of type "
-            f"{', '.join(sorted(SOUND_SUFFIXES)[:8])}..."
+            f"{', '.join(sorted(SNDFILE_SUFFIXES)[:8])}..."
         )
     clips, labels = zip(*found, strict=True)
-    return ClipTable(clips, labels, origin="a folder for each class")
+    return with_doubts(root, ClipTable(clips, labels, origin="a folder for each class"))
 
 
 def load_csv(
@@ -94,8 +118,10 @@ def load_csv(
     ----------
     path : path
         A CSV in UTF-8 whose header has ``path`` and ``label`` and may have ``fold``, ``group``, ``start_s``
-        and ``end_s``. Paths are relative to the table's folder. Empty lines are ignored. The tables
-        published with ESC-50 and UrbanSound8K are recognised by their columns.
+        and ``end_s``. Paths are relative to the table's folder. Empty lines are ignored. Semicolons or tabs may
+        stand for the commas. The tables published with ESC-50 and UrbanSound8K are recognised by their columns.
+        Other names (``filename``, ``category``, ``onset`` and ``offset``...) are taken where only one column can be
+        meant, with a warning that says so.
     group : str, optional
         Column to use as the group instead of ``group``.
     path_column, label_column : str
@@ -108,7 +134,16 @@ def load_csv(
     Raises
     ------
     DatasetError
-        If the file cannot be read, a column is missing, or a row has no path, no label, or times that are
-        not numbers.
+        If the file cannot be read, a column is missing, a row has no path, no label, or times that are not
+        numbers, a quote is not closed, columns look like times but are not clear (other units than seconds,
+        one of a pair, two pairs), or a path, label, fold or group has line breaks or more than 1,000 characters.
+
+    Warns
+    -----
+    DatasetWarning
+        If a column was taken under another name than ours.
+    LabelWarning
+        If labels differ only in case or spaces, are parts of a data set (``train``), look like missing values, or
+        contradict each other.
     """
-    return ClipTable(**read_table(Path(path), group, path_column, label_column))
+    return with_doubts(path, ClipTable(**read_table(Path(path), group, path_column, label_column)))

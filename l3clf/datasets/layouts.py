@@ -81,7 +81,7 @@ def layout_columns(
 ) -> dict[str, Any]:
     """Return the columns of a published table, as the arguments of `ClipTable`."""
     require_values(table, rows, layout.columns)
-    places = [layout.place.format_map(row) for _, row in rows]
+    places = [layout.place.format_map(row.values) for row in rows]
     names = esc_names(places)
     groups = column(table, rows, group or (layout.group if layout.group in columns else None))
     if groups is None and names:
@@ -90,8 +90,8 @@ def layout_columns(
     source = f"column {group!r}" if group else "Freesound ids"
     return {
         "clips": [Clip(root / place) for place in places],
-        "labels": [row[layout.label] for _, row in rows],
-        "folds": [row["fold"] for _, row in rows],
+        "labels": [row.values[layout.label] for row in rows],
+        "folds": [row.values["fold"] for row in rows],
         "groups": groups,
         "origin": f"{layout.name}: its own folds" + (f", groups from {source}" if groups else ""),
     }

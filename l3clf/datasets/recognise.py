@@ -4,28 +4,40 @@ Rule: data that could be read in two ways is an error that tells how to choose.
 """
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from l3clf.datasets.audacity import find_tracks, is_track, load_audacity_labels
 from l3clf.datasets.clip_table import ClipTable
-from l3clf.datasets.describe import some
-from l3clf.datasets.folders import entries, find_sounds, load_csv, load_folder, warn_left_out
+from l3clf.datasets.describe import NOT_A_CLASS, some
+from l3clf.datasets.folders import entries, find_sounds, load_csv, load_folder, warn_left_out, with_doubts
+from l3clf.datasets.frames import is_frame, read_frame
 from l3clf.datasets.layouts import LAYOUTS
 from l3clf.datasets.published import FSDD_SOUNDS, META_NAME, fsdd_names, load_fsdd, with_esc_names
 from l3clf.errors import DatasetError
 
-__all__ = ["load"]
+__all__ = ["as_table", "load"]
 
-# Folders with these names are parts of a data set; reading them as classes would give a wrong table.
-NOT_A_CLASS = re.compile(
-    r"(?:fold|split|part)[ _-]?[0-9]+|train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev|eval", re.I
-)
+
+def as_table(data: Any) -> ClipTable:
+    """Return a table of clips, or load what stands for one: a data frame, or the path of a data set."""
+    if isinstance(data, ClipTable):
+        return data
+    if is_frame(data) or isinstance(data, str | os.PathLike):
+        return load(data)
+    raise DatasetError(
+        f"table: type {type(data).__name__}; expected a ClipTable, a data frame with the columns path and label, or "
+        "the path of a data set"
+    )
 
 
 def load(
-    data: str | os.PathLike[str], group: str | None = None, *, path_column: str = "path", label_column: str = "label"
+    data: str | os.PathLike[str] | Any,
+    group: str | None = None,
+    *,
+    path_column: str = "path",
+    label_column: str = "label",
 ) -> ClipTable:
     """Load a data set, recognising its layout.
 
@@ -45,8 +57,9 @@ def load(
 
     Parameters
     ----------
-    data : path
-        A CSV file or a folder.
+    data : path or data frame
+        A CSV file or a folder; or a pandas data frame with the columns of a CSV, paths relative to the current
+        folder.
     group : str, optional
         Column of the CSV whose values must not be split between training and test.
     path_column, label_column : str
@@ -64,8 +77,13 @@ def load(
     Warns
     -----
     DatasetWarning
-        If sounds were left out: recordings without labels, or sounds beside the class folders.
+        If sounds were left out: recordings without labels, or sounds beside the class folders. If columns were
+        taken under other names than ours.
+    LabelWarning
+        See `load_csv`.
     """
+    if is_frame(data):
+        return with_doubts("the data frame", ClipTable(**read_frame(data, group, path_column, label_column)))
     path = Path(data)
     if not (path.is_file() or path.is_dir()):
         raise DatasetError(f"{path}: no such file or folder; give a CSV, or a folder with a subfolder for each class")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from l3clf.device.toolchain import HARNESS, build_chip, export_sources, has_arm_gcc
 
-__all__ = ["PASSED", "has_board", "self_test"]
+__all__ = ["PASSED", "has_board", "outcome", "self_test"]
 
 _QEMU = "qemu-system-arm"
 _LIMIT_S = 300
@@ -55,4 +55,9 @@ def self_test(folder: Path, place: Path) -> str:
         done = subprocess.run([*board, "-kernel", str(elf)], capture_output=True, timeout=_LIMIT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         return f"no result after {_LIMIT_S} s"
-    return _RESULTS.get(done.returncode, f"crashed ({done.returncode})")
+    return outcome(done.returncode)
+
+
+def outcome(status: int) -> str:
+    """Return the result of ``l3clf_selftest`` in words."""
+    return _RESULTS.get(status, f"crashed ({status})")

@@ -14,9 +14,12 @@ import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
 from l3clf.device.exporter import read_export
-from l3clf.device.toolchain import build_chip, export_sources
+from l3clf.device.toolchain import build_chip, export_sources, find_tools
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
+
+
+ZIG, ARM_GCC = "Zig's clang", "GCC for Arm"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Cost:
         Instructions per window for pooling and the head.
     macs : int
         Multiply-accumulates per window.
+    compiler : str
+        What compiled it: "Zig's clang" or "GCC for Arm".
     """
 
     flash_bytes: int
@@ -47,6 +52,7 @@ class Cost:
     network: int
     decision: int
     macs: int
+    compiler: str = ZIG
 
     @property
     def ram_bytes(self) -> int:
@@ -122,7 +128,7 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
     folder : path-like
         From `l3clf.device.export`.
     gcc : bool, default=False
-        Whether to compile with GCC for Arm instead of Zig's clang.
+        Whether to compile with GCC for Arm instead of Zig's clang; without ziglang, it is used anyway.
 
     Returns
     -------
@@ -159,4 +165,5 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
         network=network,
         decision=window - network,
         macs=sum(layer.macs for layer in d.layers),
+        compiler=ARM_GCC if gcc or not find_tools().zig else ZIG,
     )

@@ -6,14 +6,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.audio.clip import FloatArray
 from l3clf.audio.framing import level_dbfs
+from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
 from l3clf.classifier.decision import above_gate, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings
 from l3clf.embedders.frontend import levels, quantise_levels
 
-__all__ = ["Expected", "golden_header"]
+__all__ = ["Expected", "golden_header", "golden_pcm", "level_limits"]
+
+BIN_ERROR = 2.0**-20  # of a bin of a float32 transform, in root mean squares of its bins; 2^-24 was found to suffice
+SUM_ERROR = 4e-6  # of a float32 sum over a mel band and of a logarithm, in parts of the power
 
 
 class Expected:
@@ -27,6 +32,8 @@ class Expected:
     Attributes
     ----------
     levels : array of shape (n, frames, bands), int8
+    lowest, highest : array of shape (n, frames, bands), int8
+        The levels that float32 may give, however it rounds; see `level_limits`.
     embeddings : array of shape (n, size), int8
     above_gate : array of shape (n,), bool
     probabilities : array of shape (n, n_classes), float64
@@ -36,29 +43,78 @@ class Expected:
     """
 
     def __init__(self, d: DeviceModel, windows: NDArray[np.int16]) -> None:
+        self._d = d
         samples = windows.astype(np.float32) / np.float32(PCM_FULL_SCALE)
         self.levels = quantise_levels(levels(d.spec, samples))
+        frames = np.lib.stride_tricks.sliding_window_view(samples, d.spec.frame, axis=1)[:, :: d.spec.hop]
+        self.lowest, self.highest = level_limits(d.spec, frames[:, : d.spec.n_frames])
         self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
-        output = d.network.output
-        vectors = (self.embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
-        levels_dbfs, times_s = level_dbfs(samples), np.zeros((len(windows), 2))
-        self.above_gate = above_gate(levels_dbfs, d.gate_dbfs)
-        pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(windows) + 1)]
-        model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
-        self.probabilities = model.predict_proba(
-            [WindowEmbeddings(vectors[pool], times_s[pool], levels_dbfs[pool]) for pool in pools]
-        )
+        self.levels_dbfs = level_dbfs(samples)
+        self.above_gate = above_gate(self.levels_dbfs, d.gate_dbfs)
+        self.probabilities = self.probabilities_of(self.embeddings)
         decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
         self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
+
+    def probabilities_of(self, embeddings: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return the probabilities after each window, had the windows other embeddings.
+
+        Parameters
+        ----------
+        embeddings : array of shape (n, size), int8
+            Those of windows below the gate are not used.
+
+        Returns
+        -------
+        array of shape (n, n_classes), float64
+        """
+        d, output = self._d, self._d.network.output
+        vectors = (embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
+        times_s = np.zeros((len(vectors), 2))
+        pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(vectors) + 1)]
+        model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
+        windows = [WindowEmbeddings(vectors[pool], times_s[pool], self.levels_dbfs[pool]) for pool in pools]
+        return np.asarray(model.predict_proba(windows))
+
+
+def level_limits(spec: MelSpec, frames: FloatArray) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Return the lowest and the highest level of each band that float32 may give, computed in float64.
+
+    The C code and NumPy round their transforms in different orders, so that a power next to the border of two levels
+    may fall to either side. What is outside these limits is no matter of rounding.
+
+    Parameters
+    ----------
+    spec : MelSpec
+        Of a student.
+    frames : array of shape (..., frame samples), float32
+        Full scale at 1.0.
+
+    Returns
+    -------
+    lowest, highest : array of shape (..., n_bands), int8
+    """
+    shaped = (frames * hann(spec.frame)).astype(np.float64)
+    filters = mel_filters(spec).astype(np.float64)
+    bins = np.fft.rfft(shaped)
+    powers = (bins.real**2 + bins.imag**2) @ filters
+    error = BIN_ERROR * np.sqrt((shaped**2).sum(axis=-1, keepdims=True))  # of each bin
+    weights = filters.sum(axis=0)
+    error = 2 * error * np.sqrt(weights * powers) + weights * error**2 + SUM_ERROR * powers
+    limits = [quantise_levels(absolute_level_db(powers + sign * error)) for sign in (-1, 1)]
+    return limits[0], limits[1]
+
+
+def golden_pcm(d: DeviceModel) -> NDArray[np.int16]:
+    """Return a window of sound: a sweep over some bands and noise over all, so that no level is trivial."""
+    time_s = np.arange(d.window) / d.spec.sample_rate
+    sweep = np.sin(2 * np.pi * (200 + 1500 * time_s) * time_s) * np.exp(-2 * time_s)
+    noise = np.random.default_rng(0).normal(0, 0.05, d.window)
+    return np.rint((0.5 * sweep + noise) * (PCM_FULL_SCALE / 2)).astype(np.int16)
 
 
 def golden_header(d: DeviceModel) -> str:
     """Return ``l3clf_golden.h``: a window of sound with its levels, embedding, probabilities and decision."""
-    # A sweep over some bands and noise over all, so that no level is trivial.
-    time_s = np.arange(d.window) / d.spec.sample_rate
-    sweep = np.sin(2 * np.pi * (200 + 1500 * time_s) * time_s) * np.exp(-2 * time_s)
-    noise = np.random.default_rng(0).normal(0, 0.05, d.window)
-    pcm = np.rint((0.5 * sweep + noise) * (PCM_FULL_SCALE / 2)).astype(np.int16)
+    pcm = golden_pcm(d)
     # Without the gate, or there might be no probabilities to compare the head's with.
     found, ungated = Expected(d, pcm[np.newaxis]), Expected(replace(d, gate_dbfs=None), pcm[np.newaxis])
     arrays = [

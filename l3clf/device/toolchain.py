@@ -1,19 +1,30 @@
 """Compilers for this machine and for a Cortex-M4F.
 
-Rule: the package ziglang, which pip installs, is enough for both.
+Rule: the package ziglang, which pip installs, is enough for both. Without it, GCC or clang and GCC for Arm are used.
 """
 
+import functools
 import importlib.util
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from l3clf.errors import DeviceError, MissingDependencyError, how_to_install
 
-__all__ = ["HARNESS", "INSTALL", "build_chip", "build_host", "export_sources", "has_arm_gcc"]
+__all__ = [
+    "HARNESS",
+    "INSTALL",
+    "Tools",
+    "build_chip",
+    "build_host",
+    "export_sources",
+    "find_tools",
+    "has_arm_gcc",
+]
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
 INSTALL = f"install with: {how_to_install('device')}"
@@ -23,9 +34,88 @@ _ARM_GCC = "arm-none-eabi-gcc"
 _SECTIONS = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
 
 
+@dataclass(frozen=True)
+class Tools:
+    """The tools on this machine that verification can use.
+
+    Attributes
+    ----------
+    host : bool
+        A C compiler for this machine: GCC, clang or ziglang.
+    zig, arm_gcc : bool
+        Compilers for a Cortex-M4F: ziglang, and GCC for Arm.
+    emulator : bool
+        The packages unicorn and pyelftools.
+    board : bool
+        QEMU for Arm.
+    """
+
+    host: bool
+    zig: bool
+    arm_gcc: bool
+    emulator: bool
+    board: bool
+
+    @property
+    def chip(self) -> bool:
+        """Whether there is a compiler for a Cortex-M4F."""
+        return self.zig or self.arm_gcc
+
+    def check(self) -> None:
+        """Check that an export can be compiled for, and run on, this machine and some emulated chip.
+
+        Raises
+        ------
+        MissingDependencyError
+            If not; it names all that is missing.
+        """
+        needed = (
+            (self.host, "a C compiler (gcc or clang)"),
+            (self.chip, f"a compiler for a Cortex-M4F (ziglang, or {_ARM_GCC} with newlib)"),
+            (self.emulator or self.board, "an emulator (unicorn and pyelftools, or qemu-system-arm)"),
+        )
+        if lacking := [name for is_there, name in needed if not is_there]:
+            raise MissingDependencyError(f"this machine lacks {', and '.join(lacking)}; {INSTALL}")
+
+    def missing(self) -> str:
+        """Return what is left out for want of a tool, in words; an empty string if nothing is."""
+        if self.emulator and self.chip:
+            return ""
+        what = "unicorn and pyelftools" if self.chip else f"ziglang, or {_ARM_GCC} with newlib"
+        return f"the emulated Cortex-M4F needs {what}; {INSTALL}"
+
+
+def find_tools() -> Tools:
+    """Return which tools are on this machine."""
+    zig = _has_package("ziglang")
+    return Tools(
+        host=zig or _host_gcc() is not None,
+        zig=zig,
+        arm_gcc=has_arm_gcc(),
+        emulator=_has_package("unicorn") and _has_package("elftools"),
+        board=shutil.which("qemu-system-arm") is not None,
+    )
+
+
+def _has_package(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _host_gcc() -> str | None:
+    return shutil.which("gcc") or shutil.which("clang")
+
+
 def has_arm_gcc() -> bool:
-    """Return whether GCC for bare-metal Arm is installed."""
-    return shutil.which(_ARM_GCC) is not None
+    """Return whether GCC for bare-metal Arm is installed, with the C library that some systems package separately."""
+    found = shutil.which(_ARM_GCC)
+    return found is not None and _has_newlib(found)
+
+
+@functools.cache
+def _has_newlib(compiler: str) -> bool:
+    asked = [compiler, "-print-file-name=nosys.specs"]  # the answer is the bare name if there is no such file
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - a compiler on the PATH
+    return Path(done.stdout.strip()).is_absolute()
 
 
 def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HARNESS / "harness.c") -> list[str]:
@@ -68,7 +158,7 @@ def build_host(sources: Sequence[str], target: Path) -> Path:
     DeviceError
         If the compilation fails.
     """
-    compiler = [found] if (found := shutil.which("gcc") or shutil.which("clang")) else _zig()
+    compiler = [found] if (found := _host_gcc()) else _zig()
     _run([*compiler, *WARNINGS, "-shared", "-fPIC", *sources, "-lm", "-o", str(target)])
     return target
 
@@ -81,7 +171,7 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
     sources, target
         As for `build_host`.
     gcc : bool, default=False
-        Whether to compile with GCC for Arm instead of Zig's clang.
+        Whether to compile with GCC for Arm instead of Zig's clang; without ziglang, it is used anyway.
     script : str, default="chip.ld"
         Linker script in the folder of the harness.
 
@@ -90,7 +180,7 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
     MissingDependencyError, DeviceError
         As for `build_host`.
     """
-    if gcc:
+    if gcc or (not _has_package("ziglang") and has_arm_gcc()):
         core = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
         start, libraries = [_ARM_GCC, *core, "-nostartfiles", "--specs=nosys.specs"], ["-lm"]
     else:
@@ -101,7 +191,7 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
 
 
 def _zig() -> list[str]:
-    if importlib.util.find_spec("ziglang") is None:
+    if not _has_package("ziglang"):
         raise MissingDependencyError(f"no C compiler on this machine; {INSTALL}")
     return [sys.executable, "-m", "ziglang", "cc"]
 

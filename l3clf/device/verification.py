@@ -1,7 +1,9 @@
 """Compares an export with the Python model on real sound, on this machine and on an emulated chip.
 
-Rule: all get the same 16-bit samples, resampled and rounded once, with the zeros that Python pads a clip with. The
-embeddings and layers must be equal; where rounding may differ, the difference is counted and printed.
+Rule: all get the same 16-bit samples, resampled and rounded once, with the zeros that Python pads a clip with. Every
+stage is compared with Python for the input that it had: levels for the samples, layers for the build's own levels,
+decisions for the build's own embeddings. So nothing is left out because a stage before it differs. What only rounding
+explains is counted and printed.
 """
 
 import struct
@@ -13,16 +15,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.audio.clip import Source
-from l3clf.device.board import PASSED, has_board, self_test
+from l3clf.audio.clip import Samples, Source
+from l3clf.device.board import PASSED, has_board, outcome, self_test
 from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
+from l3clf.device.constants import altered_constants, altered_runtime
 from l3clf.device.cost import Cost, measure_cost
 from l3clf.device.exporter import read_export
 from l3clf.device.golden import Expected
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
-from l3clf.device.toolchain import build_chip, build_host, export_sources, has_arm_gcc
-from l3clf.errors import AudioError, DeviceError, L3clfError
-from l3clf.networks.int8_run import Int8Network
+from l3clf.device.progress import Progress
+from l3clf.device.signals import (
+    PROBABILITY_LIMIT,
+    Signals,
+    check_signals,
+    layers_differ,
+    stream,
+    take_trace,
+    trace_sizes,
+)
+from l3clf.device.toolchain import Tools, build_chip, build_host, export_sources, find_tools
+from l3clf.errors import AudioError, DeviceError, L3clfError, ParameterError
 
 __all__ = ["Decision", "Ledger", "Reference", "Verification", "decisions", "reference", "verify"]
 
@@ -30,7 +42,6 @@ Int16Array = NDArray[np.int16]
 
 MAX_WINDOWS = 250  # per clip: the harness records 256 decisions
 MAX_LEVELS = 1e-3  # share that may be one step off, because float32 may round differently on another machine
-PROBABILITY_LIMIT = 1e-5
 PIECES = (1, 7, 160, 161, 512, 4000, 16_000)  # samples pushed at once, within and across hops and windows
 
 
@@ -42,25 +53,27 @@ class Ledger:
     ----------
     name : str
         Of the build.
-    n_features, features_differ, largest_step : int
-        Number of integer levels from the front-end, how many differ from Python's, and the largest difference in steps.
+    n_features, features_differ, features_wrong, largest_step : int
+        Number of integer levels from the front-end, how many differ from Python's, how many no rounding of float32
+        explains, and the largest difference in steps.
     n_values, values_differ : int
         Number of values in all layers, and how many differ from Python's for the same levels.
     n_windows, embeddings_differ : int
         Number of windows above the gate, and how many of their embeddings differ from Python's for the same sound.
     n_decisions, decisions_differ, decisions_agree : int
-        Number of decisions, one per window; how many differ from Python's although all their embeddings are equal; how
-        many have the same class. Decisions differ in the number of windows, a probability by more than 1e-5, or the
-        class, unless Python's two best classes, or its best class and the threshold, are within 1e-5 of each other.
+        Number of decisions, one per window; how many differ from Python's for the build's own embeddings; how many have
+        the class that Python gives the sound. Decisions differ in the number of windows, in a probability by more than
+        1e-5, or in the class that follows from the build's own probabilities.
     n_clips, clips_agree : int
         Number of clips, and how many have the same class in their last decision.
     largest_probability : float
-        Largest difference of a probability in any decision; NaN if a probability is NaN.
+        Largest difference of a probability from Python's for the build's own embeddings; NaN if one is NaN.
     """
 
     name: str
     n_features: int = 0
     features_differ: int = 0
+    features_wrong: int = 0
     largest_step: int = 0
     n_values: int = 0
     values_differ: int = 0
@@ -74,10 +87,16 @@ class Ledger:
     largest_probability: float = 0.0
 
     @property
+    def compared(self) -> bool:
+        """Whether every stage had something to compare: there is a decision, and a window above the gate."""
+        return min(self.n_features, self.n_values, self.n_windows, self.n_decisions) > 0
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing differs except at most one level in a thousand, by one step."""
+        """Whether every stage was compared, and nothing differs but at most one level in a thousand, by rounding."""
         levels_pass = self.largest_step <= 1 and self.features_differ <= self.n_features * MAX_LEVELS
-        return levels_pass and self.values_differ == 0 and self.decisions_differ == 0
+        same = self.features_wrong == self.values_differ == self.decisions_differ == 0
+        return self.compared and levels_pass and same
 
 
 @dataclass
@@ -86,28 +105,54 @@ class Verification:
 
     Attributes
     ----------
-    cost : Cost
-        Of the build with DSP instructions.
+    cost : Cost or None
+        Of the build with DSP instructions; None without the emulated chip.
     ledgers : list of Ledger
-        One per build.
+        One per build, for the clips.
     board : str or None
         Result of the export's self-test on QEMU's Cortex-M4F; None without QEMU.
     failures : list of L3clfError
         Clips that could not be used; the others were compared.
+    signals : list of Signals
+        One per build, for the built-in test signals.
+    stream : Ledger or None
+        For a built-in stream of sound, on this machine.
+    self_test : str or None
+        Result of the export's self-test on this machine; None if the folder has no ``selftest.c``.
+    altered : list of str
+        Constants of the export that are not the model's.
+    edited : list of str
+        Files of the runtime that are not as this l3clf writes them. They may be right all the same.
+    missing : str
+        What was not run, and what to install for it; empty if nothing is missing.
     """
 
-    cost: Cost
+    cost: Cost | None
     ledgers: list[Ledger] = field(default_factory=list)
     board: str | None = None
     failures: list[L3clfError] = field(default_factory=list)
+    signals: list[Signals] = field(default_factory=list)
+    stream: Ledger | None = None
+    self_test: str | None = None
+    altered: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+    missing: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether every ledger passes, and the self-test on the board if it ran."""
-        return self.board in (None, PASSED) and all(ledger.passed for ledger in self.ledgers)
+        """Whether every ledger and signal passes, every constant is the model's, and the self-tests that ran passed."""
+        self_tests = self.board in (None, PASSED) and self.self_test in (None, PASSED)
+        passed = [one.passed for one in self.ledgers] + [one.passed for one in self.signals]
+        stream_passed = self.stream is None or self.stream.passed
+        return self_tests and stream_passed and not self.altered and bool(self.ledgers) and all(passed)
 
 
-def verify(folder: str | Path, clips: Iterable[Source], say: Callable[[str], None] = lambda _: None) -> Verification:
+def verify(
+    folder: str | Path,
+    clips: Iterable[Source],
+    say: Callable[[str], None] = lambda _: None,
+    max_clips: int | None = None,
+) -> Verification:
     """Run sound through an export on this machine and on an emulated Cortex-M4F, and compare with the Python model.
 
     This compiles and runs the folder's C code: verify only exports that you made yourself or have read.
@@ -119,7 +164,10 @@ def verify(folder: str | Path, clips: Iterable[Source], say: Callable[[str], Non
     clips : iterable of Clip or Samples
         Each at most 250 windows long. Clips that cannot be used are left out and listed in `failures`.
     say : callable, optional
-        Called with the name of each build before it runs.
+        Called with the name of each build before it runs, and now and then with how far it is and how long the rest
+        will take.
+    max_clips : int or None, default=None
+        Use at most so many clips, spread evenly over all.
 
     Returns
     -------
@@ -128,43 +176,85 @@ def verify(folder: str | Path, clips: Iterable[Source], say: Callable[[str], Non
     Raises
     ------
     MissingDependencyError
-        If there is no compiler or no emulator.
+        If there is no compiler, or nothing that emulates a chip; at once, before any clip is read.
     DeviceError
         If the folder is not an export, no clip can be used, or the code does not run.
     AudioError
         If no clip can be used because the first cannot be read.
+    ParameterError
+        If `max_clips` is not a positive whole number.
     """
-    d = read_export(folder)
+    tools = find_tools()
+    tools.check()
+    d, place = read_export(folder), Path(folder)
+    with tempfile.TemporaryDirectory() as builds_folder:
+        builds = list(_builds(place, Path(builds_folder), tools))
+        name, make = builds.pop(0)
+        host = make()  # first, because code that does not compile needs no clip to be known
+        references, failures = _references(d, _some(list(clips), max_clips), say)
+        found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
+        found.altered, found.edited = altered_constants(d, place), altered_runtime(place)
+        found.missing = tools.missing()
+        progress = Progress(say, sum(len(one.expected.levels) for one in references), 1 + len(builds))
+        _run_build(found, name, d, host, references, progress)
+        found.stream = _compare("test stream", d, host, [reference(d, Samples(stream(d), d.spec.sample_rate))])
+        found.self_test = outcome(host.call("l3clf_selftest")) if _has_self_test(place) else None
+        for name, make in builds:
+            _run_build(found, name, d, make(), references, progress)
+        if has_board() and tools.chip:
+            say("self-test on QEMU")
+            found.board = self_test(place, Path(builds_folder))
+    return found
+
+
+def _some(clips: list[Source], most: int | None) -> list[Source]:
+    """Return at most so many clips, spread evenly: the first ones would often be of one class."""
+    if most is None:
+        return clips
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ParameterError(f"max_clips={most!r}; expected None or a positive whole number")
+    return [clips[number * len(clips) // most] for number in range(most)] if most < len(clips) else clips
+
+
+def _references(
+    d: DeviceModel, clips: Sequence[Source], say: Callable[[str], None]
+) -> tuple[list["Reference"], list[L3clfError]]:
+    """Return what the Python model makes of the clips, and why some cannot be used."""
     references: list[Reference] = []
     failures: list[L3clfError] = []
+    say("Python")
+    progress = Progress(say, len(clips), 1, "clips")
+    progress.start("Python")
     for clip in clips:
         try:
             references.append(reference(d, clip))
         except (AudioError, DeviceError) as error:
             failures.append(error)
+        progress.add(1)
     if not references:
         raise failures[0] if failures else DeviceError("clips: found none; name at least one sound file")
-    with tempfile.TemporaryDirectory() as place:
-        builds = list(_builds(Path(folder), Path(place)))
-        found = Verification(measure_cost(folder), failures=failures)
-        for name, make in builds:
-            say(name)
-            found.ledgers.append(_compare(name, d, make(), references))
-        if has_board():
-            say("self-test on QEMU")
-            found.board = self_test(Path(folder), Path(place))
-    return found
+    return references, failures
 
 
-def _builds(folder: Path, place: Path) -> Iterator[tuple[str, Callable[[], Chip]]]:
-    """Yield the name of every build and a function that makes it."""
+def _has_self_test(folder: Path) -> bool:
+    return (folder / "selftest.c").is_file()
+
+
+def _builds(folder: Path, place: Path, tools: Tools) -> Iterator[tuple[str, Callable[[], Chip]]]:
+    """Yield the name of every build and a function that makes it; the first is for this machine."""
     fast = export_sources(folder, ["L3CLF_TRACE"])
     plain = export_sources(folder, ["L3CLF_TRACE", "L3CLF_PORTABLE"])
-    yield "this machine, plain C", lambda: HostChip(build_host(plain, place / "host.so"))
-    yield "Cortex-M4F, DSP", lambda: EmulatedChip(build_chip(fast, place / "dsp.elf"))
-    yield "Cortex-M4F, plain C", lambda: EmulatedChip(build_chip(plain, place / "plain.elf"))
-    if has_arm_gcc():
+    test = ["-DL3CLF_NO_MAIN", str(folder.resolve() / "selftest.c")] if _has_self_test(folder) else []
+    yield "this machine, plain C", lambda: HostChip(build_host([*plain, *test], place / "host.so"))
+    if not tools.emulator:
+        return
+    if tools.zig:
+        yield "Cortex-M4F, DSP", lambda: EmulatedChip(build_chip(fast, place / "dsp.elf"))
+        yield "Cortex-M4F, plain C", lambda: EmulatedChip(build_chip(plain, place / "plain.elf"))
+    if tools.arm_gcc:
         yield "Cortex-M4F, DSP, GCC", lambda: EmulatedChip(build_chip(fast, place / "gcc.elf", gcc=True))
+    if tools.arm_gcc and not tools.zig:
+        yield "Cortex-M4F, plain C, GCC", lambda: EmulatedChip(build_chip(plain, place / "plain.elf", gcc=True))
 
 
 # --- results of the Python model ------------------------------------------------------------------
@@ -217,13 +307,33 @@ def reference(d: DeviceModel, clip: Source) -> Reference:
 # --- results of the C code ------------------------------------------------------------------------
 
 
-def _compare(name: str, d: DeviceModel, chip: Chip, references: Sequence[Reference]) -> Ledger:
+def _run_build(
+    found: Verification,
+    name: str,
+    d: DeviceModel,
+    chip: Chip,
+    references: Sequence[Reference],
+    progress: Progress,
+) -> None:
+    progress.start(name)
+    found.signals.append(check_signals(d, chip))
+    found.ledgers.append(_compare(name, d, chip, references, progress.add))
+
+
+def _compare(
+    name: str,
+    d: DeviceModel,
+    chip: Chip,
+    references: Sequence[Reference],
+    done: Callable[[int], None] = lambda _: None,
+) -> Ledger:
     ledger = Ledger(name)
     rng = np.random.default_rng(0)  # every build gets the same pieces
     for clip in references:
         levels_found, layers_found = _run(d, chip, clip.samples, rng)
-        exact = _compare_numbers(ledger, d, clip.expected, levels_found, layers_found)
-        _compare_decisions(ledger, d, decisions(d, chip), clip.expected, exact)
+        embeddings = _compare_numbers(ledger, d, clip.expected, levels_found, layers_found)
+        _compare_decisions(ledger, d, decisions(d, chip), clip.expected, embeddings)
+        done(len(embeddings))
     return ledger
 
 
@@ -233,7 +343,7 @@ def _run(
     """Push samples in pieces; return the levels (n, frames, bands) and the values (n, size) of every layer."""
     if chip.call("harness_start"):
         raise DeviceError("export: l3clf_init refuses the harness's arena; write the export again")
-    sizes = [d.network.input.size, *(d.network.tensors[layer.target].size for layer in d.layers)]
+    sizes = trace_sizes(d)
     room: int = struct.unpack("<i", chip.read(chip.address("harness_max_trace"), 4))[0]
     longest = max(1, (room // sum(sizes) - 1) * d.hop)  # ends no more windows than the harness can trace
     traces, place = [], 0
@@ -241,26 +351,16 @@ def _run(
         piece = samples[place : place + min(longest, int(rng.choice(PIECES)))]
         push(chip, piece)
         place += len(piece)
-        traces.append(_trace(chip))
+        traces.append(take_trace(chip))
     values = np.frombuffer(b"".join(traces), np.int8).reshape(-1, sum(sizes))
     levels_found, *layers = np.split(values, np.cumsum(sizes)[:-1], axis=1)
     return levels_found.reshape(-1, d.spec.n_frames, d.spec.n_bands), layers
 
 
-def _trace(chip: Chip) -> bytes:
-    """Take the values of all layers since the last call out of the harness."""
-    count = chip.address("harness_n_trace")
-    (n,) = struct.unpack("<i", chip.read(count, 4))
-    if n < 0:
-        raise DeviceError("network: its tensors exceed the memory of the harness; verify a smaller student")
-    chip.write(count, bytes(4))  # empties the trace
-    return chip.read(chip.address("harness_trace"), n)
-
-
 def _compare_numbers(
     ledger: Ledger, d: DeviceModel, expected: Expected, levels_found: NDArray[np.int8], layers: list[NDArray[np.int8]]
-) -> NDArray[np.bool_]:
-    """Enter levels, layers and embeddings; return which windows have Python's embedding or are below the gate."""
+) -> NDArray[np.int8]:
+    """Enter levels, layers and embeddings; return the build's embeddings, with Python's for windows below the gate."""
     above = np.flatnonzero(expected.above_gate)
     if len(levels_found) != len(above):
         raise DeviceError(f"export: computed {len(levels_found)} windows, Python {len(above)}; write the export again")
@@ -268,43 +368,48 @@ def _compare_numbers(
     ledger.n_features += steps.size
     ledger.features_differ += int((steps > 0).sum())
     ledger.largest_step = max(ledger.largest_step, int(steps.max(initial=0)))
-    tensors = Int8Network(d.network).layers(levels_found[..., np.newaxis])
-    for layer, values in zip(d.layers, layers, strict=True):
-        ledger.n_values += values.size
-        ledger.values_differ += int((tensors[layer.target].reshape(values.shape) != values).sum())
+    outside = (levels_found < expected.lowest[above]) | (levels_found > expected.highest[above])
+    ledger.features_wrong += int(outside.sum())
+    n_values, values_differ = layers_differ(d, levels_found, layers)
+    ledger.n_values += n_values
+    ledger.values_differ += values_differ
     ledger.n_windows += len(above)
-    exact = np.ones(len(expected.above_gate), np.bool_)
-    exact[above] = (layers[-1] == expected.embeddings[above]).all(axis=1)
-    ledger.embeddings_differ += int((~exact).sum())
-    return exact
+    embeddings = expected.embeddings.copy()
+    embeddings[above] = layers[-1]
+    ledger.embeddings_differ += int((embeddings != expected.embeddings).any(axis=1).sum())
+    return embeddings
 
 
 def _compare_decisions(
-    ledger: Ledger, d: DeviceModel, found: Sequence["Decision"], expected: Expected, exact: NDArray[np.bool_]
+    ledger: Ledger, d: DeviceModel, found: Sequence["Decision"], expected: Expected, embeddings: NDArray[np.int8]
 ) -> None:
-    if len(found) != len(exact):
-        raise DeviceError(f"export: made {len(found)} decisions, Python {len(exact)}; write the export again")
+    if len(found) != len(embeddings):
+        raise DeviceError(f"export: made {len(found)} decisions, Python {len(embeddings)}; write the export again")
+    same_input = np.array_equal(embeddings, expected.embeddings)
+    probabilities = expected.probabilities if same_input else expected.probabilities_of(embeddings)
     for number, decision in enumerate(found):
         pooled = slice(max(0, number + 1 - d.pool_windows), number + 1)
-        difference = float(np.abs(decision.probabilities - expected.probabilities[number]).max())
-        same = decision.class_id == expected.class_ids[number]
+        difference = float(np.abs(decision.probabilities - probabilities[number]).max())
         right = (
-            (same or _is_close_call(d, expected.probabilities[number]))
+            (decision.class_id, decision.probability) == _decided(d, decision.probabilities)
             and difference <= PROBABILITY_LIMIT
             and decision.n_windows == expected.above_gate[pooled].sum()
+            and decision.window == number + 1
         )
-        ledger.decisions_differ += decision.window != number + 1 or (bool(exact[pooled].all()) and not right)
-        ledger.decisions_agree += same
+        ledger.decisions_differ += not right
+        ledger.decisions_agree += decision.class_id == expected.class_ids[number]
         ledger.largest_probability = float(np.maximum(ledger.largest_probability, difference))  # `max` would drop a NaN
     ledger.n_decisions += len(found)
     ledger.n_clips += 1
     ledger.clips_agree += found[-1].class_id == expected.class_ids[-1]
 
 
-def _is_close_call(d: DeviceModel, probabilities: NDArray[np.float64]) -> bool:
-    """Return whether rounding may decide between the best two classes, or between the best and "unknown"."""
-    second, best = np.sort(probabilities)[-2:]
-    return bool(best - second <= PROBABILITY_LIMIT or abs(best - (d.unknown_threshold or 0.0)) <= PROBABILITY_LIMIT)
+def _decided(d: DeviceModel, probabilities: NDArray[np.float32]) -> tuple[int, float]:
+    """Return the class that follows from a build's own probabilities, and its probability."""
+    best = int(probabilities.argmax())
+    probability = float(probabilities[best])
+    known = probability > 0 and probability >= np.float32(d.unknown_threshold or 0.0)
+    return best if known else -1, probability
 
 
 @dataclass(frozen=True, eq=False)

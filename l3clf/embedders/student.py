@@ -36,6 +36,7 @@ from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
 from l3clf.storage.outputs import Kind, zip_member_begins
+from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
 __all__ = ["FORMAT", "STUDENT", "L3Mini", "Student", "StudentFile", "check_student", "read_student", "write_student"]
@@ -140,8 +141,8 @@ def check_student(members: Mapping[str, bytes], path: str | os.PathLike[str]) ->
 
 def _about(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        about = json.loads(content)
-    except (ValueError, RecursionError):
+        about = read_json(content, finite=False)  # a maker's figures may be NaN
+    except ValueError:
         about = None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise WeightsError(f"{path}: {ABOUT} is not in the format {FORMAT!r}; give a file written by l3clf distill")
@@ -149,10 +150,14 @@ def _about(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     # JSON's true and false would pass as integers.
     in_range = isinstance(window_s, int | float) and MIN_WINDOW_S <= window_s <= MAX_WINDOW_S
     if isinstance(window_s, bool) or not in_range:
-        raise WeightsError(f"{path}: window_s={window_s!r}; expected {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds")
+        raise WeightsError(f"{path}: window_s={_shown(window_s)}; expected {MIN_WINDOW_S} to {MAX_WINDOW_S} seconds")
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_EMBEDDING_SIZE:
-        raise WeightsError(f"{path}: embedding_size={size!r}; expected 1 to {MAX_EMBEDDING_SIZE}")
+        raise WeightsError(f"{path}: embedding_size={_shown(size)}; expected 1 to {MAX_EMBEDDING_SIZE}")
     return about
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]  # a stranger's value may be of any length
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from l3clf.errors import WeightsError
 from l3clf.networks.onnx_build import OPSET, as_model
+from l3clf.networks.protobuf_scan import too_many_fields
 from l3clf.networks.tflite_tensors import MAX_WORK
 
 __all__ = ["check_student_onnx"]
@@ -24,6 +25,7 @@ Attributes: TypeAlias = Mapping[str, list[int] | int]
 MAX_BYTES = 4 << 20
 MAX_TOTAL = 4 << 20  # elements of all maps of a window: a hostile file could keep them all in memory
 MAX_NODES, MAX_TENSORS, MAX_NAME = 200, 400, 100
+MAX_FIELDS = 20_000  # of the file, at any depth; a student has a thousand or two
 MAX_ATTRIBUTES = {"kernel_shape": 128, "pads": 64, "strides": 16, "group": 4096, "axis": 1}
 _SINGLE = {"group", "axis"}  # attributes with one integer; all others have a list
 # The layers that `GraphBuilder` writes for a student, and their attributes.
@@ -75,6 +77,8 @@ def _parsed(content: bytes) -> tuple[ModelProto, str]:
     model = ModelProto()
     if len(content) > MAX_BYTES:
         return model, f"has {len(content)} bytes, more than the {MAX_BYTES} allowed"
+    if too_many_fields(content, ModelProto.DESCRIPTOR, MAX_FIELDS):
+        return model, "is not an ONNX file, is damaged, or has more parts than a student has"
     try:
         model.ParseFromString(content)
     except DecodeError:
@@ -137,7 +141,7 @@ def _tensor_problem(tensor: TensorProto) -> str:
     if tensor.data_type != TensorProto.FLOAT or tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
         return "is not float32, or lies outside the file"
     if len(tensor.dims) > 4 or any(not 0 < d <= MAX_BYTES for d in tensor.dims):
-        return f"has the shape {list(tensor.dims)}"
+        return f"has the shape {list(tensor.dims[:5])}"
     if len(tensor.raw_data) != 4 * math.prod(tensor.dims):
         return "is shorter or longer than its shape"  # or keeps its values in another field than raw_data
     return "" if np.isfinite(np.frombuffer(tensor.raw_data, "<f4")).all() else "has NaN or infinite values"

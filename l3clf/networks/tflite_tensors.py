@@ -93,13 +93,13 @@ def _read_quantisation(
     scales = found.vector(schema.QuantisationField.SCALE, "<f4").astype(np.float32, copy=False)
     zero_points = found.vector(schema.QuantisationField.ZERO_POINT, "<i8").astype(np.int64, copy=False)
     axis = found.scalar(schema.QuantisationField.DIMENSION, "i")
+    require(len(scales) == len(zero_points), f"has {where} with {len(scales)} scales, {len(zero_points)} zero points")
+    fits = len(scales) <= 1 or (0 <= axis < len(shape) and len(scales) == shape[axis])
+    require(fits, f"has {where} of shape {shape} with {len(scales)} scales along dimension {axis}")
     positive = np.isfinite(scales) & (scales > 0)
     require(bool(np.all(positive)), f"has {where} with a scale that is not positive and finite")
     in_range = (zero_points >= INT8_MIN) & (zero_points <= INT8_MAX)
     require(bool(np.all(in_range)), f"has {where} with a zero point outside int8")
-    require(len(scales) == len(zero_points), f"has {where} with {len(scales)} scales, {len(zero_points)} zero points")
-    fits = len(scales) <= 1 or (0 <= axis < len(shape) and len(scales) == shape[axis])
-    require(fits, f"has {where} of shape {shape} with {len(scales)} scales along dimension {axis}")
     return scales, zero_points, axis
 
 

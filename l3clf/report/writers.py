@@ -3,8 +3,6 @@
 Rule: numbers keep their full precision, and a file is written completely or not at all.
 """
 
-import csv
-import io
 import json
 import math
 import os
@@ -17,6 +15,7 @@ import numpy as np
 from l3clf.errors import ParameterError
 from l3clf.report.contents import COLUMNS, Floors, Row
 from l3clf.storage.atomic import write_file
+from l3clf.storage.csv_text import csv_line
 
 __all__ = ["write_csv", "write_json", "write_text"]
 
@@ -31,11 +30,9 @@ def write_csv(rows: Sequence[Row], out: str | os.PathLike[str]) -> Path:
     ParameterError
         If the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _keys(rows), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
-    return write_text(out, text.getvalue())
+    keys = _keys(rows)
+    lines = [csv_line(keys), *(csv_line(_plain(row.get(key)) for key in keys) for row in rows)]
+    return write_text(out, "".join(lines))
 
 
 def write_json(

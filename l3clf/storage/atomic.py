@@ -22,6 +22,7 @@ __all__ = [
     "check_writable",
     "claim_folder",
     "file_state",
+    "name_problem",
     "replacing",
     "write_file",
 ]
@@ -99,6 +100,20 @@ def check_writable(path: Path, error: type[L3clfError] = ParameterError) -> None
         raise cannot_write(path, problem, error) from problem
 
 
+def name_problem(path: str | os.PathLike[str]) -> str:
+    """Return why a path cannot name a file on any system, or an empty string.
+
+    Examples
+    --------
+    >>> name_problem("a.wav"), name_problem("a" + chr(0))
+    ('', 'a NUL in it')
+    """
+    try:
+        return "a NUL in it" if b"\0" in os.fsencode(path) else ""
+    except UnicodeEncodeError:
+        return "half a character in it"
+
+
 def cannot_write(path: Path, problem: OSError | ValueError, error: type[L3clfError] = ParameterError) -> L3clfError:
     """Return the error that says why a file or folder cannot be written."""
     reason = getattr(problem, "strerror", None) or problem
@@ -147,6 +162,8 @@ def check_folder(
         As for `claim_folder`.
     """
     folder = Path(out)
+    if found := name_problem(folder):
+        raise error(f"{str(folder)!r}: is not a folder name ({found}); name a new folder")
     try:
         if folder.exists() and not folder.is_dir():
             raise error(f"{folder}: is not a folder; name a new folder")
@@ -157,10 +174,6 @@ def check_folder(
             )
     except OSError as problem:
         raise cannot_write(folder, problem, error) from problem
-    except ValueError as problem:  # a NUL byte in the name
-        if isinstance(problem, L3clfError):
-            raise
-        raise error(f"{os.fspath(out)!r}: is not a folder name ({type(problem).__name__}); name a new folder") from None
     return folder
 
 

@@ -21,7 +21,7 @@ from l3clf.audio.clip import printable_path
 from l3clf.audio.decode import decoder_of
 from l3clf.errors import AudioError, CacheError, CacheWarning, L3clfError, ParameterError
 from l3clf.storage import cache_database, cache_tables
-from l3clf.storage.atomic import FileState, file_state
+from l3clf.storage.atomic import FileState, file_state, name_problem
 from l3clf.storage.cache_database import CacheKey, StoredWindows
 from l3clf.storage.cache_schema import RefusedError
 
@@ -199,6 +199,8 @@ class EmbeddingCache:
     path: Path
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if problem := name_problem(path):
+            raise CacheError(f"embedding cache {os.fspath(path)!r}: is not a file name ({problem}); name another cache")
         self.path = Path(path).expanduser().absolute()  # a worker process may start in another folder
 
     def __repr__(self) -> str:
@@ -380,7 +382,7 @@ class EmbeddingCache:
         )
 
     def _identify(self, names: list[str]) -> dict[str, FileIdentity | L3clfError]:
-        keys = {name: os.fsencode(Path(name).absolute()) for name in names}
+        keys = {name: b"" if name_problem(name) else os.fsencode(Path(name).absolute()) for name in names}
         recorded = self._recorded(list(keys.values()))
         found: dict[str, FileIdentity | L3clfError] = {}
         fresh: list[tuple[bytes, bytes, bytes, str]] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l3clf.errors import L3clfError, ParameterError
-from l3clf.storage.atomic import check_writable, write_file
+from l3clf.storage.atomic import check_writable, name_problem, write_file
 
 __all__ = [
     "RECORD",
@@ -80,15 +80,13 @@ def check_output(
         Of type `error`, if `path` is an input, a folder or a device, is a file of another kind that `force` does not
         give up, or cannot be written.
     """
+    if problem := name_problem(path):
+        raise error(f"{os.fspath(path)!r}: is not a file name ({problem}); choose another")
     try:
         check_not_input(Path(path), inputs, error)
         check_writable(Path(path), error)
-    except OSError as problem:  # a name too long, a folder without permission
-        raise error(f"{path}: cannot be written ({problem.strerror}); choose another place") from None
-    except ValueError as problem:  # a NUL or a lone surrogate in the name
-        if isinstance(problem, L3clfError):
-            raise
-        raise error(f"{os.fspath(path)!r}: is not a file name ({type(problem).__name__}); choose another") from None
+    except OSError as found:  # a name too long, a folder without permission
+        raise error(f"{path}: cannot be written ({found.strerror}); choose another place") from None
     return check_kind(path, kind, force, error)
 
 
@@ -102,10 +100,12 @@ def check_kind(
     L3clfError
         Of type `error`.
     """
+    if problem := name_problem(path):
+        raise error(f"{os.fspath(path)!r}: is not a file name ({problem}); choose another")
     target = Path(path)
     try:
         other = not force and target.is_file() and target.stat().st_size > 0 and not kind.holds(target)
-    except (OSError, ValueError):  # writing it will say what is wrong with the name
+    except OSError:  # writing it will say what is wrong with the name
         return target
     if other:
         raise error(f"{path}: exists and is not {kind.name}; name another file, or pass force=True to replace it")

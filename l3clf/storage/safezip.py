@@ -1,7 +1,8 @@
 """ZIP files as containers: written atomically, read without trusting their content.
 
 Rule: `write_zip` leaves either the old file or the complete new one, with the same bytes for the same members.
-`read_zip` gets a list of the members that may exist and of their sizes, and never unpacks more than that.
+`read_zip` gets a list of the members that may exist and of their sizes, and never unpacks more than that. Where a
+member describes the others, it is read first, and the others may unpack to what it announces and no more.
 """
 
 import io
@@ -9,14 +10,16 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 from l3clf.errors import L3clfError, ModelFileError
-from l3clf.storage.atomic import replacing
+from l3clf.storage.atomic import name_problem, replacing
 
 __all__ = ["read_zip", "write_zip", "zip_bytes"]
+
+_First: TypeAlias = tuple[str, Callable[[bytes], Mapping[str, int]]] | None
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory, without a comment
 _ZIP64_LOCATOR = 20  # bytes; a file that needs one has more than 4 GiB or 65,535 members
@@ -90,6 +93,7 @@ def read_zip(
     limits: Mapping[str, int],
     total: int,
     *,
+    first: _First = None,
     writer: str = "l3clf.save_model",
     error: type[L3clfError] = ModelFileError,
 ) -> dict[str, bytes]:
@@ -103,6 +107,9 @@ def read_zip(
         Names that members may have, and the size in bytes to which each may unpack.
     total : int
         Maximum size in bytes of the file, and of all its members unpacked.
+    first : tuple of str and callable, optional
+        A member to read before the others, and what returns, from its content, their names and sizes as in `limits`.
+        What it raises is raised here. Without that member, no other is read.
     writer : str, default="l3clf.save_model"
         What writes such files, for messages.
     error : type, default=ModelFileError
@@ -118,12 +125,14 @@ def read_zip(
     L3clfError
         Of type `error`, if the file is missing, damaged, not a ZIP file, or holds what `limits` does not allow.
     """
+    if problem_found := name_problem(path):
+        raise error(f"{str(path)!r}: is not a file name ({problem_found}); give a file written by {writer}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise _UnusableError("is not a regular file")
         with path.open("rb") as file:
             _check_frame(file, total)
-            return _read_members(file, limits, total)
+            return _read_members(file, limits, total, first)
     except _UnusableError as problem:
         found = str(problem)
     except OSError as problem:
@@ -164,16 +173,28 @@ def _what_it_is(start: bytes) -> str:
     return f"is not a ZIP file (it begins with {start!r})"
 
 
-def _read_members(file: IO[bytes], limits: Mapping[str, int], total: int) -> dict[str, bytes]:
+def _read_members(file: IO[bytes], limits: Mapping[str, int], total: int, first: _First) -> dict[str, bytes]:
     with zipfile.ZipFile(file) as archive:
-        infos = archive.infolist()
-        names = [info.filename for info in infos]
-        for info in infos:  # by name, kind and announced size, before any is unpacked
-            if found := _objection(info, limits, names):
-                raise _UnusableError(f"holds a member {info.filename[:80]!r} that {found}")
-        if sum(info.file_size for info in infos) > total:
-            raise _UnusableError(f"unpacks to more than the {total} bytes allowed")
-        return {info.filename: _read_member(archive, info) for info in infos}
+        infos = {info.filename: info for info in _checked(archive.infolist(), limits, total)}
+        if first is None:
+            return {name: _read_member(archive, info) for name, info in infos.items()}
+        name, announced = first
+        if name not in infos:
+            return {}
+        found = {name: _read_member(archive, infos.pop(name))}
+        others = _checked(list(infos.values()), announced(found[name]), total)
+        return found | {info.filename: _read_member(archive, info) for info in others}
+
+
+def _checked(infos: Sequence[zipfile.ZipInfo], limits: Mapping[str, int], total: int) -> Sequence[zipfile.ZipInfo]:
+    """Check members by name, kind and announced size, before any is unpacked."""
+    names = [info.filename for info in infos]
+    for info in infos:
+        if found := _objection(info, limits, names):
+            raise _UnusableError(f"holds a member {info.filename[:80]!r} that {found}")
+    if sum(info.file_size for info in infos) > total:
+        raise _UnusableError(f"unpacks to more than the {total} bytes allowed")
+    return infos
 
 
 def _objection(info: zipfile.ZipInfo, limits: Mapping[str, int], names: Sequence[str]) -> str:

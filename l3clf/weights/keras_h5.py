@@ -1,7 +1,8 @@
 """Read the weights in a Keras-2 HDF5 file without trusting it.
 
 Rule: the file is read into memory, up to a limit; every link, type and shape is checked before its values are read,
-and links out of the file are refused. Any defect raises a `WeightsError` that names the file.
+and links out of the file are refused. All arrays together take no more bytes than the file has, so that a small file
+cannot fill the memory. Any defect raises a `WeightsError` that names the file.
 
 Layers and weights are found by walking the groups, whose names repeat the attributes `layer_names` and
 `weight_names`. The attributes are not read: they are variable-length strings, and fuzzing showed that libhdf5 (2.0)
@@ -18,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -29,8 +30,8 @@ from l3clf.errors import WeightsError
 MAX_FILE_BYTES = 256 << 20  # before and after unpacking; the largest known file has about 40 MiB
 MAX_MEMBERS = 4096  # layers, groups and arrays together
 MAX_DEPTH = 6  # of a weight below its layer
-MAX_ELEMENTS = 64 << 20  # of all arrays together
 
+_BLOCK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MARK = "layer_names"
@@ -70,7 +71,7 @@ def read_keras_h5(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[n
         if not data.startswith(_HDF5_MAGIC):
             raise _UnusableError("is not an HDF5 file")
         with h5py.File(io.BytesIO(data), "r") as file:
-            return _read_layers(file)
+            return _read_layers(file, _Budget(MAX_MEMBERS, len(data)))
     except _UnusableError as error:
         problem = str(error)
     except _H5PY_ERRORS as error:
@@ -118,7 +119,7 @@ def read_bounded(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as handle:
-            data = handle.read(MAX_FILE_BYTES + 1)
+            data = _read_up_to(handle, MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or error
         raise WeightsError(f"{path}: cannot be read ({problem}); give a readable weight file") from error
@@ -127,10 +128,18 @@ def read_bounded(path: Path) -> bytes:
     return data
 
 
+def _read_up_to(handle: IO[bytes] | gzip.GzipFile, limit: int) -> bytes:
+    """Return at most `limit` bytes, without taking room for all of them beforehand, as a single read would."""
+    data = bytearray()
+    while len(data) < limit and (block := handle.read(min(_BLOCK_BYTES, limit - len(data)))):
+        data += block
+    return bytes(data)
+
+
 def _unpacked(data: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as handle:
-            unpacked = handle.read(MAX_FILE_BYTES + 1)  # a decompression bomb stops here
+            unpacked = _read_up_to(handle, MAX_FILE_BYTES + 1)  # a decompression bomb stops here
     except (OSError, EOFError, zlib.error) as error:
         raise _UnusableError(f"is a damaged gzip file ({error})") from error
     if len(unpacked) > MAX_FILE_BYTES:
@@ -143,22 +152,21 @@ class _Budget:
     """What may still be visited and read, so that no file can take too much time or memory."""
 
     members: int
-    elements: int
+    bytes: int
 
-    def spend(self, members: int, elements: int, where: str) -> None:
+    def spend(self, members: int, n_bytes: int, where: str) -> None:
         self.members -= members
-        self.elements -= elements
+        self.bytes -= n_bytes
         if self.members < 0:
             raise _UnusableError(f"has more than {MAX_MEMBERS} members, counted up to {where}")
-        if self.elements < 0:
-            raise _UnusableError(f"has more than {MAX_ELEMENTS} values, counted up to {where}")
+        if self.bytes < 0:
+            raise _UnusableError(f"has more values than the file has room for, counted up to {where}")
 
 
-def _read_layers(file: h5py.File) -> dict[str, dict[str, NDArray[np.float32]]]:
+def _read_layers(file: h5py.File, budget: _Budget) -> dict[str, dict[str, NDArray[np.float32]]]:
     root = file if _MARK in file.attrs else _child(file, "model_weights")
     if not isinstance(root, h5py.Group) or _MARK not in root.attrs:
         raise _UnusableError(f"has no attribute {_MARK} at {root.name}")
-    budget = _Budget(MAX_MEMBERS, MAX_ELEMENTS)
     names = _members(root, budget)
     # A spectrogram layer holds the tables of the front-end, which we compute ourselves.
     layers = {name: _read_layer(_child(root, name), budget) for name in names if "spectrogram" not in name}
@@ -220,7 +228,10 @@ def _read_array(dataset: h5py.Dataset, budget: _Budget) -> NDArray[np.float32]:
         raise _UnusableError(f"has no values at {dataset.name}")
     if dataset.id.get_create_plist().get_nfilters():  # a compressed chunk may unpack to more than its shape
         raise _UnusableError(f"has compressed values at {dataset.name}")
-    budget.spend(0, dataset.size, dataset.name)
+    n_bytes = dataset.size * dataset.dtype.itemsize
+    if dataset.id.get_storage_size() < n_bytes:  # libhdf5 would make up what was never written
+        raise _UnusableError(f"lacks values at {dataset.name}")
+    budget.spend(0, n_bytes, dataset.name)
     with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinite, which is refused
         array = np.asarray(dataset[()]).astype(np.float32)
     if not np.isfinite(array).all():

@@ -375,7 +375,7 @@ def test_any_children_are_refused_or_terminate(draw):
     ("classes", "message"),
     [
         (["a", "a", "b"], "twice"),
-        (["a", "a\0", "b"], "twice"),
+        (["a", "a\0", "b"], "control character"),
         (["a", 1, "b"], "of type int, str"),
         ([True, 1, 2], "of type bool, int"),
         ([0.5, np.nan, 2.5], "NaN"),

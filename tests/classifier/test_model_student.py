@@ -229,7 +229,10 @@ def other_embedder(document, members):
 HOSTILE = {
     "a byte changed": (lambda d, m: m.update({"network.tflite": m["network.tflite"][:-1] + b"!"}), "does not match"),
     "no onnx": (lambda d, m: m.pop("network.onnx"), "'network.onnx' is missing from a model"),
-    "not announced": (lambda d, m: (d.pop("student"), d.update(format_version=1)), "does not belong to a model"),
+    "not announced": (
+        lambda d, m: (d.pop("student"), d.update(format_version=1)),
+        "that does not belong in such a file",
+    ),
     "no network": (put("network.onnx", b"no network"), "its student"),
     "no tflite": (put("network.tflite", b"no network"), "its student"),
     "no description": (put("student.json", b"[]"), "its student: student.json is not in the format"),

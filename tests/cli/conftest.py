@@ -20,3 +20,20 @@ def model(data, tmp_path):
     path = tmp_path / "model.l3clf"
     assert cli.main(["fit", str(data), "--embedder", "mfcc", "--out", str(path)]) == 0
     return path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; return its status, output and messages. No traceback ever."""
+
+    def run_command(*arguments):
+        capsys.readouterr()
+        try:
+            status = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse's
+            status = stop.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return status, out, err
+
+    return run_command

@@ -59,8 +59,7 @@ def test_a_short_line_leaves_the_rest_empty(tmp_path):
         ("", r"no column 'path', 'label' \(found no header"),
         ("\n\n", r"no column 'path', 'label' \(found no header"),
         ("path\na.wav\n", r"no column 'label' \(found 'path'"),
-        ("Path,Label\na.wav,x\n", r"no column 'path', 'label' \(found 'Path', 'Label'"),
-        ("path;label\na.wav;x\n", r"found 'path;label'"),
+        ("path|label\na.wav|x\n", r"found 'path|label'"),
         ("a.wav,x\n", r"no column 'path', 'label' \(found 'a.wav', 'x'"),
         ("path,label\n", r"no clips; expected a header and one line for each clip"),
         ("path,label\n\n,\n", r"no clips"),
@@ -76,7 +75,7 @@ def test_a_short_line_leaves_the_rest_empty(tmp_path):
         ("path,label,start_s,end_s\na.wav,x,2,1\n", r"line 2: .*end_s=1\.0; expected .* greater than start_s=2"),
         ("path,label\na.wav,x\nb.wav,cat,big\n", r"line 3: more values than columns \('big'\); put quotes around"),
         ("path,label,path\na.wav,x,b.wav\n", r"more than one column 'path'"),
-        pytest.param("path,label\n\"" + "x" * 200_000 + "\",x\n", r"is not a CSV file \(field larger than", id="huge"),
+        pytest.param("path,label\n\"" + "x" * 200_000 + "\",x\n", r"line 2: a value has more than 131,072", id="huge"),
     ],
 )  # fmt: skip
 def test_tables_that_cannot_be_used_are_refused_in_one_sentence(tmp_path, text, words):

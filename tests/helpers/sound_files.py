@@ -61,3 +61,9 @@ def wav(data=None, *, rate=RATE, channels=1, bits=16, code=1, promised=None):
     chunks = b"WAVEfmt " + number(len(form), 4) + form
     chunks += b"data" + number(len(data) if promised is None else promised, 4) + data
     return b"RIFF" + number(len(chunks), 4) + chunks
+
+
+def mp3_frames_of(data):
+    """The bytes of an MP3 file that soundfile wrote, without the frame that announces the count of frames."""
+    at = data.index(b"\xff", 0)
+    return data[data.index(data[at : at + 2], at + 4) :]

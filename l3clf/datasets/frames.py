@@ -1,0 +1,93 @@
+"""Clips from a data frame (of pandas, or of any library whose frames have columns by name).
+
+Rule: columns are found as in a CSV, and paths are relative to the current folder; no such library is imported.
+"""
+
+import os
+import warnings
+from typing import Any, TypeGuard
+
+from l3clf.audio.clip import Clip
+from l3clf.datasets.csv_columns import Columns, find_columns
+from l3clf.datasets.csv_rows import check_unique, require_columns
+from l3clf.datasets.csv_table import check_durations
+from l3clf.datasets.layouts import layout_of
+from l3clf.errors import DatasetError, DatasetWarning, L3clfError
+
+__all__ = ["frame_clips", "is_frame", "read_frame"]
+
+FRAME = "the data frame"
+
+
+def is_frame(data: object) -> TypeGuard[Any]:
+    """Return whether this is a data frame."""
+    return hasattr(data, "columns") and hasattr(data, "__getitem__") and len(getattr(data, "shape", ())) == 2
+
+
+def read_frame(frame: Any, group: str | None, path_column: str, label_column: str) -> dict[str, Any]:
+    """Read a data frame of clips.
+
+    Returns
+    -------
+    dict
+        The arguments of `ClipTable`.
+    """
+    columns = [str(name) for name in frame.columns]
+    found = _found(columns, path_column, label_column, group)
+    used = [found.path, found.label, *filter(None, (found.fold, found.group))]
+    require_columns(FRAME, columns, used)
+    check_unique(FRAME, columns, used)
+    clips = _clips(frame, found)
+    if not clips:
+        raise DatasetError(f"{FRAME}: no rows; give one for each clip")
+    check_durations(FRAME, found, [clip.path for clip in clips])
+    if found.said:
+        warnings.warn(f"{FRAME}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=3)
+    return {
+        "clips": clips,
+        "labels": list(frame[found.label]),
+        "folds": list(frame[found.fold]) if found.fold else None,
+        "groups": list(frame[found.group]) if found.group else None,
+        "origin": "a data frame" + (f" ({found.said})" if found.said else ""),
+    }
+
+
+def frame_clips(frame: Any) -> list[Clip] | None:
+    """Return the clips of a data frame, by its only column or by those of paths and times; None if it has neither.
+
+    Raises
+    ------
+    DatasetError
+        If the columns may be read in more than one way, or a value is no path or no time.
+    """
+    columns = [str(name) for name in frame.columns]
+    if len(columns) == 1:
+        return [_clip(i, path, None, None) for i, path in enumerate(frame[frame.columns[0]])]
+    found = _found(columns, "path", "label", None)
+    check_unique(FRAME, columns, [found.path])
+    return _clips(frame, found) if found.path in columns else None
+
+
+def _found(columns: list[str], path: str, label: str, group: str | None) -> Columns:
+    # The times in a published table are those in its sources.
+    return find_columns(FRAME, columns, path, label, group, times=layout_of(columns) is None)
+
+
+def _clips(frame: Any, found: Columns) -> list[Clip]:
+    n = len(frame)
+    times = [list(frame[name]) if name else [None] * n for name in (found.start, found.end)]
+    return [_clip(i, *row) for i, row in enumerate(zip(frame[found.path], *times, strict=True))]
+
+
+def _clip(i: int, path: Any, start_s: Any, end_s: Any) -> Clip:
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise DatasetError(f"{FRAME}, row {i}: path {path!r}; expected the path of a sound file")
+    start_s, end_s = (None if _is_missing(value) else value for value in (start_s, end_s))
+    try:
+        return Clip(path, 0.0 if start_s is None else start_s, end_s)
+    except L3clfError as error:
+        raise DatasetError(f"{FRAME}, row {i}: {error}") from None
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)

@@ -1,0 +1,56 @@
+"""l3clf info: what is in a model, a student, an export and a cache."""
+
+import json
+from importlib.resources import files
+
+import pytest
+
+import l3clf
+
+
+def lines_of(out):
+    return dict(line.split(":", 1) for line in out.splitlines())
+
+
+def test_info_of_a_model_is_all_that_predict_uses(run, data, tmp_path):
+    path = tmp_path / "m"
+    argv = ["fit", data, "--embedder", "l3mini", "--hop", "0.25", "--pooling", "max", "--unknown-threshold", "0.4"]
+    assert run(*argv, "--gate-dbfs", "-50", "--out", path)[0] == 0
+    status, out, err = run("info", path)
+    assert (status, err) == (0, "")
+    found = {name: value.strip() for name, value in lines_of(out).items()}
+    model = l3clf.load_model(path)
+    assert found["classes"] == "2: high, low"
+    assert found["embedder"] == "l3mini, precision=float32"
+    assert found["fingerprint"] == model.embedder_.fingerprint
+    assert found["window"] == "0.975 s at 16000 Hz, 192 values"
+    assert found["hop"].startswith("0.25 s")
+    assert (found["head"], found["pooling"]) == ("logistic regression", "max")
+    assert (found["unknown threshold"], found["gate"]) == ("0.4", "-50 dBFS")
+    assert f"l3clf {l3clf.__version__}" in found["written with"]
+    assert found["size"] == f"{path.stat().st_size / 1000:,.1f} kB"
+
+
+def test_info_as_json_has_the_classes_with_their_types(run, model):
+    status, out, _ = run("info", model, "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["classes"] == ["high", "low"]
+    assert found["unknown threshold"] is None
+
+
+def test_info_of_a_student_and_of_a_cache(run, data, tmp_path):
+    status, out, _ = run("info", str(files("l3clf.embedders") / "data" / "l3mini.student"))
+    assert status == 0
+    assert "119,712" in lines_of(out)["parameters"]
+    run("embed", data, "--embedder", "mfcc", "--out", tmp_path / "x.npz", "--cache", tmp_path / "c")
+    status, out, _ = run("info", tmp_path / "c")
+    assert (status, lines_of(out)["clips"].strip()) == (0, "10")
+    assert "mfcc" in lines_of(out)["embedders"]
+
+
+@pytest.mark.parametrize(("name", "words"), [("data", "is a folder without a model"), ("gone", "no such file")])
+def test_what_has_no_info_says_so(run, data, name, words):
+    status, out, err = run("info", data.parent / name)
+    assert (status, out) == (1, "")
+    assert f"{name}: {words}; give a model, a student, a cache, or the folder of an export" in err
