@@ -5,8 +5,6 @@ import json
 import random
 import zipfile
 from hashlib import sha256
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from benchmarks.fuzzing.damage import damaged, damaged_json, damaged_npy, damaged_protobuf, zipped
 from benchmarks.fuzzing.fuzz_target import CHANGED, REFUSED, RIGHT, Mutation, Target, require
-from l3clf.baselines import run as baseline_run
+from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
 from l3clf.embedders.student import Student, read_student
@@ -27,18 +25,7 @@ from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
 from l3clf.weights.keras_h5 import read_keras_h5
 
-__all__ = ["Cells", "Keras", "Models", "Onnx", "Students", "TFLite", "read_cell", "write_cell"]
-
-if find_spec("l3clf.baselines.cell_files"):
-    _files: Any = import_module("l3clf.baselines.cell_files")
-    read_cell, write_cell = _files.read_cell, _files.write_cell
-else:
-    write_cell = baseline_run._write_cell
-
-    def read_cell(path: Path, labels: object) -> Any:
-        """Return a finished cell."""
-        return baseline_run._read_cell(path)
-
+__all__ = ["Cells", "Keras", "Models", "Onnx", "Students", "TFLite"]
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 RATE = 16_000

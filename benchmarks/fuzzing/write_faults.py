@@ -22,9 +22,10 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks.fuzzing.fuzz_files import GOLDEN, RATE, read_cell, write_cell
+from benchmarks.fuzzing.fuzz_files import GOLDEN, RATE
 from benchmarks.fuzzing.fuzz_target import RIGHT, Mutation, Target, require
 from l3clf.audio.clip import Clip, Samples
+from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
 from l3clf.datasets.clip_table import ClipTable
