@@ -62,7 +62,8 @@ def mutation(target: Target, name: str, seed: int) -> Mutation:
 def main(name: str, first: int, count: int, seconds: float, note: Path) -> None:
     """Read damaged files until their number or the time is reached; print what came of them."""
     warnings.simplefilter("ignore")
-    os.environ["PATH"] = ""  # no decoder of other programs: each file would start one
+    os.environ["PATH"] = ""  # nor ffmpeg, of the system or of a package: each file would start it
+    sys.modules["imageio_ffmpeg"] = None  # type: ignore[assignment]
     room = Path("/dev/shm")  # noqa: S108 - memory, where there is some
     with (
         tempfile.TemporaryDirectory(dir=room if os.access(room, os.W_OK) else None) as folder,
