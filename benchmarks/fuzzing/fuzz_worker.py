@@ -14,13 +14,14 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 from benchmarks.fuzzing.fuzz_target import FINDING, OUTCOMES, Mutation, Target, judged
 
-__all__ = ["NOTE_BYTES", "TARGETS", "make_target", "mutation"]
+__all__ = ["NOTE_BYTES", "TARGETS", "make_target", "mutation", "quick_folder"]
 
 ROOM_BYTES = 512 << 20
 SLOW_S = 5.0  # of the processor's time, for one file
@@ -54,6 +55,14 @@ def make_target(name: str, folder: Path) -> Target:
     return target
 
 
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """Yield a folder that goes away: in memory, where there is such a place."""
+    room = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=room if os.access(room, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
 def mutation(target: Target, name: str, seed: int) -> Mutation:
     """Return the damaged file of a seed."""
     return target.mutated(random.Random(f"{name} {seed}"))  # noqa: S311
@@ -64,12 +73,8 @@ def main(name: str, first: int, count: int, seconds: float, note: Path) -> None:
     warnings.simplefilter("ignore")
     os.environ["PATH"] = ""  # nor ffmpeg, of the system or of a package: each file would start it
     sys.modules["imageio_ffmpeg"] = None  # type: ignore[assignment]
-    room = Path("/dev/shm")  # noqa: S108 - memory, where there is some
-    with (
-        tempfile.TemporaryDirectory(dir=room if os.access(room, os.W_OK) else None) as folder,
-        note.open("r+b") as file,
-    ):
-        target, seen = make_target(name, Path(folder)), mmap.mmap(file.fileno(), NOTE_BYTES)
+    with quick_folder() as folder, note.open("r+b") as file:
+        target, seen = make_target(name, folder), mmap.mmap(file.fileno(), NOTE_BYTES)
         for content in target.good():
             outcome, detail = judged(target, Mutation(content, strict=True))
             if outcome == FINDING:

@@ -3,7 +3,6 @@
 import gzip
 import json
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.fuzzing import fuzz
 from benchmarks.fuzzing.fuzz_target import FINDING, REFUSED, RIGHT, FindingError, Mutation, Target, judged
-from benchmarks.fuzzing.fuzz_worker import TARGETS, make_target, mutation
+from benchmarks.fuzzing.fuzz_worker import TARGETS, make_target, mutation, quick_folder
 from benchmarks.record import Record, Result, Table
 from l3clf.errors import ModelFileError
 
@@ -25,12 +24,12 @@ FILES = sorted(path for path in CORPUS.glob("*/*.gz"))
 def targets():
     """Each target, made when it is asked for."""
     made = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with quick_folder() as folder:
 
         def get(name):
             if name not in made:
-                (Path(folder) / name).mkdir()
-                made[name] = make_target(name, Path(folder) / name)
+                (folder / name).mkdir()
+                made[name] = make_target(name, folder / name)
             return made[name]
 
         yield get
