@@ -28,7 +28,7 @@ from l3clf._version import __version__
 from l3clf.classifier.decision import POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.frozen_heads import ArrayFacts
-from l3clf.classifier.heads import HEAD_NAMES, ForestHead, LinearHead, freeze_head
+from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, ForestHead, LinearHead, freeze_head
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
@@ -44,7 +44,7 @@ FORMAT_VERSION: Final = 2  # increased with every change to the contents of mode
 _JSON = "model.json"
 MODEL: Final = Kind("a model file", zip_member_begins(_JSON, json.dumps(FORMAT).encode()))
 _MAX_JSON = 4 << 20  # room for tens of thousands of classes
-_MAX_TOTAL = 512 << 20  # bytes unpacked: a hostile ZIP could expand to any size
+_MAX_TOTAL = MAX_STORED_BYTES
 _HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
 _LIMITS = {_JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in _HEADS.values() for name in head.members}
 _LIMITS |= STUDENT_MEMBERS

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from l3clf.audio.clip import printable_path
 from l3clf.datasets.describe import some
 from l3clf.errors import DatasetError
 
@@ -135,7 +136,7 @@ def _filled(
         extra = [value for value in found[len(columns) :] if value.strip()]
         if extra:
             raise DatasetError(
-                f"{table}, line {line}: more values than columns ({extra[0]!r}); "
+                f"{table}, line {line}: more values than columns ({extra[0][:SHOWN_CHARACTERS]!r}); "
                 "put quotes around values that contain commas"
             )
         if _swallows_rows(found, len(columns), separator):
@@ -182,7 +183,7 @@ def require_columns(table: object, columns: Sequence[str], needed: Sequence[str]
     """Raise DatasetError if a column is missing."""
     missing = [name for name in needed if name not in columns]
     if missing:
-        names, found = (", ".join(map(repr, each)) for each in (missing, columns))
+        names, found = (some([repr(name[:SHOWN_CHARACTERS]) for name in each], 20) for each in (missing, columns))
         raise DatasetError(f"{table}: no column {names} (found {found or 'no header'}); add or rename columns")
 
 
@@ -191,7 +192,9 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> No
     for name in names:
         lines = [row.line for row in rows if not row.values[name]]
         if lines:
-            raise DatasetError(f"{table}: no {name} in line {some(lines, 10)}; fill it in or delete the line")
+            raise DatasetError(
+                f"{table}: no {printable_path(name)} in line {some(lines, 10)}; fill it in or delete the line"
+            )
         for row in rows:
             check_text(f"{table}, line {row.line}", name, row.values[name])
             if name in row.stray:
