@@ -77,8 +77,7 @@ def _read(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]:
     probabilities, seconds = _numbers(path, members, "probabilities", shape), _numbers(path, members, "seconds", ())
     if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all() or not 0 <= seconds < math.inf:
         raise CacheError(f"{path}: holds values that are no probabilities")
-    predicted = CrossValidation(decide(probabilities, classes, None), probabilities, classes)
-    return predicted, float(seconds)
+    return CrossValidation(decide(probabilities, classes, None), probabilities, classes), float(seconds)
 
 
 def _numbers(path: Path, members: Mapping[str, bytes], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
