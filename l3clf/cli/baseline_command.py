@@ -65,6 +65,9 @@ def _run(args: argparse.Namespace) -> int:
     say(report)
     for each in report.notes:
         say(f"\n{command_words(each, args.parser)}")
-    say(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
+    say()
+    for what, name in (("Report: ", "report.html"), ("Model:  ", "model.l3clf")):
+        if (place := Path(args.out, name)).exists():
+            say(f"{what}{place}")
     print_failures(report.failures, args)
-    return 1 if report.failures else 0
+    return 1 if report.failures or report.unwritten else 0
