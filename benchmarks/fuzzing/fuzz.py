@@ -81,7 +81,7 @@ class _Tally:
 
 def run(options: Options) -> Result:
     """Fuzz the targets; return the totals of this run and of those before."""
-    names = options.targets or TARGETS
+    names = options.targets or tuple(TARGETS)
     if unknown := [name for name in names if name not in TARGETS]:
         raise ParameterError(f"targets={','.join(unknown)}; expected some of {','.join(TARGETS)}")
     if options.seed is not None:

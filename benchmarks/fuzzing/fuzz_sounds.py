@@ -18,7 +18,7 @@ from benchmarks.fuzzing.fuzz_target import CHANGED, RIGHT, FindingError, Mutatio
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import duration_s, load
 
-__all__ = ["SOUNDS", "Sounds"]
+__all__ = ["Aiff", "Flac", "Mp3", "Opus", "Vorbis", "Wav"]
 
 RATE, LENGTH_S = 16_000, 0.4
 LONGEST_S = 3600.0  # far above what a few kilobytes can hold
@@ -123,28 +123,37 @@ def _signed(content: bytes) -> bytes:
     return bytes(data)
 
 
-class _Wav(Sounds):
+class Wav(Sounds):
+    """Wav files."""
+
     container, subtypes, suffix = "WAV", ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM"), ".wav"
 
 
-class _Flac(Sounds):
+class Flac(Sounds):
+    """Flac files."""
+
     container, subtypes, suffix = "FLAC", ("PCM_16", "PCM_24"), ".flac"
 
 
-class _Mp3(Sounds):
+class Mp3(Sounds):
+    """Mp3 files."""
+
     container, subtypes, suffix = "MP3", ("MPEG_LAYER_III",), ".mp3"
 
 
-class _Vorbis(Sounds):
+class Vorbis(Sounds):
+    """Vorbis files."""
+
     container, subtypes, suffix = "OGG", ("VORBIS",), ".ogg"
 
 
-class _Opus(Sounds):
+class Opus(Sounds):
+    """Opus files."""
+
     container, subtypes, suffix = "OGG", ("OPUS",), ".opus"
 
 
-class _Aiff(Sounds):
+class Aiff(Sounds):
+    """Aiff files."""
+
     container, subtypes, suffix = "AIFF", ("PCM_16", "PCM_U8"), ".aiff"
-
-
-SOUNDS = {"wav": _Wav, "flac": _Flac, "mp3": _Mp3, "vorbis": _Vorbis, "opus": _Opus, "aiff": _Aiff}

@@ -42,7 +42,8 @@ class Tables(Target):
 
     def outcome(self, content: bytes) -> str:
         table = ClipTable(**read_table(self.written(content, "x.csv")))
-        lines = [line for line in re.split("\r\n|\r|\n", content.decode("utf-8-sig")) if line.strip(' ,"\t')]
+        lines = re.split("\r\n|\r|\n", content.decode("utf-8-sig"))
+        lines = [line for line in lines if re.sub('[,;"\t]', "", line).strip()]
         require(len(table) <= len(lines) - 1, f"{len(table)} clips from {len(lines)} lines")
         if '"' not in content.decode("utf-8-sig"):  # then every line is a clip
             require(len(table) == len(lines) - 1, f"{len(table)} clips from {len(lines)} lines without quotes")

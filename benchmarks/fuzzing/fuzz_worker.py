@@ -14,39 +14,53 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.fuzzing.fuzz_target import FINDING, OUTCOMES, Mutation, Target, judged
 
-__all__ = ["NOTE_BYTES", "TARGETS", "make_target", "mutation"]
+__all__ = ["NOTE_BYTES", "TARGETS", "make_target", "mutation", "quick_folder"]
 
 ROOM_BYTES = 512 << 20
 SLOW_S = 5.0  # of the processor's time, for one file
 TELL_EVERY_S = 0.5
 NOTE_BYTES = 8
-TARGETS: tuple[str, ...] = ("model", "student", "onnx", "tflite", "hdf5", "cell", "cache", "csv", "labels")
-TARGETS += ("wav", "flac", "mp3", "vorbis", "opus", "aiff", "writes")
+TARGETS: Mapping[str, tuple[str, str]] = {
+    "model": ("fuzz_files", "Models"),
+    "student": ("fuzz_files", "Students"),
+    "onnx": ("fuzz_files", "Onnx"),
+    "tflite": ("fuzz_files", "TFLite"),
+    "hdf5": ("fuzz_files", "Keras"),
+    "cell": ("fuzz_files", "Cells"),
+    "cache": ("fuzz_caches", "Caches"),
+    "csv": ("fuzz_tables", "Tables"),
+    "labels": ("fuzz_tables", "Labels"),
+    "wav": ("fuzz_sounds", "Wav"),
+    "flac": ("fuzz_sounds", "Flac"),
+    "mp3": ("fuzz_sounds", "Mp3"),
+    "vorbis": ("fuzz_sounds", "Vorbis"),
+    "opus": ("fuzz_sounds", "Opus"),
+    "aiff": ("fuzz_sounds", "Aiff"),
+    "writes": ("write_faults", "Writes"),
+}
+"""Each with its module and class; only what is asked for is imported."""
 
 
 def make_target(name: str, folder: Path) -> Target:
     """Return a target, which makes its good files in a folder."""
-    from benchmarks.fuzzing import fuzz_caches, fuzz_files, fuzz_sounds, fuzz_tables, write_faults
+    module, kind = TARGETS[name]
+    target: Target = getattr(import_module(f"benchmarks.fuzzing.{module}"), kind)(folder)
+    return target
 
-    kinds: Mapping[str, type[Target]] = {
-        "model": fuzz_files.Models,
-        "student": fuzz_files.Students,
-        "onnx": fuzz_files.Onnx,
-        "tflite": fuzz_files.TFLite,
-        "hdf5": fuzz_files.Keras,
-        "cell": fuzz_files.Cells,
-        "cache": fuzz_caches.Caches,
-        "csv": fuzz_tables.Tables,
-        "labels": fuzz_tables.Labels,
-        "writes": write_faults.Writes,
-        **fuzz_sounds.SOUNDS,
-    }
-    return kinds[name](folder)
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """Yield a folder that goes away: in memory, where there is such a place."""
+    room = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=room if os.access(room, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def mutation(target: Target, name: str, seed: int) -> Mutation:
@@ -57,13 +71,10 @@ def mutation(target: Target, name: str, seed: int) -> Mutation:
 def main(name: str, first: int, count: int, seconds: float, note: Path) -> None:
     """Read damaged files until their number or the time is reached; print what came of them."""
     warnings.simplefilter("ignore")
-    os.environ["PATH"] = ""  # no decoder of other programs: each file would start one
-    room = Path("/dev/shm")  # noqa: S108 - memory, where there is some
-    with (
-        tempfile.TemporaryDirectory(dir=room if os.access(room, os.W_OK) else None) as folder,
-        note.open("r+b") as file,
-    ):
-        target, seen = make_target(name, Path(folder)), mmap.mmap(file.fileno(), NOTE_BYTES)
+    os.environ["PATH"] = ""  # nor ffmpeg, of the system or of a package: each file would start it
+    sys.modules["imageio_ffmpeg"] = None  # type: ignore[assignment]
+    with quick_folder() as folder, note.open("r+b") as file:
+        target, seen = make_target(name, folder), mmap.mmap(file.fileno(), NOTE_BYTES)
         for content in target.good():
             outcome, detail = judged(target, Mutation(content, strict=True))
             if outcome == FINDING:

@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.fuzzing.fuzz_files import GOLDEN, RATE
 from benchmarks.fuzzing.fuzz_target import RIGHT, Mutation, Target, require
 from l3clf.audio.clip import Clip, Samples
-from l3clf.baselines import run as baseline_run
+from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
 from l3clf.datasets.clip_table import ClipTable
@@ -52,7 +52,8 @@ class Writes(Target):
         clips = [rng.normal(size=RATE // 4).astype(np.float32) for _ in range(6)]
         self.models = [self._model(clips, labels) for labels in ("abcabc", "cbaabc")]
         self.student = read_student(GOLDEN / "tiny.student")
-        self.cells = [_predictions(rng, n) for n in (12, 30)]
+        self.cells = [_predictions(rng, 12) for _ in range(2)]
+        self.labels = np.resize(self.cells[0].classes, 12)
         self.windows = [rng.normal(size=(3, 13)).astype(np.float32) for _ in range(2)]
         self.clips = [Samples(clip, RATE, f"clip {i}") for i, clip in enumerate(clips)]
         self.writers: dict[str, tuple[Writer, Reader]] = {
@@ -144,11 +145,12 @@ class Writes(Target):
         return int(keys[1] in found)
 
     def _write_cell(self, path: Path, version: int) -> None:
-        baseline_run._write_cell(path, self.cells[version], 1.0)
+        write_cell(path, self.cells[version], 1.0)
 
     def _read_cell(self, path: Path) -> int:
-        found = baseline_run._read_cell(path)
-        return -1 if found is None else [len(cell.predictions) for cell in self.cells].index(len(found[0].predictions))
+        found = read_cell(path, self.labels)
+        stored = None if found is None else found[0].probabilities.tolist()
+        return next((i for i, cell in enumerate(self.cells) if cell.probabilities.tolist() == stored), -1)
 
     @staticmethod
     def _write_table(path: Path, version: int) -> None:

@@ -1,6 +1,7 @@
 """The cells of a baseline: combinations of an embedder, a head and a pooling that fit into memory.
 
-Rule: a cell that needs too much memory is left out and named before anything is fitted.
+Rule: a cell that needs too much memory is left out and named before anything is fitted, and one whose model may be
+too large for a model file is named then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 
 from l3clf.classifier.decision import PROBABILITY_POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.heads import FOREST_TREES, tuned_logistic
+from l3clf.classifier.heads import FOREST_TREES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder
 from l3clf.errors import DatasetError
 
-__all__ = ["Cell", "manageable"]
+__all__ = ["Cell", "manageable", "may_be_too_large", "n_rows"]
 
 MAX_BYTES = 6e9  # for one head while it is fitted: leaves room on a machine with 8 GB
 NODES_PER_ROW = 1.27  # at most: a bootstrap sample has 63.2 % of the rows, and n leaves have n - 1 inner nodes
@@ -54,6 +55,17 @@ class Cell:
         arrays = FOREST_TREES * NODES_PER_ROW if self.head == "forest" else COPIES
         return 8.0 * arrays * n_rows * n_classes
 
+    def folds_at_once(self, n_rows: int, n_classes: int) -> int:
+        """Return how many folds may be fitted at once without using more memory than one head may."""
+        if self.head != "forest":  # `bytes_needed` counts all folds
+            return 1 << 20
+        return max(1, int(MAX_BYTES // self.bytes_needed(n_rows, n_classes)))
+
+    def bytes_stored(self, n_rows: int, n_classes: int) -> float:
+        """Return an upper bound on the size of a model file, unpacked, with this head fitted on this many rows."""
+        nodes = FOREST_TREES * NODES_PER_ROW * n_rows if self.head == "forest" else 0
+        return forest_bytes(nodes, n_classes)
+
 
 def manageable(
     cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]] | None = None
@@ -78,7 +90,7 @@ def manageable(
         If no cell is left.
     """
     n_classes = len(np.unique(labels))
-    needed = [cell.bytes_needed(_n_rows(cell, len(labels), windows), n_classes) for cell in cells]
+    needed = [cell.bytes_needed(n_rows(cell, len(labels), windows), n_classes) for cell in cells]
     kept = [cell for cell, size in zip(cells, needed, strict=True) if size <= MAX_BYTES]
     left_out = [
         f"{cell.embedder.name} / {cell.head_name} / {cell.pooling} (up to {size / 1e9:,.0f} GB)"
@@ -93,7 +105,21 @@ def manageable(
     return kept, [f"Left out, because {many}: {some(left_out, 20)}."] if left_out else []
 
 
-def _n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
+def may_be_too_large(cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return a line about the cells whose models may be too large for a model file; see `manageable`."""
+    n_classes = len(np.unique(labels))
+    sizes = [cell.bytes_stored(n_rows(cell, len(labels), windows), n_classes) for cell in cells]
+    named = [
+        f"{cell.embedder.name} / {cell.head_name} / {cell.pooling} (up to {size / 2**20:,.0f} MB)"
+        for cell, size in zip(cells, sizes, strict=True)
+        if size > MAX_STORED_BYTES
+    ]
+    limit = f"{MAX_STORED_BYTES / 2**20:,.0f} MB"
+    return [f"Perhaps too large for a model file, which holds up to {limit}: {some(named, 20)}."] if named else []
+
+
+def n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
+    """Return the number of rows on which the head of a cell is fitted; see `manageable`."""
     if windows is None or cell.pooling not in PROBABILITY_POOLINGS:
         return n_clips
     return sum(len(clip) for clip in windows[cell.embedder.name])

@@ -4,7 +4,7 @@ Rule: everything is derived from a finished `BaselineReport`; nothing is embedde
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from l3clf.errors import L3clfError
 from l3clf.evaluate import CrossValidation, Duplicate, Split
 from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write_json
 from l3clf.report.contents import percent
+from l3clf.storage.atomic import cannot_write
 from l3clf.storage.outputs import FolderRecord
 
 __all__ = ["OUTPUTS", "BaselineReport", "Result", "write_files"]
@@ -68,7 +69,8 @@ class BaselineReport:
     results : list of Result
         Best first.
     model : ClipClassifier
-        The best one, fitted on all clips.
+        The best one, fitted on all clips. If it is too large for a model file, the file in `out` holds the best of
+        the others, and a note says so.
     table : list of dict
         The rows of `results`.
     best : dict
@@ -90,6 +92,8 @@ class BaselineReport:
         The learning curve; empty if it was not requested.
     name : str
         Name of the data set.
+    unwritten : list of L3clfError
+        An error for each file of `out` that could not be written.
     """
 
     results: list[Result]
@@ -103,6 +107,7 @@ class BaselineReport:
     vectors: NDArray[np.float32]
     curve: list[dict[str, Any]] = field(default_factory=list)
     name: str = "a data set"
+    unwritten: list[L3clfError] = field(default_factory=list)
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -139,25 +144,34 @@ class BaselineReport:
         return [Mistake(self.data.clips[i], str(labels[i]), str(predictions[i]), float(sure[i])) for i in wrong]
 
 
-def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = ()) -> Path:
+def write_files(
+    report: BaselineReport, model: ClipClassifier | None, folder: Path, commands: Sequence[str] = ()
+) -> list[L3clfError]:
     """Write tables, pictures, model and page of a report.
 
     Parameters
     ----------
     report : BaselineReport
+    model : ClipClassifier or None
+        The model to store; without one, that of an earlier report is removed.
     folder : Path
     commands : sequence of str
         Commands that reproduce the report.
 
     Returns
     -------
-    Path
-        The page.
+    list of L3clfError
+        An error for each file that could not be written; the others are there.
     """
-    record = FolderRecord(folder)  # each file is recorded at once: a run that is killed can be repeated
-    record.add(write_csv(report.table, folder / "table.csv"))
-    record.add(write_json(report.table, folder / "table.json"))
-    record.add(save_model(report.model, folder / "model.l3clf", force=True))
+    writer = _Writer(folder, [])
+    writer.attempt(lambda: write_csv(report.table, folder / "table.csv"))
+    writer.attempt(lambda: write_json(report.table, folder / "table.json"))
+    place = folder / "model.l3clf"
+    if model is None:
+        place.unlink(missing_ok=True)
+    else:
+        writer.attempt(lambda: save_model(model, place, force=True))
+    pictures = _draw(report, folder / "pictures", writer)
     page = Page(
         title=f"Baseline of {report.name}",
         summary=_summary(report),
@@ -165,15 +179,34 @@ def write_files(report: BaselineReport, folder: Path, commands: Sequence[str] = 
         floors=report.floor_rows,
         description=report.data.describe().items(),
         notes=report.notes,
-        pictures=_draw(report, folder / "pictures", record),
+        pictures=pictures,
         mistakes=report.mistakes()[:MAX_MISTAKES],
-        failures=[str(failure) for failure in report.failures],
+        failures=[str(failure) for failure in (*report.failures, *writer.problems)],
         commands=commands,
         versions=versions(),
     )
-    written = write_html(page, folder / "report.html")
-    record.add(written)
-    return written
+    writer.attempt(lambda: write_html(page, folder / "report.html"))
+    return writer.problems
+
+
+class _Writer:
+    """Writes what can be written: the work of hours is done, and a full disk must not throw all of it away."""
+
+    def __init__(self, folder: Path, problems: list[L3clfError]) -> None:
+        self.folder, self.problems = folder, problems
+        self.record = FolderRecord(folder)  # each file is recorded at once: a run that is killed can be repeated
+
+    def attempt(self, write: Callable[[], Path]) -> Path | None:
+        try:
+            written = write()
+            self.record.add(written)
+        except L3clfError as error:
+            self.problems.append(error)
+        except OSError as error:
+            self.problems.append(cannot_write(self.folder, error))
+        else:
+            return written
+        return None
 
 
 def _summary(report: BaselineReport) -> str:
@@ -186,30 +219,29 @@ def _summary(report: BaselineReport) -> str:
     )
 
 
-def _draw(report: BaselineReport, folder: Path, record: FolderRecord) -> list[tuple[Path, str]]:
+def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[Path, str]]:
     from l3clf import plots  # importing matplotlib takes half a second, and only pictures need it
 
-    folder.mkdir(exist_ok=True)
     truth, predictions = report.data.labels, report.results[0].answers.predictions
     title = f"{report.best['embedder']}, {report.best['head']}, {report.best['pooling']}"
     pictures: list[tuple[Path, str]] = []
+
+    def add(name: str, caption: str, draw: Callable[..., Path], *args: Any, **options: Any) -> None:
+        def drawn() -> Path:
+            folder.mkdir(exist_ok=True)
+            return draw(*args, folder / name, title=title, **options)
+
+        if (place := writer.attempt(drawn)) is not None:
+            pictures.append((place, caption))
+
     for name, shares, caption in CONFUSIONS if len(np.unique(truth)) <= MAX_CLASSES_DRAWN else ():
-        place = folder / name
-        plots.confusion_matrix(truth, predictions, place, title=title, order="similarity", normalise=shares)
-        record.add(place)
-        pictures.append((place, caption))
-    drawn = plots.per_class_recall(truth, predictions, folder / "recall.png", title=title)
-    record.add(drawn)
-    pictures.append((drawn, "Recall of each class, with 95 % intervals."))
-    correct = truth == predictions
-    drawn = plots.embedding_map(report.vectors, truth, folder / "map.png", correct=correct, title=title)
-    record.add(drawn)
-    pictures.append((drawn, "Map of all clips: nearby clips have similar embeddings; mistakes are ringed."))
+        add(name, caption, plots.confusion_matrix, truth, predictions, order="similarity", normalise=shares)
+    add("recall.png", "Recall of each class, with 95 % intervals.", plots.per_class_recall, truth, predictions)
+    caption = "Map of all clips: nearby clips have similar embeddings; mistakes are ringed."
+    add("map.png", caption, plots.embedding_map, report.vectors, truth, correct=truth == predictions)
     if report.curve:
-        floor = report.floors["accuracy"]
-        drawn = plots.learning_curve(report.curve, folder / "learning.png", title=title, floor=floor)
-        record.add(drawn)
-        pictures.append((drawn, "Learning curve: would more clips help?"))
+        caption, floor = "Learning curve: would more clips help?", report.floors["accuracy"]
+        add("learning.png", caption, plots.learning_curve, report.curve, floor=floor)
     return pictures
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-import zipfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,30 @@ import sklearn
 from numpy.typing import NDArray
 
 from l3clf._version import __version__
+from l3clf.audio.decode import decode_revision
 from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
-from l3clf.baselines.cells import Cell, manageable
+from l3clf.baselines.cell_files import read_cell, write_cell
+from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
 from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
 from l3clf.classifier.decision import check_pooling, pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.heads import HEAD_NAMES
+from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, check_size
 from l3clf.classifier.inputs import as_cache, digest_of
 from l3clf.datasets import ClipTable
 from l3clf.datasets.describe import some
 from l3clf.datasets.recognise import as_table
 from l3clf.embedders import Embedder, WindowEmbeddings
-from l3clf.errors import DatasetError, L3clfError, ParameterError, counted, did_you_mean
+from l3clf.errors import (
+    CacheError,
+    CacheWarning,
+    DatasetError,
+    L3clfError,
+    L3clfWarning,
+    ModelFileError,
+    ParameterError,
+    counted,
+    did_you_mean,
+)
 from l3clf.evaluate import (
     CrossValidation,
     Duplicate,
@@ -43,10 +55,10 @@ from l3clf.evaluate import (
     make_split,
     scores,
 )
-from l3clf.pipeline import Tally, content_ids, embed_sources
-from l3clf.storage.atomic import check_folder, claim_folder, replacing
+from l3clf.pipeline import Tally, content_ids, embed_sources, identities, n_threads
+from l3clf.storage.atomic import cannot_write, check_folder, claim_folder
 from l3clf.storage.embedding_cache import EmbeddingCache
-from l3clf.storage.outputs import FolderRecord
+from l3clf.storage.outputs import FolderRecord, check_not_input
 
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
@@ -125,7 +137,7 @@ def baseline(
     table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
     if out is not None:  # before anything takes time
-        FolderRecord(check_folder(out, MARK, force=force)).check(OUTPUTS, force)
+        _check_outputs(check_folder(out, MARK, force=force), table, options.cache, force)
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
@@ -142,17 +154,23 @@ def baseline(
     data = embedded.table
     split = make_split(data.labels, data.folds, data.groups)
     cells, too_large = manageable(wanted, data.labels, embedded.windows)
+    for text in may_be_too_large(cells, data.labels, embedded.windows) if folder else ():
+        options.tell(text)
     results = _results(cells, embedded, split, _CellStore(folder, embedded, split, options), options)
     order = sorted(range(len(cells)), key=lambda i: -results[i].row["accuracy"])
     best = cells[order[0]]
+    model = _refitted(best, embedded, options)
+    stored, not_stored = (
+        (None, []) if folder is None else _to_store(model, [cells[i] for i in order], embedded, options)
+    )
     duplicates = _duplicates(embedded, split, options)
     report = BaselineReport(
         results=[results[i] for i in order],
-        model=_refitted(best, embedded, options),
+        model=model,
         floors=majority_floor(data.labels, split),
         data=data,
         split=split,
-        notes=[*_notes(data, split, duplicates), *too_large, *missing],
+        notes=[*_notes(data, split, duplicates), *too_large, *missing, *not_stored],
         failures=embedded.failures,
         duplicates=duplicates,
         vectors=_pooled(embedded.windows[best.embedder.name]),
@@ -160,8 +178,16 @@ def baseline(
         name=_name(table),
     )
     if folder is not None:
-        write_files(report, folder, commands)
+        report.unwritten.extend(write_files(report, stored, folder, commands))
+        for error in report.unwritten:
+            warnings.warn(str(error), L3clfWarning, stacklevel=2)
     return report
+
+
+def _check_outputs(folder: Path, table: ClipTable, cache: EmbeddingCache | None, force: bool) -> None:
+    reads = [clip.path for clip in table.clips] + ([] if cache is None else [str(cache.path)])
+    check_not_input((folder / name for name in OUTPUTS), reads)
+    FolderRecord(folder).check(OUTPUTS, force)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,14 +293,25 @@ class _CellStore:
         self.folder = None if folder is None else folder / ".cells"
         self.embedded, self.split, self.options = embedded, split, options
         if self.folder is not None:
-            self.folder.mkdir(exist_ok=True)
+            try:
+                self.folder.mkdir(exist_ok=True)
+            except OSError as error:
+                self._do_without(cannot_write(self.folder, error))
             data = embedded.table
             self.data = digest_of(data.clips, data.labels, options.cache, ordered=True)
+            found = identities(data.clips, options.cache)
+            decoders = {each.decoder for each in found if not isinstance(each, L3clfError)}
+            self.revisions = sorted({decode_revision(decoder) for decoder in decoders} - {""})
+
+    def _do_without(self, error: L3clfError) -> None:
+        warnings.warn(f"{error}; the run goes on, but could not be resumed", CacheWarning, stacklevel=3)
+        self.folder = None
 
     def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
         """Return the predictions of cells that share a head, and the seconds that they took together."""
         paths = [None if self.folder is None else self.folder / f"{self._digest(cell)}.npz" for cell in cells]
-        found = {i: stored for i, path in enumerate(paths) if path is not None and (stored := _read_cell(path))}
+        labels = self.embedded.table.labels
+        found = {i: stored for i, path in enumerate(paths) if path is not None and (stored := read_cell(path, labels))}
         missing = [i for i in range(len(cells)) if i not in found]
         if missing:
             start = time.perf_counter()
@@ -282,14 +319,19 @@ class _CellStore:
             seconds = time.perf_counter() - start
             for i, predicted in zip(missing, computed, strict=True):
                 found[i] = predicted, seconds
-                if (path := paths[i]) is not None:
-                    _write_cell(path, predicted, seconds)
+                if self.folder is not None and (path := paths[i]) is not None:
+                    try:
+                        write_cell(path, predicted, seconds)
+                    except CacheError as error:
+                        self._do_without(error)
         return [found[i] for i in range(len(cells))]
 
     def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
         model, poolings = cells[0].classifier(self.options.hop_s), [cell.pooling for cell in cells]
         windows, labels = self.embedded.windows[cells[0].embedder.name], self.embedded.table.labels
-        return cross_validate_poolings(model, poolings, windows, labels, self.split, self.options.n_jobs)
+        rows = n_rows(cells[0], len(labels), self.embedded.windows)
+        at_once = min(n_threads(self.options.n_jobs), cells[0].folds_at_once(rows, len(np.unique(labels))))
+        return cross_validate_poolings(model, poolings, windows, labels, self.split, at_once)
 
     def _digest(self, cell: Cell) -> str:
         what = [  # other versions may compute other numbers
@@ -301,24 +343,9 @@ class _CellStore:
             self.options.hop_s,
             self.data,
             self.split.test_fold.tolist(),
+            *([self.revisions] if self.revisions else ()),  # what a file decodes to
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-
-
-def _write_cell(path: Path, predicted: CrossValidation, seconds: float) -> None:
-    with replacing(path) as file:
-        np.savez(file, probabilities=predicted.probabilities, classes=predicted.classes, seconds=seconds)
-
-
-def _read_cell(path: Path) -> tuple[CrossValidation, float] | None:
-    """Return a finished cell, or None if it is missing or damaged and must be computed again."""
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            probabilities, classes = found["probabilities"], found["classes"]
-            predicted = CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
-            return predicted, float(found["seconds"])
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
-        return None
 
 
 def _refitted(best: Cell, embedded: _Embedded, options: _Options) -> ClipClassifier:
@@ -328,6 +355,28 @@ def _refitted(best: Cell, embedded: _Embedded, options: _Options) -> ClipClassif
     # With a cache, the clips are passed again: the model's training digest is then that of their sound.
     clips = embedded.windows[best.embedder.name] if options.cache is None else data.clips
     return model.fit(clips, data.labels)
+
+
+def _to_store(
+    model: ClipClassifier, ordered: Sequence[Cell], embedded: _Embedded, options: _Options
+) -> tuple[ClipClassifier | None, list[str]]:
+    """Return the best model that a model file can hold, if any, and a note if it is not the best of all."""
+    try:
+        check_size(model.head_)
+        return model, []
+    except ModelFileError as error:
+        why = f"{_named(ordered[0])}, the best row, does not become a model file: {error}"
+    labels = embedded.table.labels
+    for cell in ordered[1:]:
+        rows = n_rows(cell, len(labels), embedded.windows)
+        if cell.bytes_stored(rows, len(np.unique(labels))) > MAX_STORED_BYTES:  # perhaps not, but it takes minutes
+            continue
+        return _refitted(cell, embedded, options), [f"{why}. The model file holds {_named(cell)}."]
+    return None, [f"{why}. No model file is written."]
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell.embedder.name} / {cell.head_name} / {cell.pooling}"
 
 
 def _pooled(windows: Sequence[WindowEmbeddings]) -> NDArray[np.float32]:

@@ -15,16 +15,30 @@ import numpy.typing as npt
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, FrozenHead, LinearHead
 from l3clf.errors import ModelFileError, ParameterError, did_you_mean
 
-__all__ = ["FOREST_TREES", "HEAD_NAMES", "ForestHead", "LinearHead", "freeze_head", "make_head", "tuned_logistic"]
+__all__ = [
+    "FOREST_TREES",
+    "HEAD_NAMES",
+    "MAX_STORED_BYTES",
+    "ForestHead",
+    "LinearHead",
+    "check_size",
+    "forest_bytes",
+    "freeze_head",
+    "make_head",
+    "tuned_logistic",
+]
 
 Array = npt.NDArray[Any]
 
 HEAD_NAMES = ("logistic", "forest")
 """Names that `make_head` accepts."""
 FOREST_TREES = 300
+MAX_STORED_BYTES = 512 << 20
+"""Of a model file, unpacked: a hostile one could expand to any size."""
 
 _N_INNER = 3  # each fold multiplies the time of a fit; three are enough to choose between five values of C
-_MAX_NODES = np.iinfo(np.int32).max  # a model file stores node numbers as int32
+_ROOM = 0.99  # of a model file for a forest; the rest is for what describes it
+_NODE_BYTES = 20  # of a node besides the probabilities of the classes: two children, a feature, a threshold
 _CAN_SAVE = (
     "LogisticRegression, a Pipeline of StandardScaler and LogisticRegression, RandomForestClassifier, "
     "ExtraTreesClassifier and DecisionTreeClassifier"
@@ -252,14 +266,31 @@ def _freeze_trees(fitted: Any) -> ForestHead:
         raise ModelFileError(
             f"a {type(fitted).__name__} head with {fitted.n_outputs_} outputs cannot be saved; fit one output"
         )
+    check_size(fitted)
     trees = [estimator.tree_ for estimator in estimators]
     offsets = np.cumsum([0, *(tree.node_count for tree in trees)])
-    if offsets[-1] > _MAX_NODES:
-        raise ModelFileError(f"a forest of {offsets[-1]} nodes cannot be saved; set max_depth or fewer trees")
     parts = [_tree_arrays(tree, offset) for tree, offset in zip(trees, offsets, strict=False)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     members = _as_members({"tree_offsets": offsets, **arrays}, ForestHead.members)
     return ForestHead.from_arrays(members, fitted.classes_, fitted.n_features_in_)
+
+
+def forest_bytes(n_nodes: float, n_classes: int) -> float:
+    """Return the size in bytes of a forest in a model file, unpacked."""
+    return n_nodes * (_NODE_BYTES + 8.0 * n_classes)
+
+
+def check_size(fitted: Any) -> None:
+    """Raise ModelFileError for a forest that is too large for a model file, before it is copied for one."""
+    estimators = getattr(fitted, "estimators_", [fitted])
+    nodes = sum(estimator.tree_.node_count for estimator in estimators if hasattr(estimator, "tree_"))
+    n_classes = len(getattr(fitted, "classes_", ()))
+    if (size := forest_bytes(nodes, n_classes)) > _ROOM * MAX_STORED_BYTES:
+        raise ModelFileError(
+            f"a forest of {nodes:,} nodes for {n_classes:,} classes takes {size / 2**20:,.0f} MB, more than the "
+            f"{MAX_STORED_BYTES / 2**20:,.0f} MB of a model file; use the head 'logistic', or limit the forest with "
+            "max_depth"
+        )
 
 
 def _tree_arrays(tree: Any, offset: int) -> dict[str, Array]:

@@ -40,11 +40,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from l3clf.baselines.result import OUTPUTS
     from l3clf.baselines.run import baseline
     from l3clf.storage.outputs import check_not_input
 
     table = load_table(args.data, args.group)
-    check_not_input(Path(args.out, "table.csv"), [args.data])
+    check_not_input((Path(args.out, name) for name in OUTPUTS), [args.data])
     report = baseline(
         table,
         args.embedders,
@@ -64,6 +65,9 @@ def _run(args: argparse.Namespace) -> int:
     say(report)
     for each in report.notes:
         say(f"\n{command_words(each, args.parser)}")
-    say(f"\nReport: {Path(args.out) / 'report.html'}\nModel:  {Path(args.out) / 'model.l3clf'}")
+    say()
+    for what, name in (("Report: ", "report.html"), ("Model:  ", "model.l3clf")):
+        if (place := Path(args.out, name)).exists():
+            say(f"{what}{place}")
     print_failures(report.failures, args)
-    return 1 if report.failures else 0
+    return 1 if report.failures or report.unwritten else 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from l3clf.audio.clip import printable_path
 from l3clf.datasets.describe import some
 from l3clf.errors import DatasetError
 
@@ -30,6 +31,7 @@ MAX_CHARACTERS = 1000  # of a path, label, fold or group; NumPy stores every lab
 SEPARATORS = ";\t"  # beside the comma: what Excel writes where the comma is the decimal point, and what it copies
 SHOWN_CHARACTERS = 40
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+UNUSABLE_IN_LABELS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 REASONS = {
     "unexpected end of data": "a quote is opened here and never closed",
     "field larger than": f"a value has more than {csv.field_size_limit():,} characters, as when a quote is not closed",
@@ -134,7 +136,7 @@ def _filled(
         extra = [value for value in found[len(columns) :] if value.strip()]
         if extra:
             raise DatasetError(
-                f"{table}, line {line}: more values than columns ({extra[0]!r}); "
+                f"{table}, line {line}: more values than columns ({extra[0][:SHOWN_CHARACTERS]!r}); "
                 "put quotes around values that contain commas"
             )
         if _swallows_rows(found, len(columns), separator):
@@ -151,10 +153,10 @@ def _filled(
 
 def _swallows_rows(values: Sequence[str], n_columns: int, separator: str) -> bool:
     """Return whether a line within some value is a row itself: as many values, and a file name of the same type."""
-    suffixes = [Path(value).suffix for value in values]
-    for value in values:
-        inner = re.split("\r\n|\n|\r", value)
-        for line in inner if len(inner) > 1 else ():
+    several = [value for value in values if "\n" in value or "\r" in value]
+    suffixes = [Path(value).suffix for value in values] if several else []
+    for value in several:
+        for line in re.split("\r\n|\n|\r", value):
             parts = line.split(separator)
             alike = zip(parts, suffixes, strict=False)
             if len(parts) == n_columns and any(
@@ -181,7 +183,7 @@ def require_columns(table: object, columns: Sequence[str], needed: Sequence[str]
     """Raise DatasetError if a column is missing."""
     missing = [name for name in needed if name not in columns]
     if missing:
-        names, found = (", ".join(map(repr, each)) for each in (missing, columns))
+        names, found = (some([repr(name[:SHOWN_CHARACTERS]) for name in each], 20) for each in (missing, columns))
         raise DatasetError(f"{table}: no column {names} (found {found or 'no header'}); add or rename columns")
 
 
@@ -190,7 +192,9 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> No
     for name in names:
         lines = [row.line for row in rows if not row.values[name]]
         if lines:
-            raise DatasetError(f"{table}: no {name} in line {some(lines, 10)}; fill it in or delete the line")
+            raise DatasetError(
+                f"{table}: no {printable_path(name)} in line {some(lines, 10)}; fill it in or delete the line"
+            )
         for row in rows:
             check_text(f"{table}, line {row.line}", name, row.values[name])
             if name in row.stray:
@@ -201,18 +205,23 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> No
 
 
 def check_text(where: str, name: str, value: str) -> None:
-    """Raise DatasetError for a path, label, fold or group that is too long or has line breaks, as by a stray quote."""
+    """Raise DatasetError for a path, label, fold or group that is too long or has line breaks, as by a stray quote.
+
+    A label may have no control characters and surrogates either: a model file would not take it.
+    """
     found = (
-        f"has {len(value):,} characters; expected at most {MAX_CHARACTERS:,}"
+        f"has {len(value):,} characters; expected at most {MAX_CHARACTERS:,} (is a quote not closed?)"
         if len(value) > MAX_CHARACTERS
-        else "has a line break; remove it"
+        else "has a line break; remove it (is a quote not closed?)"
         if "\n" in value or "\r" in value
         else "has a NUL character; remove it"
         if "\0" in value
+        else "has a control character or half of a surrogate pair; remove it"
+        if name == "label" and UNUSABLE_IN_LABELS.search(value)
         else ""
     )
     if found:
-        raise DatasetError(f"{where}: {name} {value[:SHOWN_CHARACTERS]!r} {found} (is a quote not closed?)")
+        raise DatasetError(f"{where}: {name} {value[:SHOWN_CHARACTERS]!r} {found}")
 
 
 def column(table: Path, rows: Sequence[Row], name: str | None) -> list[str] | None:

@@ -80,4 +80,4 @@ def _clip(table: Path, row: Row, columns: Columns, sheet: Sheet) -> Clip:
     try:
         return Clip(table.parent / row.values[columns.path], float(start or 0.0), float(end) if end else None)
     except (ValueError, L3clfError) as error:
-        raise DatasetError(f"{table}, line {row.line}: {error}; expected times in seconds") from None
+        raise DatasetError(f"{table}, line {row.line}: {str(error)[:300]}; expected times in seconds") from None

@@ -392,12 +392,11 @@ def _compare_decisions(
     same_input = np.array_equal(embeddings, expected.embeddings)
     probabilities = expected.probabilities if same_input else expected.probabilities_of(embeddings)
     for number, decision in enumerate(found):
-        pooled = slice(max(0, number + 1 - d.pool_windows), number + 1)
         difference = float(np.abs(decision.probabilities - probabilities[number]).max())
         right = (
             (decision.class_id, decision.probability) == _decided(d, decision.probabilities)
             and difference <= PROBABILITY_LIMIT
-            and decision.n_windows == expected.above_gate[pooled].sum()
+            and decision.n_windows == expected.n_windows[number]
             and decision.window == number + 1
         )
         ledger.decisions_differ += not right

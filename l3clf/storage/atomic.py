@@ -52,15 +52,19 @@ def replacing(path: Path, error: type[L3clfError] = ParameterError, **how: Any) 
         Of type `error`, if permission, the folder or space is missing.
     """
     # Beside the target, because a rename is atomic only within one file system.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with part.open("x" if how else "xb", **how) as file:
+        file = part.open("x" if how else "xb", **how)
+    except OSError as problem:  # if it exists, it is another run's, and stays
+        raise cannot_write(path, problem, error) from problem
+    try:
+        with file:
             yield file
         part.replace(path)
     except OSError as problem:
         raise cannot_write(path, problem, error) from problem
     finally:
-        with suppress(OSError):  # already renamed, or never created
+        with suppress(OSError):  # already renamed
             part.unlink()
 
 

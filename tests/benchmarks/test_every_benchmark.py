@@ -39,6 +39,7 @@ SMALL = {
     "pool_probe": {},
     "pool_front_ends": {"names": ("hop 20 ms",), "epochs": 1},
     "pool_share_alike": {"epochs": 1},
+    "fuzz": {"minutes": 0.01, "targets": ("labels",), "jobs": 1, "fresh": True},
 }
 NEEDS = {
     "student_gains": ("tensorflow",),

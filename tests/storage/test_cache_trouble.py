@@ -44,14 +44,12 @@ LABELS = ["noise", "tone"] * 3
 # A full disk, a read-only disk, a limit
 
 
-@pytest.fixture(params=["full", "full and old", "read-only", "no folder"])
+@pytest.fixture(params=["full", "read-only", "no folder"])
 def unusable(request, tmp_path):
     """A cache that cannot be written, and what the warning says."""
     with small_disk(tmp_path / "disk", 260) as disk:
         cache = EmbeddingCache(disk / "c.sqlite")
-        if request.param == "full and old":
-            cache.put_many({}, fingerprint="f", embedder="e")
-        if request.param.startswith("full"):
+        if request.param == "full":
             fill(disk)
             yield cache, "full|disk reports an error"
         elif request.param == "read-only":

@@ -1,0 +1,94 @@
+"""Finished cells of a baseline as files, so that an interrupted call is resumed.
+
+Rule: a cell is used only if it is whole and fits the data. Any other is dropped and computed again, with a warning.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.classifier.decision import decide
+from l3clf.errors import CacheError, CacheWarning
+from l3clf.evaluate import CrossValidation
+from l3clf.storage.atomic import replacing
+from l3clf.storage.safezip import read_zip
+
+__all__ = ["read_cell", "write_cell"]
+
+_MAX_HEADER = 10 + 0xFFFF  # bytes of a .npy before its data
+_MAX_CLASSES = 64 << 20  # bytes; earlier versions stored the classes too, which are known from the labels
+_ROUNDING = 1e-6  # of a probability
+
+
+def write_cell(path: Path, predicted: CrossValidation, seconds: float) -> None:
+    """Write a cell.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be written.
+    """
+    probabilities = np.ascontiguousarray(predicted.probabilities, "<f8")
+    with replacing(path, CacheError) as file:
+        np.savez(file, probabilities=probabilities, seconds=np.asarray(seconds, "<f8"))
+
+
+def read_cell(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float] | None:
+    """Return a finished cell and the seconds that it took.
+
+    Parameters
+    ----------
+    path : Path
+    labels : array of shape (n_clips,)
+        Those that the cell predicts.
+
+    Returns
+    -------
+    CrossValidation and float, or None
+        None if there is no such cell, or it was damaged: it is removed then, with a `CacheWarning`.
+    """
+    try:
+        if not path.exists():
+            return None
+        return _read(path, labels)
+    except (CacheError, OSError) as error:
+        warnings.warn(f"{error}; this cell of the baseline is computed again", CacheWarning, stacklevel=2)
+        with suppress(OSError):
+            path.unlink()
+        return None
+
+
+def _read(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]:
+    classes = np.unique(labels)
+    shape = (len(labels), len(classes))
+    limits = {
+        "probabilities.npy": 8 * math.prod(shape) + _MAX_HEADER,
+        "seconds.npy": 8 + _MAX_HEADER,
+        "classes.npy": _MAX_CLASSES,
+    }
+    members = read_zip(path, limits, sum(limits.values()) + _MAX_HEADER, writer="l3clf.baseline", error=CacheError)
+    probabilities, seconds = _numbers(path, members, "probabilities", shape), _numbers(path, members, "seconds", ())
+    if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all() or not 0 <= seconds < math.inf:
+        raise CacheError(f"{path}: holds values that are no probabilities")
+    return CrossValidation(decide(probabilities, classes, None), probabilities, classes), float(seconds)
+
+
+def _numbers(path: Path, members: Mapping[str, bytes], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return an array, whose header must be the one that this shape has: it is compared and never parsed."""
+    content, header = members.get(f"{name}.npy", b""), _header(shape)
+    if not content.startswith(header) or len(content) - len(header) != 8 * math.prod(shape):
+        raise CacheError(f"{path}: is no cell of this baseline ({name}.npy is not an array of shape {shape})")
+    return np.frombuffer(content, "<f8", offset=len(header)).reshape(shape)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
