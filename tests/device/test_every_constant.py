@@ -37,7 +37,7 @@ ARRAYS = [
     *(f"{layer}_weights" for layer in LAYERS if "add" not in layer),
 ]
 FOREST = ("head_roots", "head_leaves", "threshold", "feature", "right")
-SCALARS = [(LAYERS[n], name) for n in (0, 1, 7, 11) for name in ("zero_point", "low", "high")]
+SCALARS = [(LAYERS[n], name) for n in (1, 7) for name in ("zero_point", "low", "high")]
 # What no result shows: units that are never above zero, or a change that rounding swallows. Their names are found.
 PLACES = {"twiddles": 0.2}  # the transform does not read all of those in the middle
 UNSEEN = {"layer8_depthwise_factors"}
