@@ -82,6 +82,10 @@ class ClipWarning(L3clfWarning):
     """Some clips could not be used and were left out."""
 
 
+class LevelWarning(ClipWarning):
+    """The level of some clips is doubtful: their scale, stereo that cancels itself out, or digital silence."""
+
+
 class DatasetWarning(L3clfWarning):
     """Part of a data set was left out, or was read in a way that should be looked at."""
 

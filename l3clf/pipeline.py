@@ -8,8 +8,8 @@ release the interpreter's lock, so every core stays busy.
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -18,11 +18,12 @@ from typing import TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from l3clf.audio.clip import Clip, Samples, Source
-from l3clf.audio.decode import decode_revision
+from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of
+from l3clf.audio.decode import check_mix, decode_revision, mono
+from l3clf.audio.levels import LevelNote, check_levels, collecting, warn_of
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.embedders.clip_parts import Part, UnembeddedPart, UnfinishedClip
-from l3clf.errors import CacheError, CacheWarning, L3clfError
+from l3clf.errors import AudioError, CacheError, CacheWarning, L3clfError
 from l3clf.networks.threads import in_parallel, n_threads, one_blas_thread
 from l3clf.storage.atomic import FileState, file_state, replacing
 from l3clf.storage.embedding_cache import (
@@ -55,6 +56,7 @@ Outcome: TypeAlias = WindowEmbeddings | L3clfError
 EMBEDDINGS = Kind("a file of embeddings", zip_member_begins("times_s.npy", b"NUMPY"))
 
 CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
+FAINT_DBFS = -60.0  # of a clip from the cache: few are below it, so that these can be read again for their channels
 STORE_EVERY_S = 0.5  # a transaction per clip is slow; a crash loses about this much work
 LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
 
@@ -153,6 +155,12 @@ def embed_sources(
         If `n_jobs` is not a number of threads, or `hop_s` does not suit the embedder.
     WeightsError
         If the embedder's weights are not available: no clip can be embedded then.
+
+    Warns
+    -----
+    LevelWarning
+        Once for all clips whose samples cannot have the full scale that they are read with, and once for those whose
+        channels cancel each other in the mix to mono.
     """
     threads = n_threads(n_jobs)
     embedder.framing(hop_s, center)  # reports a bad hop before any file is read
@@ -167,7 +175,7 @@ def embed_sources(
             _warn_of_unused_cache(error)
             cache = None
     known = set(work.done)
-    run = _Run(embedder, hop_s, center, threads)
+    run = _Run(embedder, hop_s, center, threads, work.level_notes())
     with tqdm(
         total=len(sources), initial=work.n_done, unit="clip", disable=None if progress else True
     ) as bar:  # None: on a terminal only
@@ -180,6 +188,7 @@ def embed_sources(
                         store.add(work.key_to_store(i), result)
         finally:  # also after an interrupt, so that no finished clip is lost
             store.flush()
+    warn_of(work.for_each_clip(run.notes), len(sources))
     if tally is not None:
         work.count(tally, known)
     return [
@@ -258,13 +267,35 @@ class _Work:
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
             revision = revisions[identity.decoder]
-            key = cache_key(identity.content, start_s, end_s, embedder.fingerprint, hop_s, center, revision)
+            scale = full_scale_of(source)
+            key = cache_key(identity.content, start_s, end_s, embedder.fingerprint, hop_s, center, revision, scale)
             leader = first.setdefault(key, i)  # embedded once; its copies share the result
             self.keys[leader] = key
             self.same.setdefault(leader, []).append(i)
         for key, stored in cache.get_many(list(first)).items():
             if np.isfinite(stored.vectors).all():  # earlier versions stored non-finite embeddings, now rejected
                 self.done[first[key]] = stored
+
+    def level_notes(self) -> dict[int, list[LevelNote]]:
+        """Return what is doubtful about the levels of the clips that come from the cache."""
+        notes: dict[int, list[LevelNote]] = {}
+        for i, stored in self.done.items():
+            source = self.sources[i]
+            if isinstance(stored, L3clfError):
+                continue
+            with collecting(notes.setdefault(i, [])):
+                if isinstance(source, Samples):
+                    mono(source.samples, source.label, source.full_scale)
+                else:
+                    check_levels(stored.levels_dbfs, str(source), full_scale_of(source))
+                    if stored.levels_dbfs.max(initial=-np.inf) < FAINT_DBFS:
+                        with suppress(AudioError):  # it was good when it was embedded
+                            check_mix(source)
+        return notes
+
+    def for_each_clip(self, notes: Mapping[int, Sequence[LevelNote]]) -> Iterator[LevelNote]:
+        """Yield the notes in the order of the clips, and those of a clip again for each of its copies."""
+        return (note for i in sorted(notes) for note in notes[i] for _ in self.same.get(i, ()))
 
     def to_do(self) -> list[int]:
         return [i for i in self.same if i not in self.done]
@@ -356,6 +387,7 @@ class _Run:
     hop_s: float
     center: bool
     threads: int
+    notes: dict[int, list[LevelNote]] = field(default_factory=dict)
 
     def embed(
         self, clips: Sequence[tuple[int, Source]]
@@ -382,12 +414,23 @@ class _Run:
     def _large_file_jobs(self, i: int, source: Source) -> Iterator[Job]:
         n, failure = 0, None
         try:
-            for windows in self.embedder.read_windows(source, self.hop_s, self.center):
+            for windows in self._windows(i, source):
                 yield partial(self._embed_parts, [UnembeddedPart(i, n, windows)])
                 n += 1
         except L3clfError as error:
             failure = error
         yield lambda: [Part(i, n, failure)]
+
+    def _windows(self, i: int, source: Source) -> Iterator[FloatArray]:
+        """Yield the windows of a clip, and keep what is noted about its level."""
+        reading = iter(self.embedder.read_windows(source, self.hop_s, self.center))
+        while True:
+            # Around each step, because the code between two yields belongs to the caller.
+            with collecting(self.notes.setdefault(i, [])):
+                windows = next(reading, None)
+            if windows is None:
+                return
+            yield windows
 
     def _embed_group(self, group: Iterable[tuple[int, Source]]) -> list[Part]:
         """Read some clips and embed their windows together: the network is faster on full batches."""
@@ -396,7 +439,7 @@ class _Run:
         for i, source in group:
             n = 0
             try:
-                for windows in self.embedder.read_windows(source, self.hop_s, self.center):
+                for windows in self._windows(i, source):
                     waiting.append(UnembeddedPart(i, n, windows))
                     n += 1
                     # Never more than about a batch in memory, also for a long clip.
@@ -411,7 +454,8 @@ class _Run:
     def _embed_parts(self, waiting: Sequence[UnembeddedPart]) -> list[Part]:
         if not waiting:
             return []
-        batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
+        with collecting([]):  # levels are checked clip by clip, where they are read
+            batch = self.embedder.embed_batch(np.concatenate([part.windows for part in waiting]))
         ends = np.cumsum([len(part.windows) for part in waiting])[:-1]
         split = zip(waiting, np.split(batch.vectors, ends), np.split(batch.levels_dbfs, ends), strict=True)
         return [Part(part.clip, part.number, StoredWindows(vectors, levels)) for part, vectors, levels in split]

@@ -564,6 +564,7 @@ class Broken(FakeEmbedder):
         return vectors
 
 
+@pytest.mark.filterwarnings("ignore::l3clf.errors.LevelWarning")  # the loud one is that loud
 def test_embeddings_that_are_not_finite_fail_with_their_clip(tmp_path):
     cache = EmbeddingCache(tmp_path / "cache.sqlite")
     sources = [Samples(sound(seed=i) * (1000 if i == 1 else 1), RATE, f"clip {i}") for i in range(3)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from l3clf.errors import ParameterError
 
-__all__ = ["Clip", "FloatArray", "Samples", "Source", "printable_path"]
+__all__ = ["Clip", "FloatArray", "Samples", "ScaledClip", "Source", "full_scale_of", "printable_path"]
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
@@ -74,6 +74,24 @@ class Clip:
         return f"{name} [{self.start_s:g} s to {'end' if self.end_s is None else f'{self.end_s:g} s'}]"
 
 
+@dataclass(frozen=True, init=False)
+class ScaledClip(Clip):
+    """A clip whose floating-point samples have another full scale than 1; integer formats state their own.
+
+    Parameters
+    ----------
+    clip : Clip
+    full_scale : float
+        The value of a sample at full scale.
+    """
+
+    full_scale: float = 1.0
+
+    def __init__(self, clip: Clip, full_scale: float) -> None:
+        super().__init__(clip.path, clip.start_s, clip.end_s)
+        object.__setattr__(self, "full_scale", float(full_scale))
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """A clip that is already in memory.
@@ -86,17 +104,25 @@ class Samples:
         In Hz, from 1,000 to 768,000.
     label : str, default="array"
         The clip's name in messages.
+    full_scale : float or None, default=None
+        The value of a sample at full scale, if it is another.
     """
 
     samples: NDArray[Any]
     sample_rate: int
     label: str = "array"
+    full_scale: float | None = None
 
     def __str__(self) -> str:
         return self.label
 
 
 Source: TypeAlias = Clip | Samples
+
+
+def full_scale_of(source: Source) -> float | None:
+    """Return the full scale that was stated for a clip, or None."""
+    return source.full_scale if isinstance(source, Samples | ScaledClip) else None
 
 
 def printable_path(path: str) -> str:

@@ -15,15 +15,17 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from l3clf.audio.clip import Clip, FloatArray, Samples, Source, printable_path
+from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of, printable_path
 from l3clf.audio.ffmpeg import is_foreign, version
 from l3clf.audio.layout import layout_of
+from l3clf.audio.levels import Meter, check_integers
 from l3clf.audio.ogg_pages import check_pages
 from l3clf.audio.sound_file import MAX_CHANNELS, Sound, check_rate, decoder_reason, open_sound
 from l3clf.errors import AudioError, ClipWarning
 
 __all__ = [
     "REVISION",
+    "check_mix",
     "decode_revision",
     "decoder_of",
     "duration_s",
@@ -32,6 +34,7 @@ __all__ = [
     "open_sound",
     "piece_frames",
     "read_blocks",
+    "scaled",
 ]
 
 REVISION = "soxr-VHQ/2"
@@ -47,6 +50,7 @@ REVISIONS = {
     "joined wav": "wav/2",
     "mp3": "mp3/2",
     "wav without length": "wav/2",
+    "wrong length": "wrong length/2",
 }
 """Of what was once decoded differently, by decoder: see `decode_revision`."""
 
@@ -133,13 +137,29 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
     """
     if isinstance(source, Samples):
         check_rate(source.sample_rate, source.label)
-        yield from _resampled(iter([mono(source.samples, source.label)]), source.sample_rate, sample_rate)
+        yield from _resampled(
+            iter([mono(source.samples, source.label, source.full_scale)]), source.sample_rate, sample_rate
+        )
         return
     with open_sound(source.path) as file:
         yield from _resampled(_file_blocks(source, file, block_s), file.samplerate, sample_rate)
 
 
-def mono(samples: ArrayLike, label: str = "samples") -> FloatArray:
+def check_mix(clip: Clip) -> None:
+    """Read a file only for what its level tells, if it has channels that are mixed to mono.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read completely.
+    """
+    with open_sound(clip.path) as file:
+        if file.channels > 1:
+            for _ in _file_blocks(clip, file, BLOCK_S):
+                pass
+
+
+def mono(samples: ArrayLike, label: str = "samples", full_scale: float | None = None) -> FloatArray:
     """Check samples and mix them to mono: the mean of the channels, float32, full scale at 1.0.
 
     Parameters
@@ -148,6 +168,8 @@ def mono(samples: ArrayLike, label: str = "samples") -> FloatArray:
         Floating point with full scale at 1.0, or signed integers or uint8 with full scale at their limits.
     label : str
         The name of the samples in messages.
+    full_scale : float or None, default=None
+        The value of a sample at full scale, if it is another.
 
     Returns
     -------
@@ -166,21 +188,31 @@ def mono(samples: ArrayLike, label: str = "samples") -> FloatArray:
         )
     if array.shape[0] == 0:
         raise AudioError(f"{label}: holds no samples; leave it out or record it again")
-    scaled = _full_scale(array, label)
-    # The mean, not the sum, so that the mix cannot exceed full scale.
-    mixed: FloatArray = scaled if scaled.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)
+    meter = Meter(label, full_scale)
+    mixed = meter.mixed(scaled(array, label, full_scale))
     _check_finite(mixed, label)
+    meter.finish()
     return np.ascontiguousarray(mixed)
 
 
-def _full_scale(array: NDArray[Any], label: str) -> FloatArray:
+def scaled(array: NDArray[Any], label: str, full_scale: float | None = None) -> FloatArray:
+    """Return samples of any shape as float32 with full scale at 1.0; see `mono`."""
     if array.dtype.kind == "f":
-        return np.asarray(array, np.float32)
+        return _divided(array, full_scale)
     if array.dtype.kind == "i":
-        return np.asarray(array / -float(np.iinfo(array.dtype).min), np.float32)  # as libsndfile scales them
+        if full_scale is None:
+            check_integers(array, label)
+            full_scale = -float(np.iinfo(array.dtype).min)  # as libsndfile scales them
+        return np.asarray(array / full_scale, np.float32)
     if array.dtype == np.uint8:  # 8-bit WAV is unsigned, with its zero at 128
-        return np.asarray((array.astype(np.float32) - 128) / 128, np.float32)
+        return np.asarray((array.astype(np.float32) - 128) / (full_scale or 128), np.float32)
     raise AudioError(f"{label}: samples of type {array.dtype}; expected floating point, signed integers or uint8")
+
+
+def _divided(samples: NDArray[np.floating], full_scale: float | None) -> FloatArray:
+    with np.errstate(over="ignore"):  # infinity is refused with the clip's name
+        # In double precision: a large full scale overflows half precision.
+        return np.asarray(samples if full_scale is None else samples.astype(np.float64) / full_scale, np.float32)
 
 
 def _check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: float | None = None) -> None:
@@ -218,6 +250,9 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
         found = Path(clip.path).stat()
         check_pages(clip.path, found.st_size, found.st_mtime_ns)
     _warn_of_header(clip, file)
+    # Integers are scaled by libsndfile to the full scale of their format.
+    full_scale = full_scale_of(clip) if getattr(file, "subtype", "") in ("FLOAT", "DOUBLE") else None
+    meter = Meter(label, full_scale)
     try:
         file.skip(start)
         position = start
@@ -225,7 +260,7 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
             block = file.read_frames(min(max(1, int(block_s * rate)), stop - position))
             if not len(block):
                 break
-            mixed = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            mixed = meter.mixed(_divided(block, full_scale))
             _check_finite(mixed, label, position / rate, rate)
             position += len(block)
             yield mixed
@@ -235,6 +270,7 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
         raise AudioError(f"{label}: cannot be read on ({error.strerror}); copy it again") from None
     if stop < sys.maxsize:
         _check_complete(label, file, position - start, stop - start)
+    meter.finish()
 
 
 def _warn_of_header(clip: Clip, file: Sound) -> None:

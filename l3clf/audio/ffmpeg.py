@@ -20,7 +20,7 @@ import numpy as np
 
 from l3clf.audio.clip import FloatArray, printable_path
 from l3clf.audio.mp3_frames import id3_bytes
-from l3clf.errors import AudioError
+from l3clf.errors import AudioError, how_to_install
 
 __all__ = [
     "FFMPEG_SUFFIXES",
@@ -33,7 +33,7 @@ __all__ = [
     "version",
 ]
 
-INSTALL = 'install ffmpeg: `pip install "l3clf[ffmpeg]"`, or the package ffmpeg of your system'
+INSTALL = f"install ffmpeg: `{how_to_install('ffmpeg')}`, or the package ffmpeg of your system"
 MAX_WAIT_S = 120.0  # for the next ten seconds of sound
 MAX_LAST_WORDS_S = 5.0  # for what it reports when it has ended
 MAX_ALLOC_BYTES = 500_000_000

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+from l3clf.audio.announced import goes_on
 from l3clf.audio.byte_view import Part, found_at
 from l3clf.audio.mp3_frames import CONVERT, id3_bytes, is_mpeg, walk
 from l3clf.audio.ogg_pages import links
@@ -84,6 +85,10 @@ def _look_into(raw: BinaryIO, size: int, named_mpeg: bool) -> Layout:
         return _layout_of_flac(raw, tag_bytes, size)
     if tag_bytes or named_mpeg or is_mpeg(head):
         return _layout_of_mpeg(raw, 0, size)
+    raw.seek(0)
+    if rest := goes_on(raw, raw.read(12), size):
+        found = f"goes on for {rest:,} bytes after the sound that its header announces"
+        return Layout("wrong length", refusal=f"{found}; split it, or correct its header")
     return Layout()
 
 

@@ -156,7 +156,7 @@ class _Walker:
         if self._is_free_format(start):
             self.found.refusal = f"is an MP3 of free format, whose length is not stated; {CONVERT}"
             return
-        position, kind = self._next_frame(start, start + MAX_LEAD)
+        position, kind = self._first_frame(start)
         if kind is None:
             return
         self.found.samples_per_frame = kind.samples
@@ -280,6 +280,13 @@ class _Walker:
         self._raw.seek(following)
         head = self._raw.read(10)
         return kind if _frame(head)[1] is kind or id3_bytes(head) or head[:3] == b"TAG" else None
+
+    def _first_frame(self, start: int) -> tuple[int, _Kind | None]:
+        head = self._at(start)
+        kind = _frame(head)[1]
+        if kind is not None and kind.layer == 3 and _announced(head, kind):
+            return start, kind  # whatever follows it, what it announces counts
+        return self._next_frame(start, start + MAX_LEAD)
 
     def _is_free_format(self, position: int) -> bool:
         head = self._at(position, 4)

@@ -18,6 +18,7 @@ from l3clf.audio.byte_view import ByteView, Part
 from l3clf.audio.clip import FloatArray, printable_path
 from l3clf.audio.ffmpeg import FfmpegFile, demuxer_of, find_ffmpeg, is_foreign
 from l3clf.audio.layout import Layout, layout_of
+from l3clf.audio.ogg_pages import check_pages
 from l3clf.errors import AudioError
 
 __all__ = ["MAX_CHANNELS", "Sound", "SoundFile", "check_rate", "decoder_reason", "open_sound"]
@@ -31,6 +32,7 @@ CHUNK_SIZE = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+)
 PREROLL_S = 2.0
 """Decoded and discarded before a piece of an MP3, Vorbis or Opus file: their decoders depend on preceding frames."""
 MAX_FRAMES = 1 << 48  # a longer file is one whose length libsndfile does not know
+CODEC = re.compile(r"encoding|'fmt '|flac decoder")  # what libsndfile says where it lacks the codec of a file
 READ_FRAMES = 1 << 16
 
 
@@ -109,6 +111,7 @@ class PartedFile:
         """Take the length of a part, and make sure that it fits those before."""
         name, part = printable_path(self._path), self._parts[number]
         with _opened(self._path, part) as file:
+            _check_header(file, name)
             if number == 0:
                 self.samplerate, self.channels, self.format = file.samplerate, file.channels, file.format
             elif (file.samplerate, file.channels) != (self.samplerate, self.channels):
@@ -248,10 +251,13 @@ def _opened_as(path: str, name: str, layout: Layout) -> Sound:
         return FfmpegFile(path)
     try:
         return _opened_whole(path, name)
-    except soundfile.LibsndfileError:
-        # A container that libsndfile knows, with a codec that it does not.
-        if find_ffmpeg() is None or not demuxer_of(path):
+    except soundfile.LibsndfileError as error:
+        # A container that libsndfile knows, with a codec that it does not; damage is not for ffmpeg to overlook.
+        if not CODEC.search(str(error.error_string)) or find_ffmpeg() is None or not demuxer_of(path):
             raise
+        if demuxer_of(path) == "ogg":
+            state = Path(path).stat()
+            check_pages(path, state.st_size, state.st_mtime_ns)
         try:
             return FfmpegFile(path)
         except AudioError:

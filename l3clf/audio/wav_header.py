@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from l3clf.audio.byte_view import Part
 
-__all__ = ["MPEG_CODES", "WavData", "find_data", "parts_of_wav"]
+__all__ = ["MPEG_CODES", "WavData", "find_data", "only_chunks", "parts_of_wav"]
 
 RIFF_IDS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 MPEG_CODES = (0x50, 0x55)
@@ -111,7 +111,7 @@ def _data_end(raw: BinaryIO, data: WavData, size: int) -> tuple[int, int | None]
     for end in range(announced_end, size + 1, 1 << 32):
         # After an odd number of bytes there should be one more, which many programs leave out.
         for gap in {0, data.announced % 2}:
-            complete, joined_at = _only_chunks(raw, end + gap, size, order)
+            complete, joined_at = only_chunks(raw, end + gap, size, order)
             if complete:
                 return end, joined_at
     if size - announced_end < MAX_STRAY_S * data.bytes_per_s:
@@ -119,7 +119,7 @@ def _data_end(raw: BinaryIO, data: WavData, size: int) -> tuple[int, int | None]
     return size, None
 
 
-def _only_chunks(raw: BinaryIO, position: int, size: int, order: str) -> tuple[bool, int | None]:
+def only_chunks(raw: BinaryIO, position: int, size: int, order: str) -> tuple[bool, int | None]:
     """Return whether chunks, tags or padding fill a file from a position to its end or to a file joined to it."""
     for _ in range(MAX_CHUNKS):
         raw.seek(position)
@@ -131,6 +131,8 @@ def _only_chunks(raw: BinaryIO, position: int, size: int, order: str) -> tuple[b
         name, length = struct.unpack(f"{order}4sI", head[:8])
         if name in RIFF_IDS and head[8:] == b"WAVE":
             return True, position
+        if name == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
+            return False, None
         if not all(0x20 <= byte < 0x7F for byte in name):
             return False, None
         position += 8 + length + length % 2

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.classifier.decision import decide
 from l3clf.errors import CacheError, CacheWarning
 from l3clf.evaluate import CrossValidation
 from l3clf.storage.atomic import replacing
@@ -76,8 +77,7 @@ def _read(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]:
     probabilities, seconds = _numbers(path, members, "probabilities", shape), _numbers(path, members, "seconds", ())
     if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all() or not 0 <= seconds < math.inf:
         raise CacheError(f"{path}: holds values that are no probabilities")
-    predicted = CrossValidation(classes[probabilities.argmax(axis=1)], probabilities, classes)
-    return predicted, float(seconds)
+    return CrossValidation(decide(probabilities, classes, None), probabilities, classes), float(seconds)
 
 
 def _numbers(path: Path, members: Mapping[str, bytes], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ from l3clf.evaluate import (
 from l3clf.pipeline import Tally, content_ids, embed_sources, identities, n_threads
 from l3clf.storage.atomic import cannot_write, check_folder, claim_folder
 from l3clf.storage.embedding_cache import EmbeddingCache
-from l3clf.storage.outputs import FolderRecord
+from l3clf.storage.outputs import FolderRecord, check_not_input
 
 __all__ = ["BaselineReport", "baseline", "ready_embedders"]
 
@@ -137,7 +137,7 @@ def baseline(
     table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
     if out is not None:  # before anything takes time
-        FolderRecord(check_folder(out, MARK, force=force)).check(OUTPUTS, force)
+        _check_outputs(check_folder(out, MARK, force=force), table, options.cache, force)
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
@@ -182,6 +182,12 @@ def baseline(
         for error in report.unwritten:
             warnings.warn(str(error), L3clfWarning, stacklevel=2)
     return report
+
+
+def _check_outputs(folder: Path, table: ClipTable, cache: EmbeddingCache | None, force: bool) -> None:
+    reads = [clip.path for clip in table.clips] + ([] if cache is None else [str(cache.path)])
+    check_not_input((folder / name for name in OUTPUTS), reads)
+    FolderRecord(folder).check(OUTPUTS, force)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
+from l3clf.audio.levels import all_silent
 from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "WindowPredictions",
     "above_gate",
     "check_pooling",
+    "counted",
     "decide",
     "pool_probabilities",
     "pool_vectors",
@@ -47,9 +49,10 @@ class WindowPredictions:
     Attributes
     ----------
     labels : array of shape (n_windows,)
-        The most probable class, or "unknown" for windows below the gate or the threshold.
+        The most probable class, or "unknown" for windows below the gate or the threshold, and for all windows of a
+        clip that is digital silence, unless silence was learned.
     probabilities : array of shape (n_windows, n_classes), float64
-        Columns in the order of the classifier's ``classes_``; zeros for windows below the gate.
+        Columns in the order of the classifier's ``classes_``; zeros for windows that do not count.
     times_s : array of shape (n_windows, 2), float64
         Start and end of each window in seconds, clip start = 0.
     """
@@ -112,6 +115,29 @@ def above_gate(levels_dbfs: FloatArray, gate_dbfs: float | None) -> NDArray[np.b
     return np.asarray(levels_dbfs >= gate_dbfs)
 
 
+def counted(levels_dbfs: FloatArray, gate_dbfs: float | None, silence_learned: bool | None) -> NDArray[np.bool_]:
+    """Return which windows of a clip, or of a stream's pool, its decision is made from.
+
+    They are those above the gate. If every window is digital silence (below -100 dBFS), none counts unless silence was
+    learned: a head that never met it would name a class with confidence. Silent windows of other clips count.
+
+    Parameters
+    ----------
+    levels_dbfs : array of shape (n_windows,)
+        RMS level of each window in dB relative to full scale.
+    gate_dbfs : float or None
+        See `above_gate`.
+    silence_learned : bool or None
+        Whether a training clip was digital silence; None, where that is not known, counts as True.
+
+    Returns
+    -------
+    array of shape (n_windows,), bool
+    """
+    above = above_gate(levels_dbfs, gate_dbfs)
+    return above & False if silence_learned is False and all_silent(levels_dbfs) else above
+
+
 def pool_vectors(vectors: FloatArray, pooling: str) -> FloatArray:
     """Pool the embeddings of a clip's windows into one vector.
 
@@ -166,7 +192,7 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
     ----------
     probabilities : array of shape (n_clips, n_classes)
         A row of NaN (a clip that failed) gives "" where classes are strings and None where they are not; a row of
-        zeros (a clip without a window above the gate) gives "unknown".
+        zeros (a clip without a window that counts) gives "unknown".
     classes : array of shape (n_classes,)
     unknown_threshold : float or None
         Lowest probability, 0 to 1, for which a class is predicted.

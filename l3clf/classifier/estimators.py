@@ -4,7 +4,6 @@ Rule: the estimators hold parameters and fitted results only. Reading and embedd
 decisions to `decision`, heads to `heads`.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Self
@@ -15,27 +14,40 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import FloatArray
+from l3clf.audio.levels import check_full_scale
 from l3clf.classifier.accuracy import AccuracyMixin
+from l3clf.classifier.clip_warnings import (
+    report_failures,
+    silent_clips,
+    warn_of_silence,
+    warn_of_silent_labels,
+    warn_of_unused,
+)
 from l3clf.classifier.decision import (
     VECTOR_POOLINGS,
     WindowPredictions,
-    above_gate,
     check_pooling,
+    counted,
     decide,
     pool_probabilities,
     pool_vectors,
 )
 from l3clf.classifier.heads import make_head
-from l3clf.classifier.inputs import as_cache, as_embedder, as_labels, as_sources, check_limits, check_sizes, digest_of
-from l3clf.datasets.describe import some
+from l3clf.classifier.inputs import (
+    as_cache,
+    as_embedder,
+    as_labels,
+    as_sources,
+    check_limits,
+    check_sizes,
+    digest_of,
+)
 from l3clf.embedders import Embedder, WindowEmbeddings
-from l3clf.errors import AudioError, ClipWarning, L3clfError, ModelFileError, ParameterError
+from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import Outcome, embed_sources
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
-
-MAX_LISTED_FAILURES = 20
 
 
 class _ClipEstimator(BaseEstimator):
@@ -45,6 +57,7 @@ class _ClipEstimator(BaseEstimator):
     hop_s: float
     center: bool
     sample_rate: int | None
+    full_scale: float | None
     cache: Any
     n_jobs: int | None
     on_error: str
@@ -53,6 +66,7 @@ class _ClipEstimator(BaseEstimator):
     def _check_parameters(self) -> None:
         if self.on_error not in ("raise", "nan"):
             raise ParameterError(f"on_error={self.on_error!r}; expected 'raise' or 'nan'")
+        check_full_scale(self.full_scale)
         as_embedder(self.embedder).framing(self.hop_s, self.center)
 
     def embed(self, X: Iterable[Any]) -> list[Outcome]:
@@ -81,19 +95,11 @@ class _ClipEstimator(BaseEstimator):
     def _embed(self, X: Iterable[Any], embedder: Embedder) -> list[Outcome]:
         """Embed clips, and raise or warn if some failed."""
         outcomes = self._outcomes(X, embedder)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        if self.on_error == "raise" and len(failures) == 1:
-            raise failures[0]
-        listed = some(failures, MAX_LISTED_FAILURES, "\n  ")
-        text = f"{len(failures)} of {len(outcomes)} clips could not be embedded:\n  {listed}"
-        if failures and self.on_error == "raise":
-            raise AudioError(f"{text}\nRepair these clips, leave them out, or pass on_error='nan'")
-        if failures:
-            warnings.warn(text, ClipWarning, stacklevel=3)
+        report_failures(outcomes, self.on_error)
         return outcomes
 
     def _outcomes(self, X: Iterable[Any], embedder: Embedder) -> list[Outcome]:
-        items = as_sources(X, self.sample_rate)
+        items = as_sources(X, self.sample_rate, self.full_scale)
         embedded: Iterator[Outcome] = iter(())
         if todo := [item for item in items if not isinstance(item, WindowEmbeddings)]:  # else no weights are needed
             embedded = iter(
@@ -145,6 +151,10 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         and warn.
     verbose : bool, default=False
         Whether to show a progress bar.
+    full_scale : float or None, default=None
+        The value of a sample at full scale, for the arrays in X and for files of floating-point samples; None means 1
+        for floating point and the limits of their type for integers. Integer formats state their own. For 16-bit
+        samples in a wider type, it is 32768.
 
     Attributes
     ----------
@@ -169,6 +179,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         n_jobs: int | None = None,
         on_error: str = "raise",
         verbose: bool = False,
+        full_scale: float | None = None,
     ) -> None:
         self.embedder = embedder
         self.hop_s = hop_s
@@ -179,6 +190,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         self.n_jobs = n_jobs
         self.on_error = on_error
         self.verbose = verbose
+        self.full_scale = full_scale
 
     def fit(self, X: Iterable[Any], y: Any = None) -> Self:
         """Check the parameters and the types of the items in X; nothing is read or learned.
@@ -195,7 +207,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstim
         """
         self._check_parameters()
         check_pooling(self.pooling, VECTOR_POOLINGS)
-        as_sources(X, self.sample_rate)
+        as_sources(X, self.sample_rate, self.full_scale)
         self.embedder_ = as_embedder(self.embedder)
         return self
 
@@ -263,6 +275,8 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         the training, and predict NaN as its probabilities and as its class "" (None if labels are not strings).
     random_state : int, default=0
         Seed of the forest.
+    full_scale : float or None, default=None
+        See `ClipEmbedder`.
 
     Attributes
     ----------
@@ -272,6 +286,9 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
     embedder_ : Embedder
     failures_ : list of L3clfError
         The clips that could not be embedded, with ``on_error="nan"``.
+    silence_learned_ : bool or None
+        Whether a training clip was digital silence: every window below -100 dBFS. If none was, such a clip is predicted
+        as "unknown", with a warning. None in models from files that do not say so: the head answers, as it did.
     training_digest_ : str
         Digest of the content of the clips and of the labels that the head was fitted on.
 
@@ -285,6 +302,8 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
     >>> model.predict([np.sin(np.arange(20000) * 0.25)]).tolist()
     ['tone']
     """
+
+    silence_learned_: bool | None = None  # fit sets it; a pickle of an earlier version has none
 
     def __init__(
         self,
@@ -302,6 +321,7 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         on_error: str = "raise",
         random_state: Any = 0,
         verbose: bool = False,
+        full_scale: float | None = None,
     ) -> None:
         self.embedder = embedder
         self.head = head
@@ -317,6 +337,7 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         self.on_error = on_error
         self.random_state = random_state
         self.verbose = verbose
+        self.full_scale = full_scale
 
     def fit(self, X: Iterable[Any], y: ArrayLike) -> Self:
         """Embed the clips and fit the head.
@@ -338,19 +359,22 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         head = make_head(self.head, self.class_weight, self.random_state)
         self.embedder_ = as_embedder(self.embedder)
         self.expected_fingerprint_ = None  # set by load_model
-        sources = as_sources(X, self.sample_rate)
+        sources = as_sources(X, self.sample_rate, self.full_scale)
         labels = as_labels(y, len(sources))
         outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        vectors = [self._vectors(outcome) for outcome in outcomes]
+        vectors = [self._vectors(outcome) for outcome in outcomes]  # silent clips too: their label may be right
         used = [i for i, v in enumerate(vectors) if len(v)]
-        self._report_unused(labels, used, outcomes)
+        warn_of_unused(labels, used, outcomes, self.gate_dbfs)
+        silent = silent_clips(outcomes, used)
+        warn_of_silent_labels(sources, labels, used, silent)
         features = self._head_input([vectors[i] for i in used])
         targets = np.repeat(labels[used], 1 if self.pooling in VECTOR_POOLINGS else [len(vectors[i]) for i in used])
         # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
         with one_blas_thread() if isinstance(self.head, str) else nullcontext():
             self.head_ = head.fit(features, targets)
         self.classes_ = np.asarray(self.head_.classes_)
+        self.silence_learned_ = bool(silent)
         self.training_digest_ = digest_of([sources[i] for i in used], labels[used], as_cache(self.cache))
         return self
 
@@ -359,22 +383,11 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         check_pooling(self.pooling)
         check_limits(self.unknown_threshold, self.gate_dbfs)
 
-    def _vectors(self, outcome: Outcome) -> FloatArray:
-        """Return the embeddings of the windows above the gate; none for a clip that failed."""
+    def _vectors(self, outcome: Outcome, silence_learned: bool | None = True) -> FloatArray:
+        """Return the embeddings of the windows that count; none for a clip that failed."""
         if isinstance(outcome, L3clfError):
             return np.zeros((0, self.embedder_.embedding_size), np.float32)
-        return outcome.vectors[above_gate(outcome.levels_dbfs, self.gate_dbfs)]
-
-    def _report_unused(self, labels: NDArray[Any], used: Sequence[int], outcomes: Sequence[Outcome]) -> None:
-        silent = len([out for out in outcomes if isinstance(out, WindowEmbeddings)]) - len(used)
-        if silent:
-            text = f"{silent} of {len(outcomes)} clips left out: no window is above gate_dbfs={self.gate_dbfs}"
-            warnings.warn(text, ClipWarning, stacklevel=3)
-        lost = sorted(set(labels.tolist()) - set(labels[list(used)].tolist()), key=str)
-        if len(set(labels.tolist())) - len(lost) < 2:
-            raise ParameterError(f"y: fewer than two classes have usable clips; none are left of {lost}")
-        if lost:
-            warnings.warn(f"no clips are left of {', '.join(map(str, lost))}", ClipWarning, stacklevel=3)
+        return outcome.vectors[counted(outcome.levels_dbfs, self.gate_dbfs, silence_learned)]
 
     def _head_input(self, vectors: Sequence[FloatArray]) -> FloatArray:
         """Return a row for each clip, or, where the head's probabilities are pooled, for each window."""
@@ -392,8 +405,8 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         Returns
         -------
         array of shape (n_clips, n_classes), float64
-            Columns in the order of ``classes_``. A clip without a window above `gate_dbfs` has zeros; one
-            that failed (``on_error="nan"``) has NaN.
+            Columns in the order of ``classes_``. A clip without a window above `gate_dbfs` has zeros, and so has
+            digital silence if no training clip was silent; one that failed (``on_error="nan"``) has NaN.
 
         Raises
         ------
@@ -404,9 +417,11 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()  # set_params may have changed them since the fit
-        outcomes = self._embed(X, self._own_embedder())
+        sources = as_sources(X, self.sample_rate, self.full_scale)
+        outcomes = self._embed(sources, self._own_embedder())
+        warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
         out = np.zeros((len(outcomes), len(self.classes_)))
-        vectors = [self._vectors(outcome) for outcome in outcomes]
+        vectors = [self._vectors(outcome, self.silence_learned_) for outcome in outcomes]
         audible = [i for i, v in enumerate(vectors) if len(v)]
         if audible:
             out[audible] = self._clip_probabilities([vectors[i] for i in audible])
@@ -421,7 +436,7 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         return np.stack([pool_probabilities(part, self.pooling) for part in np.split(rows, ends)])
 
     def predict(self, X: Iterable[Any]) -> NDArray[Any]:
-        """Return the class of each clip, or "unknown" (see `unknown_threshold` and `gate_dbfs`).
+        """Return the class of each clip, or "unknown" (see `unknown_threshold`, `gate_dbfs`, `silence_learned_`).
 
         Parameters
         ----------
@@ -456,16 +471,18 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         check_is_fitted(self)
         if self.pooling == "mean+std":
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
-        outcomes = self._embed(X, self._own_embedder())
+        sources = as_sources(X, self.sample_rate, self.full_scale)
+        outcomes = self._embed(sources, self._own_embedder())
+        warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
         return [self._window_predictions(outcome) for outcome in outcomes]
 
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
         if isinstance(outcome, L3clfError):
             return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
         probabilities = np.zeros((len(outcome), len(self.classes_)))
-        audible = above_gate(outcome.levels_dbfs, self.gate_dbfs)
-        if audible.any():
-            probabilities[audible] = self.head_.predict_proba(outcome.vectors[audible])
+        counts = counted(outcome.levels_dbfs, self.gate_dbfs, self.silence_learned_)
+        if counts.any():
+            probabilities[counts] = self.head_.predict_proba(outcome.vectors[counts])
         labels = decide(probabilities, self.classes_, self.unknown_threshold)
         return WindowPredictions(labels, probabilities, outcome.times_s)
 

@@ -6,6 +6,7 @@ Rule: bad input is refused here, before any file is read, with the name of the p
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import column_or_1d
 
-from l3clf.audio.clip import Clip, Samples, Source
+from l3clf.audio.clip import Clip, Samples, ScaledClip, Source, full_scale_of
 from l3clf.datasets.csv_rows import MAX_CHARACTERS
 from l3clf.datasets.describe import some
 from l3clf.datasets.frames import frame_clips, is_frame
@@ -41,7 +42,7 @@ Item: TypeAlias = Source | WindowEmbeddings
 """One clip of X."""
 
 
-def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
+def as_sources(X: Iterable[Any], sample_rate: int | None = None, full_scale: float | None = None) -> list[Item]:
     """Turn what a user passes as X into clips.
 
     Parameters
@@ -52,6 +53,8 @@ def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
         "end_s"; one of numbers for samples, a clip in each row.
     sample_rate : int or None
         Rate of the arrays in Hz.
+    full_scale : float or None
+        Full scale of the arrays and of files of floating-point samples, if it is another than that of their type.
 
     Returns
     -------
@@ -66,7 +69,14 @@ def as_sources(X: Iterable[Any], sample_rate: int | None = None) -> list[Item]:
         raise ParameterError(f"X: a single clip; give a list of clips: [{str(X)!r}]")
     if getattr(X, "ndim", 1) == 0 or not (hasattr(X, "__iter__") or hasattr(X, "__array__")):
         raise ParameterError(f"X: type {type(X).__name__}; expected a list of paths, Clips or 1-D arrays")
-    return [_as_source(item, i, sample_rate) for i, item in enumerate(_rows(X))]
+    items = [_as_source(item, i, sample_rate) for i, item in enumerate(_rows(X))]
+    return items if full_scale is None else [_with_full_scale(item, full_scale) for item in items]
+
+
+def _with_full_scale(item: Item, full_scale: float) -> Item:
+    if isinstance(item, WindowEmbeddings) or full_scale_of(item) is not None:
+        return item
+    return ScaledClip(item, full_scale) if isinstance(item, Clip) else replace(item, full_scale=full_scale)
 
 
 def _rows(X: Any) -> Iterable[Any]:
@@ -228,4 +238,7 @@ def check_whole(name: str, value: object, minimum: int) -> None:
 
 def _content(source: Source, content: bytes | L3clfError) -> str:
     digest = str(content) if isinstance(content, L3clfError) else content.hex()
+    scale = full_scale_of(source)
+    if scale is not None:
+        digest = f"{digest} full scale {float(scale)!r}"
     return f"{digest} {source.start_s:.6f} {source.end_s}" if isinstance(source, Clip) else digest

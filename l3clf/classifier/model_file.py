@@ -40,7 +40,6 @@ __all__ = ["MODEL", "load_model", "save_model", "written_with"]
 
 FORMAT: Final = "l3clf model"
 FORMAT_VERSION: Final = 2  # increased with every change to the contents of model.json or the arrays
-_WITHOUT_STUDENT: Final = 1  # what such files stay: older versions of l3clf read them, too
 
 _JSON = "model.json"
 MODEL: Final = Kind("a model file", zip_member_begins(_JSON, json.dumps(FORMAT).encode()))
@@ -87,7 +86,8 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str], *, force: bo
     The file stores what is needed to predict, not to train. The heads "logistic" and "forest" are loaded by
     name and can be fitted again; a head given as a classifier, or with ``class_weight`` or ``random_state``,
     is loaded as plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` are loaded
-    with their defaults.
+    with their defaults. Files of format version 1 do not say whether a training clip was digital silence: their
+    models answer silence with a class, as they did, and a warning.
     """
     target = check_kind(path, MODEL, force=force, error=ModelFileError)
     with _naming(target):
@@ -170,7 +170,7 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     document = _describe(model, head)
     student = student_members(model.embedder_, document["embedder"]["fingerprint"])
     if student:
-        document |= {"format_version": FORMAT_VERSION, "student": describe_student(student)}
+        document["student"] = describe_student(student)
     document["arrays"] = {name: _entry(array, contents[name]) for name, array in head.arrays().items()}
     text = json.dumps(document, indent=1, default=_plain)
     members = {_JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()} | student
@@ -185,7 +185,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
     expected = model.expected_fingerprint_
     return {
         "format": FORMAT,
-        "format_version": _WITHOUT_STUDENT,
+        "format_version": FORMAT_VERSION,
         "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "embedder": {
             **{name: getattr(embedder, name) for name in ("name", "options", *_EMBEDDER_FACTS)},
@@ -195,7 +195,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
             **{name: parameters[name] for name in _CLASSIFIER if name != "head"},
             "head": _refittable(parameters),
         },
-        "head": {"kind": head.kind, "n_features": head.n_features_in_},
+        "head": {"kind": head.kind, "n_features": head.n_features_in_, "silence_learned": model.silence_learned_},
         "classes": {"type": type(head.classes_[0].item()).__name__, "values": head.classes_.tolist()},
         "training_digest": model.training_digest_,
     }
@@ -288,9 +288,15 @@ _CLASSIFIER = {
     "sample_rate": _optional(_integer(1, 1_000_000)),
     "unknown_threshold": _optional(_number(0, 1)),
     "gate_dbfs": _optional(_number(-200, 0)),
+    "full_scale": _optional(_number(1e-30, 1e30)),
     "head": _optional(_one_of(*HEAD_NAMES)),
 }
-_HEAD = {"kind": _one_of(*_HEADS), "n_features": _integer(1, 1 << 21)}
+_HEAD = {
+    "kind": _one_of(*_HEADS),
+    "n_features": _integer(1, 1 << 21),
+    "silence_learned": _optional(_one_of(True, False)),
+}
+_SINCE_VERSION_2 = {"full_scale", "silence_learned"}  # files of version 1 lack them, which means null
 _CLASSES = {"type": _one_of(*_CLASS_TYPES), "values": _LIST}
 _ARRAY = {"dtype": _text("<[if][48]"), "shape": _LIST, "sha256": _HEX64}
 _STUDENT_MEMBER = {"bytes": _integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
@@ -303,17 +309,21 @@ _OPTION = _Rule(
 
 
 def _section(where: str, value: Any, rules: Mapping[str, _Rule]) -> dict[str, Any]:
-    """Return `value` if it is an object with exactly the fields of `rules`, each following its rule."""
+    """Return `value` if it is an object with exactly the fields of `rules`, each following its rule.
+
+    Fields that files of version 1 lack may be missing, and are then None.
+    """
     if type(value) is not dict:
         raise _wrong(where, value, "an object")
-    for name in [*rules, *value]:
-        if name not in value or name not in rules:
+    fields: dict[str, Any] = {**dict.fromkeys(_SINCE_VERSION_2 & rules.keys()), **value}
+    for name in [*rules, *fields]:
+        if name not in fields or name not in rules:
             found = "has no" if name in rules else "has an unknown"
             raise ModelFileError(f"{where} {found} field {name[:80]!r}; {_ADVICE}")
     for name, rule in rules.items():
-        if not rule.holds(value[name]):
-            raise _wrong(f"{where} field {name!r}", value[name], rule.expected)
-    return value
+        if not rule.holds(fields[name]):
+            raise _wrong(f"{where} field {name!r}", fields[name], rule.expected)
+    return fields
 
 
 def _wrong(where: str, found: Any, expected: str) -> ModelFileError:
@@ -364,6 +374,7 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     model.embedder_ = embedder
     model.training_digest_ = document["training_digest"]
     model.expected_fingerprint_ = description["fingerprint"]
+    model.silence_learned_ = _section("head", document["head"], _HEAD)["silence_learned"]
     return model
 
 

@@ -40,11 +40,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from l3clf.baselines.result import OUTPUTS
     from l3clf.baselines.run import baseline
     from l3clf.storage.outputs import check_not_input
 
     table = load_table(args.data, args.group)
-    check_not_input(Path(args.out, "table.csv"), [args.data])
+    check_not_input((Path(args.out, name) for name in OUTPUTS), [args.data])
     report = baseline(
         table,
         args.embedders,

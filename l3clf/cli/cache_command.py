@@ -55,14 +55,14 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    if args.fingerprint is None and args.max_mb is None and args.unused_days is None:
-        raise ParameterError("cache prune: nothing to remove was named; give --max-mb, --unused-days or --fingerprint")
     removed = _open_cache(args).prune(
         fingerprint=args.fingerprint,
         max_bytes=None if args.max_mb is None else int(min(args.max_mb * 1e6, MAX_BYTES)),
         older_than_s=None if args.unused_days is None else args.unused_days * S_PER_DAY,
     )
-    say(f"{counted(removed, 'entry', 'entries')} removed")
+    named = any(value is not None for value in (args.fingerprint, args.max_mb, args.unused_days))
+    hint = "" if named else "; to remove entries, give --max-mb, --unused-days or --fingerprint"
+    say(f"{counted(removed, 'entry', 'entries')} removed{hint}")
     return 0
 
 

@@ -27,7 +27,13 @@ def _run(args: argparse.Namespace) -> int:
     paths, failures = expand(args.files)
     check_out(args, EMBEDDINGS, args.files, paths)  # before hours are spent on embeddings
     embedder = ClipEmbedder(
-        options.embedder_of(args), args.hop_s, args.center, cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet
+        options.embedder_of(args),
+        args.hop_s,
+        args.center,
+        cache=args.cache,
+        n_jobs=args.jobs,
+        verbose=not args.quiet,
+        full_scale=args.full_scale,
     )
     outcomes = embedder.embed(paths)
     n_windows = save_embeddings(args.out, paths, outcomes, force=args.force)

@@ -4,8 +4,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from l3clf.cli import options
-from l3clf.cli.printing import say
-from l3clf.errors import DeviceError, MissingDependencyError, counted
+from l3clf.cli.printing import note, say
+from l3clf.errors import DeviceError, counted
 
 if TYPE_CHECKING:
     from l3clf.device.cost import Cost
@@ -31,7 +31,10 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.device.cost import measure_cost
     from l3clf.device.exporter import write_export
     from l3clf.device.model import DEFAULT_WINDOWS, device_model
+    from l3clf.device.toolchain import find_tools
 
+    if missing := find_tools().missing():  # the export is complete all the same
+        note(f"l3clf: sizes and instructions will not be measured: {missing}")
     model = load_model(args.model, weights=args.weights)
     windows = DEFAULT_WINDOWS if args.windows is None else args.windows
     d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs)
@@ -43,18 +46,16 @@ def _run(args: argparse.Namespace) -> int:
     say(
         f"C library: {out} ({counted(len(d.class_names), 'class', 'classes')}, {d.head.kind} head, {d.pooling} pooling)"
     )
-    try:
-        cost = measure_cost(out)
-    except MissingDependencyError as error:  # no compiler or emulator: the export is complete all the same
-        say(f"Arena: {d.arena_bytes:,} bytes. Sizes and instructions were not measured: {error}")
+    if missing:
+        say(f"Arena: {d.arena_bytes:,} bytes")
         return 0
-    say("\n".join(cost_lines(cost, d.hop_s)))
+    say("\n".join(cost_lines(measure_cost(out), d.hop_s)))
     return 0
 
 
 def cost_lines(cost: "Cost", hop_s: float) -> list[str]:
     """Return what an export needs and which chips offer it, as lines of text."""
-    from l3clf.device.cost import CHIPS, fits
+    from l3clf.device.cost import CHIPS, ZIG, fits
 
     lines = [
         f"Flash:        {cost.flash_bytes:9,} bytes, code and constants",
@@ -66,4 +67,6 @@ def cost_lines(cost: "Cost", hop_s: float) -> list[str]:
         f"Decision:     {cost.decision:9,} instructions per window",
         "",
     ]
+    if cost.compiler != ZIG:
+        lines.insert(-1, f"Compiled with {cost.compiler}")
     return [*lines, *(f"{chip.name:10} {fits(cost, chip, hop_s)}" for chip in CHIPS)]

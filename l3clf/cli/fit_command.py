@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
+    from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
 
     if args.group is not None:
@@ -38,6 +39,7 @@ def _run(args: argparse.Namespace) -> int:
             "--group: fit learns from all clips at once, so groups have no effect; give it to `l3clf baseline`, which "
             "keeps each group in one fold"
         )
+    check_limits(args.unknown_threshold, args.gate_dbfs)  # before the problems of the table are printed
     embedder = options.embedder_of(args)
     table = load_table(args.data, None)
     check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
@@ -56,6 +58,7 @@ def _run(args: argparse.Namespace) -> int:
         n_jobs=args.jobs,
         on_error="nan",  # fits on the good clips; the others are listed in `failures_`
         verbose=not args.quiet,
+        full_scale=args.full_scale,
     )
     start = time.perf_counter()
     try:

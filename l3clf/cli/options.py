@@ -14,6 +14,7 @@ __all__ = [
     "add_decision",
     "add_embedding",
     "add_force",
+    "add_full_scale",
     "add_hop",
     "add_quiet",
     "add_work",
@@ -101,6 +102,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="option of the embedder, such as input_repr=mel128; may be repeated",
     )
+    add_full_scale(parser)
     add_hop(parser)
     parser.add_argument(
         "--no-center", dest="center", action="store_false", help="start the first window at the start of the clip"
@@ -112,6 +114,12 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
     """Add the options that turn probabilities into a decision."""
     parser.add_argument("--unknown-threshold", type=float, metavar="P", help='predict "unknown" below this probability')
     parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="leave out windows below this level, in dBFS")
+
+
+def add_full_scale(parser: argparse.ArgumentParser) -> None:
+    """Add the full scale of files whose samples are floating point."""
+    text = "value of a sample at full scale in floating-point files, such as 32768 (default: 1)"
+    parser.add_argument("--full-scale", type=positive, metavar="X", help=text)
 
 
 def add_hop(parser: argparse.ArgumentParser) -> None:

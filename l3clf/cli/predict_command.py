@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import IO, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from l3clf.cli import options
 from l3clf.cli.files import PREDICTIONS, check_out, expand, output, print_failures
-from l3clf.errors import L3clfError
+from l3clf.errors import L3clfError, LevelWarning
 from l3clf.storage.csv_text import csv_line, escaped_path
 
 __all__ = ["add"]
@@ -29,11 +30,14 @@ def add(commands: Any) -> None:
     predict.add_argument("--escape-formulas", action="store_true", help=formulas)
     predict.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     options.add_decision(predict)
+    options.add_full_scale(predict)
     options.add_work(predict)
     options.add_force(predict)
 
 
 def _run(args: argparse.Namespace) -> int:
+    from l3clf.audio.clip import Clip
+    from l3clf.classifier.clip_warnings import warn_of_silence
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import load_model
 
@@ -43,14 +47,17 @@ def _run(args: argparse.Namespace) -> int:
         check_out(args, PREDICTIONS, [args.model, *args.files], paths)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
-    for name in ("unknown_threshold", "gate_dbfs"):  # the model's own stay where none is given
+    for name in ("unknown_threshold", "gate_dbfs", "full_scale"):  # the model's own stay where none is given
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
     outcomes = model.embed(paths)  # first and once, so that a failed file is reported and skipped
     good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
     windows = [outcomes[i] for i in good]
-    probabilities = model.predict_proba(windows)
-    labels = model.predict(windows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one below names the file
+        probabilities = model.predict_proba(windows)
+        labels = model.predict(windows)
+    warn_of_silence([Clip(paths[i]) for i in good], windows, model.gate_dbfs, model.silence_learned_)
     with output(args.out) as file:
         write = partial(_write_csv, args.escape_formulas) if args.format == "csv" else _write_json_lines
         write(file, [paths[i] for i in good], labels, probabilities, model.classes_)

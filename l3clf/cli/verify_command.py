@@ -99,7 +99,5 @@ def verdict(found: "Verification") -> str:
         named = ", ".join(found.altered[:MAX_NAMES]) + (", ..." if len(found.altered) > MAX_NAMES else "")
         return f"NOT verified: {len(found.altered)} constants are not the model's ({named}); write the export again"
     if not all(one.compared for one in found.ledgers):
-        return (
-            "NOT verified: no window of these sounds is above the gate, so that nothing was compared; name louder ones"
-        )
+        return "NOT verified: these sounds are silent or below the gate, so that nothing is decided; name louder ones"
     return "NOT verified: the C library does not match the Python model."

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from l3clf.audio.clip import Clip
 from l3clf.datasets.csv_rows import check_text
 from l3clf.datasets.csv_table import read_table
-from l3clf.datasets.describe import FEW_CLIPS, Description, describe, problems
+from l3clf.datasets.describe import FEW_CLIPS, Description, describe, problems, warn_of_labels
 from l3clf.errors import DatasetError, MissingDependencyError
 from l3clf.storage.atomic import replacing
 from l3clf.storage.csv_text import csv_line, escaped_path
@@ -199,7 +199,9 @@ class ClipTable:
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], group: str | None = None) -> "ClipTable":
         """Read a table written by `to_csv`; the same as `load_csv`."""
-        return cls(**read_table(Path(path), group))
+        table = cls(**read_table(Path(path), group))
+        warn_of_labels(path, table, stacklevel=2)
+        return table
 
 
 def _readable(table: Path, name: str, value: str) -> str:
@@ -224,5 +226,5 @@ def _as_column(name: str, values: ArrayLike, n_clips: int) -> NDArray[Any]:
         if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
             raise DatasetError(f"{name}[{i}]: missing ({value}); fill it in or leave the clip out")
         if isinstance(value, str):
-            check_text(f"{name}[{i}]", "text", value)
+            check_text(f"{name}[{i}]", "label" if name == "labels" else "text", value)
     return np.asarray(given.tolist()) if given.dtype == object else given

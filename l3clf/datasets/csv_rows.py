@@ -31,6 +31,7 @@ MAX_CHARACTERS = 1000  # of a path, label, fold or group; NumPy stores every lab
 SEPARATORS = ";\t"  # beside the comma: what Excel writes where the comma is the decimal point, and what it copies
 SHOWN_CHARACTERS = 40
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+UNUSABLE_IN_LABELS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 REASONS = {
     "unexpected end of data": "a quote is opened here and never closed",
     "field larger than": f"a value has more than {csv.field_size_limit():,} characters, as when a quote is not closed",
@@ -152,10 +153,10 @@ def _filled(
 
 def _swallows_rows(values: Sequence[str], n_columns: int, separator: str) -> bool:
     """Return whether a line within some value is a row itself: as many values, and a file name of the same type."""
-    suffixes = [Path(value).suffix for value in values]
-    for value in values:
-        inner = re.split("\r\n|\n|\r", value)
-        for line in inner if len(inner) > 1 else ():
+    several = [value for value in values if "\n" in value or "\r" in value]
+    suffixes = [Path(value).suffix for value in values] if several else []
+    for value in several:
+        for line in re.split("\r\n|\n|\r", value):
             parts = line.split(separator)
             alike = zip(parts, suffixes, strict=False)
             if len(parts) == n_columns and any(
@@ -204,18 +205,23 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> No
 
 
 def check_text(where: str, name: str, value: str) -> None:
-    """Raise DatasetError for a path, label, fold or group that is too long or has line breaks, as by a stray quote."""
+    """Raise DatasetError for a path, label, fold or group that is too long or has line breaks, as by a stray quote.
+
+    A label may have no control characters and surrogates either: a model file would not take it.
+    """
     found = (
-        f"has {len(value):,} characters; expected at most {MAX_CHARACTERS:,}"
+        f"has {len(value):,} characters; expected at most {MAX_CHARACTERS:,} (is a quote not closed?)"
         if len(value) > MAX_CHARACTERS
-        else "has a line break; remove it"
+        else "has a line break; remove it (is a quote not closed?)"
         if "\n" in value or "\r" in value
         else "has a NUL character; remove it"
         if "\0" in value
+        else "has a control character or half of a surrogate pair; remove it"
+        if name == "label" and UNUSABLE_IN_LABELS.search(value)
         else ""
     )
     if found:
-        raise DatasetError(f"{where}: {name} {value[:SHOWN_CHARACTERS]!r} {found} (is a quote not closed?)")
+        raise DatasetError(f"{where}: {name} {value[:SHOWN_CHARACTERS]!r} {found}")
 
 
 def column(table: Path, rows: Sequence[Row], name: str | None) -> list[str] | None:

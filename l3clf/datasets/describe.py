@@ -7,6 +7,7 @@ import os
 import re
 import statistics
 import unicodedata
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import open_sound, piece_frames
-from l3clf.errors import AudioError
+from l3clf.errors import AudioError, LabelWarning
 
-__all__ = ["FEW_CLIPS", "NOT_A_CLASS", "Description", "describe", "label_problems", "problems", "some"]
+__all__ = ["FEW_CLIPS", "NOT_A_CLASS", "Description", "describe", "problems", "some", "warn_of_labels"]
 
 FEW_CLIPS = 5  # as many as a cross-validation has folds by default
 MANY_CLASSES = 1000
@@ -201,9 +202,10 @@ def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
     return [problem for problem in (*found, _rare_classes(table, fewest)) if problem]
 
 
-def label_problems(table: _Table) -> list[str]:
-    """List those problems of a table that make its labels doubtful, without looking for its files."""
-    return [problem for check in LABEL_PROBLEMS if (problem := check(table))]
+def warn_of_labels(source: object, table: _Table, stacklevel: int) -> None:
+    """Warn once for each problem of a table that makes its labels doubtful, without looking for its files."""
+    for problem in filter(None, (check(table) for check in LABEL_PROBLEMS)):
+        warnings.warn(f"{source}: {problem}", LabelWarning, stacklevel=stacklevel + 1)
 
 
 def _files_missing(table: _Table) -> str:

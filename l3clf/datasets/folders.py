@@ -11,8 +11,8 @@ from pathlib import Path
 from l3clf.audio.ffmpeg import FFMPEG_SUFFIXES
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
-from l3clf.datasets.describe import label_problems, some
-from l3clf.errors import DatasetError, DatasetWarning, LabelWarning
+from l3clf.datasets.describe import some, warn_of_labels
+from l3clf.errors import DatasetError, DatasetWarning
 
 __all__ = [
     "SOUND_SUFFIXES",
@@ -70,8 +70,7 @@ def warn_left_out(folder: Path, what: str, sounds: Sequence[str]) -> None:
 
 def with_doubts(source: object, table: ClipTable) -> ClipTable:
     """Return the table, and warn once for each reason to doubt its labels."""
-    for problem in label_problems(table):
-        warnings.warn(f"{source}: {problem}", LabelWarning, stacklevel=4)
+    warn_of_labels(source, table, stacklevel=4)
     return table
 
 

@@ -1,6 +1,7 @@
 from .cost import Cost as Cost
 from .cost import measure_cost as measure_cost
 from .exporter import export as export
+from .signals import Signals as Signals
 from .verification import Ledger as Ledger
 from .verification import Verification as Verification
 from .verification import verify as verify

@@ -20,6 +20,7 @@ _RESULTS = {  # by exit status, as in selftest.c
     2: "the embedding differs",
     3: "the probabilities differ",
     4: "the decision differs",
+    5: "the decision about silence differs",
 }
 
 

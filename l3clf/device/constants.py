@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.exporter import RUNTIME
-from l3clf.device.golden import Expected, golden_pcm
+from l3clf.device.golden import Expected, golden_header, golden_pcm
 from l3clf.device.model import DeviceModel
 from l3clf.device.signals import PROBABILITY_LIMIT
 from l3clf.errors import DeviceError
@@ -27,7 +27,8 @@ Tokens = list[str]
 
 _MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source}
 _GOLDEN = "l3clf_golden.h"
-_MACHINES = {"window", "twiddles", "band_weights", "thresholds", "l3clf_model_frontend", "L3CLF_GATE_ENERGY"}
+_MACHINES = {"window", "twiddles", "band_weights", "thresholds", "l3clf_model_frontend"}
+_MACHINES |= {"L3CLF_GATE_ENERGY", "L3CLF_SILENT_ENERGY"}
 MACHINE_LIMIT = 1e-6
 _VERSION = "l3clf_version"  # a text for people: another version of l3clf may have written the same numbers
 _EXAMPLES = ("main.c", "README.md", "Makefile", "selftest.c")
@@ -78,11 +79,11 @@ def _same(name: str, found: Tokens | None, expected: Tokens) -> bool:
 
 def _altered_golden(d: DeviceModel, found: dict[str, Tokens]) -> list[str]:
     """Return which golden values are not Python's for the golden values that they follow from."""
-    names = [f"l3clf_golden_{name}" for name in ("pcm", "levels", "embedding", "probabilities", "class")]
-    pcm, levels, embedding, probabilities, class_id = (_numbers(found.get(name, [])) for name in names)
+    names = [f"l3clf_golden_{name}" for name in ("pcm", "levels", "embedding", "probabilities")]
+    pcm, levels, embedding, probabilities = (_numbers(found.get(name, [])) for name in names)
     window = golden_pcm(d)[np.newaxis]
     gated, ungated = Expected(d, window), Expected(replace(d, gate_dbfs=None), window)
-    right = [np.array_equal(pcm, window[0]), False, False, False, class_id.tolist() == gated.class_ids.tolist()]
+    right = [np.array_equal(pcm, window[0]), False, False, False]
     if levels.size == gated.levels.size:
         levels = levels.reshape(gated.levels.shape)
         right[1] = bool(((levels >= gated.lowest) & (levels <= gated.highest)).all())
@@ -91,7 +92,9 @@ def _altered_golden(d: DeviceModel, found: dict[str, Tokens]) -> list[str]:
     if embedding.size == gated.embeddings.size and probabilities.size == len(d.class_names):
         expected = ungated.probabilities_of(embedding.astype(np.int8)[np.newaxis])
         right[3] = float(np.abs(probabilities - expected[0]).max()) <= PROBABILITY_LIMIT
-    return [name for name, is_right in zip(names, right, strict=True) if not is_right]
+    wrong = [name for name, is_right in zip(names, right, strict=True) if not is_right]
+    expected_text = constants(golden_header(d))
+    return wrong + [name for name, value in expected_text.items() if name not in names and found.get(name) != value]
 
 
 def _words(tokens: Tokens) -> Tokens:

@@ -16,7 +16,7 @@ from l3clf.device.chips import EmulatedChip, push
 from l3clf.device.exporter import read_export
 from l3clf.device.toolchain import build_chip, export_sources, find_tools
 
-__all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
+__all__ = ["ARM_GCC", "CHIPS", "ZIG", "Cost", "KnownChip", "fits", "measure_cost"]
 
 
 ZIG, ARM_GCC = "Zig's clang", "GCC for Arm"

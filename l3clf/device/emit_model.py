@@ -4,6 +4,7 @@ import numpy as np
 
 from l3clf._version import __version__
 from l3clf.audio.framing import level_dbfs
+from l3clf.audio.levels import SILENT_DBFS
 from l3clf.device.ctext import c_string
 from l3clf.device.emit_frontend import frontend_source
 from l3clf.device.emit_head import head_source
@@ -77,6 +78,9 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
     if energy:  # otherwise every window is above the gate
         numbers["GATE_ENERGY"] = f"UINT64_C({energy}) /* {d.gate_dbfs:g} dBFS */"
+    if d.rejects_silence:
+        numbers["SILENT_ENERGY"] = f"UINT64_C({gate_energy(SILENT_DBFS, d.window)}) /* {SILENT_DBFS:g} dBFS */"
+    if energy or d.rejects_silence:
         numbers["OPEN_WINDOWS"] = -(-d.window // d.hop) + 1  # windows that have started and not ended, at most
     return numbers
 

@@ -1,5 +1,6 @@
 """Golden values that every build of an export must reproduce, computed by the Python model in integers."""
 
+import warnings
 from copy import copy
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
-from l3clf.classifier.decision import above_gate, decide
+from l3clf.classifier.decision import above_gate, counted, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.base import WindowEmbeddings
 from l3clf.embedders.frontend import levels, quantise_levels
+from l3clf.errors import LevelWarning
 
 __all__ = ["Expected", "golden_header", "golden_pcm", "level_limits"]
 
@@ -36,8 +38,11 @@ class Expected:
         The levels that float32 may give, however it rounds; see `level_limits`.
     embeddings : array of shape (n, size), int8
     above_gate : array of shape (n,), bool
+    n_windows : array of shape (n,), int64
+        How many of the last `pool_windows` windows each decision is made from: those above the gate, or none if all are
+        digital silence, which was not learned.
     probabilities : array of shape (n, n_classes), float64
-        After each window, pooled over the last `pool_windows`; zeros if none of them is above the gate.
+        After each window, pooled over the last `pool_windows`; zeros if the decision is made from none.
     class_ids : array of shape (n,), int64
         The decision after each window; -1 for "unknown".
     """
@@ -51,6 +56,8 @@ class Expected:
         self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
         self.levels_dbfs = level_dbfs(samples)
         self.above_gate = above_gate(self.levels_dbfs, d.gate_dbfs)
+        pools, learned = self._pools(), d.classifier.silence_learned_
+        self.n_windows = np.array([counted(self.levels_dbfs[pool], d.gate_dbfs, learned).sum() for pool in pools])
         self.probabilities = self.probabilities_of(self.embeddings)
         decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
         self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
@@ -70,10 +77,16 @@ class Expected:
         d, output = self._d, self._d.network.output
         vectors = (embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
         times_s = np.zeros((len(vectors), 2))
-        pools = [slice(max(0, end - d.pool_windows), end) for end in range(1, len(vectors) + 1)]
         model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
-        windows = [WindowEmbeddings(vectors[pool], times_s[pool], self.levels_dbfs[pool]) for pool in pools]
-        return np.asarray(model.predict_proba(windows))
+        windows = [WindowEmbeddings(vectors[pool], times_s[pool], self.levels_dbfs[pool]) for pool in self._pools()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LevelWarning)  # a silent pool is no news
+            return np.asarray(model.predict_proba(windows))
+
+    def _pools(self) -> list[slice]:
+        """Return the windows that each decision is pooled over."""
+        n = len(self.levels_dbfs)
+        return [slice(max(0, end - self._d.pool_windows), end) for end in range(1, n + 1)]
 
 
 def level_limits(spec: MelSpec, frames: FloatArray) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
@@ -117,6 +130,7 @@ def golden_header(d: DeviceModel) -> str:
     pcm = golden_pcm(d)
     # Without the gate, or there might be no probabilities to compare the head's with.
     found, ungated = Expected(d, pcm[np.newaxis]), Expected(replace(d, gate_dbfs=None), pcm[np.newaxis])
+    silence = Expected(d, np.zeros((1, d.window), np.int16))
     arrays = [
         c_array("l3clf_golden_pcm", pcm),
         c_array("l3clf_golden_levels", found.levels[0]),
@@ -127,4 +141,6 @@ def golden_header(d: DeviceModel) -> str:
         "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
         + f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
+        + "/* The decision about a window of zeros. */\n"
+        + f"static const int32_t l3clf_golden_silence_class = {silence.class_ids[0]};\n"
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from l3clf.audio.levels import SILENT_DBFS
 from l3clf.audio.spectrogram import MelSpec
 from l3clf.classifier.decision import check_pooling
 from l3clf.classifier.estimators import ClipClassifier
@@ -71,6 +72,12 @@ class DeviceModel:
     def window(self) -> int:
         """Samples in a window."""
         return round(self.student.window_s * self.spec.sample_rate)
+
+    @property
+    def rejects_silence(self) -> bool:
+        """Whether a pool of windows that are all digital silence is "unknown", although they are above the gate."""
+        above_gate = self.gate_dbfs is None or self.gate_dbfs < SILENT_DBFS
+        return above_gate and self.classifier.silence_learned_ is False
 
     @property
     def answer_offset(self) -> int:

@@ -13,7 +13,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 3.0, 60.0  # between two words
 
 
 class Progress:
-    """Says now and then how far the work is and how long the rest will take.
+    """Says what runs, and now and then how far it is and how long all the rest will take.
 
     The rounds that follow are taken to be as long as the present one: all chips are emulated alike. Of several rounds,
     the first is that on this machine, which is a hundred times as fast and says nothing about the others.
@@ -45,9 +45,10 @@ class Progress:
 
     def start(self, name: str) -> None:
         """Begin a round."""
-        self._name, self._done, self._started = name, 0, self._clock()
+        self._name, self._done, self._started, self._pause_s = name, 0, self._clock(), FIRST_PAUSE_S
         self._round += 1
         self._next = self._started + self._pause_s
+        self._say(f"{name}: {self._n:,} {self._unit}")
 
     def add(self, n: int) -> None:
         """Count work as done."""

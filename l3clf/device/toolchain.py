@@ -79,10 +79,12 @@ class Tools:
 
     def missing(self) -> str:
         """Return what is left out for want of a tool, in words; an empty string if nothing is."""
-        if self.emulator and self.chip:
-            return ""
-        what = "unicorn and pyelftools" if self.chip else f"ziglang, or {_ARM_GCC} with newlib"
-        return f"the emulated Cortex-M4F needs {what}; {INSTALL}"
+        needed = (
+            (self.chip, f"a compiler (ziglang, or {_ARM_GCC} with newlib)"),
+            (self.emulator, "an emulator (unicorn and pyelftools)"),
+        )
+        lacking = [name for is_there, name in needed if not is_there]
+        return f"the emulated Cortex-M4F lacks {' and '.join(lacking)}; {INSTALL}" if lacking else ""
 
 
 def find_tools() -> Tools:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from l3clf.audio.clip import FloatArray, Samples, Source
 from l3clf.audio.decode import read_blocks
+from l3clf.audio.levels import LevelNote, collecting, warn_of
 from l3clf.errors import AudioError, ClipWarning, DatasetError, ParameterError
 from l3clf.storage.atomic import cannot_write, file_state, replacing
 
@@ -166,18 +167,21 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
 
 def _write(clips: Sequence[Source], sample_rate: int, folder: Path, progress: bool) -> dict[str, object]:
     kept, lengths, refused = [], [], []
+    notes: list[LevelNote] = []
     (folder / HEADER).unlink(missing_ok=True)  # it describes samples that are about to be overwritten
     with (folder / SAMPLES).open("wb") as file:
         for i, clip in enumerate(tqdm(clips, "decoding", unit="clip", disable=not progress)):
             start = file.tell()
             try:
-                lengths.append(_write_clip(clip, sample_rate, file))
+                with collecting(notes):
+                    lengths.append(_write_clip(clip, sample_rate, file))
                 kept.append(i)
             except AudioError as error:
                 file.seek(start)  # drops what was written of this clip
                 file.truncate()
                 refused.append(str(error))
     _check_enough(len(kept), len(clips), refused)
+    warn_of(notes, len(clips))
     return {"offsets": [0, *np.cumsum(lengths).tolist()], "kept": kept, "refused": refused}
 
 

@@ -36,7 +36,7 @@ from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.pipeline import n_threads
 from l3clf.storage.atomic import cannot_write, claim_folder
 from l3clf.storage.locks import lock_now
-from l3clf.storage.outputs import FolderRecord, Kind, check_output, text_begins
+from l3clf.storage.outputs import FolderRecord, Kind, check_not_input, check_output, text_begins
 
 __all__ = ["distil"]
 
@@ -149,6 +149,8 @@ def distil(
     folder = claim_folder(out, LOCK, force=force)
     with _sole_use(folder):
         record = FolderRecord(folder)
+        reads = [source.path for source in sources if isinstance(source, Clip)] + ([str(start.path)] if start else [])
+        check_not_input((folder / name for name in (FILENAME, CURVE, "log.csv")), reads)
         record.check((FILENAME, CURVE), force)
         check_output(folder / "log.csv", _LOG, force=force)
         made = _distilled(job, recipe, schedule, whitening, trainer, folder, n_jobs, progress)

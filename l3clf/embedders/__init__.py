@@ -4,6 +4,7 @@ A new embedder is one small class (see `l3clf.embedders.base.Embedder`) and one 
 instance can also be passed wherever the name of an embedder is accepted.
 """
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -87,7 +88,11 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     except TypeError as error:
         # Python's message about an unexpected option, without the name of the constructor.
         problem = str(error).rpartition("__init__() ")[2]
-        raise ParameterError(f"embedder {name!r}: {problem}; see the documentation of load_embedder") from None
+        known = list(inspect.signature(make).parameters)
+        hint = next((hint for option in options if option not in known and (hint := did_you_mean(option, known))), "")
+        raise ParameterError(
+            f"embedder {name!r}: {problem}{hint}; its options are {', '.join(known) or 'none'}"
+        ) from None
 
 
 def _factory(name: str) -> Callable[..., Embedder]:

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import FloatArray, Samples, Source
-from l3clf.audio.decode import REVISION, read_blocks
+from l3clf.audio.decode import REVISION, read_blocks, scaled
 from l3clf.audio.framing import Framing, level_dbfs
+from l3clf.audio.levels import LevelNote, check_full_scale, check_levels, collecting, warn_of
 from l3clf.errors import AudioError, ParameterError
 from l3clf.storage.cache_database import StoredWindows
 
@@ -136,7 +137,14 @@ class Embedder(ABC):
         blocks = read_blocks(source, self.sample_rate)
         return self.framing(hop_s, center).windows(blocks, self.batch_windows)
 
-    def embed(self, samples: ArrayLike, sample_rate: int, hop_s: float = 0.5, center: bool = True) -> WindowEmbeddings:
+    def embed(
+        self,
+        samples: ArrayLike,
+        sample_rate: int,
+        hop_s: float = 0.5,
+        center: bool = True,
+        full_scale: float | None = None,
+    ) -> WindowEmbeddings:
         """Embed one clip that is in memory.
 
         Parameters
@@ -149,17 +157,24 @@ class Embedder(ABC):
             From the start of one window to the start of the next, in seconds.
         center : bool, default=True
             Whether the first window is centred on the start of the clip.
+        full_scale : float or None, default=None
+            The value of a sample at full scale, if it is not the one above: 32768 for 16-bit samples in a wider type.
 
         Returns
         -------
         WindowEmbeddings
+
+        Warns
+        -----
+        LevelWarning
+            If the samples cannot have that full scale, or channels cancel each other in the mix to mono.
 
         Raises
         ------
         AudioError
             If the samples are empty or not finite, or their shape, type or sample rate is invalid.
         ParameterError
-            If `hop_s` is not a positive number.
+            If `hop_s` or `full_scale` is not a positive number.
 
         Examples
         --------
@@ -168,12 +183,40 @@ class Embedder(ABC):
         >>> w.vectors.shape, w.times_s[0].tolist()
         ((4, 60), [-0.5, 0.5])
         """
-        source = Samples(np.asarray(samples), sample_rate)
-        batches = [self.embed_batch(windows) for windows in self.read_windows(source, hop_s, center)]
+        check_full_scale(full_scale)
+        source = Samples(np.asarray(samples), sample_rate, full_scale=full_scale)
+        notes: list[LevelNote] = []
+        with collecting(notes):
+            batches = [self._embed_batch(windows) for windows in self.read_windows(source, hop_s, center)]
+        warn_of(notes, 1)
         return self.with_times(self.join(batches, str(source)), hop_s, center)
 
-    def embed_batch(self, windows: FloatArray) -> StoredWindows:
-        """Embed any number of windows, `batch_windows` at a time, and measure their levels."""
+    def embed_batch(self, windows: NDArray[Any], full_scale: float | None = None) -> StoredWindows:
+        """Embed any number of windows, `batch_windows` at a time, and measure their levels.
+
+        Parameters
+        ----------
+        windows : array of shape (n_windows, window samples)
+            Mono, at `sample_rate`: floating point with full scale at 1.0, or integers with full scale at the limits of
+            their type.
+        full_scale : float or None, default=None
+            The value of a sample at full scale, if it is another.
+
+        Returns
+        -------
+        StoredWindows
+
+        Warns
+        -----
+        LevelWarning
+            If the samples cannot have that full scale.
+        """
+        check_full_scale(full_scale)
+        found = self._embed_batch(scaled(np.asarray(windows), "windows", full_scale))
+        check_levels(found.levels_dbfs, "windows", full_scale)
+        return found
+
+    def _embed_batch(self, windows: FloatArray) -> StoredWindows:
         n = self.batch_windows
         vectors = [self.embed_windows(windows[i : i + n]) for i in range(0, len(windows), n)]
         return StoredWindows(np.concatenate(vectors), level_dbfs(windows))

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from l3clf.errors import counted
 from l3clf.report.contents import Floors, Row
 from l3clf.report.html_table import results
 from l3clf.report.markup import Html, data, data_uri, escaped, join, tag
@@ -130,7 +131,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> Html:
 def _failures(failures: Sequence[str]) -> Html:
     if len(failures) <= _LONG_LIST:
         return _list(failures)
-    return tag("details", tag("summary", f"{len(failures):,} clips could not be read"), _list(failures))
+    return tag("details", tag("summary", f"{counted(len(failures), 'clip')} could not be read"), _list(failures))
 
 
 def _picture(path: str | os.PathLike[str], caption: str) -> Html:

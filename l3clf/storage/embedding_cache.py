@@ -135,6 +135,7 @@ def cache_key(
     hop_s: float,
     center: bool,
     decode_revision: str = "",
+    full_scale: float | None = None,
 ) -> CacheKey:
     """Return the key under which the windows of a clip are stored.
 
@@ -153,6 +154,8 @@ def cache_key(
     decode_revision : str, default=""
         What l3clf's decoder of the file's format is called since it returns other samples than before, as from
         `l3clf.audio.decode.decode_revision`; empty for formats that are decoded as ever.
+    full_scale : float or None, default=None
+        The full scale that was stated for the samples; None means that of their type.
 
     Returns
     -------
@@ -162,8 +165,10 @@ def cache_key(
     piece = (_exact(start_s), b"to the end" if end_s is None else _exact(end_s))
     framing = (fingerprint.encode("utf-8"), _exact(hop_s), b"1" if center else b"0")
     digest = hashlib.sha256(b"l3clf windows 1\n")
-    revision = (decode_revision.encode("utf-8"),) if decode_revision else ()  # without one, the key stays as it was
-    for field in (content, *piece, *framing, *revision):
+    # Each only where there is one, so that entries of earlier versions are still found.
+    revision = (decode_revision.encode("utf-8"),) if decode_revision else ()
+    scale = () if full_scale is None else (b"full scale", _exact(full_scale))
+    for field in (content, *piece, *framing, *revision, *scale):
         digest.update(len(field).to_bytes(8, "little") + field)  # the length separates a field from the next
     return digest.digest()
 

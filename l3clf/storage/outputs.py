@@ -83,7 +83,7 @@ def check_output(
     if problem := name_problem(path):
         raise error(f"{os.fspath(path)!r}: is not a file name ({problem}); choose another")
     try:
-        check_not_input(Path(path), inputs, error)
+        check_not_input([Path(path)], inputs, error)
         check_writable(Path(path), error)
     except OSError as found:  # a name too long, a folder without permission
         raise error(f"{path}: cannot be written ({found.strerror}); choose another place") from None
@@ -113,7 +113,7 @@ def check_kind(
 
 
 def check_not_input(
-    path: Path, inputs: Iterable[str | os.PathLike[str]], error: type[L3clfError] = ParameterError
+    paths: Iterable[Path], inputs: Iterable[str | os.PathLike[str]], error: type[L3clfError] = ParameterError
 ) -> None:
     """Raise an error if an output is one of the files that are read, also by way of a symbolic or a hard link.
 
@@ -122,10 +122,10 @@ def check_not_input(
     L3clfError
         Of type `error`.
     """
-    own = _identity(path)
+    own = {_identity(path): path for path in paths}
     for each in inputs:
-        if own == _identity(each):
-            raise error(f"{path}: is read by the same command; name another file to write")
+        if found := own.get(_identity(each)):
+            raise error(f"{found}: is read by the same command; name another file to write")
 
 
 def _identity(path: str | os.PathLike[str]) -> object:
@@ -246,9 +246,7 @@ class FolderRecord:
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         new = {n: content for n, content in contents.items() if _digest(self.folder / n) != digests[n]}
         self.check(new, force)
-        reads = list(inputs)
-        for name in new:
-            check_not_input(self.folder / name, reads, self.error)
+        check_not_input((self.folder / name for name in new), inputs, self.error)
         # Recorded before they are written as well: a run that is stopped half-way leaves no file that looks foreign.
         self._written |= {name: [*self._written.get(name, []), digests[name]] for name in contents}
         self._store()

@@ -137,6 +137,7 @@ REFUSED = {
     "a hole": (lambda: BARE[:3000] + bytes(6000) + BARE[9000:], "no MPEG audio"),
     "a hole at the end": (lambda: BARE[:4000] + bytes(8000), "no MPEG audio"),
     "a cut first part": (lambda: mp3()[:8000] + id3() + mp3(), "cut off"),
+    "a byte too many in the count's frame, and cut": (lambda: mp3()[:60] + b"x" + mp3()[60:9000], "cut off"),
     "only the count": (lambda: mp3()[: len(mp3()) - len(BARE)], "holds no samples|cut off"),
 }  # fmt: skip
 
@@ -273,6 +274,16 @@ def test_joined_files_of_different_rates_are_refused(tmp_path, container, subtyp
         load(Clip(put(tmp_path / "a", data)))
 
 
+@pytest.mark.parametrize("share", [0.55, 0.98])
+@pytest.mark.parametrize(
+    ("container", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", MP3)]
+)
+def test_joined_files_of_which_the_last_is_cut_off_are_refused(tmp_path, container, subtype, share):
+    data = content(noise(RATE), container=container, subtype=subtype) * 2
+    with pytest.raises(AudioError, match=r"a: is (damaged or )?cut off|a: is damaged|a: is not a sound file"):
+        load(Clip(put(tmp_path / "a", data[: int(share * len(data))])))
+
+
 def flac_without_length(samples):
     data = bytearray(content(samples, container="FLAC"))
     data[21] &= 0xF0
@@ -293,6 +304,47 @@ def test_a_flac_of_unknown_length_that_is_cut_off_is_refused(tmp_path):
     path = put(tmp_path / "a.flac", flac_without_length(noise(50_000))[:-3000])
     with pytest.raises(AudioError, match=r"a\.flac: is damaged or cut off"):
         load(Clip(path))
+
+
+# Other formats that say how much sound they hold
+
+
+def resized(container, mark, size, n_bytes):
+    """A file in whose header the length of the sound is replaced."""
+    data = content(noise(RATE), container=container)
+    at = data.index(mark) + len(mark)
+    return data[:at] + size.to_bytes(n_bytes, "big") + data[at + n_bytes :]
+
+
+def joined(container):
+    return content(noise(RATE), container=container) * 2
+
+
+TOO_LONG = {
+    "AIFF that announces a quarter": resized("AIFF", b"SSND", 8008, 4),
+    "joined AIFF": joined("AIFF"),
+    "AU that announces a quarter": resized("AU", b".snd\0\0\0\x18", 8000, 4),
+    "joined AU": joined("AU"),
+    "CAF that announces a quarter": resized("CAF", b"data", 8004, 8),
+    "joined CAF": joined("CAF"),
+    "joined W64": joined("W64"),
+}
+
+
+@pytest.mark.parametrize("data", TOO_LONG.values(), ids=TOO_LONG)
+def test_a_file_that_goes_on_after_its_sound_is_refused(tmp_path, data):
+    with pytest.raises(
+        AudioError, match=r"a: goes on for [0-9,]+ bytes after the sound that its header announces; split"
+    ):
+        load(Clip(put(tmp_path / "a", data)))
+
+
+@pytest.mark.parametrize("container", ["AIFF", "AU", "CAF", "W64"])
+def test_a_file_that_ends_with_its_sound_or_with_chunks_is_read(tmp_path, container):
+    data = content(noise(RATE), container=container)
+    after = {"AIFF": b"APPL\0\0\x20\0" + bytes(8192), "CAF": b"free" + (8192).to_bytes(8, "big") + bytes(8192)}
+    path = put(tmp_path / "a", data + after.get(container, b""))
+    np.testing.assert_array_equal(load(Clip(path))[0], load(Clip(put(tmp_path / "b", data)))[0])
 
 
 # How a file is decoded, for the key of cached embeddings

@@ -11,6 +11,8 @@ from helpers.class_folders import run
 from helpers.file_systems import fill, small_disk
 
 import l3clf
+import l3clf.baselines.run
+import l3clf.classifier.model_file  # before a limit of it is changed for a test
 from l3clf import ClipTable
 from l3clf.cli.main import main
 from l3clf.errors import CacheWarning, L3clfWarning, ModelFileError
@@ -36,6 +38,14 @@ def without(content, name):
 
 
 ONES = np.full((24, 4), 0.25)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """They take seconds."""
+    monkeypatch.setattr("l3clf.baselines.result._draw", lambda *_: [])
+
+
 DAMAGES = {
     "empty": lambda content: b"",
     "cut": lambda content: content[: len(content) // 2],
@@ -65,7 +75,7 @@ def finished(table, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_cell_is_computed_again(table, finished, name):
+def test_a_damaged_cell_is_computed_again(table, finished, no_pictures, name):
     folder, cell, content, accuracy = finished
     cell.write_bytes(DAMAGES[name](content))
     with pytest.warns(CacheWarning, match=f"{cell.name}: .*; this cell of the baseline is computed again"):
@@ -76,14 +86,14 @@ def test_a_damaged_cell_is_computed_again(table, finished, name):
         assert run(table, heads=["logistic"], out=folder).best["accuracy"] == accuracy
 
 
-def test_a_cell_is_not_taken_from_files_that_were_decoded_differently(table, tmp_path, monkeypatch):
+def test_a_cell_is_not_taken_from_files_that_were_decoded_differently(table, tmp_path, monkeypatch, no_pictures):
     run(table, heads=["logistic"], out=tmp_path / "out")
     monkeypatch.setattr("l3clf.baselines.run.decode_revision", lambda decoder: "wav/9")
     run(table, heads=["logistic"], out=tmp_path / "out")
     assert len(list((tmp_path / "out" / ".cells").iterdir())) == 2
 
 
-def test_a_folder_for_cells_that_cannot_be_made_is_done_without(table, tmp_path):
+def test_a_folder_for_cells_that_cannot_be_made_is_done_without(table, tmp_path, no_pictures):
     out = tmp_path / "out"
     run(table, heads=["logistic"], out=out)
     for cell in (out / ".cells").iterdir():
@@ -131,8 +141,14 @@ def limit_files(monkeypatch, n_bytes):
 
 
 @pytest.fixture
-def small_limit(monkeypatch):
-    limit_files(monkeypatch, 100_000)
+def few_trees(monkeypatch):
+    for module in ("classifier.heads", "baselines.cells"):
+        monkeypatch.setattr(f"l3clf.{module}.FOREST_TREES", 20)
+
+
+@pytest.fixture
+def small_limit(monkeypatch, few_trees):
+    limit_files(monkeypatch, 5000)
 
 
 @pytest.fixture
@@ -147,7 +163,7 @@ def easy(tmp_path):
     return ClipTable(clips, ["noise", "tone"] * 12)
 
 
-def test_the_best_model_that_can_be_stored_is_stored(easy, tmp_path, monkeypatch):
+def test_the_best_model_that_can_be_stored_is_stored(easy, tmp_path, monkeypatch, no_pictures):
     """The forest comes first where both are equal; it is kept in memory, and the file holds the other."""
     table, said = easy, []
     limit_files(monkeypatch, 20_000)
@@ -162,11 +178,11 @@ def test_the_best_model_that_can_be_stored_is_stored(easy, tmp_path, monkeypatch
     stored = l3clf.load_model(tmp_path / "out" / "model.l3clf")
     assert stored.head == "logistic"
     assert set(stored.predict(table.clips)) <= set(table.labels)
-    for name in ("table.csv", "table.json", "report.html", "pictures/map.png"):
+    for name in ("table.csv", "table.json", "report.html"):
         assert (tmp_path / "out" / name).exists()
 
 
-def test_without_a_model_that_can_be_stored_the_rest_comes_out(table, tmp_path, small_limit):
+def test_without_a_model_that_can_be_stored_the_rest_comes_out(table, tmp_path, small_limit, no_pictures):
     report = run(table, heads=["forest"], out=tmp_path / "out")
     assert any("No model file is written" in note for note in report.notes)
     assert not (tmp_path / "out" / "model.l3clf").exists()
@@ -174,10 +190,12 @@ def test_without_a_model_that_can_be_stored_the_rest_comes_out(table, tmp_path, 
     assert set(report.model.predict(table.clips)) <= set(table.labels)
 
 
-def test_a_model_of_an_earlier_run_does_not_stay_beside_a_report_of_another(table, tmp_path, monkeypatch):
+def test_a_model_of_an_earlier_run_does_not_stay_beside_a_report_of_another(
+    table, tmp_path, monkeypatch, no_pictures, few_trees
+):
     run(table, heads=["forest"], out=tmp_path / "out")
     assert (tmp_path / "out" / "model.l3clf").exists()
-    limit_files(monkeypatch, 100_000)
+    limit_files(monkeypatch, 5000)
     run(table, heads=["forest"], out=tmp_path / "out")
     assert not (tmp_path / "out" / "model.l3clf").exists()
 
@@ -189,13 +207,13 @@ def test_a_forest_too_large_for_a_file_is_refused_before_it_is_copied(table, tmp
         l3clf.save_model(report.model, tmp_path / "m")
 
 
-def test_folds_that_do_not_fit_into_memory_together_are_fitted_one_by_one(table, monkeypatch):
+def test_folds_that_do_not_fit_into_memory_together_are_fitted_one_by_one(table, monkeypatch, few_trees):
     at_once, original = [], l3clf.evaluate.crossval.in_parallel
     monkeypatch.setattr(
         "l3clf.evaluate.crossval.in_parallel",
         lambda jobs, threads, **how: at_once.append(threads) or original(jobs, threads, **how),
     )
     run(table, heads=["forest"], n_jobs=4)
-    monkeypatch.setattr("l3clf.baselines.cells.MAX_BYTES", 300 * 1.27 * 8 * len(table) * 4 * 1.5)
+    monkeypatch.setattr("l3clf.baselines.cells.MAX_BYTES", 20 * 1.27 * 8 * len(table) * 4 * 1.5)
     run(table, heads=["forest"], n_jobs=4)
     assert at_once == [4, 1]

@@ -105,7 +105,9 @@ def test_embed_writes_the_good_and_names_the_bad(tmp_path, good, run, make, word
         assert np.isfinite(written["vectors"]).all()
 
 
-CSV_FILES = [case for case in EVERY_FILE if "NUL" not in case.id and "UTF-8" not in case.id]
+# A table with names that cannot be in one is refused as a whole (tests/datasets/test_strict_csv.py).
+NOT_IN_A_CSV = ("NUL", "UTF-8", "line break", "too long")
+CSV_FILES = [case for case in EVERY_FILE if not any(word in case.id for word in NOT_IN_A_CSV)]
 
 
 @pytest.mark.parametrize(("make", "words"), CSV_FILES)
@@ -195,9 +197,9 @@ BAD_DATA = {
     "empty folder": (empty_folder, "found nothing; give a folder with a subfolder"),
     "folder without classes": (folder_without_classes, "give a folder with a subfolder of sounds"),
     "empty CSV": (csv_of(""), r"no column 'path', 'label' \(found no header"),
-    "CSV without label": (csv_of("path,class\na.wav,dog\n"), r"no column 'label' \(found 'path', 'class'"),
-    "CSV without path": (csv_of("file,label\na.wav,dog\n"), "no column 'path'"),
-    "CSV with semicolons": (csv_of("path;label\na.wav;dog\n"), "found 'path;label'"),
+    "CSV without label": (csv_of("path,note\na.wav,dog\n"), r"no column 'label' \(found 'path', 'note'"),
+    "CSV without path": (csv_of("place,label\na.wav,dog\n"), "no column 'path'"),
+    "CSV with bars": (csv_of("path|label\na.wav|dog\n"), r"found 'path\|label'"),
     "CSV without clips": (csv_of("path,label\n\n\n"), "no clips"),
     "label left out": (csv_of("path,label\na.wav,dog\nb.wav,\n"), "no label in line 3"),
     "times that are not numbers": (csv_of("path,label,start_s\na.wav,dog,soon\n"), "line 2: .*'soon'.*expected times"),
@@ -212,7 +214,8 @@ BAD_DATA = {
 def test_unusable_data_is_refused_in_one_sentence(tmp_path, run, make, words):
     status, out, err = run("fit", make(tmp_path), "--embedder", "mfcc", "--out", tmp_path / "m")
     assert (status, out) == (1, "")
-    (line,) = err.splitlines()
+    *problems, line = err.splitlines()
+    assert len(problems) == (3 if "1 class" in words else 0)  # missing sounds, one class, few clips
     check_sentence(line, tmp_path)
     assert re.search(words, line)
     assert not (tmp_path / "m").exists()
@@ -244,7 +247,7 @@ BAD_COMMANDS = {
     "predict, gate of nan": (["predict", "MODEL", "GOOD", "--gate-dbfs", "nan"], 1, "--gate-dbfs nan"),
     "missing model": (["predict", "MISSING", "GOOD"], 1, "no such file|cannot be read|does not exist|[Nn]o such"),
     "a sound for a model": (["predict", "GOOD", "GOOD"], 1, "ZIP|not a|no l3clf model"),
-    "cache in a missing drive": (["embed", "GOOD", "--out", "OUT", "--cache", "GOOD/x.sqlite"], 1, "x.sqlite"),
+    "cache in a missing drive": (["cache", "info", "--cache", "GOOD/x.sqlite"], 1, "x.sqlite"),
     "a sound for a cache": (["embed", "GOOD", "--out", "OUT", "--cache", "GOOD"], 1, "cache"),
     "cache none to look at": (["cache", "info", "--cache", "none"], 1, "no cache|none"),
     "prune by a word": (["cache", "prune", "--max-mb", "all"], 2, "--max-mb"),

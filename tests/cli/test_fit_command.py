@@ -1,6 +1,7 @@
 """l3clf fit: models from folders and CSV files; files that fail are named."""
 
 import numpy as np
+import pytest
 import soundfile
 from helpers.tones import RATE, rows
 
@@ -67,3 +68,44 @@ def test_the_same_command_again_embeds_nothing(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Mfcc, "embed_windows", refuse)
     assert cli.main([*fit, str(tmp_path / "2")]) == 0
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_fit_prints_the_problems_of_the_table_that_baseline_prints(data, tmp_path, capsys):
+    rows = [f"data/{name}/{k}.wav,{name if k else name.upper()}" for name in ("low", "high") for k in range(5)]
+    rows += ["data/low/1.wav,high", "data/gone.wav,low"]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["path,label", *rows]))
+    cli.main(["fit", str(table), "--embedder", "mfcc", "--out", str(tmp_path / "m")])
+    said = capsys.readouterr().err
+    for problem in l3clf.ClipTable(*_clips_and_labels(tmp_path, rows)).problems():
+        assert said.count(problem) == 1
+    assert "sound files are missing (1)" in said
+    assert "clips are listed with different labels (1)" in said
+    assert "labels differ only in case" in said
+    assert (
+        cli.main(["baseline", str(table), "--embedders", "mfcc", "--heads", "logistic", "--out", str(tmp_path / "b")])
+        == 1
+    )
+    said = capsys.readouterr().err
+    assert said.count("labels differ only in case") == 1
+
+
+def _clips_and_labels(folder, rows):
+    pairs = [row.split(",") for row in rows]
+    return [folder / path for path, _ in pairs], [label for _, label in pairs]
+
+
+@pytest.mark.filterwarnings("always::l3clf.errors.DatasetWarning")
+def test_fit_says_under_which_names_columns_were_read(data, tmp_path, capsys):
+    rows = [f"data/{name}/{k}.wav,{name},0.1,0.9" for name in ("low", "high") for k in range(5)]
+    (tmp_path / "t.csv").write_text("\n".join(["filename,category,onset,offset", *rows]))
+    assert cli.main(["fit", str(tmp_path / "t.csv"), "--embedder", "mfcc", "--out", str(tmp_path / "m")]) == 0
+    said = "read 'filename' as path, 'category' as label, 'onset' as start_s, 'offset' as end_s; rename the columns"
+    assert f"l3clf: {tmp_path / 't.csv'}: {said}" in capsys.readouterr().err
+
+
+def test_fit_refuses_columns_that_are_not_clear(data, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("path,label,start_ms\ndata/low/0.wav,low,1\ndata/high/0.wav,high,1\n")
+    assert cli.main(["fit", str(tmp_path / "t.csv"), "--embedder", "mfcc", "--out", str(tmp_path / "m")]) == 1
+    assert "columns look like times ('start_ms'), but" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.tones import write_tone
 
+import l3clf
 from l3clf.cli import main as cli
 
 LABELS = "path,label\nlow/0.wav,low\nlow/1.wav,low\nhigh/0.wav,high\nhigh/1.wav,high\n"
@@ -18,6 +19,17 @@ def place(data, model, tmp_path, monkeypatch):
     """The folder with data, a CSV of it, a model, links to the model and a user's text; it is the current one."""
     (data / "labels.csv").write_text(LABELS)
     (tmp_path / "notes.txt").write_text("remember the milk")
+    (tmp_path / "out" / "pictures").mkdir(parents=True)
+    (tmp_path / "out" / ".l3clf-baseline").touch()
+    (tmp_path / "out" / "table.csv").write_text(
+        LABELS.replace("low/", "../data/low/").replace("high/", "../data/high/")
+    )
+    shutil.copy(data / "low" / "0.wav", tmp_path / "out" / "pictures" / "map.png")  # a sound, whatever its name
+    rows = [
+        f"{path},{label}"
+        for path, label in (("out/pictures/map.png", "a"), ("data/low/1.wav", "a"), ("data/high/0.wav", "b"))
+    ]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
     (tmp_path / "soft").symlink_to(model)
     os.link(model, tmp_path / "hard")
     monkeypatch.chdir(tmp_path)
@@ -41,6 +53,18 @@ INPUTS = {
     "fit onto a sound of a folder": ["fit", "data", *MFCC, "--out", "data/high/1.wav"],
     "embed onto the sound": ["embed", "data/low/0.wav", *MFCC, "--out", "data/low/0.wav"],
     "embed onto a sound of a folder": ["embed", "data/low", *MFCC, "--out", "data/low/0.wav"],
+    "baseline onto its own table": ["baseline", "out/table.csv", "--embedders", "mfcc", "--out", "out"],
+    "baseline onto a sound": ["baseline", "clips.csv", "--embedders", "mfcc", "--out", "out"],
+    "baseline onto the cache": [
+        "baseline",
+        "data",
+        "--embedders",
+        "mfcc",
+        "--out",
+        "out",
+        "--cache",
+        "out/model.l3clf",
+    ],
     "embed onto the cache": ["embed", "data/low", *MFCC, "--cache", "c.sqlite", "--out", "c.sqlite"],
 }
 
@@ -107,6 +131,7 @@ def baseline(*more):
 
 
 def test_baseline_replaces_what_it_wrote_and_nothing_else(place, run):
+    shutil.rmtree("out")
     assert run(*baseline())[0] == 0
     (place / "out" / "notes.md").write_text("mine")
     page = place / "out" / "report.html"
@@ -122,6 +147,7 @@ def test_baseline_replaces_what_it_wrote_and_nothing_else(place, run):
 
 
 def test_baseline_does_not_write_through_a_link(place, run):
+    shutil.rmtree("out")
     (place / "elsewhere").mkdir()
     (place / "out").mkdir()
     (place / "out" / ".l3clf-baseline").touch()
@@ -133,8 +159,6 @@ def test_baseline_does_not_write_through_a_link(place, run):
 
 
 def test_a_user_s_file_in_a_folder_with_our_mark_is_left(place, run):
-    (place / "out").mkdir()
-    (place / "out" / ".l3clf-baseline").touch()  # of a run that was stopped at once
     (place / "out" / "table.csv").write_text("mine")
     status, _, err = run(*baseline())
     assert status == 1
@@ -142,12 +166,26 @@ def test_a_user_s_file_in_a_folder_with_our_mark_is_left(place, run):
     assert (place / "out" / "table.csv").read_text() == "mine"
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A folder with a model on l3mini and its export."""
+    from l3clf.device.exporter import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    for k in range(3):
+        write_tone(folder / "data" / "low" / f"{k}.wav", 200 + 20 * k, k)
+        write_tone(folder / "data" / "high" / f"{k}.wav", 2000 + 200 * k, k)
+    assert cli.main(["fit", str(folder / "data"), "--embedder", "l3mini", "--out", str(folder / "m")]) == 0
+    export(l3clf.load_model(folder / "m"), folder / "fw")
+    return folder
+
+
 @pytest.fixture
-def firmware(data, tmp_path, monkeypatch, run):
-    """A model on l3mini."""
+def firmware(exported, tmp_path, monkeypatch):
+    """A folder with a model on l3mini, the current one."""
+    shutil.copy(exported / "m", tmp_path / "m")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("l3clf.device.cost.measure_cost", without_tools)
-    assert run("fit", "data", "--embedder", "l3mini", "--out", "m")[0] == 0
     return tmp_path
 
 
@@ -181,8 +219,8 @@ def test_an_empty_export_json_marks_no_folder(firmware, run):
 
 
 @pytest.mark.parametrize("name", ["main.c", "Makefile", "README.md", "l3clf_model.c", "model.l3clf"])
-def test_export_replaces_no_file_that_was_changed(firmware, run, name):
-    assert run(*EXPORT)[0] == 0
+def test_export_replaces_no_file_that_was_changed(firmware, exported, run, name):
+    shutil.copytree(exported / "fw", firmware / "fw")
     before = contents(firmware / "fw")
     changed = (firmware / "fw" / name).read_bytes() + b"\n/* mine */\n"
     (firmware / "fw" / name).write_bytes(changed)
@@ -194,8 +232,8 @@ def test_export_replaces_no_file_that_was_changed(firmware, run, name):
     assert contents(firmware / "fw") == before
 
 
-def test_export_does_not_write_through_a_link(firmware, run):
-    assert run(*EXPORT)[0] == 0
+def test_export_does_not_write_through_a_link(firmware, exported, run):
+    shutil.copytree(exported / "fw", firmware / "fw")
     (firmware / "mine.c").write_text("mine")
     (firmware / "fw" / "main.c").unlink()
     (firmware / "fw" / "main.c").symlink_to(firmware / "mine.c")
@@ -252,8 +290,6 @@ def test_demo_replaces_no_file_that_was_changed(tmp_path, run):
 
 
 def test_save_model_replaces_a_model_and_no_other_file(model, tmp_path):
-    import l3clf
-
     fitted = l3clf.load_model(model)
     assert l3clf.save_model(fitted, model) == model
     (tmp_path / "thesis.doc").write_bytes(b"years of work")
@@ -265,8 +301,6 @@ def test_save_model_replaces_a_model_and_no_other_file(model, tmp_path):
 
 
 def test_to_csv_replaces_a_table_of_clips_and_no_other_file(data, tmp_path):
-    import l3clf
-
     table = l3clf.datasets.load(data)
     for _ in range(2):
         table.to_csv(tmp_path / "t.csv")

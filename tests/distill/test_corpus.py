@@ -46,6 +46,12 @@ def test_a_corpus_is_the_clips_one_after_the_other(tmp_path):
     np.testing.assert_array_equal(padded[10:-10], corpus.piece(1, 0, 5000))
 
 
+def test_doubtful_levels_of_a_corpus_are_told_once(tmp_path):
+    clips = [Samples(noise(5000, k) * 30_000, SAMPLE_RATE, f"clip {k}") for k in range(5)]
+    with pytest.warns(ClipWarning, match="^5 of 5 clips, the first clip 0: samples of up to .* where full scale is 1"):
+        decode(clips, SAMPLE_RATE, tmp_path)
+
+
 def test_a_corpus_is_decoded_once_and_again_when_it_changed(tmp_path):
     paths = [write(tmp_path / f"{i}.wav", tone(400 + i)) for i in range(3)]
     made, file = [], tmp_path / "corpus.i16"

@@ -83,20 +83,22 @@ static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
 
 #endif
 
-static uint32_t n_above_gate(const l3clf_state *s)
+/* How many windows a decision is made from: those above the gate, or none if all windows are silent. */
+static uint32_t n_counted(const l3clf_state *s)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, audible = 0;
     for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
         n += s->above_gate[slot];
+        audible += s->audible[slot];
     }
-    return n;
+    return audible > 0 ? n : 0;
 }
 
 /* Selects the most probable class (the first among equals), or "unknown" below the threshold. */
 static void decide(l3clf_state *s)
 {
     float *probabilities = answer_memory(s);
-    l3clf_decision decision = {L3CLF_UNKNOWN, 0.0F, n_above_gate(s), s->n_windows, probabilities};
+    l3clf_decision decision = {L3CLF_UNKNOWN, 0.0F, n_counted(s), s->n_windows, probabilities};
     memset(probabilities, 0, L3CLF_N_CLASSES * sizeof *probabilities);
     if (decision.n_windows > 0) {
         pool(s, decision.n_windows, probabilities);
@@ -117,29 +119,36 @@ static void decide(l3clf_state *s)
     }
 }
 
-/* Whether the window that ends is above the gate: its energy is the difference of two running sums. */
-static int is_above_gate(l3clf_state *s)
+/* The energy of the window that ends is the difference of two running sums. */
+#ifdef L3CLF_OPEN_WINDOWS
+static uint64_t window_energy(l3clf_state *s)
 {
-#ifdef L3CLF_GATE_ENERGY
     const uint64_t energy = s->energy - s->starts[s->first_start];
     s->first_start = (s->first_start + 1) % L3CLF_OPEN_WINDOWS;
     s->n_starts--;
-    return energy >= L3CLF_GATE_ENERGY;
-#else
-    (void)s;
-    return 1;
-#endif
+    return energy;
 }
+#endif
 
 static void end_window(l3clf_state *s)
 {
-    const int above_gate = is_above_gate(s);
+    int above_gate = 1, audible = 1;
+#ifdef L3CLF_OPEN_WINDOWS
+    const uint64_t energy = window_energy(s);
+#endif
+#ifdef L3CLF_GATE_ENERGY
+    above_gate = energy >= L3CLF_GATE_ENERGY;
+#endif
+#ifdef L3CLF_SILENT_ENERGY
+    audible = energy >= L3CLF_SILENT_ENERGY;
+#endif
     if (above_gate) {
         bring_frames(s);
         l3clf_network(s->arena);
         keep_window(s, s->pool + s->next_slot * L3CLF_POOLED_SIZE);
     }
     s->above_gate[s->next_slot] = (uint8_t)above_gate;
+    s->audible[s->next_slot] = (uint8_t)audible;
     s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;
     s->n_windows++;
     s->until_end = L3CLF_WINDOW_HOP;
@@ -150,7 +159,7 @@ static void end_window(l3clf_state *s)
 
 static void start_window(l3clf_state *s)
 {
-#ifdef L3CLF_GATE_ENERGY
+#ifdef L3CLF_OPEN_WINDOWS
     s->starts[(s->first_start + s->n_starts) % L3CLF_OPEN_WINDOWS] = s->energy;
     s->n_starts++;
 #endif
@@ -171,12 +180,12 @@ static void take(l3clf_state *s, const int16_t *samples, int32_t n)
     s->n_pcm += n;
     s->until_start -= n;
     s->until_end -= n;
-#ifdef L3CLF_GATE_ENERGY
-    uint64_t energy = 0;
+#ifdef L3CLF_OPEN_WINDOWS
+    int64_t energy = 0; /* signed, because a core with DSP instructions then needs one for each sample */
     for (int32_t i = 0; i < n; i++) {
-        energy += (uint64_t)(samples[i] * samples[i]);
+        energy += (int64_t)samples[i] * samples[i];
     }
-    s->energy += energy;
+    s->energy += (uint64_t)energy;
 #endif
 }
 

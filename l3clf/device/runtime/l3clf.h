@@ -24,8 +24,8 @@ extern "C" {
 
 typedef struct {
     int32_t class_id;  /* index into l3clf_class_names, or L3CLF_UNKNOWN */
-    float probability; /* of the most probable class; 0 if all windows are below the gate */
-    uint32_t n_windows; /* how many of the last L3CLF_POOL_WINDOWS windows are above the gate */
+    float probability; /* of the most probable class; 0 if n_windows is 0 */
+    uint32_t n_windows; /* how many of the last L3CLF_POOL_WINDOWS windows are above the gate; 0 if all are silent */
     uint32_t window;    /* windows since l3clf_init or l3clf_reset, including this one */
     const float *probabilities; /* of all classes; in the arena, valid during the callback only */
 } l3clf_decision;
@@ -44,7 +44,7 @@ typedef struct {
     uint32_t n_windows;
     int32_t class_id;     /* of the last decision, to be polled instead of a callback */
     float probability;
-#ifdef L3CLF_GATE_ENERGY
+#ifdef L3CLF_OPEN_WINDOWS
     uint64_t energy; /* sum of all squares so far; differences are correct even after it wraps around */
     uint64_t starts[L3CLF_OPEN_WINDOWS]; /* `energy` where each unfinished window started, a ring buffer */
     int32_t first_start, n_starts;
@@ -52,6 +52,7 @@ typedef struct {
     int16_t pcm[L3CLF_FRAME];
     int8_t frames[L3CLF_N_FRAMES * L3CLF_N_MELS];
     uint8_t above_gate[L3CLF_POOL_WINDOWS]; /* 1 if the window is above the gate */
+    uint8_t audible[L3CLF_POOL_WINDOWS];    /* 1 if the window is not digital silence, or silence has a class */
     l3clf_pooled pool[L3CLF_POOL_WINDOWS * L3CLF_POOLED_SIZE];
 } l3clf_state;
 

@@ -65,6 +65,18 @@ static int decision_agrees(void)
     return decisions == 1 && state.class_id == l3clf_golden_class;
 }
 
+static int silence_agrees(void)
+{
+    static const int16_t zero = 0;
+    if (l3clf_init(&state, &arena, sizeof arena, NULL, NULL) != 0) {
+        return 0;
+    }
+    for (int32_t i = 0; i < L3CLF_WINDOW; i++) {
+        l3clf_push(&state, &zero, 1);
+    }
+    return state.n_windows == 1 && state.class_id == l3clf_golden_silence_class;
+}
+
 int l3clf_selftest(void)
 {
     if (!levels_agree()) {
@@ -76,7 +88,10 @@ int l3clf_selftest(void)
     if (!head_agrees()) {
         return 3;
     }
-    return decision_agrees() ? 0 : 4;
+    if (!decision_agrees()) {
+        return 4;
+    }
+    return silence_agrees() ? 0 : 5;
 }
 
 #ifndef L3CLF_NO_MAIN
@@ -85,7 +100,8 @@ int l3clf_selftest(void)
 int main(void)
 {
     static const char *const checks[] = {"all checks pass", "levels differ", "the embedding differs",
-                                         "the probabilities differ", "the decision differs"};
+                                         "the probabilities differ", "the decision differs",
+                                         "the decision about silence differs"};
     const int failed = l3clf_selftest();
     printf("%s\n", checks[failed]);
     return failed;

@@ -1,0 +1,123 @@
+"""What the estimators warn of: clips that fail or are left out, and digital silence.
+
+Rule: one warning for all clips of a call, with their number and the name of the first.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from l3clf.audio.levels import SILENT_DBFS, all_silent
+from l3clf.classifier.inputs import Item
+from l3clf.datasets.describe import some
+from l3clf.embedders import WindowEmbeddings
+from l3clf.errors import AudioError, ClipWarning, L3clfError, LevelWarning, ParameterError
+from l3clf.pipeline import Outcome
+
+__all__ = ["report_failures", "silent_clips", "warn_of_silence", "warn_of_silent_labels", "warn_of_unused"]
+
+
+MAX_LISTED_FAILURES = 20
+
+
+def report_failures(outcomes: Sequence[Outcome], on_error: str) -> None:
+    """Raise an error, or warn for ``on_error="nan"``, if clips failed."""
+    failures = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    if on_error == "raise" and len(failures) == 1:
+        raise failures[0]
+    listed = some(failures, MAX_LISTED_FAILURES, "\n  ")
+    text = f"{len(failures)} of {len(outcomes)} clips could not be embedded:\n  {listed}"
+    if failures and on_error == "raise":
+        raise AudioError(f"{text}\nRepair these clips, leave them out, or pass on_error='nan'")
+    if failures:
+        warnings.warn(text, ClipWarning, stacklevel=4)
+
+
+def silent_clips(outcomes: Sequence[Outcome], among: Iterable[int] | None = None) -> list[int]:
+    """Return the indices of the clips that are digital silence: every window is below -100 dBFS.
+
+    Parameters
+    ----------
+    outcomes : sequence of WindowEmbeddings or L3clfError
+    among : iterable of int, optional
+        The indices to look at; all if not given.
+    """
+    found = []
+    for i in range(len(outcomes)) if among is None else among:
+        outcome = outcomes[i]
+        if isinstance(outcome, WindowEmbeddings) and all_silent(outcome.levels_dbfs):
+            found.append(i)
+    return found
+
+
+def warn_of_unused(
+    labels: NDArray[Any], used: Sequence[int], outcomes: Sequence[Outcome], gate_dbfs: float | None
+) -> None:
+    """Warn of clips that are left out of a training because no window is above the gate, and of classes that vanish.
+
+    Raises
+    ------
+    ParameterError
+        If fewer than two classes are left.
+    """
+    silent = len([out for out in outcomes if isinstance(out, WindowEmbeddings)]) - len(used)
+    if silent:
+        text = f"{silent} of {len(outcomes)} clips left out: no window is above gate_dbfs={gate_dbfs}"
+        warnings.warn(text, ClipWarning, stacklevel=3)
+    lost = sorted(set(labels.tolist()) - set(labels[list(used)].tolist()), key=str)
+    if len(set(labels.tolist())) - len(lost) < 2:
+        raise ParameterError(f"y: fewer than two classes have usable clips; none are left of {lost}")
+    if lost:
+        warnings.warn(f"no clips are left of {', '.join(map(str, lost))}", ClipWarning, stacklevel=3)
+
+
+def warn_of_silent_labels(
+    sources: Sequence[Item], labels: NDArray[Any], used: Sequence[int], silent: Sequence[int]
+) -> None:
+    """Warn of silent training clips in classes of clips with sound: failed recordings, most likely."""
+    silent_of, all_of = Counter(labels[silent].tolist()), Counter(labels[list(used)].tolist())
+    odd = [i for i in silent if 2 * silent_of[labels[i].item()] <= all_of[labels[i].item()]]
+    if odd:
+        label = labels[odd[0]].item()
+        warnings.warn(
+            f"{_named(odd, sources)}: digital silence labelled {label!r}, a class of clips with sound; leave it out, "
+            "or silence is predicted as a class and not as 'unknown'",
+            LevelWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_silence(
+    sources: Sequence[Item], outcomes: Sequence[Outcome], gate_dbfs: float | None, silence_learned: bool | None
+) -> None:
+    """Warn of silent clips to predict, unless silence was learned or a gate asks for "unknown".
+
+    Parameters
+    ----------
+    sources, outcomes : sequence
+        The clips and their windows.
+    gate_dbfs : float or None
+    silence_learned : bool or None
+        See `ClipClassifier`.
+    """
+    if silence_learned or (gate_dbfs is not None and gate_dbfs >= SILENT_DBFS):
+        return
+    silent = silent_clips(outcomes)
+    if not silent:
+        return
+    if silence_learned is None:
+        advice = "fit the model again: its file does not say whether silence was learned, so a class is answered"
+    else:
+        advice = "record it again, or train with silent clips: none was, so 'unknown' is answered"
+    found = f"digital silence, every window is below {SILENT_DBFS:g} dBFS"
+    warnings.warn(f"{_named(silent, sources)}: {found}; {advice}", LevelWarning, stacklevel=3)
+
+
+def _named(indices: Sequence[int], sources: Sequence[Item]) -> str:
+    """Return the name of the first clip, with the number of clips if there are more."""
+    source = sources[indices[0]]
+    first = f"X[{indices[0]}]" if isinstance(source, WindowEmbeddings) else str(source)
+    return first if len(indices) == 1 else f"{len(indices)} of {len(sources)} clips, the first {first}"
