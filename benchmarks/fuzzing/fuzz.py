@@ -19,11 +19,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.environment import say
 from benchmarks.fuzzing.fuzz_target import CHANGED, FINDING, OUTCOMES, REFUSED, RIGHT
-from benchmarks.fuzzing.fuzz_worker import NOTE_BYTES, TARGETS, make_target, mutation
+from benchmarks.fuzzing.fuzz_worker import NEEDS, NOTE_BYTES, TARGETS, make_target, mutation
 from benchmarks.record import Cell, Result, Table, load_record
 from benchmarks.results_page import record_path
 from l3clf.errors import L3clfError, ParameterError
@@ -81,7 +82,7 @@ class _Tally:
 
 def run(options: Options) -> Result:
     """Fuzz the targets; return the totals of this run and of those before."""
-    names = options.targets or tuple(TARGETS)
+    names = options.targets or tuple(name for name in TARGETS if find_spec(NEEDS.get(name, "l3clf")))
     if unknown := [name for name in names if name not in TARGETS]:
         raise ParameterError(f"targets={','.join(unknown)}; expected some of {','.join(TARGETS)}")
     if options.seed is not None:

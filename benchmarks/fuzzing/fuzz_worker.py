@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.fuzzing.fuzz_target import FINDING, OUTCOMES, Mutation, Target, judged
 
-__all__ = ["NOTE_BYTES", "TARGETS", "make_target", "mutation", "quick_folder"]
+__all__ = ["NEEDS", "NOTE_BYTES", "TARGETS", "make_target", "mutation", "quick_folder"]
 
 ROOM_BYTES = 512 << 20
 SLOW_S = 5.0  # of the processor's time, for one file
@@ -44,8 +44,11 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "opus": ("fuzz_sounds", "Opus"),
     "aiff": ("fuzz_sounds", "Aiff"),
     "writes": ("write_faults", "Writes"),
+    "training": ("write_faults", "TrainingWrites"),
 }
 """Each with its module and class; only what is asked for is imported."""
+NEEDS = {"training": "tensorflow"}
+"""What a target cannot do without, and the package lacks."""
 
 
 def make_target(name: str, folder: Path) -> Target:

@@ -16,6 +16,7 @@ import sqlite3
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,13 +30,13 @@ from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
 from l3clf.datasets.clip_table import ClipTable
-from l3clf.distill import corpus, examples, training
+from l3clf.distill import corpus, examples
 from l3clf.embedders.student import read_student, write_student
 from l3clf.errors import L3clfError
 from l3clf.evaluate.crossval import CrossValidation
 from l3clf.storage.embedding_cache import EmbeddingCache, StoredWindows, cache_key
 
-__all__ = ["Writes"]
+__all__ = ["TrainingWrites", "Writes"]
 
 CALLS = ("write", "replace", "close", "mkdir", "posix_fallocate")
 ERRNOS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT, "EROFS": errno.EROFS}
@@ -56,22 +57,22 @@ class Writes(Target):
         self.labels = np.resize(self.cells[0].classes, 12)
         self.windows = [rng.normal(size=(3, 13)).astype(np.float32) for _ in range(2)]
         self.clips = [Samples(clip, RATE, f"clip {i}") for i, clip in enumerate(clips)]
-        self.writers: dict[str, tuple[Writer, Reader]] = {
-            "model": (lambda path, v: save_model(self.models[v], path), self._read_model),
-            "student": (self._write_student, lambda path: read_student(path).about["version"]),
-            "cache": (self._write_cache, self._read_cache),
-            "cell": (self._write_cell, self._read_cell),
-            "table": (self._write_table, lambda path: len(ClipTable.from_csv(path)) - 1),
-            "corpus": (self._write_corpus, self._read_corpus),
-            "examples": (self._write_examples, self._read_examples),
-            "checkpoint": (self._write_checkpoint, lambda path: int(self._learner(-1, path).variables[0][0])),
-            "log": (
-                lambda path, v: training._write_log(path, [{"loss": v}]),
-                lambda path: int(path.read_text().split()[1]),
-            ),
-        }
-        # What a reader returns for the version on the disk: each version reads as itself where it is complete.
-        for name, (write, read) in self.writers.items():
+        self._use(
+            {
+                "model": (lambda path, v: save_model(self.models[v], path), self._read_model),
+                "student": (self._write_student, lambda path: read_student(path).about["version"]),
+                "cache": (self._write_cache, self._read_cache),
+                "cell": (self._write_cell, self._read_cell),
+                "table": (self._write_table, lambda path: len(ClipTable.from_csv(path)) - 1),
+                "corpus": (self._write_corpus, self._read_corpus),
+                "examples": (self._write_examples, self._read_examples),
+            }
+        )
+
+    def _use(self, writers: dict[str, tuple[Writer, Reader]]) -> None:
+        """Take writers, after checking that each version reads as itself."""
+        self.writers = writers
+        for name, (write, read) in writers.items():
             for version in (0, 1):
                 place = self._place(name)
                 write(place, version)
@@ -181,18 +182,6 @@ class Writes(Target):
         files = examples._Files(path, {"levels.i8": (4, 64)}, {"of": "fuzz"})
         return int(files.done == 4 and (files.arrays["levels.i8"] == 1).all())
 
-    @staticmethod
-    def _learner(version: int, path: Path | None = None) -> Any:
-        """Return what `_Checkpoint` sees of a network; with a path, restored from there."""
-        variable = _Variable(np.full(300, float(version)))
-        learner = types.SimpleNamespace(variables=[variable], optimizer=types.SimpleNamespace(variables=[]))
-        if path is not None:
-            training._Checkpoint(path, learner, {"of": "fuzz"}).load()
-        return learner
-
-    def _write_checkpoint(self, path: Path, version: int) -> None:
-        training._Checkpoint(path, self._learner(version), {"of": "fuzz"}).save([{"loss": version}], [])
-
 
 class _Variable(np.ndarray):
     """A variable of a network as far as a checkpoint needs one."""
@@ -202,6 +191,34 @@ class _Variable(np.ndarray):
 
     def assign(self, values: Any) -> None:
         self[...] = values
+
+
+class TrainingWrites(Writes):
+    """What the training of a distillation writes, which needs TensorFlow to be imported."""
+
+    def __init__(self, folder: Path) -> None:
+        Target.__init__(self, folder)
+        self.training = import_module("l3clf.distill.training")
+        self._use(
+            {
+                "checkpoint": (self._write_checkpoint, lambda path: int(self._learner(-1, path).variables[0][0])),
+                "log": (
+                    lambda path, v: self.training._write_log(path, [{"loss": v}]),
+                    lambda path: int(path.read_text().split()[1]),
+                ),
+            }
+        )
+
+    def _learner(self, version: int, path: Path | None = None) -> Any:
+        """Return what `_Checkpoint` sees of a network; with a path, restored from there."""
+        variable = _Variable(np.full(300, float(version)))
+        learner = types.SimpleNamespace(variables=[variable], optimizer=types.SimpleNamespace(variables=[]))
+        if path is not None:
+            self.training._Checkpoint(path, learner, {"of": "fuzz"}).load()
+        return learner
+
+    def _write_checkpoint(self, path: Path, version: int) -> None:
+        self.training._Checkpoint(path, self._learner(version), {"of": "fuzz"}).save([{"loss": version}], [])
 
 
 def _predictions(rng: np.random.Generator, n: int) -> CrossValidation:

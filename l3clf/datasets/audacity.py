@@ -223,8 +223,8 @@ def _text(path: Path) -> str:
 
 def _times(line: str) -> tuple[float, float] | None:
     """Return the start and end that a line begins with, or None if it does not begin with two numbers."""
-    values = line.split("\t")[:2]
-    if len(values) < 2 or not all(NUMBER.fullmatch(value.strip()) for value in values):
+    values = [value.strip() for value in line.split("\t")[:2]]
+    if len(values) < 2 or not all(map(NUMBER.fullmatch, values)):
         return None
     start_s, end_s = (float(value.replace(",", ".")) for value in values)
     return start_s, end_s
