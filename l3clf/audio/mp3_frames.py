@@ -135,7 +135,8 @@ def _announced(head: bytes, kind: _Kind) -> int | None:
     checksum = 0 if head[1] & 1 else 2
     for at in {kind.count_at, kind.count_at + checksum}:
         if head[at : at + 4] in (b"Xing", b"Info") and not any(head[4 + checksum : at]):
-            return int.from_bytes(head[at + 8 : at + 12], "big") if head[at + 7] & 1 else 0
+            has_count = int.from_bytes(head[at + 4 : at + 8], "big") & 1  # slices: the file may end here
+            return int.from_bytes(head[at + 8 : at + 12], "big") if has_count else 0
     return int.from_bytes(head[50:54], "big") if head[36:40] == b"VBRI" else None
 
 

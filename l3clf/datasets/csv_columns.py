@@ -165,7 +165,7 @@ def _times(table: str, columns: Sequence[str]) -> tuple[str | None, str | None, 
         return None, None, durations
     if len(times) == 1 and (start or end) and not durations:  # our own names, of which one is enough
         return start, end, ()
-    names = ", ".join(map(repr, [*(time.name for time in times), *durations]))
+    names = ", ".join(repr(name[:40]) for name in (*(time.name for time in times), *durations))
     why = (
         "more than one could be meant"
         if len(pairs) > 1

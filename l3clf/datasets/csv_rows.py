@@ -199,7 +199,8 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> No
             check_text(f"{table}, line {row.line}", name, row.values[name])
             if name in row.stray:
                 raise DatasetError(
-                    f"{table}, line {row.line}: {name} {row.values[name][:SHOWN_CHARACTERS]!r} has a quote that opens "
+                    f"{table}, line {row.line}: {printable_path(name)} "
+                    f"{row.values[name][:SHOWN_CHARACTERS]!r} has a quote that opens "
                     "or closes nothing; remove it, or put the value in quotes and write its own quotes twice"
                 )
 
@@ -221,7 +222,7 @@ def check_text(where: str, name: str, value: str) -> None:
         else ""
     )
     if found:
-        raise DatasetError(f"{where}: {name} {value[:SHOWN_CHARACTERS]!r} {found}")
+        raise DatasetError(f"{where}: {printable_path(name)} {value[:SHOWN_CHARACTERS]!r} {found}")
 
 
 def column(table: Path, rows: Sequence[Row], name: str | None) -> list[str] | None:
