@@ -144,7 +144,7 @@ def device_model(
     threshold = model.unknown_threshold if unknown_threshold is None else unknown_threshold
     gate = model.gate_dbfs if gate_dbfs is None else gate_dbfs
     check_limits(threshold, gate)
-    names = tuple(_c_name(str(name)) for name in model.classes_)
+    names = tuple(str(name) for name in model.classes_)  # without characters that a C string cannot hold: freeze_head
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(
         model,
@@ -161,16 +161,6 @@ def device_model(
         threshold,
         gate,
     )
-
-
-def _c_name(name: str) -> str:
-    """Return a class name, if a C string can hold it."""
-    try:
-        if b"\0" not in name.encode("utf-8", "surrogateescape"):
-            return name
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
-        pass
-    raise DeviceError(f"class {name!r}: contains a character that a C string cannot hold; rename it")
 
 
 def _student(embedder: Embedder) -> Student:

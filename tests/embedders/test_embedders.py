@@ -340,7 +340,7 @@ def test_equal_options_make_equal_embedders():
 
 @pytest.mark.parametrize("name", ["no such", "", "OpenL3"])
 def test_an_unknown_name_is_refused_with_those_there_are(name):
-    with pytest.raises(ParameterError, match="no such embedder; expected one of openl3, mfcc, yamnet"):
+    with pytest.raises(ParameterError, match=r"no such embedder.*; expected one of openl3, mfcc, yamnet"):
         load_embedder(name)
 
 

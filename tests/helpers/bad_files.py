@@ -117,7 +117,7 @@ BAD_FILES = {
     "cut Opus": (cut_file(".opus", "OGG", "OPUS", 0.9), f"{CUT_OFF}.*ends within page"),
     "cut MP3": (cut_file(".mp3", "MP3", "MPEG_LAYER_III", 0.5), CUT_OFF),
     "MP3 cut at its end": (cut_file(".mp3", "MP3", "MPEG_LAYER_III", 0.8), CUT_OFF),
-    "MP3 header only": (cut_file(".mp3", "MP3", "MPEG_LAYER_III", 0.01), "no audio found in it"),
+    "MP3 header only": (cut_file(".mp3", "MP3", "MPEG_LAYER_III", 0.01), "holds no samples"),
     "FLAC spoilt in the middle": (spoilt_file(".flac", "FLAC", "PCM_16"), "damaged"),
     "FLAC spoilt header": (spoilt_file(".flac", "FLAC", "PCM_16", 0.0, 8), NO_SOUND),
     "Vorbis spoilt in the middle": (spoilt_file(".ogg", "OGG", "VORBIS"), "page [0-9]+ has a wrong checksum"),
