@@ -76,7 +76,8 @@ def read_keras_h5(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[n
         problem = str(error)
     except _H5PY_ERRORS as error:
         problem = f"is damaged ({' '.join(str(error).split())})"
-    raise WeightsError(f"{path}: {problem}; fetch this Keras weight file again, or pass another weights=PATH")
+    shown = problem if problem.isprintable() else repr(problem)[1:-1]  # names in a damaged file are any bytes
+    raise WeightsError(f"{path}: {shown}; fetch this Keras weight file again, or pass another weights=PATH")
 
 
 def digest(arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> str:
