@@ -1,11 +1,15 @@
 """l3clf info: what is in a model, a student, an export and a cache."""
 
 import json
+import shutil
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 import l3clf
+
+TINY = Path(__file__).parents[1] / "golden" / "tiny.student"
 
 
 def lines_of(out):
@@ -54,3 +58,24 @@ def test_what_has_no_info_says_so(run, data, name, words):
     status, out, err = run("info", data.parent / name)
     assert (status, out) == (1, "")
     assert f"{name}: {words}; give a model, a student, a cache, or the folder of an export" in err
+
+
+@pytest.fixture
+def mine(run, data, tmp_path):
+    """A model on a student of the user's own, which it carries."""
+    shutil.copy(TINY, tmp_path / "my.student")
+    assert run("fit", data, "--embedder", tmp_path / "my.student", "--out", tmp_path / "m.l3clf")[0] == 0
+    return tmp_path / "m.l3clf"
+
+
+def test_info_of_a_model_that_carries_a_student_is_that_of_the_model(run, mine):
+    status, out, err = run("info", mine)
+    assert (status, err) == (0, "")
+    assert lines_of(out)["classes"].strip() == "2: high, low"
+
+
+def test_a_model_that_carries_a_student_is_no_student_file(mine):
+    from l3clf.embedders.student import STUDENT
+
+    assert STUDENT.holds(TINY)
+    assert not STUDENT.holds(mine)

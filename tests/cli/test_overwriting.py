@@ -80,6 +80,19 @@ def test_an_input_is_never_replaced(place, run, argv, force):
     assert contents(place) == before
 
 
+@pytest.mark.parametrize("argv", [["predict", "model.l3clf", "data"], ["embed", "data", *MFCC], ["fit", "data", *MFCC]])
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_usual_cache_is_never_replaced(place, run, argv, exists, monkeypatch):
+    monkeypatch.setenv("L3CLF_CACHE", str(place / "usual.sqlite"))
+    if exists:
+        run("embed", "data/low", *MFCC, "--out", "x.npz")
+    before = contents(place)
+    status, out, err = run(*argv, "--out", "usual.sqlite", "--force")
+    assert (status, out) == (1, "")
+    assert "usual.sqlite: is read by the same command; name another file to write" in err
+    assert contents(place) == before
+
+
 OTHER_KINDS = {
     "fit": ["fit", "data", *MFCC],
     "predict": ["predict", "model.l3clf", "data/low"],
