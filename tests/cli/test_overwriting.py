@@ -223,6 +223,20 @@ def test_export_into_a_folder_of_the_user_needs_force_and_spares_the_rest(firmwa
     assert (firmware / "fw" / "board.c").read_text() == "int board;"
 
 
+def test_an_export_of_an_earlier_version_is_named_as_such(firmware, exported, run):
+    shutil.copytree(exported / "fw", firmware / "fw")
+    (firmware / "fw" / ".l3clf-files.json").unlink()
+    before = contents(firmware / "fw")
+    status, _, err = run(*EXPORT)
+    assert status == 1
+    assert err.endswith(
+        "l3clf: fw: made by an earlier l3clf; name a new folder, or pass --force to replace its files\n"
+    )
+    assert contents(firmware / "fw") == before
+    assert run(*EXPORT, "--force")[0] == 0
+    assert run(*EXPORT)[0] == 0
+
+
 def test_an_empty_export_json_marks_no_folder(firmware, run):
     (firmware / "fw").mkdir()
     (firmware / "fw" / "export.json").touch()  # as earlier versions left when they were stopped
