@@ -73,7 +73,7 @@ def _read(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]:
         "seconds.npy": 8 + _MAX_HEADER,
         "classes.npy": _MAX_CLASSES,
     }
-    members = read_zip(path, limits, sum(limits.values()) + _MAX_HEADER, writer="l3clf.baseline", error=CacheError)
+    members = read_zip(path, limits, sum(limits.values()) + _MAX_HEADER, writer="", error=CacheError)
     probabilities, seconds = _numbers(path, members, "probabilities", shape), _numbers(path, members, "seconds", ())
     if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all() or not 0 <= seconds < math.inf:
         raise CacheError(f"{path}: holds values that are no probabilities")

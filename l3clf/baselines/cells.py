@@ -105,7 +105,9 @@ def manageable(
     return kept, [f"Left out, because {many}: {some(left_out, 20)}."] if left_out else []
 
 
-def may_be_too_large(cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]]) -> list[str]:
+def may_be_too_large(
+    cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]] | None = None
+) -> list[str]:
     """Return a line about the cells whose models may be too large for a model file; see `manageable`."""
     n_classes = len(np.unique(labels))
     sizes = [cell.bytes_stored(n_rows(cell, len(labels), windows), n_classes) for cell in cells]

@@ -145,7 +145,11 @@ class BaselineReport:
 
 
 def write_files(
-    report: BaselineReport, model: ClipClassifier | None, folder: Path, commands: Sequence[str] = ()
+    report: BaselineReport,
+    model: ClipClassifier | None,
+    folder: Path,
+    commands: Sequence[str] = (),
+    words: Callable[[str], str] = str,
 ) -> list[L3clfError]:
     """Write tables, pictures, model and page of a report.
 
@@ -157,6 +161,8 @@ def write_files(
     folder : Path
     commands : sequence of str
         Commands that reproduce the report.
+    words : callable, default=str
+        Returns a note in the words of such commands.
 
     Returns
     -------
@@ -178,10 +184,10 @@ def write_files(
         rows=report.table,
         floors=report.floor_rows,
         description=report.data.describe().items(),
-        notes=report.notes,
+        notes=[words(note) for note in report.notes],
         pictures=pictures,
         mistakes=report.mistakes()[:MAX_MISTAKES],
-        failures=[str(failure) for failure in (*report.failures, *writer.problems)],
+        failures=[words(str(failure)) for failure in (*report.failures, *writer.problems)],
         commands=commands,
         versions=versions(),
     )

@@ -81,6 +81,7 @@ def baseline(
     tune: bool = False,
     learning_curve: bool = False,
     commands: Sequence[str] = (),
+    words: Callable[[str], str] = str,
     say: Say | None = None,
     weights: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -107,6 +108,8 @@ def baseline(
         Whether to fit the best combination with fewer clips of each class too.
     commands : sequence of str
         Commands that the report names to reproduce it.
+    words : callable, default=str
+        Called with each note and failure for the report's page; returns it in the words of such commands.
     say : callable, optional
         Receives lines about the progress; if given, a progress bar is shown too.
     weights : path, optional
@@ -178,7 +181,7 @@ def baseline(
         name=_name(table),
     )
     if folder is not None:
-        report.unwritten.extend(write_files(report, stored, folder, commands))
+        report.unwritten.extend(write_files(report, stored, folder, commands, words))
         for error in report.unwritten:
             warnings.warn(str(error), L3clfWarning, stacklevel=2)
     return report
@@ -256,7 +259,7 @@ def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Option
     good = [i for i in range(len(table)) if i not in failed]
     if not good:
         why = some(failed.values(), MAX_NAMED_FAILURES, "\n  ") or "the table is empty"
-        raise DatasetError(f"none of {len(table)} clips could be read:\n  {why}")
+        raise DatasetError(f"none of {counted(len(table), 'clip')} could be read:\n  {why}")
     windows = {name: [each[i] for i in good] for name, each in outcomes.items()}
     return _Embedded(table.subset(good), windows, rates, [failed[i] for i in sorted(failed)])
 
@@ -417,9 +420,10 @@ def _duplicates_note(table: ClipTable, duplicates: Sequence[Duplicate], split: S
         f"{table.clips[pair.first]} and {table.clips[pair.second]} ({pair.kind})"
         for pair in duplicates[:MAX_NAMED_PAIRS]
     )
+    found = f"{counted(clips, 'clip has', 'clips have')} {what} in another fold"
     return (
-        f"Leakage is {'likely' if is_sure else 'possible'}: {clips:,} clips have {what} in another fold, "
-        f"so the scores may be too high. The first pairs: {named}."
+        f"Leakage is {'likely' if is_sure else 'possible'}: {found}, so the scores may be too high. "
+        f"The first pairs: {named}."
     )
 
 

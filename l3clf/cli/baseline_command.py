@@ -58,6 +58,7 @@ def _run(args: argparse.Namespace) -> int:
         tune=args.tune,
         learning_curve=args.learning_curve,
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
+        words=lambda text: command_words(text, args.parser),
         say=None if args.quiet else note,
         weights=args.weights,
         force=args.force,

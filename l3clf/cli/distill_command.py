@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from l3clf.cli import options
 from l3clf.cli.files import expand, print_failures
 from l3clf.cli.printing import say, tell
-from l3clf.errors import ClipWarning, L3clfError, ParameterError
+from l3clf.errors import ClipWarning, L3clfError, ParameterError, counted
 
 if TYPE_CHECKING:
     from l3clf.embedders import Embedder
@@ -136,6 +136,7 @@ def _summary(student: "Student") -> list[str]:
     cosines = zip(about["teachers"], about["held_out_cosine"], about["constant_cosine"], strict=True)
     return [
         f"Student: {student.weights} ({size})",
-        f"Trained on {about['clips']:,} clips ({about['hours']:.2f} h), {about['examples']:,} examples.",
+        f"Trained on {counted(about['clips'], 'clip')} ({about['hours']:.2f} h), "
+        f"{counted(about['examples'], 'example')}.",
         *(f"Held-out cosine to {name}: {own:.3f} (best constant embedding: {best:.3f})" for name, own, best in cosines),
     ]

@@ -62,7 +62,11 @@ def check_out(args: argparse.Namespace, kind: Kind, given: Sequence[str | None],
     ParameterError
         If it may not be written.
     """
-    named = [name for name in (*given, getattr(args, "cache", None), getattr(args, "weights", None)) if name]
+    from l3clf.storage.embedding_cache import default_cache_path
+
+    cache = getattr(args, "cache", None)
+    cache = str(default_cache_path()) if cache == "auto" else cache
+    named = [name for name in (*given, cache, getattr(args, "weights", None)) if name]
     check_output(args.out, kind, [*named, *sounds], args.force)
     for folder in filter(os.path.isdir, named):
         if _is_read_with(Path(args.out), Path(folder)):

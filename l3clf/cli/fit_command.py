@@ -30,6 +30,9 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from l3clf.baselines.cells import Cell, may_be_too_large
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
@@ -45,6 +48,8 @@ def _run(args: argparse.Namespace) -> int:
     check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
     for problem in table.problems():
         tell(problem, args.parser)
+    for size in may_be_too_large([Cell(embedder, args.head, args.pooling, tune=False)], np.array(table.labels)):
+        tell(size.rstrip("."), args.parser)
     model = ClipClassifier(
         embedder,
         head=args.head,

@@ -1,9 +1,13 @@
-"""``l3clf info``: what is in a model, a student, an export or a cache."""
+"""``l3clf info``: what is in a model, a student, an export, a file of embeddings or a cache."""
 
 import argparse
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from l3clf.cli import options
 from l3clf.cli.printing import say
@@ -17,8 +21,14 @@ _SQLITE = b"SQLite format 3\0"
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    info = options.command(commands, "info", _run, "show what is in a model file, a student file or a cache")
-    info.add_argument("file", metavar="FILE", help="model (.l3clf), student (.student), cache, or folder of an export")
+    info = options.command(
+        commands, "info", _run, "show what is in a model, a student, an export, embeddings or a cache"
+    )
+    info.add_argument(
+        "file",
+        metavar="FILE",
+        help="model (.l3clf), student (.student), embeddings (.npz), cache, or folder of an export",
+    )
     info.add_argument("--json", action="store_true", help="print it as JSON, with all classes")
 
 
@@ -34,13 +44,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    from l3clf.device.exporter import MODEL_FILE
+    from l3clf.device.exporter import MODEL_FILE, export_settings, is_export
+    from l3clf.pipeline import EMBEDDINGS
 
     try:
         place = path / MODEL_FILE if path.is_dir() else path
         if not place.is_file():
             found = "is a folder without a model" if path.is_dir() else "no such file"
-            raise ParameterError(f"{path}: {found}; give a model, a student, a cache, or the folder of an export")
+            raise ParameterError(
+                f"{path}: {found}; give a model, a student, embeddings, a cache, or the folder of an export"
+            )
         with place.open("rb") as file:
             start = file.read(16)
     except OSError as error:
@@ -52,6 +65,17 @@ def _describe(path: Path) -> dict[str, Any]:
     size = {"size": f"{place.stat().st_size / 1000:,.1f} kB"}
     if start == _SQLITE:
         return _cache(place) | size
+    if EMBEDDINGS.holds(place):
+        return _embeddings(place) | size
+    if path.is_dir() and is_export(path):
+        settings = {name.replace("_", " "): value for name, value in (export_settings(path) or {}).items()}
+        gate = settings.pop("gate dbfs", None)
+        return {
+            "export": str(path),
+            **_model(place),
+            **settings,
+            "gate": gate if gate is None else f"{gate:g} dBFS",
+        } | size
     return (_student(place) if _is_student(place) else _model(place)) | size
 
 
@@ -99,6 +123,21 @@ def _student(path: Path) -> dict[str, Any]:
         "teachers": [str(name) for name in teachers] if isinstance(teachers, list) else None,
         "clips": about.get("clips"),
     }
+
+
+def _embeddings(path: Path) -> dict[str, Any]:
+    """Describe a file that `l3clf embed` wrote, by the headers of its arrays: the arrays may be large."""
+    shapes = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in ("paths", "vectors"):
+                with archive.open(f"{name}.npy") as file:
+                    np.lib.format.read_magic(file)
+                    shapes[name] = np.lib.format.read_array_header_1_0(file)[0]
+        (n_clips,), (n_windows, size) = shapes["paths"], shapes["vectors"]
+    except (OSError, KeyError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        raise ParameterError(f"{path}: is a damaged file of embeddings; write it again with `l3clf embed`") from None
+    return {"embeddings": str(path), "clips": n_clips, "windows": n_windows, "values": f"{size:,} for each window"}
 
 
 def _cache(path: Path) -> dict[str, Any]:

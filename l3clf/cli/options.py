@@ -174,7 +174,13 @@ def embedder_of(args: argparse.Namespace) -> Any:
     options = dict(_option(text) for text in args.option)
     if args.weights is not None:
         options["weights"] = args.weights
-    return load_embedder(args.embedder, **options)
+    try:
+        return load_embedder(args.embedder, **options)
+    except ParameterError as error:
+        words = str(error)
+        for name, value in options.items():  # as they were typed, and not as Python's
+            words = words.replace(f"{name}={value!r}", f"--option {name}={value}", 1) if name != "weights" else words
+        raise ParameterError(words.replace("'", "") if words.startswith("--option ") else words) from None
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -27,6 +27,7 @@ _FLAGS = {
     "teachers": ("--teacher",),
 }
 _PARAMETER = re.compile(r"""(?<![\w./\\=-])([a-z_]+)=('[^']*'|"[^"]*"|[^\s;,()]+)""")
+_NONE = re.compile(r"\bNone or |,? or None\b")  # to be left out is no value that can be typed
 _TURNS_TEXT = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -89,7 +90,10 @@ def command_words(text: str, parser: argparse.ArgumentParser | None) -> str:
         quoted = value[0] in "'\""
         return f"{flag} {shlex.quote(value[1:-1]) if quoted else value}"
 
-    text = text if parser is None else text.replace("l3clf.save_model", "`l3clf fit`")
+    if parser is not None:
+        text = text.replace("l3clf.save_model", "`l3clf fit`")
+        what, expected, rest = text.partition("; expected ")
+        text = what + expected + _NONE.sub("", rest)
     return _PARAMETER.sub(as_option, text)
 
 

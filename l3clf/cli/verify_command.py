@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from l3clf.cli import options
 from l3clf.cli.files import expand, print_failures
 from l3clf.cli.printing import note, say
+from l3clf.errors import counted
 
 if TYPE_CHECKING:
     from l3clf.device.signals import Signals
@@ -97,7 +98,9 @@ def verdict(found: "Verification") -> str:
         return "Verified on this machine, and by its self-test on QEMU." if found.missing else "Verified."
     if found.altered:
         named = ", ".join(found.altered[:MAX_NAMES]) + (", ..." if len(found.altered) > MAX_NAMES else "")
-        return f"NOT verified: {len(found.altered)} constants are not the model's ({named}); write the export again"
+        constants = counted(len(found.altered), "constant is", "constants are")
+        again = "write the export again: `l3clf export MODEL --out DIR --force`"
+        return f"NOT verified: {constants} not the model's ({named}); {again}"
     if not all(one.compared for one in found.ledgers):
         return "NOT verified: these sounds are silent or below the gate, so that nothing is decided; name louder ones"
     return "NOT verified: the C library does not match the Python model."

@@ -5,8 +5,12 @@ Rule: both have the same few methods, so that every check runs on both.
 
 import bisect
 import ctypes
+import signal
 import struct
+import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +49,10 @@ def push(chip: Chip, samples: NDArray[np.int16]) -> int:
     return chip.call("harness_push", room, len(samples))
 
 
+def _lacks(symbol: str) -> DeviceError:
+    return DeviceError(f"{symbol}: the export's C code lacks it; write the export again with l3clf export")
+
+
 class HostChip:
     """An export as a shared library on this machine.
 
@@ -59,7 +67,10 @@ class HostChip:
         self._room = ctypes.create_string_buffer(0)
 
     def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
-        return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
+        try:
+            return ctypes.addressof(ctypes.c_char.in_dll(self._library, symbol))
+        except ValueError:
+            raise _lacks(symbol) from None
 
     def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
         return ctypes.string_at(address, n_bytes)
@@ -74,7 +85,11 @@ class HostChip:
 
     def call(self, function: str, *arguments: int) -> int:  # noqa: D102
         # As pointers, because ctypes would truncate plain integers to 32 bits.
-        return int(self._library[function](*(ctypes.c_void_p(argument) for argument in arguments)))
+        try:
+            found = self._library[function]
+        except AttributeError:
+            raise _lacks(function) from None
+        return int(found(*(ctypes.c_void_p(argument) for argument in arguments)))
 
 
 # Flash and RAM as in chip.ld. The stack is elsewhere, so that an overflow is a fault, and so is the room for samples.
@@ -83,6 +98,28 @@ _FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES = 8 << 20, 16 << 20, 1 << 16
 _RETURN = _FLASH + _FLASH_BYTES - 16  # holds no code: emulation ends when a call returns there
 _PAINT = 0xA5  # unlikely value that marks unused stack
 _WIDE_THUMB = 0x1D  # Thumb instructions whose top five bits are at least this take four bytes (Arm ARM v7-M, A5.1)
+
+
+@contextmanager
+def _interrupt_deferred(stop: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C call `stop`, and raise KeyboardInterrupt at the end: ctypes drops what is raised in a callback."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    interrupts = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        interrupts.append((number, frame))
+        stop()
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupts:
+            before(*interrupts[0])
 
 
 class EmulatedChip:
@@ -143,6 +180,8 @@ class EmulatedChip:
         self._functions.sort()
 
     def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
+        if symbol not in self._symbols:
+            raise _lacks(symbol)
         return self._symbols[symbol]
 
     def read(self, address: int, n_bytes: int) -> bytes:  # noqa: D102
@@ -161,10 +200,12 @@ class EmulatedChip:
         registers = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm.UC_ARM_REG_R3)
         for register, argument in zip(registers, arguments, strict=False):
             self._cpu.reg_write(register, argument)
+        start = self.address(function)
         self._cpu.reg_write(arm.UC_ARM_REG_SP, _STACK + _STACK_BYTES)
         self._cpu.reg_write(arm.UC_ARM_REG_LR, _RETURN | 1)
         try:
-            self._cpu.emu_start(self._symbols[function] | 1, _RETURN)
+            with _interrupt_deferred(self._cpu.emu_stop):
+                self._cpu.emu_start(start | 1, _RETURN)
         except Exception as error:  # unicorn's own type, which is not imported here
             place = self._cpu.reg_read(arm.UC_ARM_REG_PC)
             raise DeviceError(

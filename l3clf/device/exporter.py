@@ -22,7 +22,7 @@ from l3clf.storage.atomic import claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord
 from l3clf.storage.safezip import zip_bytes
 
-__all__ = ["RUNTIME", "export", "read_export", "write_export"]
+__all__ = ["RUNTIME", "export", "export_settings", "is_export", "read_export", "write_export"]
 
 RUNTIME = Path(str(files("l3clf.device") / "runtime"))
 MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
@@ -85,13 +85,19 @@ def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
         If the folder is not an export.
     """
     place = Path(folder)
-    settings = _settings(place)
+    settings = export_settings(place)
     if settings is None:
         raise DeviceError(f"{place}: not an export, or a damaged one; write it with l3clf export")
     return device_model(load_model(place / MODEL_FILE, weights=place / STUDENT_FILE), **settings)
 
 
-def _settings(folder: Path) -> dict[str, Any] | None:
+def is_export(folder: Path) -> bool:
+    """Return whether a folder is an export, of this l3clf or an earlier one."""
+    names = (MODEL_FILE, "l3clf_model.h", "l3clf_model.c")
+    return export_settings(folder) is not None and all((folder / name).is_file() for name in names)
+
+
+def export_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of an export, or None if the folder holds none."""
     try:
         found = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -136,6 +142,11 @@ def write_export(
     contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
     contents[MODEL_FILE] = _model_content(d.classifier)
+    if not force and not (out / RECORD).exists() and is_export(out):
+        # Without a record, the files that a user has edited since cannot be told from the others.
+        raise DeviceError(
+            f"{out}: made by an earlier l3clf; name a new folder, or pass force=True to replace its files"
+        )
     claim_folder(out, RECORD, DeviceError, force)
     student = [d.student.weights] if isinstance(d.student.weights, str) else []
     FolderRecord(out, DeviceError).write(contents, [*inputs, *student], force)

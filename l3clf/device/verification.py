@@ -196,14 +196,14 @@ def verify(
         builds = list(_builds(place, Path(builds_folder), tools))
         name, make = builds.pop(0)
         host = make()  # first, because code that does not compile needs no clip to be known
+        self_tested = outcome(host.call("l3clf_selftest")) if _has_self_test(place) else None
         references, failures = _references(d, chosen, say)
         found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
         found.altered, found.edited = altered_constants(d, place), altered_runtime(place)
-        found.missing = tools.missing()
+        found.missing, found.self_test = tools.missing(), self_tested
         progress = Progress(say, sum(len(one.expected.levels) for one in references), 1 + len(builds))
         _run_build(found, name, d, host, references, progress)
         found.stream = _compare("test stream", d, host, [reference(d, Samples(stream(d), d.spec.sample_rate))])
-        found.self_test = outcome(host.call("l3clf_selftest")) if _has_self_test(place) else None
         for name, make in builds:
             _run_build(found, name, d, make(), references, progress)
         if has_board() and tools.chip:

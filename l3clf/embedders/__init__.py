@@ -86,10 +86,11 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     try:
         return make(**options)
     except TypeError as error:
-        # Python's message about an unexpected option, without the name of the constructor.
-        problem = str(error).rpartition("__init__() ")[2]
         known = list(inspect.signature(make).parameters)
-        hint = next((hint for option in options if option not in known and (hint := did_you_mean(option, known))), "")
+        unknown = [option for option in options if option not in known]
+        # Otherwise Python's message about the options, without the name of the constructor.
+        problem = f"has no option {unknown[0]!r}" if unknown else str(error).rpartition("__init__() ")[2]
+        hint = did_you_mean(unknown[0], known) if unknown else ""
         raise ParameterError(
             f"embedder {name!r}: {problem}{hint}; its options are {', '.join(known) or 'none'}"
         ) from None

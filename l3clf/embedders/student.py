@@ -43,7 +43,8 @@ __all__ = ["FORMAT", "STUDENT", "L3Mini", "Student", "StudentFile", "check_stude
 
 FORMAT = "l3clf student 1"  # the number rises if older versions cannot read newer files
 ABOUT, FLOAT, INT8 = STUDENT_MEMBERS
-STUDENT = Kind("a student file", zip_member_begins(ABOUT, b'"format": "l3clf student'))
+# A model file may carry a student; it has a model.json as well.
+STUDENT = Kind("a student file", zip_member_begins(ABOUT, b'"format": "l3clf student', without="model.json"))
 MIN_WINDOW_S, MAX_WINDOW_S, MAX_EMBEDDING_SIZE = 0.2, 4.0, 4096
 Precision = Literal["float32", "int8"]
 

@@ -140,13 +140,13 @@ def _identity(path: str | os.PathLike[str]) -> object:
 # --- kinds ----------------------------------------------------------------------------------------
 
 
-def zip_member_begins(member: str, text: bytes) -> Callable[[Path], bool]:
-    """Return a test for ZIP files of ours: whether `text` is near the beginning of a member."""
+def zip_member_begins(member: str, text: bytes, without: str = "") -> Callable[[Path], bool]:
+    """Return a test for ZIP files of ours: whether `text` is near the beginning of a member, and `without` is none."""
 
     def holds(path: Path) -> bool:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-                return text in file.read(_HEAD)
+                return text in file.read(_HEAD) and without not in archive.namelist()
         except (OSError, KeyError, zipfile.BadZipFile, *_ZIP_DAMAGE):
             return False
 

@@ -111,7 +111,7 @@ def read_zip(
         A member to read before the others, and what returns, from its content, their names and sizes as in `limits`.
         What it raises is raised here. Without that member, no other is read.
     writer : str, default="l3clf.save_model"
-        What writes such files, for messages.
+        What writes such files, for messages; empty for no advice.
     error : type, default=ModelFileError
         The exception to raise.
 
@@ -125,8 +125,9 @@ def read_zip(
     L3clfError
         Of type `error`, if the file is missing, damaged, not a ZIP file, or holds what `limits` does not allow.
     """
+    advice = f"; give a file written by {writer}" if writer else ""
     if problem_found := name_problem(path):
-        raise error(f"{str(path)!r}: is not a file name ({problem_found}); give a file written by {writer}")
+        raise error(f"{str(path)!r}: is not a file name ({problem_found}){advice}")
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise _UnusableError("is not a regular file")
@@ -139,7 +140,7 @@ def read_zip(
         found = f"cannot be read ({problem.strerror or problem})"
     except _DAMAGE as problem:
         found = f"is damaged or truncated ({(str(problem) or type(problem).__name__)[:120]})"
-    raise error(f"{path}: {found}; give a file written by {writer}")
+    raise error(f"{path}: {found}{advice}")
 
 
 def _check_frame(file: IO[bytes], total: int) -> None:

@@ -1,11 +1,17 @@
 """l3clf info: what is in a model, a student, an export and a cache."""
 
 import json
+import shutil
+import zipfile
 from importlib.resources import files
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import l3clf
+
+TINY = Path(__file__).parents[1] / "golden" / "tiny.student"
 
 
 def lines_of(out):
@@ -53,4 +59,57 @@ def test_info_of_a_student_and_of_a_cache(run, data, tmp_path):
 def test_what_has_no_info_says_so(run, data, name, words):
     status, out, err = run("info", data.parent / name)
     assert (status, out) == (1, "")
-    assert f"{name}: {words}; give a model, a student, a cache, or the folder of an export" in err
+    assert f"{name}: {words}; give a model, a student, embeddings, a cache, or the folder of an export" in err
+
+
+@pytest.fixture
+def mine(run, data, tmp_path):
+    """A model on a student of the user's own, which it carries."""
+    shutil.copy(TINY, tmp_path / "my.student")
+    assert run("fit", data, "--embedder", tmp_path / "my.student", "--out", tmp_path / "m.l3clf")[0] == 0
+    return tmp_path / "m.l3clf"
+
+
+def test_info_of_a_model_that_carries_a_student_is_that_of_the_model(run, mine):
+    status, out, err = run("info", mine)
+    assert (status, err) == (0, "")
+    assert lines_of(out)["classes"].strip() == "2: high, low"
+
+
+def test_a_model_that_carries_a_student_is_no_student_file(mine):
+    from l3clf.embedders.student import STUDENT
+
+    assert STUDENT.holds(TINY)
+    assert not STUDENT.holds(mine)
+
+
+def test_info_of_embeddings_is_what_the_file_holds(run, data, tmp_path):
+    assert run("embed", data, "--embedder", "mfcc", "--hop", "0.25", "--out", tmp_path / "x.npz")[0] == 0
+    with np.load(tmp_path / "x.npz") as arrays:
+        n_windows, size = arrays["vectors"].shape
+    status, out, err = run("info", tmp_path / "x.npz", "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert (found["clips"], found["windows"]) == (10, n_windows)
+    assert found["values"] == f"{size} for each window"
+
+
+def test_damaged_embeddings_are_one_sentence(run, data, tmp_path):
+    place = tmp_path / "x.npz"
+    with zipfile.ZipFile(place, "w") as file:
+        file.writestr("times_s.npy", b"\x93NUMPY\x01\x00")
+        file.writestr("paths.npy", b"\x93NUMPY\x01\x00\xff")
+    status, out, err = run("info", place)
+    assert (status, out) == (1, "")
+    assert err == f"l3clf: {place}: is a damaged file of embeddings; write it again with `l3clf embed`\n"
+
+
+def test_info_of_an_export_says_that_it_is_one(run, mine, tmp_path):
+    from l3clf.device.exporter import export
+
+    export(l3clf.load_model(mine), tmp_path / "fw", pool_windows=7, gate_dbfs=-50.0)
+    status, out, err = run("info", tmp_path / "fw")
+    assert (status, err) == (0, "")
+    found = {name: value.strip() for name, value in lines_of(out).items()}
+    assert found["export"] == str(tmp_path / "fw")
+    assert (found["pool windows"], found["gate"], found["classes"]) == ("7", "-50 dBFS", "2: high, low")

@@ -18,7 +18,7 @@ from l3clf.cli import main as cli
         (["fit", "nowhere", "--embedder", "mfcc", "--out", "m"], "nowhere: no such file or folder"),
         (["fit", "data", "--embedder", "nonsense", "--out", "m"], "--embedder nonsense"),
         (["fit", "data", "--embedder", "mfcc", "--option", "x", "--out", "m"], "expected NAME=VALUE"),
-        (["fit", "data", "--embedder", "mfcc", "--option", "x=1", "--out", "m"], "unexpected keyword argument 'x'"),
+        (["fit", "data", "--embedder", "mfcc", "--option", "x=1", "--out", "m"], "has no option 'x'"),
         (["fit", "data", "--embedder", "mfcc", "--out", "no/such/m"], "its folder does not exist"),
         (["fit", "data", "--embedder", "mfcc", "--out", "data"], "is read by the same command"),
         (["fit", "data", "--embedder", "mfcc", "--out", "m", "--gate-dbfs", "5"], "--gate-dbfs 5.0"),

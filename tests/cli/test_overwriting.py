@@ -80,6 +80,19 @@ def test_an_input_is_never_replaced(place, run, argv, force):
     assert contents(place) == before
 
 
+@pytest.mark.parametrize("argv", [["predict", "model.l3clf", "data"], ["embed", "data", *MFCC], ["fit", "data", *MFCC]])
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_usual_cache_is_never_replaced(place, run, argv, exists, monkeypatch):
+    monkeypatch.setenv("L3CLF_CACHE", str(place / "usual.sqlite"))
+    if exists:
+        run("embed", "data/low", *MFCC, "--out", "x.npz")
+    before = contents(place)
+    status, out, err = run(*argv, "--out", "usual.sqlite", "--force")
+    assert (status, out) == (1, "")
+    assert "usual.sqlite: is read by the same command; name another file to write" in err
+    assert contents(place) == before
+
+
 OTHER_KINDS = {
     "fit": ["fit", "data", *MFCC],
     "predict": ["predict", "model.l3clf", "data/low"],
@@ -208,6 +221,20 @@ def test_export_into_a_folder_of_the_user_needs_force_and_spares_the_rest(firmwa
     assert sorted(path.name for path in (firmware / "fw").iterdir()) == ["Makefile", "board.c"]
     assert run(*EXPORT, "--force")[0] == 0
     assert (firmware / "fw" / "board.c").read_text() == "int board;"
+
+
+def test_an_export_of_an_earlier_version_is_named_as_such(firmware, exported, run):
+    shutil.copytree(exported / "fw", firmware / "fw")
+    (firmware / "fw" / ".l3clf-files.json").unlink()
+    before = contents(firmware / "fw")
+    status, _, err = run(*EXPORT)
+    assert status == 1
+    assert err.endswith(
+        "l3clf: fw: made by an earlier l3clf; name a new folder, or pass --force to replace its files\n"
+    )
+    assert contents(firmware / "fw") == before
+    assert run(*EXPORT, "--force")[0] == 0
+    assert run(*EXPORT)[0] == 0
 
 
 def test_an_empty_export_json_marks_no_folder(firmware, run):

@@ -96,7 +96,8 @@ def test_an_array_that_is_wrong_is_named(tiny, tmp_path, host_only, capsys):
     sound = write(tmp_path / "a.wav", tone(440, 1.0, RATE, 0.3))
     assert cli.main(["verify", str(broken), "--audio", str(sound)]) == 1
     assert capsys.readouterr().out.strip().splitlines()[-1] == (
-        "NOT verified: 1 constants are not the model's (l3clf_model.c: l3clf_class_names); write the export again"
+        "NOT verified: 1 constant is not the model's (l3clf_model.c: l3clf_class_names); write the export again: "
+        "`l3clf export MODEL --out DIR --force`"
     )
 
 
