@@ -7,12 +7,15 @@ would read less than it holds, or another file's header as sound.
 import struct
 from typing import BinaryIO
 
-from l3clf.audio.wav_header import only_chunks
+import soundfile
+
+from l3clf.audio.wav_header import MAX_STRAY_S, only_chunks, only_zeros
 
 __all__ = ["goes_on"]
 
 MAX_CHUNKS = 10_000
-MAX_STRAY = 4096  # bytes, up to the end of a disk's block
+MAX_STRAY = 4096  # bytes, whatever the rate
+SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 
@@ -40,7 +43,19 @@ def goes_on(raw: BinaryIO, head: bytes, size: int) -> int:
         end = (int.from_bytes(raw.read(8), "little") + 7) & ~7
         raw.seek(min(end, size))
         rest = size - end if raw.read(16) == W64_RIFF else 0
-    return rest if rest > MAX_STRAY else 0
+    if rest <= 0 or only_zeros(raw, size - rest, size):
+        return 0
+    return rest if rest > MAX_STRAY or rest > MAX_STRAY_S * _bytes_per_s(raw) else 0
+
+
+def _bytes_per_s(raw: BinaryIO) -> float:
+    """Return how many bytes a second of sound takes; infinity if libsndfile should say what the file is."""
+    raw.seek(0)
+    try:
+        with soundfile.SoundFile(raw) as file:
+            return float(file.samplerate * file.channels * SAMPLE_BYTES.get(file.subtype, 2))
+    except soundfile.LibsndfileError:
+        return float("inf")
 
 
 def _after_aiff(raw: BinaryIO, size: int) -> int:

@@ -54,9 +54,16 @@ FOREIGN = {
     b"DSD ": "dsf",
     b"MPCK": "mpc8",
     b"MP+": "mpc",
+    b"\x0b\x77": "ac3",  # and eac3
+    b"\x7f\xfe\x80\x01": "dts",
+    b"\0\0\x01\xba": "mpeg",
 }
+TS_PACKETS = ((0, 188), (4, 192))  # where packets begin in a transport stream, and how long they are
+HEAD_BYTES = 400  # up to the third packet
 FFMPEG_SUFFIXES = frozenset(
-    ".3g2 .3gp .aac .amr .ape .asf .m4a .m4b .m4r .mka .mov .mp4 .mpc .tta .weba .webm .wma .wv".split()  # noqa: SIM905
+    ".3g2 .3gp .aac .ac3 .amr .ape .asf .avi .awb .dsf .dts .eac3 .ec3 .f4v .flv .m2ts .m4a .m4b .m4p .m4r .m4v .mka "  # noqa: SIM905
+    ".mkv .mov .mp+ .mp4 .mpc .mpeg .mpg .mpp .mts .ogv .ogx .qt .ra .rm .spx .ts .tta .vob .weba .webm .wma .wmv "
+    ".wv".split()
 )
 """Of files that are sounds where they lie in a folder."""
 
@@ -90,15 +97,19 @@ def demuxer_of(path: str) -> str:
 
 def _demuxers(path: str) -> tuple[str, str]:
     with Path(path).open("rb") as raw:
-        head = raw.read(12)
+        head = raw.read(HEAD_BYTES)
         if tag_bytes := id3_bytes(head):
             raw.seek(tag_bytes)
-            head = raw.read(12)
+            head = raw.read(HEAD_BYTES)
     foreign = next((name for magic, name in FOREIGN.items() if head.startswith(magic)), "")
     if head[4:8] in MP4_ATOMS:
         foreign = "mov"
     elif len(head) >= 7 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         foreign = "aac"
+    elif head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        foreign = "avi"
+    elif any(head[at::packet][:3] == b"GGG" for at, packet in TS_PACKETS):
+        foreign = "mpegts"
     return foreign, SHARED.get(head[:4], "")
 
 

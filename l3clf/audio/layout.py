@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from l3clf.audio.announced import goes_on
 from l3clf.audio.byte_view import Part, found_at
+from l3clf.audio.flac_frames import STREAMINFO_BYTES, samples_at_end, with_length
 from l3clf.audio.mp3_frames import CONVERT, id3_bytes, is_mpeg, walk
 from l3clf.audio.ogg_pages import links
 from l3clf.audio.wav_header import MPEG_CODES, find_data, parts_of_wav
@@ -111,10 +112,24 @@ def _layout_of_mpeg(raw: BinaryIO, start: int, stop: int) -> Layout:
 
 def _layout_of_flac(raw: BinaryIO, start: int, size: int) -> Layout:
     starts = [at for at, _ in found_at(raw, FLAC, 8, start)]
-    parts = tuple(Part(at, stop) for at, stop in pairwise([*starts, size]))
+    streams = [_flac_stream(raw, at, stop) for at, stop in pairwise([*starts, size])]
+    parts = tuple(part for part, _ in streams)
     if len(parts) > 1:
         return Layout("joined flac", parts)
-    raw.seek(start + 8)
-    # The number of frames: 36 bits, of which 0 is "unknown".
-    known = int.from_bytes(raw.read(18)[13:18], "big") & 0xF_FFFF_FFFF
-    return Layout("flac") if known or not parts else Layout("flac without length", parts)
+    if not parts or streams[0][1] is None:
+        return Layout("flac")
+    return Layout("flac without length", parts, announced_s=streams[0][1] or None)
+
+
+def _flac_stream(raw: BinaryIO, start: int, stop: int) -> tuple[Part, float | None]:
+    """Return how to read a FLAC stream, and the announced length in seconds if it is too small; 0 if it is unknown."""
+    raw.seek(start)
+    info = raw.read(STREAMINFO_BYTES)
+    # The rate takes 20 bits; the number of samples 36, of which 0 is "unknown".
+    rate, known = int.from_bytes(info[18:21], "big") >> 4, int.from_bytes(info[21:26], "big") & 0xF_FFFF_FFFF
+    if len(info) < STREAMINFO_BYTES or not known:
+        return Part(start, stop), 0.0
+    found = samples_at_end(raw, start, stop)
+    if not rate or found <= known:
+        return Part(start, stop), None
+    return Part(start + STREAMINFO_BYTES, stop, with_length(info, found)), known / rate

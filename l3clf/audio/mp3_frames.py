@@ -20,6 +20,7 @@ MAX_LEAD = 1 << 16  # bytes before the first frame, if they are zeros: padding a
 MAX_FRAME = 1441  # bytes; a stream may begin with the rest of one
 MAX_PADDING = 4096  # zeros between files or at the end
 MAX_JUNK = 1024  # as much is skipped by mpg123
+MAX_TEXT = 1 << 16  # bytes at the end, which are no damaged frames
 HEAD = 54  # bytes of a frame that are looked at: up to the count of frames that it may announce
 SYNC = re.compile(rb"\xff[\xe2-\xff]")
 LYRICS_END = b"LYRICS200"
@@ -245,9 +246,14 @@ class _Walker:
         at_s = self._frames * kind.samples / kind.rate
         if found is not None and found is not kind:
             self.found.refusal = f"{_change(kind, found)} at {at_s:.3f} s; split it there, or {CONVERT}"
-        elif following > position and (found is not None or (following - position > MAX_JUNK and not self._is_whole)):
+        elif following > position and (found is not None or not self._is_harmless(position)):
             self.found.refusal = _junk(following - position, at_s)
         return following
+
+    def _is_harmless(self, position: int) -> bool:
+        """Return whether the last bytes of the file, in which there is no frame, can be no sound that was damaged."""
+        n = self._stop - position
+        return n <= MAX_JUNK or self._is_whole or (n <= MAX_TEXT and _is_text(self._at(position, n)))
 
     def _next_frame(self, position: int, limit: int) -> tuple[int, _Kind | None]:
         """Return where the next frame begins, before a limit, and its kind; the limit and None if there is none.
@@ -339,6 +345,16 @@ class _Walker:
         if foot[-9:] == LYRICS_END and foot[-15:-9].isdigit():
             return 15 + int(foot[-15:-9])
         return 0
+
+
+def _is_text(data: bytes) -> bool:
+    """Return whether bytes are text in UTF-8, which frames are not, and perhaps padding."""
+    text = data.rstrip(b"\0")
+    try:
+        is_clean = all(letter.isprintable() or letter.isspace() for letter in text.decode("utf-8"))
+        return is_clean and len(data) - len(text) <= MAX_PADDING
+    except UnicodeDecodeError:
+        return False
 
 
 def _junk(n_bytes: int, at_s: float) -> str:

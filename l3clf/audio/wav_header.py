@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from l3clf.audio.byte_view import Part
 
-__all__ = ["MPEG_CODES", "WavData", "find_data", "only_chunks", "parts_of_wav"]
+__all__ = ["MAX_STRAY_S", "MPEG_CODES", "WavData", "find_data", "only_chunks", "only_zeros", "parts_of_wav"]
 
 RIFF_IDS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 MPEG_CODES = (0x50, 0x55)
@@ -18,7 +18,9 @@ MPEG_CODES = (0x50, 0x55)
 MAX_CHUNKS = 10_000
 MAX_FORM_BYTES = 4096
 MAX_STRAY_S = 0.02  # a few bytes at the end are no sound
-MAX_PADDING = 4096  # zeros up to the end of a disk's block
+CHUNK_BYTES = 1 << 20
+PLAIN_CODES = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, and any of these with more said about it
+BLOCK_CODES = (2, 0x11, 0x31)  # ADPCM of two kinds and GSM: a block holds so many samples
 # Of these, the last may be cut off without any loss of sound.
 KNOWN_CHUNKS = frozenset(
     b"LIST bext id3  ID3  cue  smpl inst fact iXML PEAK JUNK junk FLLR PAD  _PMX acid afsp DISP cart axml".split(b" ")
@@ -41,9 +43,17 @@ class WavData:
         return int(struct.unpack(">H" if self.big_endian else "<H", self.form[:2])[0])
 
     @property
-    def bytes_per_s(self) -> int:
-        """Bytes of samples in a second, as the header has it."""
-        return int(struct.unpack(">I" if self.big_endian else "<I", self.form[8:12])[0])
+    def bytes_per_s(self) -> float:
+        """Bytes of samples in a second: computed where possible, because many programs state a wrong number."""
+        order = ">" if self.big_endian else "<"
+        channels, rate, stated, block, bits = struct.unpack(f"{order}HIIHH", self.form[2:16])
+        if self.code in PLAIN_CODES:
+            return float(rate * channels * max(1, (bits + 7) // 8))
+        if self.code in BLOCK_CODES and len(self.form) >= 20:
+            samples = struct.unpack(f"{order}H", self.form[18:20])[0]
+            if samples:
+                return float(block * rate / samples)
+        return float(stated)
 
 
 def find_data(raw: BinaryIO, base: int, size: int) -> WavData | None:
@@ -127,7 +137,7 @@ def only_chunks(raw: BinaryIO, position: int, size: int, order: str) -> tuple[bo
         if len(head) < 8 or head.startswith(TAGS):
             return True, None
         if not any(head):
-            return size - position <= MAX_PADDING and not any(raw.read(MAX_PADDING)), None
+            return only_zeros(raw, position, size), None
         name, length = struct.unpack(f"{order}4sI", head[:8])
         if name in RIFF_IDS and head[8:] == b"WAVE":
             return True, position
@@ -139,6 +149,16 @@ def only_chunks(raw: BinaryIO, position: int, size: int, order: str) -> tuple[bo
         if position > size + 1:
             return name in KNOWN_CHUNKS, None
     return False, None
+
+
+def only_zeros(raw: BinaryIO, position: int, size: int) -> bool:
+    """Return whether nothing but zeros fill a file from a position to its end: padding, not sound."""
+    last = max(position, size - 4096)  # first, because most files can be told by it
+    for at in (last, *range(position, last, CHUNK_BYTES)):
+        raw.seek(at)
+        if any(raw.read(min(CHUNK_BYTES, size - at))):
+            return False
+    return True
 
 
 def _header(data: WavData, n_bytes: int) -> bytes:

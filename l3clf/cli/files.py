@@ -30,13 +30,16 @@ _TABLES = frozenset({"meta.csv", "esc50.csv", "urbansound8k.csv"})  # read with 
 
 def expand(names: Sequence[str]) -> tuple[list[str], list[L3clfError]]:
     """Return files as given and folders as the sound files in them; a folder without any is a failure."""
-    from l3clf.datasets import find_sounds
+    from l3clf.datasets.folders import find_sounds, warn_of_unknown
 
     paths: list[str] = []
     failures: list[L3clfError] = []
     for name in names:
         # os.path.isdir returns False for a name that is too long for the system, where Path.is_dir raises.
-        found = find_sounds(name) if os.path.isdir(name) else [name]  # noqa: PTH112
+        is_folder = os.path.isdir(name)  # noqa: PTH112
+        found = find_sounds(name) if is_folder else [name]
+        if is_folder:
+            warn_of_unknown(name)
         if not found:
             failures.append(ParameterError(f"{name}: folder without sound files; name files or another folder"))
         paths += found

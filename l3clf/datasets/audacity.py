@@ -16,7 +16,7 @@ from pathlib import Path
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import duration_s
 from l3clf.datasets.clip_table import ClipTable
-from l3clf.datasets.folders import entries, find_sounds, warn_left_out, with_doubts
+from l3clf.datasets.folders import entries, find_sounds, warn_left_out, warn_of_unknown, with_doubts
 from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 
 __all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels", "pieces", "read_labels"]
@@ -81,11 +81,12 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     Warns
     -----
     DatasetWarning
-        If recordings without labels were left out.
+        If recordings without labels, or files with an unknown suffix, were left out.
     """
     root = Path(folder)
     _check_point_s(point_s)
     sounds = find_sounds(root)
+    warn_of_unknown(root)
     tracks = find_tracks(sounds)
     owners: dict[str, str] = {}
     for sound, track in tracks.items():

@@ -5,9 +5,11 @@ Rule: folders are read in sorted order, so that a table is the same on every mac
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from l3clf.audio.clip import printable_path
 from l3clf.audio.ffmpeg import FFMPEG_SUFFIXES
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
@@ -22,30 +24,81 @@ __all__ = [
     "load_csv",
     "load_folder",
     "warn_left_out",
+    "warn_of_unknown",
     "with_doubts",
 ]
 
 SNDFILE_SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp2 .mp3 .oga .ogg .opus .rf64 .snd .w64 .wav".split()  # noqa: SIM905
+    ".8svx .aif .aifc .aiff .au .avr .bwf .bw64 .caf .flac .htk .ircam .mp1 .mp2 .mp3 .mpga .nist .oga .ogg .opus .paf "  # noqa: SIM905
+    ".pvf .rf64 .sd2 .sds .sf .snd .sph .svx .voc .w64 .wav .wave".split()
 )
+# Recordings that nothing here reads: each is a failure that says so.
+UNREADABLE_SUFFIXES = frozenset(".aa .aax .at3 .dff .gsm .oma .shn .tak .vox".split())  # noqa: SIM905
 # Also where ffmpeg is not installed: each is a failure that says so then, instead of vanishing.
-SOUND_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
+SOUND_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES | UNREADABLE_SUFFIXES
+
+# What lies beside sounds and is none: texts and tables, pictures, programs, arrays and models, files of sound editors.
+OTHER_SUFFIXES = frozenset(
+    ".bib .cfg .conf .csv .doc .docx .htm .html .ini .json .jsonl .log .md .odt .ods .pdf .ppt .pptx .rst .rtf .tex "  # noqa: SIM905
+    ".toml .tsv .txt .xls .xlsx .xml .yaml .yml "
+    ".bmp .eps .gif .heic .ico .jpeg .jpg .png .svg .tif .tiff .webp "
+    ".bat .c .cpp .css .elf .h .ipynb .js .m .o .ps1 .py .pyc .r .sh "
+    ".arrow .db .feather .ckpt .h5 .hdf5 .joblib .keras .l3clf .mat .npy .npz .onnx .parquet .pb .pickle .pkl .pt .pth "
+    ".safetensors .sqlite .sqlite-shm .sqlite-wal .sqlite3 .tflite "
+    ".asd .ass .aup .cue .eaf .lab .lbl .lock .lrc .m3u .m3u8 .md5 .nfo .pek .pls .reapeaks .sfk .sha1 .sha256 .srt "
+    ".textgrid .tmp .trs .url .vtt".split()
+)
+OTHER_NAMES = frozenset(
+    "authors changelog changes citation contributing copying copyright description licence license makefile manifest "  # noqa: SIM905
+    "notice readme sha256sums md5sums source todo version".split()
+)
 
 
 def find_sounds(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sound files in a folder and below, sorted; hidden files are left out."""
-    return _sounds(Path(folder), frozenset())
+    return [str(file) for file in _files(Path(folder), frozenset()) if is_sound(file)]
 
 
-def _sounds(folder: Path, above: frozenset[str]) -> list[str]:
+def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     inside = above | {os.path.realpath(folder)}
-    found: list[str] = []
     for entry in entries(folder):
         if not entry.is_dir():
-            found += [str(entry)] if is_sound(entry) else []
+            yield entry
         elif os.path.realpath(entry) not in inside:  # a link to one of its parent folders would never end
-            found += _sounds(entry, inside)
-    return found
+            yield from _files(entry, inside)
+
+
+def warn_of_unknown(folder: str | os.PathLike[str], within: Iterable[Path] | None = None, stacklevel: int = 2) -> None:
+    """Warn once about the files of a folder that are neither known as sounds nor as something else.
+
+    Parameters
+    ----------
+    folder : path
+        Named in the warning.
+    within : iterable of path, optional
+        The folders that are searched, if not all of it is.
+    stacklevel : int, default=2
+        Of the caller, as in `warnings.warn`.
+    """
+    searched = [Path(folder)] if within is None else within
+    unknown = [file for part in searched for file in _files(part, frozenset()) if not is_sound(file) and _is_odd(file)]
+    if not unknown:
+        return
+    counts = Counter(file.suffix.lower() or "without a suffix" for file in unknown).most_common()
+    listed = some(f"{n:,} {suffix}" for suffix, n in counts)
+    files = "1 file was" if len(unknown) == 1 else f"{len(unknown):,} files were"
+    warnings.warn(
+        f"{printable_path(os.fspath(folder))}: {files} left out, because the suffix is none of a sound ({listed}), the "
+        f"first {printable_path(str(unknown[0]))}; convert or rename what is a sound",
+        DatasetWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _is_odd(file: Path) -> bool:
+    """Return whether a file that is no sound by its name may still be one."""
+    suffix = file.suffix.lower().rstrip("~")
+    return suffix not in OTHER_SUFFIXES and (bool(suffix) or file.name.lower() not in OTHER_NAMES)
 
 
 def is_sound(entry: Path) -> bool:
@@ -93,16 +146,19 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
 
     Warns
     -----
+    DatasetWarning
+        If files were left out that may be sounds, because their suffix is unknown.
     LabelWarning
         If names of folders are not those of classes (``train``), or differ only in case or spaces.
     """
     root = Path(folder)
     classes = [entry for entry in entries(root) if entry.is_dir()]
     found = [(clip, entry.name) for entry in classes for clip in find_sounds(entry)]
+    warn_of_unknown(root, classes)
     if not found:
         raise DatasetError(
             f"{root}: no sound files in subfolders; make one subfolder for each class, with files of type "
-            f"{', '.join(sorted(SNDFILE_SUFFIXES)[:8])}..."
+            ".wav, .flac, .ogg, .mp3, .m4a..."
         )
     clips, labels = zip(*found, strict=True)
     return with_doubts(root, ClipTable(clips, labels, origin="a folder for each class"))

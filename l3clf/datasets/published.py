@@ -11,7 +11,7 @@ from pathlib import Path
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_rows import read_sheet, require_columns
 from l3clf.datasets.describe import some
-from l3clf.datasets.folders import entries, find_sounds, is_sound, load_csv, load_folder
+from l3clf.datasets.folders import entries, find_sounds, is_sound, load_csv, load_folder, warn_of_unknown
 from l3clf.datasets.layouts import ESC, ESC_NAME, URBANSOUND8K, Layout, esc_names
 from l3clf.errors import DatasetError
 
@@ -148,6 +148,7 @@ def load_fsdd(folder: str | os.PathLike[str]) -> ClipTable:
             f"{folder}: found {some(odd) or 'no sounds'}; expected every sound to be named digit_speaker_index, "
             "such as 7_theo_0.wav"
         )
+    warn_of_unknown(folder, {Path(sound).parent for sound in sounds})
     digits, speakers = names
     return ClipTable(sounds, digits, groups=speakers, origin="FSDD: digits and groups (speakers) from the file names")
 

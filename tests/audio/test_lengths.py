@@ -65,6 +65,8 @@ TAGGED = {
     "after two ID3v2 tags": id3() + id3(2000) + BARE,
     "after ID3v2 and padding": id3() + bytes(900) + BARE,
     "before ID3v1": BARE + b"TAG" + bytes(125),
+    "before text": BARE + b"made by a recorder \xc2\xa9\r\n" * 100,
+    "before text that fills a block": BARE + b"<html>\n" * 200 + bytes(2000),
     "before an APE tag": BARE + ape(0xA0) + bytes(18) + ape(0x80),
     "before Lyrics3 and ID3v1": BARE + b"LYRICSBEGIN" + b"x" * 40 + b"000051LYRICS200" + b"TAG" + bytes(125),
     "cut within its last frame": BARE[:-20],
@@ -135,6 +137,9 @@ REFUSED = {
         r"[0-9,]+ bytes at \d\.\d+ s are no MPEG audio",
     ),
     "a hole": (lambda: BARE[:3000] + bytes(6000) + BARE[9000:], "no MPEG audio"),
+    "damage up to the end": (lambda: BARE[:6000] + np.random.default_rng(0).bytes(5000), "no MPEG audio"),
+    "text in the middle": (lambda: BARE[:6000] + b"a text " * 400 + BARE[9000:], "no MPEG audio"),
+    "too much text": (lambda: BARE + b"a text " * 10_000, "no MPEG audio"),
     "a hole at the end": (lambda: BARE[:4000] + bytes(8000), "no MPEG audio"),
     "a cut first part": (lambda: mp3()[:8000] + id3() + mp3(), "cut off"),
     "a byte too many in the count's frame, and cut": (lambda: mp3()[:60] + b"x" + mp3()[60:9000], "cut off"),
@@ -160,6 +165,13 @@ def test_the_mp3_of_a_wav_is_read_whole(tmp_path):
 
 PCM = (tone(300, 2.0) * 32767).astype("<i2").tobytes()  # 64,000 bytes
 EXTRA = b"LIST" + struct.pack("<I", 4) + b"INFO"
+
+
+def with_byte_rate(data, byte_rate):
+    """A WAV whose header states another number of bytes per second."""
+    return data[:28] + struct.pack("<I", byte_rate) + data[32:]
+
+
 SHORT = {
     "no length": (wav(PCM, promised=0), 2.0),
     "no length, but chunks after it": (wav(PCM, promised=0) + EXTRA, 2.0),
@@ -167,6 +179,13 @@ SHORT = {
     "a length modulo 4 GB": (None, None),
     "floats without length": (wav(np.float32(tone(300, 2.0)).tobytes(), bits=32, code=3, promised=0), 2.0),
     "stereo without length": (wav(PCM, channels=2, promised=0), 1.0),
+    "a third, and a byte rate far too large": (with_byte_rate(wav(PCM, promised=20_000), 0xFFFFFFFF), 2.0),
+    "no length, and a byte rate far too large": (with_byte_rate(wav(PCM, promised=0), 400_000_000), 2.0),
+    "a third, and no byte rate": (with_byte_rate(wav(PCM, promised=20_000), 0), 2.0),
+    "A-law, a third, and a byte rate too large": (
+        with_byte_rate(wav(tone(300, 2.0).view(np.uint8)[::4].tobytes(), bits=8, code=6, promised=9000), 1 << 31),
+        2.0,
+    ),
 }
 
 
@@ -212,6 +231,9 @@ GOOD_WAVS = {
     "an odd length with padding": wav(PCM[:-1], bits=8) + b"\0" + EXTRA,
     "an ID3 tag follows": wav(PCM) + id3(),
     "zeros fill up a block": wav(PCM) + bytes(2000),
+    "zeros fill up a large block": wav(PCM) + bytes(9000),
+    "zeros fill up a cluster": wav(PCM) + bytes(3_000_000),
+    "zeros follow a chunk": wav(PCM) + EXTRA + bytes(9000),
     "a few stray bytes": wav(PCM) + b"\x01\x02\x03\xff\xfe\x01\x02\x03\x04\x05",
 }
 
@@ -306,6 +328,40 @@ def test_a_flac_of_unknown_length_that_is_cut_off_is_refused(tmp_path):
         load(Clip(path))
 
 
+def flac_of(samples, announced):
+    data = bytearray(content(samples, container="FLAC"))
+    data[21:26] = (int.from_bytes(data[21:26], "big") & ~0xF_FFFF_FFFF | announced).to_bytes(5, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("n", [9000, 50_000, 300_000])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.75])
+@pytest.mark.parametrize("after", [b"", b"TAG" + bytes(125)], ids=["", "ID3v1"])
+def test_a_flac_that_announces_too_little_is_read_to_its_end(tmp_path, n, share, after):
+    samples = noise(n)
+    path = put(tmp_path / "a.flac", flac_of(samples, int(share * n)) + after)
+    with pytest.warns(
+        ClipWarning, match=rf"announces {int(share * n) / RATE:.3f} s of sound, but it holds {n / RATE:.3f}"
+    ):
+        whole, _ = load(Clip(path))
+    np.testing.assert_array_equal(whole, load(Clip(put(tmp_path / "b.flac", content(samples, container="FLAC"))))[0])
+    assert duration_s(Clip(path)) == n / RATE
+
+
+def test_joined_flac_files_that_announce_too_little_are_read_to_their_ends(tmp_path):
+    path = put(tmp_path / "a.flac", flac_of(noise(50_000), 9000) + flac_of(noise(30_000), 5000))
+    assert length_of(path) == 80_000 / RATE
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_good_flac_is_left_to_libsndfile(tmp_path, seed):
+    from l3clf.audio.decode import decoder_of
+
+    for n in (100, 4096, 4097, 8192, 100_001):
+        path = put(tmp_path / f"{n}.flac", content(noise(n, seed), [8000, 44_100, 96_000][seed % 3], container="FLAC"))
+        assert decoder_of(path) == "flac"
+
+
 # Other formats that say how much sound they hold
 
 
@@ -320,6 +376,13 @@ def joined(container):
     return content(noise(RATE), container=container) * 2
 
 
+def shortened(container, mark, subtype, n_bytes):
+    """A second at 8 kHz, a byte for each sample, of which a header leaves out the last bytes."""
+    data = content(noise(8000, level=0.3), 8000, container, subtype)
+    at = data.index(mark) + len(mark)
+    return data[:at] + (int.from_bytes(data[at : at + 4], "big") - n_bytes).to_bytes(4, "big") + data[at + 4 :]
+
+
 TOO_LONG = {
     "AIFF that announces a quarter": resized("AIFF", b"SSND", 8008, 4),
     "joined AIFF": joined("AIFF"),
@@ -328,6 +391,9 @@ TOO_LONG = {
     "CAF that announces a quarter": resized("CAF", b"data", 8004, 8),
     "joined CAF": joined("CAF"),
     "joined W64": joined("W64"),
+    "AU that announces 0.4 s less": shortened("AU", b".snd\0\0\0\x18", "ULAW", 3200),
+    "AIFF that announces 0.4 s less": shortened("AIFF", b"SSND", "PCM_S8", 3192),
+    "AU that announces 25 ms less": shortened("AU", b".snd\0\0\0\x18", "ULAW", 200),
 }
 
 
@@ -342,6 +408,9 @@ def test_a_file_that_goes_on_after_its_sound_is_refused(tmp_path, data):
 @pytest.mark.parametrize("container", ["AIFF", "AU", "CAF", "W64"])
 def test_a_file_that_ends_with_its_sound_or_with_chunks_is_read(tmp_path, container):
     data = content(noise(RATE), container=container)
+    for few in (b"\1\2\3", bytes(9000)) if container != "W64" else ():
+        path = put(tmp_path / "few", data + few)
+        np.testing.assert_array_equal(load(Clip(path))[0], load(Clip(put(tmp_path / "b", data)))[0])
     after = {"AIFF": b"APPL\0\0\x20\0" + bytes(8192), "CAF": b"free" + (8192).to_bytes(8, "big") + bytes(8192)}
     path = put(tmp_path / "a", data + after.get(container, b""))
     np.testing.assert_array_equal(load(Clip(path))[0], load(Clip(put(tmp_path / "b", data)))[0])

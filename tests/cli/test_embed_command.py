@@ -1,6 +1,7 @@
 """l3clf embed writes what the library gives."""
 
 import numpy as np
+import pytest
 import soundfile
 
 import l3clf
@@ -17,3 +18,10 @@ def test_embed_writes_what_the_library_gives(data, tmp_path, capsys):
         expected = l3clf.load_embedder("mfcc").embed(samples, rate)
         np.testing.assert_allclose(found["vectors"][found["clip"] == 1], expected.vectors, rtol=1e-5, atol=1e-4)
         np.testing.assert_array_equal(found["times_s"][found["clip"] == 1], expected.times_s)
+
+
+@pytest.mark.filterwarnings("always::l3clf.errors.DatasetWarning")
+def test_files_in_a_folder_that_may_be_sounds_are_named(data, tmp_path, capsys):
+    (data / "low" / "8.xyz").write_bytes(b"sound?")
+    assert cli.main(["embed", str(data / "low"), "--embedder", "mfcc", "--out", str(tmp_path / "x.npz")]) == 0
+    assert capsys.readouterr().err.count("1 file was left out, because the suffix is none of a sound (1 .xyz)") == 1

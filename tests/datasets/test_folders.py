@@ -6,8 +6,8 @@ import pytest
 from helpers.data_folders import create
 
 from l3clf.audio.clip import Clip
-from l3clf.datasets import SOUND_SUFFIXES, find_sounds, load_folder
-from l3clf.errors import DatasetError
+from l3clf.datasets import SOUND_SUFFIXES, find_sounds, load, load_folder
+from l3clf.errors import DatasetError, DatasetWarning
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX links and file names")
 
@@ -34,6 +34,44 @@ def test_each_subfolder_is_a_class_however_deep_its_sounds_lie(tmp_path):
 def test_suffixes_count_in_any_case(tmp_path, suffix, case):
     create(tmp_path / f"a{case(suffix)}", tmp_path / f"b{suffix}.txt", tmp_path / suffix[1:])
     assert find_sounds(tmp_path) == [str(tmp_path / f"a{case(suffix)}")]
+
+
+@pytest.mark.parametrize("name", ["a.awb", "a.mkv", "a.FLV", "a.ra", "a.m4v", "a.avi", "a.ac3", "a.dsf", "a.Sph",
+                                  "a.voc", "a.svx", "a.gsm"])  # fmt: skip
+def test_sounds_of_seldom_formats_do_not_vanish(tmp_path, name):
+    create(tmp_path / "dog" / name)
+    assert load_folder(tmp_path).clips == [Clip(tmp_path / "dog" / name)]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["dog/a.xyz"], r"1 file was left out, .*\(1 \.xyz\), the first .*a\.xyz; convert or rename"),
+        (["dog/a.raw", "dog/b.RAW", "cat/c"], r"3 files were left out, .*\(2 \.raw, 1 without a suffix\), the first"),
+        (["dog/a.wav.part", "dog/b.zip"], r"2 files were left out, .*\(1 \.part, 1 \.zip\)"),
+    ],
+)
+def test_files_that_may_be_sounds_are_named(tmp_path, names, found):
+    create(tmp_path / "bird" / "b.wav", *(tmp_path / name for name in names))
+    with pytest.warns(DatasetWarning, match=rf"^{tmp_path}: {found}"):
+        table = load(tmp_path)
+    assert len(table) == 1
+
+
+def test_what_commonly_lies_beside_sounds_is_not_worth_a_word(tmp_path):
+    others = [
+        "SOURCE.md",
+        "a.csv",
+        "a.TextGrid",
+        "README",
+        "LICENSE.txt",
+        "Thumbs.db",
+        ".DS_Store",
+        "m.l3clf",
+        "a.txt~",
+    ]
+    create(tmp_path / "bird" / "b.wav", tmp_path / "x.odd", *(tmp_path / "bird" / name for name in others))
+    assert len(load(tmp_path)) == 1
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):
