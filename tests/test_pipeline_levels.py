@@ -88,6 +88,13 @@ def test_clips_from_the_cache_are_told_again(tmp_path, cache):
     assert again[2] == first[2]
 
 
+def test_narrow_files_from_the_cache_are_told_again(tmp_path, cache):
+    clip = Clip(write(tmp_path / "a.wav", tone() * 2.0**-16, subtype="PCM_32"))
+    first, again = (messages([clip], cache=cache) for _ in range(2))
+    assert first == again
+    assert "a.wav: 32-bit samples of at most" in first[0]
+
+
 def test_ten_quiet_or_silent_clips_from_the_cache_are_no_news(tmp_path, cache):
     sources = [Clip(write(tmp_path / f"{k}.wav", np.stack([noise(RATE, k, 1e-4)] * 2, axis=1))) for k in range(10)]
     assert [messages(sources, cache=cache) for _ in range(2)] == [[], []]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of, printable_path
 from l3clf.audio.ffmpeg import is_foreign, version
 from l3clf.audio.layout import layout_of
-from l3clf.audio.levels import Meter, check_integers
+from l3clf.audio.levels import FILE_BITS, Meter, check_integers
 from l3clf.audio.ogg_pages import check_pages
 from l3clf.audio.sound_file import MAX_CHANNELS, Sound, check_rate, decoder_reason, open_sound
 from l3clf.errors import AudioError, ClipWarning
@@ -146,7 +146,7 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
 
 
 def check_mix(clip: Clip) -> None:
-    """Read a file only for what its level tells, if it has channels that are mixed to mono.
+    """Read a file only for what its level tells, if its channels are mixed to mono, or its integers may be narrow.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def check_mix(clip: Clip) -> None:
         If the file cannot be read completely.
     """
     with open_sound(clip.path) as file:
-        if file.channels > 1:
+        if file.channels > 1 or getattr(file, "subtype", "") in FILE_BITS:
             for _ in _file_blocks(clip, file, BLOCK_S):
                 pass
 
@@ -251,8 +251,9 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
         check_pages(clip.path, found.st_size, found.st_mtime_ns)
     _warn_of_header(clip, file)
     # Integers are scaled by libsndfile to the full scale of their format.
-    full_scale = full_scale_of(clip) if getattr(file, "subtype", "") in ("FLOAT", "DOUBLE") else None
-    meter = Meter(label, full_scale)
+    subtype = getattr(file, "subtype", "")
+    full_scale = full_scale_of(clip) if subtype in ("FLOAT", "DOUBLE") else None
+    meter = Meter(label, full_scale, subtype)
     try:
         file.skip(start)
         position = start

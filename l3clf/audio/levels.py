@@ -18,6 +18,7 @@ from l3clf.audio.clip import FloatArray
 from l3clf.errors import LevelWarning, ParameterError
 
 __all__ = [
+    "FILE_BITS",
     "SILENT_DBFS",
     "LevelNote",
     "Meter",
@@ -39,6 +40,9 @@ MIN_SAMPLES = 100  # fewer say nothing about their scale
 MIN_INTEGER = 4  # an integer peak below it is the dither of silence, at any scale
 INTEGER_BITS = (16, 24, 32)
 BYTE = 256  # 24-bit samples are kept in the upper three bytes of 32
+FAINT = 10 ** (-90 / 20)  # no recording is as faint: 16-bit samples read as 32-bit ones have peaks below it
+MIN_FAINT_INTEGER = 64  # a smaller peak in the lowest bits of a file is its converter's noise
+FILE_BITS = {"PCM_24": 24, "PCM_32": 32}
 MIN_INTEGER_SCALE = 128.0  # the smallest full scale of integers, that of eight bits
 
 
@@ -129,10 +133,13 @@ class Meter:
         The clip's name in messages.
     full_scale : float or None, default=None
         What the samples were divided by, if the user stated it.
+    subtype : str, default=""
+        How the samples are stored in a file, as libsndfile names it.
     """
 
-    def __init__(self, label: str, full_scale: float | None = None) -> None:
+    def __init__(self, label: str, full_scale: float | None = None, subtype: str = "") -> None:
         self._label, self._full_scale = label, full_scale
+        self._bits, self._has_low_bits = FILE_BITS.get(subtype, 0), False
         self._peak = 0.0
         self._n = self._n_channels = 0
         self._channels_energy = self._mix_energy = 0.0
@@ -152,6 +159,8 @@ class Meter:
         if block.size:  # two passes without a third array of this size
             self._peak = max(self._peak, float(block.max()), -float(block.min()))
         self._n += len(block)
+        if self._bits and self._peak < FAINT and not self._has_low_bits:  # such integers are exact in float32
+            self._has_low_bits = bool((block * 2.0 ** (self._bits - 1) % BYTE).any())
         if block.ndim == 1:
             return block
         if block.shape[1] == 1:
@@ -177,6 +186,13 @@ class Meter:
         elif scale is not None and scale >= MIN_INTEGER_SCALE and 0 < peak <= 1:
             found = f"no sample exceeds {peak:.3g}, but full_scale={scale:g} was stated"
             _tell(LevelNote("faint", self._label, found, "leave full_scale out for clips whose full scale is 1"))
+        elif self._has_low_bits and MIN_FAINT_INTEGER / 2 ** (self._bits - 1) <= self._peak < FAINT:
+            found = (
+                f"{self._bits}-bit samples of at most {self._peak * 2 ** (self._bits - 1):,.0f}: either samples of "
+                "fewer bits were saved without scaling, or next to nothing was recorded"
+            )
+            advice = "save it again with the bits that its samples have (16-bit samples as PCM_16), or record it again"
+            _tell(LevelNote("narrow file", self._label, found, advice))
 
     def _check_mix(self) -> None:
         if self._channels_energy < MIN_CHANNEL_POWER * self._n:
@@ -239,5 +255,11 @@ def check_integers(array: NDArray[Any], label: str) -> None:
     if (bits, own_bits) == (24, 32) and not (array % BYTE).any():
         return
     found = f"{array.dtype} samples of at most {peak:,} fit {bits} bits but are read as {own_bits}-bit samples"
-    advice = f"pass full_scale={2 ** (bits - 1)} if they have {bits} bits, or full_scale={2 ** (own_bits - 1)} if not"
+    ways = [f"full_scale={2 ** (bits - 1)} if they have {bits} bits"]
+    if own_bits in INTEGER_BITS:
+        ways.append(f"full_scale={2 ** (own_bits - 1)} if not")
+    else:  # nobody records 64 bits
+        wider = [each for each in INTEGER_BITS if each > bits]
+        ways += [f"full_scale={2 ** (each - 1)} if {each}" for each in wider] or ["divide them by their full scale"]
+    advice = f"pass {', '.join(ways[:-1])}, or {ways[-1]}"
     _tell(LevelNote("narrow", label, found, advice))

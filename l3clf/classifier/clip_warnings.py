@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from l3clf.audio.framing import SILENCE_DBFS
 from l3clf.audio.levels import SILENT_DBFS, all_silent
 from l3clf.classifier.inputs import Item
 from l3clf.datasets.describe import some
@@ -21,6 +22,7 @@ __all__ = ["report_failures", "silent_clips", "warn_of_silence", "warn_of_silent
 
 
 MAX_LISTED_FAILURES = 20
+MAX_LISTED_CLASSES = 5
 
 
 def report_failures(outcomes: Sequence[Outcome], on_error: str) -> None:
@@ -75,9 +77,13 @@ def warn_of_unused(
 
 
 def warn_of_silent_labels(
-    sources: Sequence[Item], labels: NDArray[Any], used: Sequence[int], silent: Sequence[int]
+    sources: Sequence[Item],
+    labels: NDArray[Any],
+    used: Sequence[int],
+    silent: Sequence[int],
+    outcomes: Sequence[Outcome],
 ) -> None:
-    """Warn of silent training clips in classes of clips with sound: failed recordings, most likely."""
+    """Warn of silent training clips in classes of clips with sound, which failed, and of several classes of silence."""
     silent_of, all_of = Counter(labels[silent].tolist()), Counter(labels[list(used)].tolist())
     odd = [i for i in silent if 2 * silent_of[labels[i].item()] <= all_of[labels[i].item()]]
     if odd:
@@ -88,6 +94,14 @@ def warn_of_silent_labels(
             LevelWarning,
             stacklevel=3,
         )
+    alike = [label for label in all_of if 2 * silent_of[label] > all_of[label]]
+    if len(alike) > 1:
+        clips = [i for i in silent if labels[i].item() in alike]
+        names = some([repr(label) for label in sorted(alike, key=str)], MAX_LISTED_CLASSES)
+        found = f"digital silence, every window is below {SILENT_DBFS:g} dBFS, in {len(alike)} classes ({names})"
+        advice = "they cannot be told apart: record their clips again"
+        text = f"{_named(clips, sources)}: {found}; {advice}{_doubt_of_scale(clips, outcomes)}"
+        warnings.warn(text, LevelWarning, stacklevel=3)
 
 
 def warn_of_silence(
@@ -113,7 +127,15 @@ def warn_of_silence(
     else:
         advice = "record it again, or train with silent clips: none was, so 'unknown' is answered"
     found = f"digital silence, every window is below {SILENT_DBFS:g} dBFS"
-    warnings.warn(f"{_named(silent, sources)}: {found}; {advice}", LevelWarning, stacklevel=3)
+    text = f"{_named(silent, sources)}: {found}; {advice}{_doubt_of_scale(silent, outcomes)}"
+    warnings.warn(text, LevelWarning, stacklevel=3)
+
+
+def _doubt_of_scale(silent: Sequence[int], outcomes: Sequence[Outcome]) -> str:
+    """Return what to do about clips that are as faint as silence, but not all zeros: 16-bit samples hardly can be."""
+    found = (outcomes[i] for i in silent)
+    faint = any(isinstance(each, WindowEmbeddings) and each.levels_dbfs.max() > SILENCE_DBFS for each in found)
+    return ", or correct the scale of what is not exactly zero" if faint else ""
 
 
 def _named(indices: Sequence[int], sources: Sequence[Item]) -> str:

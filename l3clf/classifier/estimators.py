@@ -367,7 +367,7 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         used = [i for i, v in enumerate(vectors) if len(v)]
         warn_of_unused(labels, used, outcomes, self.gate_dbfs)
         silent = silent_clips(outcomes, used)
-        warn_of_silent_labels(sources, labels, used, silent)
+        warn_of_silent_labels(sources, labels, used, silent, outcomes)
         features = self._head_input([vectors[i] for i in used])
         targets = np.repeat(labels[used], 1 if self.pooling in VECTOR_POOLINGS else [len(vectors[i]) for i in used])
         # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.

@@ -396,6 +396,8 @@ def _checked_classes(labels: Sequence[Any]) -> Array:
 
 def _check_texts(labels: Sequence[str]) -> None:
     """Refuse what no terminal or table can show, and labels whose array would be far larger than their text."""
+    if "" in labels:
+        raise ModelFileError("classes: an empty label, which is the answer for a clip that failed; name it before fit")
     longest = max(labels, key=len)
     if len(longest) > MAX_LABEL:
         raise ModelFileError(

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from l3clf._version import __version__
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parsed(argv)
         warnings.showwarning = (
-            _show_warning  # here and not on import: a library must leave the warnings of others alone
+            partial(_show_warning, args.parser)  # here and not on import: a library must leave others' warnings alone
         )
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -132,8 +133,14 @@ def _close_stdout() -> None:
 
 
 def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+    parser: argparse.ArgumentParser,
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: Any = None,
 ) -> None:
     """Print our own warnings without the line of source that gave them, which means nothing to a user."""
     where = "" if issubclass(category, L3clfWarning) else f"{filename}:{lineno}: {category.__name__}: "
-    tell(f"{where}{message}")
+    tell(f"{where}{message}", parser)

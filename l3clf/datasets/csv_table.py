@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from l3clf.audio.clip import Clip
-from l3clf.datasets.csv_columns import Columns, find_columns
+from l3clf.datasets.csv_columns import Columns, check_pieces, find_columns, numeric_columns
 from l3clf.datasets.csv_rows import Row, Sheet, check_unique, column, read_sheet, require_columns, require_values
 from l3clf.datasets.layouts import layout_columns, layout_of
 from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
-__all__ = ["check_durations", "read_table"]
+__all__ = ["read_table"]
 
 DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)")
 
@@ -39,11 +39,20 @@ def read_table(
         _require(table, columns, [*layout.columns, *([group] if group else [])], rows)
         return layout_columns(table, columns, rows, layout, group)
     # The times in a published table are those in its sources.
-    found = find_columns(str(table), columns, path_column, label_column, group, times=published is None)
+    values = {name: [row.values[name] for row in rows] for name in columns}
+    found = find_columns(
+        str(table),
+        columns,
+        path_column,
+        label_column,
+        group,
+        times=published is None,
+        numeric=numeric_columns(values),
+    )
     used = [found.path, found.label, *filter(None, (found.fold, found.group, found.start, found.end))]
     _require(table, columns, used, rows)
     require_values(table, rows, [found.path, found.label])
-    check_durations(str(table), found, [row.values[found.path] for row in rows])
+    check_pieces(str(table), found, values[found.path], values)
     if found.said:
         warnings.warn(f"{table}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=4)
     return {
@@ -64,20 +73,19 @@ def _require(table: Path, columns: list[str], used: list[str], rows: list[Row]) 
         raise DatasetError(f"{table}: no clips; expected a header and one line for each clip")
 
 
-def check_durations(table: str, columns: Columns, paths: list[str]) -> None:
-    """Raise DatasetError where files are listed more than once with a duration, but without a start."""
-    if columns.durations and len(set(paths)) < len(paths):
-        raise DatasetError(
-            f"{table}: column {columns.durations[0]!r} and files that are listed more than once, but no start of each "
-            "piece; give each clip's start and end in seconds as 'start_s' and 'end_s', or delete the column"
-        )
-
-
 def _clip(table: Path, row: Row, columns: Columns, sheet: Sheet) -> Clip:
     start, end = (row.values[name] if name else "" for name in (columns.start, columns.end))
     if sheet.separator != ",":  # written where the comma is the decimal point
         start, end = (DECIMAL_COMMA.sub(r"\1.\2", text) for text in (start, end))
     try:
-        return Clip(table.parent / row.values[columns.path], float(start or 0.0), float(end) if end else None)
+        return Clip(table.parent / row.values[columns.path], _seconds(start) or 0.0, _seconds(end))
     except (ValueError, L3clfError) as error:
-        raise DatasetError(f"{table}, line {row.line}: {str(error)[:300]}; expected times in seconds") from None
+        found = str(error)[:300]
+        raise DatasetError(f"{table}, line {row.line}: {found}; expected times in seconds, such as 12.5") from None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:  # Python's sentence is about its own types
+        raise ValueError(repr(text[:40])) from None

@@ -8,9 +8,8 @@ import warnings
 from typing import Any, TypeGuard
 
 from l3clf.audio.clip import Clip
-from l3clf.datasets.csv_columns import Columns, find_columns
+from l3clf.datasets.csv_columns import Columns, check_pieces, find_columns, numeric_columns
 from l3clf.datasets.csv_rows import check_unique, require_columns
-from l3clf.datasets.csv_table import check_durations
 from l3clf.datasets.layouts import layout_of
 from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
@@ -33,14 +32,15 @@ def read_frame(frame: Any, group: str | None, path_column: str, label_column: st
         The arguments of `ClipTable`.
     """
     columns = [str(name) for name in frame.columns]
-    found = _found(columns, path_column, label_column, group)
+    values = _values(frame)
+    found = _found(columns, path_column, label_column, group, values)
     used = [found.path, found.label, *filter(None, (found.fold, found.group))]
     require_columns(FRAME, columns, used)
     check_unique(FRAME, columns, used)
     clips = _clips(frame, found)
     if not clips:
         raise DatasetError(f"{FRAME}: no rows; give one for each clip")
-    check_durations(FRAME, found, [clip.path for clip in clips])
+    check_pieces(FRAME, found, [clip.path for clip in clips], values)
     if found.said:
         warnings.warn(f"{FRAME}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=3)
     return {
@@ -63,14 +63,21 @@ def frame_clips(frame: Any) -> list[Clip] | None:
     columns = [str(name) for name in frame.columns]
     if len(columns) == 1:
         return [_clip(i, path, None, None) for i, path in enumerate(frame[frame.columns[0]])]
-    found = _found(columns, "path", "label", None)
+    found = _found(columns, "path", "label", None, _values(frame))
     check_unique(FRAME, columns, [found.path])
     return _clips(frame, found) if found.path in columns else None
 
 
-def _found(columns: list[str], path: str, label: str, group: str | None) -> Columns:
+def _values(frame: Any) -> dict[str, list[Any]]:
+    """Return the values of each column whose name is there once."""
+    names = list(frame.columns)
+    return {str(name): list(frame[name]) for name in names if names.count(name) == 1}
+
+
+def _found(columns: list[str], path: str, label: str, group: str | None, values: dict[str, list[Any]]) -> Columns:
     # The times in a published table are those in its sources.
-    return find_columns(FRAME, columns, path, label, group, times=layout_of(columns) is None)
+    times, numeric = layout_of(columns) is None, numeric_columns(values)
+    return find_columns(FRAME, columns, path, label, group, times=times, numeric=numeric)
 
 
 def _clips(frame: Any, found: Columns) -> list[Clip]:

@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = ["MAX_CONTAINERS", "read_json"]
 
+MAX_DIGITS = 1000  # of a whole number; ours have twenty at most
 MAX_CONTAINERS = 10_000  # lists and objects; our own files have dozens
 # Strings first, which may hold brackets; one without an end reaches to the end of the text, so that a search is linear.
 _STRING_OR_CONTAINER = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|([\[{])', re.DOTALL)
@@ -31,13 +32,19 @@ def read_json(content: bytes, *, finite: bool = True) -> Any:
     Raises
     ------
     ValueError
-        If it is not JSON, nests too deeply, names a field twice, or holds more than `MAX_CONTAINERS` lists and
-        objects.
+        If it is not JSON, nests too deeply, names a field twice, has a whole number of more than `MAX_DIGITS` digits,
+        or holds more than `MAX_CONTAINERS` lists and objects.
     """
     _check_containers(content)
     number = _finite_number if finite else float
     try:
-        return json.loads(content, parse_constant=number, parse_float=number, object_pairs_hook=_unique_names)
+        return json.loads(
+            content,
+            parse_constant=number,
+            parse_float=number,
+            parse_int=_whole_number,
+            object_pairs_hook=_unique_names,
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -48,6 +55,12 @@ def _check_containers(content: bytes) -> None:
     containers = (match for match in _STRING_OR_CONTAINER.finditer(content) if match[1])
     if next(islice(containers, MAX_CONTAINERS, None), None):
         raise ValueError(f"more than {MAX_CONTAINERS} lists and objects")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(text):,} digits")  # Python's own sentence is about its settings
+    return int(text)
 
 
 def _finite_number(text: str) -> float:

@@ -73,6 +73,53 @@ def test_what_can_be_right_passes_in_silence(name):
         mono(SOUND[name])
 
 
+QUIET_FILES = {  # name: samples as integers of the type's bits, and how they are stored
+    "quiet 16 bits": (PCM // 8000, "PCM_16"),
+    "quiet 24 bits": (integers(24, np.int32) // 5000, "PCM_24"),
+    "noise of a 24-bit converter": (np.random.default_rng(0).integers(-20, 21, RATE), "PCM_24"),
+    "quiet 32 bits": (integers(32, np.int64) // 10_000, "PCM_32"),
+    "dithered silence of 16 bits in 32": (np.random.default_rng(0).integers(-1, 2, RATE) * 2**16, "PCM_32"),
+    "silence of a 24-bit converter in 32": (np.random.default_rng(0).integers(-20, 21, RATE) * 2**8, "PCM_32"),
+    "dithered silence of 16 bits in 24": (np.random.default_rng(0).integers(-1, 2, RATE) * 2**8, "PCM_24"),
+    "digital silence": (np.zeros(RATE), "PCM_32"),
+}
+
+
+@pytest.mark.parametrize("name", QUIET_FILES)
+def test_files_that_are_merely_quiet_pass_in_silence(tmp_path, name):
+    samples, subtype = QUIET_FILES[name]
+    path = write(tmp_path / "a.wav", samples / 2.0 ** (int(subtype[-2:]) - 1), subtype=subtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(Clip(path))
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "W64"])
+def test_files_of_16_bit_samples_in_32_bits_are_told(tmp_path, container):
+    path = write(tmp_path / "a.wav", PCM / 2.0**31, container=container, subtype="PCM_32")
+    with pytest.warns(L3clfWarning, match=rf"a\.wav: 32-bit samples of at most {PEAK}: either samples of fewer bits"):
+        load(Clip(path))
+
+
+def test_files_of_8_bit_samples_in_24_bits_are_told(tmp_path):
+    path = write(tmp_path / "a.flac", integers(8, np.int64) / 2.0**23, container="FLAC", subtype="PCM_24")
+    with pytest.warns(L3clfWarning, match=r"a\.flac: 24-bit samples of at most 64: either samples of fewer bits"):
+        load(Clip(path))
+
+
+@pytest.mark.parametrize(
+    ("bits", "ways"),
+    [
+        (16, "full_scale=32768 if they have 16 bits, full_scale=8388608 if 24, or full_scale=2147483648 if 32"),
+        (24, "full_scale=8388608 if they have 24 bits, or full_scale=2147483648 if 32"),
+        (32, "full_scale=2147483648 if they have 32 bits, or divide them by their full scale"),
+    ],
+)
+def test_nobody_is_told_of_samples_of_64_bits(bits, ways):
+    with pytest.warns(L3clfWarning, match=f"; pass {ways}$"):
+        mono(integers(bits, np.int64))
+
+
 # --- floating point beyond full scale ----------------------------------------------------------------
 
 

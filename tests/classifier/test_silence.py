@@ -156,6 +156,41 @@ def test_a_silent_clip_among_the_clips_of_a_class_is_told(clips):
         classifier().fit([*X, SILENCE, FAINT], [*y, "noise", "tone"])
 
 
+def test_classes_of_silence_alone_are_told(clips):
+    X, y = clips
+    words = r"^6 of 22 clips, the first X\[16\]: digital silence, .*, in 2 classes \('a', 'b'\); they cannot be told"
+    with pytest.warns(L3clfWarning, match=f"{words} apart: record their clips again$"):
+        classifier().fit([*X, *[SILENCE] * 6], [*y, *"aaabbb"])
+
+
+@pytest.mark.parametrize("labels", [list("aabb"), [0, 0, 1, 1], [True, True, False, False]])
+def test_a_training_of_silence_alone_is_told(labels):
+    with pytest.warns(
+        L3clfWarning, match=r"^4 of 4 clips, the first X\[0\]: digital silence, .* in 2 classes"
+    ) as caught:
+        classifier().fit([SILENCE] * 4, labels)
+    assert len(caught) == 1
+
+
+def test_a_training_on_32_bit_files_of_16_bit_samples_is_told(clips, tmp_path):
+    X, y = clips
+    paths = [write(tmp_path / f"{k}.wav", clip * 2.0**-16, subtype="PCM_32") for k, clip in enumerate(X)]
+    with pytest.warns(L3clfWarning) as caught:
+        model = classifier().fit(paths, y)
+    narrow, silent = (str(warning.message) for warning in caught)
+    assert narrow.startswith(f"16 of 16 clips, the first {paths[0]}: 32-bit samples of at most ")
+    assert "were saved without scaling, or next to nothing was recorded; save it again" in narrow
+    assert "in 2 classes ('noise', 'tone'); they cannot be told apart" in silent
+    assert silent.endswith("or correct the scale of what is not exactly zero")
+    with pytest.warns(L3clfWarning, match="were saved without scaling"):
+        model.predict(paths)
+
+
+def test_silence_that_is_not_all_zeros_may_have_another_scale(model):
+    with pytest.warns(L3clfWarning, match="'unknown' is answered, or correct the scale of what is not exactly zero$"):
+        model.predict([tone(500) * 2.0**-16])
+
+
 def test_silent_clips_below_the_gate_are_not_learned(clips):
     X, y = clips
     with pytest.warns(L3clfWarning, match="1 of 17 clips left out"):

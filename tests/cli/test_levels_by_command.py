@@ -32,8 +32,12 @@ def test_floating_point_files_get_the_scale_that_is_given(data, tmp_path, capsys
     stated = [] if scale is None else ["--full-scale", scale]
     path = str(tmp_path / "m.l3clf")
     assert cli.main(["fit", str(loud), "--embedder", "mfcc", "--out", path, *stated]) == 0
-    told = "8 of 8 clips, the first" in capsys.readouterr().err
-    assert told == (scale is None)
+    err = capsys.readouterr().err
+    assert ("8 of 8 clips, the first" in err) == (scale is None)
+    assert ("pass --full-scale 32768 if they are 16-bit" in err or "pass --full-scale 8388608" in err) == (
+        scale is None
+    )
+    assert "full_scale" not in err
     assert cli.main(["predict", path, str(data / "low"), str(loud / "low"), *stated]) == 0
     captured = capsys.readouterr()
     if scale is not None:  # files of integers have the scale of their format

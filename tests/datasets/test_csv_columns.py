@@ -2,11 +2,12 @@
 
 import warnings
 
+import pandas
 import pytest
 from helpers.data_folders import csv_file, touch, urbansound8k
 
 from l3clf.audio.clip import Clip
-from l3clf.datasets import load_csv
+from l3clf.datasets import load, load_csv
 from l3clf.errors import DatasetError, DatasetWarning
 
 # Times
@@ -31,6 +32,14 @@ from l3clf.errors import DatasetError, DatasetWarning
         ("t_start", "t_end"),
         ("Begin Time (s)", "End Time (s)"),
         ("Start (s)", "End (s)"),
+        ("t_min", "t_max"),
+        ("tmin", "tmax"),
+        ("tMin", "tMax"),
+        ("t0", "t1"),
+        ("t0_s", "t1_s"),
+        ("from", "to"),
+        ("From (s)", "To (s)"),
+        ("time_in", "time_out"),
     ],
 )
 def test_pairs_of_times_are_taken_and_that_is_said(tmp_path, start, end):
@@ -109,11 +118,69 @@ def test_pairs_in_seconds_are_told_from_those_in_samples(tmp_path):
 
 
 def test_a_duration_is_not_used_for_whole_files_and_refused_for_pieces(tmp_path):
-    path = csv_file(tmp_path, "path,label,duration\na.wav,x,2.5\nb.wav,y,3.5\n")
-    with pytest.warns(DatasetWarning, match=r"not used: 'duration'"):
+    path = csv_file(tmp_path, "path,label,duration,speaker\na.wav,x,2.5,1\nb.wav,y,3.5,2\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert load_csv(path).clips == [Clip(tmp_path / "a.wav"), Clip(tmp_path / "b.wav")]
     path = csv_file(tmp_path, "path,label,duration\na.wav,x,2.5\na.wav,y,3.5\n")
     with pytest.raises(DatasetError, match=r"column 'duration' and files that are listed more than once, but no start"):
+        load_csv(path)
+
+
+UNCLEAR = "xmin,xmax in,out first_s,last_s left,right timestamp position,len a,b t_min,xmax from,stop_x t0,t2 t1,t0x"
+
+
+@pytest.mark.parametrize("columns", UNCLEAR.split())
+def test_numbers_that_may_be_times_are_refused_where_files_are_listed_again(tmp_path, columns):
+    n = columns.count(",") + 1
+    rows = "".join(f"a.wav,{label}{f',{value}' * n}\n" for label, value in (("x", "0.5"), ("y", "1.5")))
+    path = csv_file(tmp_path, f"path,label,{columns}\n{rows}")
+    names = ", ".join(map(repr, columns.split(",")))
+    with pytest.raises(
+        DatasetError, match=rf"columns of numbers that are not used \({names}\); if they are times, name"
+    ):
+        load_csv(path)
+
+
+@pytest.mark.parametrize("columns", ["xmin,xmax", "first_s,last_s", "left,right", "timestamp", "in,out"])
+def test_numbers_that_may_be_times_of_files_that_are_listed_once_are_a_warning(tmp_path, columns):
+    numbers = ",".join("12" for _ in columns.split(","))
+    path = csv_file(tmp_path, f"path,label,{columns}\na.wav,x,{numbers}\nb.wav,y,{numbers}\n")
+    with pytest.warns(DatasetWarning, match=f"not used: {', '.join(map(repr, columns.split(',')))}; rename"):
+        assert all(clip.is_whole for clip in load_csv(path).clips)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label,from,to\na.wav,x,home,work\nb.wav,y,work,home\n",
+        "path,label,confidence,snr_db\na.wav,x,0.5,12\nb.wav,y,0.7,-3\n",
+        "id,path,label\n0,a.wav,x\n1,a.wav,x\n",
+        ",path,label\n0,a.wav,x\n1,a.wav,x\n",
+        "Unnamed: 0,path,label\n0,a.wav,x\n1,a.wav,x\n",
+        "path,label,class_id\na.wav,x,0\na.wav,x,0\n",
+        "path,label,latitude\na.wav,x,52.5\na.wav,x,52.5\n",
+        "path,label,start_s,confidence\na.wav,x,0,0.5\na.wav,y,1,0.7\n",
+    ],
+)
+def test_numbers_that_are_no_times_are_left_alone(tmp_path, text):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "(?!.*'class_id')(?!.*listed twice)(?!.*more than once).*", DatasetWarning)
+        assert len(load_csv(csv_file(tmp_path, text))) == 2
+
+
+def test_numbers_of_a_data_frame_are_treated_alike():
+    frame = pandas.DataFrame({"path": ["a.wav"] * 2, "label": ["x", "y"], "tmin": [0.0, 1.5], "tmax": [1.5, None]})
+    with pytest.warns(DatasetWarning, match="read 'tmin' as start_s, 'tmax' as end_s"):
+        assert load(frame).clips == [Clip("a.wav", 0.0, 1.5), Clip("a.wav", 1.5)]
+    with pytest.raises(DatasetError, match=r"data frame: files .* of numbers that are not used \('xmin', 'tmax'\)"):
+        load(frame.rename(columns={"tmin": "xmin"}))
+
+
+@pytest.mark.parametrize("value", ["00:00", "1:02:03", "soon", "1,5"])
+def test_what_is_no_number_of_seconds_is_told_in_our_words(tmp_path, value):
+    path = csv_file(tmp_path, f'path,label,start_s\na.wav,x,1\nb.wav,y,"{value}"\n')
+    with pytest.raises(DatasetError, match=rf"line 3: '{value}'; expected times in seconds, such as 12\.5$"):
         load_csv(path)
 
 
