@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import Clip
-from l3clf.datasets.csv_rows import check_text
+from l3clf.datasets.csv_rows import LINE_BREAK, SURROGATE, check_text, is_file
 from l3clf.datasets.csv_table import read_table
 from l3clf.datasets.describe import FEW_CLIPS, Description, describe, problems, warn_of_labels
 from l3clf.errors import DatasetError, MissingDependencyError
@@ -142,11 +142,12 @@ class ClipTable:
         ------
         DatasetError
             If the file cannot be written or is of another kind, or a value would be read back differently: it is
-            empty, has line breaks or spaces at its ends, or is a file name that is not valid Unicode.
+            empty, or has line breaks or spaces at its ends. Paths of existing files may have line breaks and bytes
+            that are not UTF-8.
         """
         target = check_kind(path, _TABLE, force=force, error=DatasetError)
         columns = self._columns()
-        columns["path"] = [os.path.relpath(clip.path, target.parent) for clip in self.clips]
+        columns["path"] = [_unstripped(os.path.relpath(clip.path, target.parent)) for clip in self.clips]
         if escape_formulas:
             columns["path"] = [escaped_path(each) for each in columns["path"]]
         lines = [csv_line(columns, end="\r\n")]
@@ -157,7 +158,7 @@ class ClipTable:
                 for name, value in zip(columns, row, strict=True)
             ]
             lines.append(csv_line(values, end="\r\n", escape_formulas=escape_formulas))
-        with replacing(target, DatasetError, newline="", encoding="utf-8") as file:
+        with replacing(target, DatasetError, newline="", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(lines)
 
     def _columns(self) -> dict[str, Any]:
@@ -206,12 +207,21 @@ class ClipTable:
 
 def _readable(table: Path, name: str, value: str) -> str:
     """Return `value`, or raise if reading the table would not give it back unchanged."""
+    if name == "path" and (LINE_BREAK.search(value) or SURROGATE.search(value)):
+        # Read back only where the file exists: else they come from stray quotes and other encodings.
+        if value != value.strip() or not is_file(table, value):
+            raise DatasetError(f"{table}: {name} {value!r} cannot be stored in a CSV; rename the file")
+        return value
     check_text(f"{table}", name, value)
-    # File names that are not valid UTF-8 hold surrogates, which a UTF-8 file cannot.
-    not_text = any("\ud800" <= character <= "\udfff" for character in value)
-    if not_text or not value or value != value.strip():
-        raise DatasetError(f"{table}: {name} {value!r} cannot be stored in a CSV; rename it")
+    if SURROGATE.search(value) or not value or value != value.strip():
+        what = "the file" if name == "path" else "it"
+        raise DatasetError(f"{table}: {name} {value!r} cannot be stored in a CSV; rename {what}")
     return value
+
+
+def _unstripped(path: str) -> str:
+    """Return a path whose spaces in front are read back."""
+    return path if path == path.lstrip() else f"{os.curdir}{os.sep}{path}"
 
 
 def _as_column(name: str, values: ArrayLike, n_clips: int) -> NDArray[Any]:

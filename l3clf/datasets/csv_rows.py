@@ -7,6 +7,7 @@ columns or all lines with a missing value, so that they are fixed in one go.
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,12 +17,16 @@ from l3clf.datasets.describe import some
 from l3clf.errors import DatasetError
 
 __all__ = [
+    "LINE_BREAK",
     "MAX_CHARACTERS",
+    "SURROGATE",
     "Row",
     "Sheet",
     "check_text",
     "check_unique",
+    "check_utf8",
     "column",
+    "is_file",
     "read_sheet",
     "require_columns",
     "require_values",
@@ -31,6 +36,8 @@ MAX_CHARACTERS = 1000  # of a path, label, fold or group; NumPy stores every lab
 SEPARATORS = ";\t"  # beside the comma: what Excel writes where the comma is the decimal point, and what it copies
 SHOWN_CHARACTERS = 40
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+LINE_BREAK = re.compile("[\r\n]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 UNUSABLE_IN_LABELS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 REASONS = {
     "unexpected end of data": "a quote is opened here and never closed",
@@ -60,40 +67,80 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The content of a CSV: its columns in order, its rows, and the character between its values."""
+    """The content of a CSV.
+
+    Attributes
+    ----------
+    columns : list of str
+        In their order.
+    rows : list of Row
+    separator : str
+        The character between values.
+    not_utf8 : str
+        What is wrong if it is not UTF-8; its values have surrogates for such bytes, as file names have in Python.
+    """
 
     columns: list[str]
     rows: list[Row]
     separator: str = ","
+    not_utf8: str = ""
 
 
 def read_sheet(table: Path) -> Sheet:
-    """Read a CSV strictly.
+    """Read a CSV strictly, but for names of files, which may be any bytes: see `check_utf8`.
 
     Raises
     ------
     DatasetError
-        If it cannot be read, is not UTF-8, has quotes that are not closed or end within a value, or rows with more
+        If it cannot be read, has quotes that are not closed or end within a value, or rows with more
         values than columns.
     """
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:  # Excel writes a byte order mark
-            separator = _separator(file)
-            records = _records(table, file, separator)
-            _, first, _ = next(records, (0, [], ""))
-            columns = [name.strip() for name in first]  # a header may have spaces after commas
-            return Sheet(columns, list(_filled(table, columns, records, separator)), separator)
+        try:
+            return _read(table)
+        except UnicodeDecodeError as error:
+            byte, at = error.object[error.start], error.start
+            found = f"is not UTF-8 text (byte {byte:#04x} at {at}); save it again as UTF-8"
+            with suppress(DatasetError):  # of text that is nothing of the kind
+                return _read(table, errors="surrogateescape", not_utf8=found)
+            raise DatasetError(f"{table}: {found}") from None
     except OSError as error:
         raise DatasetError(f"{table}: cannot be read ({error.strerror}); give a CSV file") from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{table}: is not UTF-8 text (byte {error.object[error.start]:#04x} at {error.start}); "
-            "save it again as UTF-8"
-        ) from None
     except DatasetError:
         raise
     except ValueError as error:  # a NUL byte in the name
         raise DatasetError(f"{str(table)!r}: cannot be read ({error}); give a CSV file") from None
+
+
+def _read(table: Path, errors: str = "strict", not_utf8: str = "") -> Sheet:
+    with table.open(newline="", encoding="utf-8-sig", errors=errors) as file:  # Excel writes a byte order mark
+        separator = _separator(file)
+        records = _records(table, file, separator)
+        _, first, _ = next(records, (0, [], ""))
+        columns = [name.strip() for name in first]  # a header may have spaces after commas
+        return Sheet(columns, list(_filled(table, columns, records, separator)), separator, not_utf8)
+
+
+def check_utf8(table: Path, sheet: Sheet, path_column: str) -> None:
+    """Raise DatasetError if a table is not UTF-8, unless only the names of files that exist are not."""
+    if sheet.not_utf8:
+        other = (value for row in sheet.rows for name, value in row.values.items() if name != path_column)
+        names = (row.values.get(path_column, "") for row in sheet.rows)
+        odd = [name for name in names if SURROGATE.search(name)]
+        if (
+            any(map(SURROGATE.search, (*sheet.columns, *other)))
+            or not odd
+            or not all(is_file(table, name) for name in odd)
+        ):
+            raise DatasetError(f"{table}: {sheet.not_utf8}")
+
+
+def is_file(table: Path, name: str) -> bool:
+    """Return whether a file exists whose name is relative to a table's folder."""
+    try:
+        return (table.parent / name).is_file()
+    except (OSError, ValueError):  # also a name that is too long, or that no file can have
+        return False
 
 
 def _separator(file: IO[str]) -> str:
@@ -187,8 +234,11 @@ def require_columns(table: object, columns: Sequence[str], needed: Sequence[str]
         raise DatasetError(f"{table}: no column {names} (found {found or 'no header'}); add or rename columns")
 
 
-def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Raise DatasetError if one of these columns is empty in some row, or holds what cannot be a name."""
+def require_values(table: Path, rows: Sequence[Row], names: Sequence[str], path: str | None = None) -> None:
+    """Raise DatasetError if one of these columns is empty in some row, or holds what cannot be a name.
+
+    The column `path` may hold the names of existing files that have line breaks: no stray quote makes up such a file.
+    """
     for name in names:
         lines = [row.line for row in rows if not row.values[name]]
         if lines:
@@ -196,7 +246,9 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str]) -> No
                 f"{table}: no {printable_path(name)} in line {some(lines, 10)}; fill it in or delete the line"
             )
         for row in rows:
-            check_text(f"{table}, line {row.line}", name, row.values[name])
+            value = row.values[name]
+            broken = name == path and LINE_BREAK.search(value) is not None and is_file(table, value)
+            check_text(f"{table}, line {row.line}", name, LINE_BREAK.sub("", value) if broken else value)
             if name in row.stray:
                 raise DatasetError(
                     f"{table}, line {row.line}: {printable_path(name)} "

@@ -10,7 +10,16 @@ from typing import Any
 
 from l3clf.audio.clip import Clip
 from l3clf.datasets.csv_columns import Columns, check_pieces, find_columns, numeric_columns
-from l3clf.datasets.csv_rows import Row, Sheet, check_unique, column, read_sheet, require_columns, require_values
+from l3clf.datasets.csv_rows import (
+    Row,
+    Sheet,
+    check_unique,
+    check_utf8,
+    column,
+    read_sheet,
+    require_columns,
+    require_values,
+)
 from l3clf.datasets.layouts import layout_columns, layout_of
 from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
@@ -36,6 +45,7 @@ def read_table(
     # Our own layout takes precedence, and so do columns that the caller names.
     layout = published if wanted == ["path", "label"] and "path" not in columns else None
     if layout:
+        check_utf8(table, sheet, layout.columns[0])
         _require(table, columns, [*layout.columns, *([group] if group else [])], rows)
         return layout_columns(table, columns, rows, layout, group)
     # The times in a published table are those in its sources.
@@ -49,9 +59,10 @@ def read_table(
         times=published is None,
         numeric=numeric_columns(values),
     )
+    check_utf8(table, sheet, found.path)
     used = [found.path, found.label, *filter(None, (found.fold, found.group, found.start, found.end))]
     _require(table, columns, used, rows)
-    require_values(table, rows, [found.path, found.label])
+    require_values(table, rows, [found.path, found.label], found.path)
     check_pieces(str(table), found, values[found.path], values)
     if found.said:
         warnings.warn(f"{table}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=4)

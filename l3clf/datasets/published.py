@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l3clf.datasets.clip_table import ClipTable
-from l3clf.datasets.csv_rows import read_sheet, require_columns
+from l3clf.datasets.csv_rows import check_utf8, read_sheet, require_columns
 from l3clf.datasets.describe import some
 from l3clf.datasets.folders import entries, find_sounds, is_sound, load_csv, load_folder, warn_of_unknown
 from l3clf.datasets.layouts import ESC, ESC_NAME, URBANSOUND8K, Layout, esc_names
@@ -71,7 +71,9 @@ def _esc_from_meta(meta: Path) -> ClipTable:
 
 
 def _load_published(path: Path, layout: Layout) -> ClipTable:
-    require_columns(path, read_sheet(path).columns, layout.columns)
+    sheet = read_sheet(path)
+    check_utf8(path, sheet, layout.columns[0])
+    require_columns(path, sheet.columns, layout.columns)
     return load_csv(path)
 
 
