@@ -21,7 +21,7 @@ MAX_FRAME = 1441  # bytes; a stream may begin with the rest of one
 MAX_PADDING = 4096  # zeros between files or at the end
 MAX_JUNK = 1024  # as much is skipped by mpg123
 MAX_TEXT = 1 << 16  # bytes at the end, which are no damaged frames
-HEAD = 54  # bytes of a frame that are looked at: up to the count of frames that it may announce
+HEAD = 58  # bytes of a frame that are looked at: up to the counts of frames and bytes that it may announce
 SYNC = re.compile(rb"\xff[\xe2-\xff]")
 LYRICS_END = b"LYRICS200"
 CONVERT = "convert it to WAV, as `ffmpeg -i IN OUT.wav` does"
@@ -90,11 +90,12 @@ class MpegWalk:
 
 @dataclass
 class _Run:
-    """Frames without a break: where they begin, where their sound does, and how many frames are announced."""
+    """Frames without a break: where they begin, where their sound does, and how many frames and bytes are announced."""
 
     start: int
     sound_at: int
     announced: int = 0
+    announced_bytes: int = 0
     frames: int = 0
     announced_end: int = 0
     is_cut: bool = False
@@ -131,14 +132,16 @@ def _frame(head: bytes) -> tuple[int, _Kind | None]:
     return length, mono if head[3] >> 6 == 3 else stereo
 
 
-def _announced(head: bytes, kind: _Kind) -> int | None:
-    """Return the count of frames that a frame without sound announces, 0 if unknown; None if it is no such frame."""
+def _announced(head: bytes, kind: _Kind) -> tuple[int, int] | None:
+    """Return the frames and bytes that a frame without sound announces, 0 if unknown; None if it is no such frame."""
     checksum = 0 if head[1] & 1 else 2
     for at in {kind.count_at, kind.count_at + checksum}:
         if head[at : at + 4] in (b"Xing", b"Info") and not any(head[4 + checksum : at]):
-            has_count = int.from_bytes(head[at + 4 : at + 8], "big") & 1  # slices: the file may end here
-            return int.from_bytes(head[at + 8 : at + 12], "big") if has_count else 0
-    return int.from_bytes(head[50:54], "big") if head[36:40] == b"VBRI" else None
+            flags = int.from_bytes(head[at + 4 : at + 8], "big")  # slices: the file may end here
+            frames, n_bytes = (int.from_bytes(head[at + i : at + i + 4], "big") for i in (8, 12))
+            return (frames, n_bytes if flags & 2 else 0) if flags & 1 else (0, 0)
+    is_vbri = head[36:40] == b"VBRI"
+    return (int.from_bytes(head[50:54], "big"), int.from_bytes(head[46:50], "big")) if is_vbri else None
 
 
 class _Walker:
@@ -203,7 +206,7 @@ class _Walker:
                     run.announced_end = position + length
             else:
                 self._close(run, position)
-                run = _Run(position, position + length, announced)
+                run = _Run(position, position + length, *announced)
             position += length
         self._close(run, position)
         return self._stop if run.is_cut else position
@@ -211,8 +214,9 @@ class _Walker:
     def _close(self, run: _Run, end: int) -> None:
         """Add the parts of a run."""
         self._frames += run.frames
-        # Some programs count the frame that announces the others.
-        if run.frames < run.announced - 1 or (run.is_cut and run.frames < run.announced):
+        # Some programs count the frame that announces the others; then no bytes are missing.
+        is_short = run.is_cut or 0 < run.announced_bytes - (end - run.start) <= MAX_FRAME
+        if run.frames < run.announced - 1 or (is_short and run.frames < run.announced):
             self.found.refusal = self.found.refusal or (
                 f"is damaged or cut off (its header announces {run.announced:,} frames, but {run.frames:,} follow "
                 "without a break); copy, convert or record it again"
@@ -291,7 +295,7 @@ class _Walker:
     def _first_frame(self, start: int) -> tuple[int, _Kind | None]:
         head = self._at(start)
         kind = _frame(head)[1]
-        if kind is not None and kind.layer == 3 and _announced(head, kind):
+        if kind is not None and kind.layer == 3 and (_announced(head, kind) or (0, 0))[0]:
             return start, kind  # whatever follows it, what it announces counts
         return self._next_frame(start, start + MAX_LEAD)
 

@@ -193,7 +193,7 @@ def _filled(
             )
         padded = [*(value.strip() for value in found), *[""] * len(columns)]
         values = dict(zip(columns, padded, strict=False))
-        if any(values.values()):
+        if any(padded):
             quoted = [name for name, value in values.items() if '"' in value]
             yield Row(line, values, tuple(quoted) if quoted and not _well_quoted(text, separator) else ())
 
