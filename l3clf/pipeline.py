@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of
-from l3clf.audio.decode import check_mix, decode_revision, mono
+from l3clf.audio.decode import check_header, check_mix, decode_revision, mono
 from l3clf.audio.levels import LevelNote, check_levels, collecting, warn_of
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.embedders.clip_parts import Part, UnembeddedPart, UnfinishedClip
@@ -249,6 +249,7 @@ class _Work:
         self.keys: dict[int, CacheKey] = {}
         self.same: dict[int, list[int]] = {i: [i] for i in range(len(sources))}
         self.states: dict[int, FileState | None] = {}
+        self.decoders: dict[int, str] = {}
 
     @property
     def n_done(self) -> int:
@@ -264,6 +265,7 @@ class _Work:
             if isinstance(identity, L3clfError):
                 self.done[i], self.same[i] = identity, [i]
                 continue
+            self.decoders[i] = identity.decoder
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
             revision = revisions[identity.decoder]
@@ -277,7 +279,7 @@ class _Work:
                 self.done[first[key]] = stored
 
     def level_notes(self) -> dict[int, list[LevelNote]]:
-        """Return what is doubtful about the levels of the clips that come from the cache."""
+        """Return what is doubtful about the levels and headers of the clips that come from the cache."""
         notes: dict[int, list[LevelNote]] = {}
         for i, stored in self.done.items():
             source = self.sources[i]
@@ -288,8 +290,9 @@ class _Work:
                     mono(source.samples, source.label, source.full_scale)
                 else:
                     check_levels(stored.levels_dbfs, str(source), full_scale_of(source))
-                    if stored.levels_dbfs.max(initial=-np.inf) < FAINT_DBFS:
-                        with suppress(AudioError):  # it was good when it was embedded
+                    with suppress(AudioError):  # it was good when it was embedded
+                        check_header(source, self.decoders[i])
+                        if stored.levels_dbfs.max(initial=-np.inf) < FAINT_DBFS:
                             check_mix(source)
         return notes
 

@@ -5,7 +5,6 @@ raises an `AudioError` that names it, even where libsndfile does not complain: i
 """
 
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of, printable_path
 from l3clf.audio.ffmpeg import is_foreign, version
 from l3clf.audio.layout import layout_of
-from l3clf.audio.levels import FILE_BITS, Meter, check_integers
+from l3clf.audio.levels import FILE_BITS, LevelNote, Meter, check_integers, tell_note
 from l3clf.audio.ogg_pages import check_pages
 from l3clf.audio.sound_file import MAX_CHANNELS, Sound, check_rate, decoder_reason, open_sound
 from l3clf.errors import AudioError, ClipWarning
 
 __all__ = [
     "REVISION",
+    "check_header",
     "check_mix",
     "decode_revision",
     "decoder_of",
@@ -53,6 +53,9 @@ REVISIONS = {
     "wrong length": "wrong length/2",
 }
 """Of what was once decoded differently, by decoder: see `decode_revision`."""
+
+MAY_BE_LONGER = ("wav without length", "flac without length")
+"""Decoders of files that may hold more than their headers announce."""
 
 
 def decoder_of(path: str) -> str:
@@ -142,6 +145,7 @@ def read_blocks(source: Source, sample_rate: int, block_s: float = BLOCK_S) -> I
         )
         return
     with open_sound(source.path) as file:
+        _tell_header(source, file)
         yield from _resampled(_file_blocks(source, file, block_s), file.samplerate, sample_rate)
 
 
@@ -157,6 +161,25 @@ def check_mix(clip: Clip) -> None:
         if file.channels > 1 or getattr(file, "subtype", "") in FILE_BITS:
             for _ in _file_blocks(clip, file, BLOCK_S):
                 pass
+
+
+def check_header(clip: Clip, decoder: str) -> None:
+    """Tell what reading a clip would tell about the header of its file, if it is decoded in a way that can be so.
+
+    Parameters
+    ----------
+    clip : Clip
+    decoder : str
+        As from `decoder_of`.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be opened.
+    """
+    if decoder in MAY_BE_LONGER:
+        with open_sound(clip.path) as file:
+            _tell_header(clip, file)
 
 
 def mono(samples: ArrayLike, label: str = "samples", full_scale: float | None = None) -> FloatArray:
@@ -249,7 +272,6 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
     if file.format == "OGG":
         found = Path(clip.path).stat()
         check_pages(clip.path, found.st_size, found.st_mtime_ns)
-    _warn_of_header(clip, file)
     # Integers are scaled by libsndfile to the full scale of their format.
     subtype = getattr(file, "subtype", "")
     full_scale = full_scale_of(clip) if subtype in ("FLOAT", "DOUBLE") else None
@@ -274,16 +296,16 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
     meter.finish()
 
 
-def _warn_of_header(clip: Clip, file: Sound) -> None:
-    """Warn where sound was found beyond the length that a header gives."""
+def _tell_header(clip: Clip, file: Sound) -> None:
+    """Tell where sound was found beyond the length that a header gives."""
     announced_s = layout_of(clip.path).announced_s
     if announced_s is not None:
-        warnings.warn(
-            f"{printable_path(clip.path)}: its header announces {announced_s:.3f} s of sound, but it holds "
-            f"{file.frames / file.samplerate:.3f} s, all of which is read; listen to its end if the recorder crashed",
-            ClipWarning,
-            stacklevel=2,
+        found = (
+            f"its header announces {announced_s:.3f} s of sound, but it holds {file.frames / file.samplerate:.3f} s, "
+            "all of which is read"
         )
+        advice = "listen to its end if the recorder crashed"
+        tell_note(LevelNote("header", printable_path(clip.path), found, advice, ClipWarning))
 
 
 def _resampled(blocks: Iterator[FloatArray], rate_in: int, rate_out: int) -> Iterator[FloatArray]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
-from l3clf.errors import LevelWarning, ParameterError
+from l3clf.errors import ClipWarning, LevelWarning, ParameterError
 
 __all__ = [
     "FILE_BITS",
@@ -27,6 +27,7 @@ __all__ = [
     "check_integers",
     "check_levels",
     "collecting",
+    "tell_note",
     "warn_of",
 ]
 
@@ -58,12 +59,15 @@ class LevelNote:
         The clip.
     found, advice : str
         Two parts of a message.
+    category : type
+        Of the warning.
     """
 
     kind: str
     label: str
     found: str
     advice: str
+    category: type[ClipWarning] = LevelWarning
 
 
 _notes: ContextVar[list[LevelNote] | None] = ContextVar("l3clf_level_notes", default=None)
@@ -96,7 +100,12 @@ def warn_of(notes: Iterable[LevelNote], n_clips: int, stacklevel: int = 2) -> No
     for same in by_kind.values():
         first = same[0]
         what = first.label if len(same) == 1 else f"{len(same)} of {n_clips} clips, the first {first.label}"
-        warnings.warn(f"{what}: {first.found}; {first.advice}", LevelWarning, stacklevel=stacklevel + 1)
+        warnings.warn(f"{what}: {first.found}; {first.advice}", first.category, stacklevel=stacklevel + 1)
+
+
+def tell_note(note: LevelNote) -> None:
+    """Keep a note for `warn_of`, or warn at once where notes are not collected."""
+    _tell(note)
 
 
 def _tell(note: LevelNote) -> None:

@@ -207,6 +207,28 @@ def test_a_wav_is_read_beyond_a_header_that_is_too_short_with_a_warning(tmp_path
         np.testing.assert_array_equal(load(Clip(path, 0.5, 0.75))[0], samples[8000:12_000])
 
 
+@pytest.mark.parametrize(
+    "data", [wav(PCM, promised=20_000), wav(PCM, promised=0), "flac"], ids=["third", "none", "FLAC"]
+)
+def test_headers_are_told_once_a_call_also_from_the_cache(tmp_path, data):
+    from l3clf.classifier.estimators import ClipEmbedder
+
+    data = flac_of(noise(50_000), 9000) if data == "flac" else data
+    paths = [put(tmp_path / f"{k}.wav", data[:-2] + bytes([k, 0])) for k in range(3)] if data[:1] == b"R" else []
+    paths = paths or [put(tmp_path / f"{k}.flac", data + b"TAG" + bytes([k] * 125)) for k in range(3)]
+    embedder = ClipEmbedder("mfcc", cache=tmp_path / "cache.sqlite")
+    vectors = []
+    for _ in range(2):
+        with pytest.warns(ClipWarning) as told:
+            vectors.append(
+                embedder.fit_transform([*paths, Clip(paths[0], 0.1, 0.9), put(tmp_path / "good.wav", wav(PCM))])
+            )
+        assert [str(each.message).split(" announces")[0] for each in told] == [
+            f"4 of 5 clips, the first {paths[0]}: its header"
+        ]
+    np.testing.assert_array_equal(*vectors)
+
+
 def _check_wrapped(path):
     """A file of 4 GB and two seconds, of which the disk holds only the ends."""
     with open(path, "wb") as file:  # noqa: PTH123
