@@ -10,8 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from l3clf.audio.clip import Samples
 from l3clf.audio.framing import SILENCE_DBFS
-from l3clf.audio.levels import SILENT_DBFS, all_silent
+from l3clf.audio.levels import MIN_SAMPLES, SILENT_DBFS, all_silent
 from l3clf.classifier.inputs import Item
 from l3clf.datasets.describe import some
 from l3clf.embedders import WindowEmbeddings
@@ -84,6 +85,7 @@ def warn_of_silent_labels(
     outcomes: Sequence[Outcome],
 ) -> None:
     """Warn of silent training clips in classes of clips with sound, which failed, and of several classes of silence."""
+    silent = [i for i in silent if not _is_tiny(sources[i])]
     silent_of, all_of = Counter(labels[silent].tolist()), Counter(labels[list(used)].tolist())
     odd = [i for i in silent if 2 * silent_of[labels[i].item()] <= all_of[labels[i].item()]]
     if odd:
@@ -102,6 +104,10 @@ def warn_of_silent_labels(
         advice = "they cannot be told apart: record their clips again"
         text = f"{_named(clips, sources)}: {found}; {advice}{_doubt_of_scale(clips, outcomes)}"
         warnings.warn(text, LevelWarning, stacklevel=3)
+
+
+def _is_tiny(source: Item) -> bool:
+    return isinstance(source, Samples) and len(source.samples) < MIN_SAMPLES
 
 
 def warn_of_silence(
