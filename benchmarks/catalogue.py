@@ -47,7 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_table": Benchmark(
         "l3mini_table",
-        "accuracy of l3mini compared with its peers, its size, and its integers compared with tflite-micro's",
+        "accuracy of the package's students and their peers, their sizes, and their integers beside tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
     "student_gains": Benchmark(
@@ -72,7 +72,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_speed": Benchmark(
         "l3mini_speed",
-        "windows per second of l3mini, in floating point and in integers, as a multiple of OpenL3's",
+        "windows per second of the package's students, in floating point and in integers, as a multiple of OpenL3's",
         "nothing; 2 minutes",
     ),
     "cache_speed": Benchmark(

@@ -346,7 +346,7 @@ def missing(filename: str, weights: str | os.PathLike[str] | None = None) -> str
 
 
 def _ways_out(file: WeightFile) -> str:
-    instead = ', or use embedder="l3mini", which comes with l3clf' if file.model == "openl3" else ""
+    instead = ', or use embedder="l3base", which comes with l3clf' if file.model == "openl3" else ""
     return _how_to_get(file).replace(", or pass", ", pass" if instead else ", or pass") + instead
 
 
