@@ -32,13 +32,13 @@ class Options:
     student : str, optional
         A student file instead of those in the package.
     peers : tuple of str
-        Embedders to compare with; "edgel3-int8" is the int8 student of EdgeL3's makers.
+        Embedders to compare with; "edgel3-int8" is the int8 student of EdgeL3's makers, "l3mini-1" the first l3mini.
     windows : int
         Of ESC-10, in which every layer's integers are compared with tflite-micro's; 0 leaves that out.
     """
 
     student: str | None = None
-    peers: tuple[str, ...] = ("yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
+    peers: tuple[str, ...] = ("l3mini-1", "yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
     windows: int = 200
 
 
@@ -67,6 +67,8 @@ def accuracy(embedder: Embedder, table: l3clf.ClipTable, hop_s: float) -> float:
 
 
 def _peer(name: str) -> Embedder:
+    if name == "l3mini-1":
+        return l3clf.load_embedder("l3mini", revision=1)
     if name == "edgel3-int8":
         return EdgeL3Int8(str(weights_folder() / "edgel3_int8_256.tflite"))
     options: dict[str, Path] = {} if name == "mfcc" else {"weights": weights_folder()}
