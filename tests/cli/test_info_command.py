@@ -37,6 +37,19 @@ def test_info_of_a_model_is_all_that_predict_uses(run, data, tmp_path):
     assert found["size"] == f"{path.stat().st_size / 1000:,.1f} kB"
 
 
+def test_info_of_a_model_of_before_names_the_revision_that_it_uses(run):
+    status, out, _ = run("info", TINY.parent / "l3mini_1" / "model.l3clf")
+    assert status == 0
+    assert lines_of(out)["embedder"].strip() == "l3mini, precision=float32, revision=1"
+
+
+def test_the_first_l3mini_is_an_option_of_the_command_line(run, data, tmp_path):
+    fit = ["fit", data, "--embedder", "l3mini", "--option", "revision=1", "--cache", "none", "--out", tmp_path / "m"]
+    assert run(*fit)[0] == 0
+    model = l3clf.load_model(tmp_path / "m")
+    assert (model.embedder_.revision, model.embedder_.options) == (1, {"precision": "float32"})
+
+
 def test_info_as_json_has_the_classes_with_their_types(run, model):
     status, out, _ = run("info", model, "--json")
     assert status == 0
