@@ -50,11 +50,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "accuracy of the package's students and their peers, their sizes, and their integers beside tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
-    "accuracy_by_size": Benchmark(
-        "accuracy_by_size",
-        "accuracy on ESC-10 against size, of the package's students and of published networks",
-        "a record of l3mini_table; a second",
-    ),
     "student_gains": Benchmark(
         "l3mini.student_gains",
         "what training on a task's labels adds to l3mini on ESC-10 and FSDD",
