@@ -33,7 +33,7 @@ def test_weights_check_looks_at_what_a_folder_holds(tmp_path, capsys):
 
 def test_weights_check_knows_all_real_files(shared, capsys):
     assert cli.main(["weights", "check", "--weights", str(shared / "weights")]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 def test_weights_check_knows_the_real_file(shared, capsys):
