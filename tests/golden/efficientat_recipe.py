@@ -104,7 +104,7 @@ def pickled(tensors):
     return b"\x80\x02}(" + items + b"u."
 
 
-def zipped(members):
+def stored(members):
     """Return a ZIP file of members that are stored as they are."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -116,4 +116,4 @@ def zipped(members):
 def checkpoint(tensors):
     """Return the file of a dict of tensors."""
     data = {f"archive/data/{i}": array.tobytes() for i, array in enumerate(tensors.values())}
-    return zipped({"archive/data.pkl": pickled(tensors), **data, "archive/version": b"3\n"})
+    return stored({"archive/data.pkl": pickled(tensors), **data, "archive/version": b"3\n"})

@@ -6,13 +6,13 @@ import zipfile
 from contextlib import suppress
 
 import pytest
-from golden.efficientat_recipe import zipped
+from golden.efficientat_recipe import stored
 from hypothesis import given
 from hypothesis import strategies as st
 
 from l3clf.storage.stored_zip import UnusableZipError, stored_members
 
-GOOD = zipped({"a": b"one", "b/c": b"", "d": b"three"})
+GOOD = stored({"a": b"one", "b/c": b"", "d": b"three"})
 END = len(GOOD) - 22
 DIRECTORY = GOOD.index(b"PK\x01\x02")
 
@@ -26,7 +26,7 @@ def changed(at, form, value, content=GOOD):
 
 @given(st.dictionaries(st.text("abc/._-", min_size=1, max_size=9), st.binary(max_size=50), min_size=1, max_size=6))
 def test_members_are_those_that_were_written(members):
-    found = stored_members(zipped(members), 6)
+    found = stored_members(stored(members), 6)
     assert {name: bytes(content) for name, content in found.items()} == members
     assert list(found) == list(members)
 
@@ -71,7 +71,7 @@ BAD = {
     "fewer entries": (changed(END + 8, "<H", 2), "does not end where the file ends"),
     "a short directory": (changed(END + 12, "<L", END - DIRECTORY - 1), "is not one"),
     "no directory": (changed(END + 16, "<L", 0), "is not one"),
-    "too many": (zipped({str(i): b"" for i in range(4)}), "has 4 members, more than the 3 allowed"),
+    "too many": (stored({str(i): b"" for i in range(4)}), "has 4 members, more than the 3 allowed"),
     "deflated": (packed(compress_type=zipfile.ZIP_DEFLATED), "compressed or encrypted"),
     "encrypted": (changed(DIRECTORY + 8, "<H", 1), "compressed or encrypted"),
     "twice": (twice(), "has two members called 'a'"),

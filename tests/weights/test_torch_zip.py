@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from golden.efficientat_recipe import checkpoint, number, numbers, pickled, tensor, text, zipped
+from golden.efficientat_recipe import checkpoint, number, numbers, pickled, stored, tensor, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -23,7 +23,7 @@ BYTES = [ONE["layer.weight"].tobytes()]
 
 def file_of(pickle, data=BYTES, **others):
     members = {f"a/data/{i}": content for i, content in enumerate(data)} | others
-    return zipped({"a/data.pkl": pickle, **members})
+    return stored({"a/data.pkl": pickle, **members})
 
 
 def dict_of(value, name="w"):
@@ -185,7 +185,7 @@ FILES = {
     "a member of another folder": (file_of(pickled(ONE), **{"b/data/1": b""}), "does not belong"),
     "a path out of the folder": (file_of(pickled(ONE), **{"a/../x": b""}), "does not belong"),
     "code": (file_of(pickled(ONE), **{"a/code/model.py": b""}), "does not belong"),
-    "no pickle": (zipped({"a/data/0": b""}), "no member data.pkl"),
+    "no pickle": (stored({"a/data/0": b""}), "no member data.pkl"),
     "big-endian": (file_of(pickled(ONE), **{"a/byteorder": b"big"}), "byte order"),
     "NaN": (checkpoint({"w": np.float32([1, math.nan])}), "'w' that are not finite"),
     "infinity": (checkpoint({"w": np.float32([1, -math.inf])}), "'w' that are not finite"),
