@@ -6,15 +6,15 @@ It needs PyTorch, NumPy, soundfile and the files of `bundle`, not l3clf. It stop
 used to its end; a run that was stopped goes on with ``--resume OUT``. On a CPU it does the same, slowly. Students
 leave as ``L.npz``, ``B.npz``, ``S.npz``, which `gpu_students` makes into student files. README.md tells all steps.
 
-Rule: targets are half-whitened and turned; a student's embedding has a part of EfficientAT mn04 and one of the speech
-embedding, and its features shall also give YAMNet's embedding and mn04's scores, through layers that are dropped.
+Rule: targets are half-whitened and turned; a student's embedding has a part for each of some teachers, as its layout
+says, and its features shall also give the vectors of the others, through layers that are dropped.
 """
 
 import argparse
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,24 +27,16 @@ from torch.nn import functional
 from benchmarks.l3mini import gpu_kernels
 from benchmarks.l3mini.gpu_network import STUDENTS, Layout, Network, measured, patches
 from benchmarks.l3mini.gpu_render import Renderer
+from benchmarks.l3mini.gpu_targets import AIMS, NAMES, Targets, ridge
 from benchmarks.l3mini.gpu_teachers import Mn04, Speech, YamNet, levels_of
 
 STEPS = 32  # of the front-end, that are 1.0
 FRAMES, BANDS = 95, 64
-NAMES = ("mn04", "speech", "yamnet", "scores")
 EXTRA = 96  # components of the targets that only the features shall give
-STARTED = "L"  # from the shipped l3mini
-RATES: Mapping[str, float] = {"L": 2.5e-3, "B": 2.5e-3, "S": 4e-3}
-WEIGHTS: Mapping[str, tuple[float, float, float, float]] = {  # of each target's cosine, as in NAMES
-    "L": (1.0, 1.2, 0.4, 0.3),
-    "B": (1.0, 1.0, 0.4, 0.3),
-    "S": (1.0, 1.2, 0.3, 0.2),
-}
-SOUNDS_OF_SPEECH, SPEECH_OF_SOUNDS = 0.6, 0.3  # what mn04 counts where somebody speaks, and the other way round
 WEIGHT_DECAY, MAX_NORM = 2e-2, 2.0
 WARM_UP, LAST_RATE = 0.03, 0.004
 AVERAGED = 0.999  # of the mean weights, from step to step
-LAST_S = 30  # kept for what comes after the last step
+LAST_S, SAVING_S = 30, 3  # kept for what comes after the last step
 NOTE_S, SAVE_S = 20, 60
 LEVELS = 2000  # windows that are written for the integers' ranges
 
@@ -58,6 +50,7 @@ class Student:
     network: Network
     extras: nn.ModuleList  # from features to the targets that the embedding does not hold
     optimizer: Any
+    rows: Tensor  # what each target counts in each row of a batch
     mean: list[Tensor] = field(default_factory=list)  # of its weights over the last steps
     seen: Tensor | None = None  # sums of the cosines since the last note
     count: int = 0
@@ -66,24 +59,6 @@ class Student:
     def parameters(self) -> list[Tensor]:
         """Everything that learns."""
         return [*self.network.parameters(), *self.extras.parameters()]
-
-
-class Targets:
-    """Each teacher's vectors: less their mean, projected on components that are half-whitened and turned at random."""
-
-    def __init__(self, vectors: Tensor, seed: int) -> None:
-        self.mean = vectors.mean(0)
-        centred = (vectors - self.mean).double()
-        values, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-        self.values, self.axes = values.flip(0), axes.flip(1)
-        self.seed = seed
-
-    def projection(self, size: int) -> Tensor:
-        """Return the matrix for the first `size` components."""
-        generator = torch.Generator().manual_seed(self.seed)
-        turned, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-        scaled = self.axes[:, :size] / self.values[:size].clamp(min=1e-9) ** 0.25
-        return (scaled @ turned.to(scaled.device)).float()
 
 
 class Lesson:
@@ -117,13 +92,16 @@ class School:
         self.matrices: dict[str, list[Tensor]] = {}
         self.students: list[Student] = []
         self.done_s, self.steps = 0.0, 0
-        self.counts = {name: torch.tensor(weights, device=device) for name, weights in WEIGHTS.items()}
-        sounds = torch.ones(options.batch, device=device)
-        sounds[self.sounds.spoken] = SOUNDS_OF_SPEECH
-        speech = torch.zeros(options.batch, device=device)
-        speech[self.sounds.asked] = SPEECH_OF_SOUNDS
+        self.counts = {name: torch.tensor(aim.weights, device=device) for name, aim in AIMS.items()}
+
+    def _rows(self, name: str) -> Tensor:
+        """What each target counts in each row of a batch, each in sum 1."""
+        sounds = torch.ones(self.options.batch, device=self.device)
+        sounds[self.sounds.spoken], other = AIMS[name].crossed
+        speech = torch.zeros(self.options.batch, device=self.device)
+        speech[self.sounds.asked] = other
         speech[self.sounds.spoken] = 1
-        self.rows = torch.stack([w / w.sum() for w in (sounds, speech, sounds, sounds)])
+        return torch.stack([w / w.sum() for w in (sounds, speech, sounds, sounds)])
 
     def _call(self, half: torch.dtype) -> None:
         """Call the teachers, their networks in `half`."""
@@ -146,18 +124,20 @@ class School:
         found = [Lesson(self, self.sounds.render(), asked).vectors for _ in range(batches)]
         return [torch.cat([v[i][asked] if i == 1 else v[i] for v in found]) for i in range(len(NAMES))]
 
-    def admit(self, names: Sequence[str]) -> None:
-        """Make the students, and start one from the shipped l3mini."""
+    def admit(self, names: Sequence[str], start: Path | None) -> None:
+        """Make the students; the networks of those that `start` has weights of begin with these."""
         for name in names:
             layout = STUDENTS[name]
             self.matrices[name] = [
-                t.projection(size) for t, size in zip(self.targets, (*layout.parts, EXTRA, EXTRA), strict=True)
+                t.projection(size or EXTRA) for t, size in zip(self.targets, layout.parts, strict=True)
             ]
             torch.manual_seed(0)
             network = Network(layout, FRAMES, BANDS).to(self.device)
-            if name == STARTED:
-                self._start(network, name)
-            extras = nn.ModuleList([nn.Linear(network.embedding.in_features, EXTRA) for _ in range(2)]).to(self.device)
+            others = [nn.Linear(network.embedding.in_features, EXTRA) for size in layout.parts if not size]
+            extras = nn.ModuleList(others).to(self.device)
+            # All of a size are called by one letter, and what follows tells their aims.
+            if start is not None and (path := start / f"{name[0]}.npz").exists():
+                self._start(name, network, extras, path)
             self._enrol(name, network, extras)
 
     def _enrol(self, name: str, network: Network, extras: nn.ModuleList) -> None:
@@ -166,22 +146,29 @@ class School:
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
             {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=RATES[name], fused=self.device == "cuda")
+        optimizer = torch.optim.AdamW(groups, lr=AIMS[name].rate, fused=self.device == "cuda")
         mean = [p.detach().clone() for p in parameters]
-        self.students.append(Student(name, STUDENTS[name], network, extras, optimizer, mean))
+        self.students.append(Student(name, STUDENTS[name], network, extras, optimizer, self._rows(name), mean))
         print(f"{name}: {sum(p.numel() for p in network.parameters())} parameters", flush=True)
 
     @torch.no_grad()
-    def _start(self, network: Network, name: str) -> None:
-        """Take the shipped l3mini's convolutions, and solve the last layer for the targets."""
-        network.take_folded(self._folded())
-        x = self.sounds.render()
-        network.unfold(patches(levels_of(x, self.mel, self.hann, STEPS), torch.float32))
-        lesson = Lesson(self, x)
-        wanted = torch.cat([self._wanted(name, lesson, i) for i in range(2)], 1)
-        weight, bias = _ridge(network.features(lesson.input), wanted)
-        network.embedding.weight.copy_(weight.T)
-        network.embedding.bias.copy_(bias)
+    def _start(self, name: str, network: Network, extras: nn.ModuleList, path: Path) -> None:
+        """Take a trained network's convolutions, and solve the last layers for the targets."""
+        with np.load(path) as file:
+            kept = {n: torch.from_numpy(file[n]) for n in network.state_dict() if not n.startswith("embedding")}
+        network.load_state_dict(kept, strict=False)
+        network.eval()
+        lessons = [Lesson(self, self.sounds.render()) for _ in range(4)]
+        features = torch.cat([network.features(lesson.input) for lesson in lessons])
+        found = [torch.cat([self._wanted(name, lesson, i) for lesson in lessons]) for i in range(len(NAMES))]
+        held, left = (
+            [f for f, size in zip(found, STUDENTS[name].parts, strict=True) if bool(size) == in_embedding]
+            for in_embedding in (True, False)
+        )
+        for layer, wanted in zip((network.embedding, *extras), (torch.cat(held, 1), *left), strict=True):
+            weight, bias = ridge(features, wanted)
+            layer.weight.copy_(weight.T)
+            layer.bias.copy_(bias)
 
     def _folded(self) -> list[Tensor]:
         names = sorted(name for name in self.arrays if name.startswith("l3mini"))
@@ -195,15 +182,17 @@ class School:
     def _cosines(self, student: Student, lesson: Lesson) -> list[Tensor]:
         """The cosine of each row to each target."""
         features, embedding = student.network(lesson.input)
-        answers = [*embedding.split(student.layout.parts, 1), *(layer(features) for layer in student.extras)]
+        parts = iter(embedding.split([size for size in student.layout.parts if size], 1))
+        others = iter(student.extras)
+        answers = [next(parts) if size else next(others)(features) for size in student.layout.parts]
         return [
             functional.cosine_similarity(answer, self._wanted(student.name, lesson, i))
             for i, answer in enumerate(answers)
         ]
 
-    def _means(self, cosines: Sequence[Tensor]) -> Tensor:
-        """The mean of each target over the rows, those that count less weighted so."""
-        return (torch.stack(list(cosines)) * self.rows).sum(1)
+    def _means(self, student: Student, lesson: Lesson) -> Tensor:
+        """The mean cosine to each target over the rows, those that count less weighted so."""
+        return (torch.stack(self._cosines(student, lesson)) * student.rows).sum(1)
 
     def step(self, share: float) -> None:
         """Learn from one new batch; `share` of the time has passed."""
@@ -213,13 +202,13 @@ class School:
             lesson = Lesson(self, self.sounds.render(), self.sounds.asked)
         for student in self.students:
             student.network.train()
-            means = self._means(self._cosines(student, lesson))
+            means = self._means(student, lesson)
             loss = (self.counts[student.name] * (1 - means)).sum()
             student.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(student.parameters, MAX_NORM)
             for group in student.optimizer.param_groups:
-                group["lr"] = RATES[student.name] * rate
+                group["lr"] = AIMS[student.name].rate * rate
             student.optimizer.step()
             with torch.no_grad():
                 kept = min(AVERAGED, (1 + self.steps) / (10 + self.steps))
@@ -231,7 +220,7 @@ class School:
     def train(self, until_s: float, save: bool) -> None:
         """Learn until the clock says `until_s`, noting and saving now and then."""
         begun = time.monotonic()
-        total = self.done_s + max(until_s - begun, 1e-6)
+        total = self.done_s + max(until_s - begun, 1e-6) + self.options.more
         before, noted, saved, first = self.done_s, begun, begun, self.steps
         while (now := time.monotonic()) < until_s:
             self.step((before + now - begun) / total)
@@ -266,7 +255,7 @@ class School:
                 _settle(student.network, inputs)
                 means = torch.stack([self._test(student, lesson) for lesson in tests]).mean(0)
                 state = {name: value.clone() for name, value in student.network.state_dict().items()}
-                results.append((float(means[:2].sum()), means.tolist(), state))
+                results.append((float((means * self.counts[student.name]).sum()), means.tolist(), state))
             best = max(results, key=lambda one: one[0])
             for label, (_, means, _) in zip(("last", "mean"), results, strict=True):
                 print(f"{student.name}, {label} weights: held out", [round(v, 4) for v in means], flush=True)
@@ -296,7 +285,7 @@ class School:
     @torch.no_grad()
     def read_out(self, batches: int, held: int) -> None:
         """Print how well a linear layer on embeddings gives each teacher's, beside the shipped l3mini's."""
-        shipped = Network(Layout(32, STUDENTS["L"].blocks, (144, 48)), FRAMES, BANDS).to(self.device)
+        shipped = Network(Layout(32, STUDENTS["L"].blocks, (0, 48, 144, 0)), FRAMES, BANDS).to(self.device)
         shipped.take_folded(self._folded())
         networks = {"shipped l3mini": shipped} | {student.name: self._written(student) for student in self.students}
         lessons = [Lesson(self, self.sounds.render()) for _ in range(batches)]
@@ -307,7 +296,7 @@ class School:
             embeddings = [network(lesson.input)[1] for lesson in lessons]
             found = []
             for i in range(len(NAMES)):
-                weight, bias = _ridge(torch.cat(embeddings), torch.cat([one[i] for one in wanted]))
+                weight, bias = ridge(torch.cat(embeddings), torch.cat([one[i] for one in wanted]))
                 cosines = [
                     functional.cosine_similarity(network(t.input)[1] @ weight + bias, self._whole(t)[i]).mean()
                     for t in tests
@@ -333,7 +322,8 @@ class School:
     def write(self, student: Student, held_out: Sequence[float]) -> None:
         """Write a student's weights, what its targets were, and its figures."""
         arrays = {name: value.cpu().numpy() for name, value in student.network.state_dict().items()}
-        for i, name in enumerate(NAMES[:2]):
+        for i in [i for i, size in enumerate(student.layout.parts) if size]:
+            name = NAMES[i]
             arrays[f"{name}.mean"] = self.targets[i].mean.cpu().numpy()
             arrays[f"{name}.matrix"] = self.matrices[student.name][i].cpu().numpy()
         strides = [stride for _, stride in student.layout.blocks]
@@ -367,8 +357,9 @@ class School:
         first = torch.load(folder / f"checkpoint_{names[0]}.pt", map_location=self.device, weights_only=True)
         for target, kept in zip(self.targets, first["targets"], strict=True):
             target.mean, target.values, target.axes = kept["mean"], kept["values"], kept["axes"].double()
-        self.admit(names)
+        self.admit(names, None)
         self.done_s, self.steps = first["done_s"], first["steps"]
+        torch.manual_seed(self.steps + 3)  # or the windows of before would come again
         for student in self.students:
             kept = torch.load(folder / f"checkpoint_{student.name}.pt", map_location=self.device, weights_only=True)
             student.network.load_state_dict(kept["network"])
@@ -386,16 +377,6 @@ def _settle(network: Network, inputs: Sequence[Tensor]) -> None:
     with measured(network):
         for x in inputs:
             network.features(x)
-
-
-def _ridge(features: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """The linear layer that gives `wanted` best: weight (features, size) and bias."""
-    x, y = features.double(), wanted.double()
-    mean, middle = x.mean(0), y.mean(0)
-    moments = (x - mean).T @ (x - mean)
-    ridge = 1e-3 * moments.diagonal().mean() * torch.eye(len(moments), device=x.device, dtype=x.dtype)
-    weight = torch.linalg.solve(moments + ridge, (x - mean).T @ (y - middle))
-    return weight.float(), (middle - mean @ weight).float()
 
 
 def _timed(school: School) -> None:
@@ -416,7 +397,7 @@ def _timed(school: School) -> None:
         clock("input", lambda: patches(levels_of(x, school.mel, school.hann, STEPS), school.dtype))
         lesson = Lesson(school, x)
     for student in school.students:
-        clock(f"student {student.name}", lambda s=student: school._means(school._cosines(s, lesson)).sum().backward())
+        clock(f"student {student.name}", lambda s=student: school._means(s, lesson).sum().backward())
         student.optimizer.zero_grad(set_to_none=True)
     clock("whole step", lambda: school.step(0.0))
     if torch.cuda.is_available():
@@ -437,7 +418,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--students", default="L,B,S")
     parser.add_argument("--part", type=int, default=1, help="every how many streams of sounds are read")
     parser.add_argument("--measured", type=int, default=20, help="batches for statistics")
-    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--more", type=float, default=0, help="seconds of training that a later --resume will add")
+    parser.add_argument("--start", type=Path, help="a folder with weights of networks to begin with")
+    parser.add_argument("--resume", type=Path, help="a folder with checkpoints of a run to go on with")
     parser.add_argument("--dry-run", action="store_true", help="a few steps of everything, with times")
     return parser.parse_args(arguments)
 
@@ -459,7 +442,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.resume:
         school.resume(options.resume, names)
     else:
-        school.admit(names)
+        school.admit(names, options.start)
     print(f"ready, {time.monotonic() - begun:.0f} s", flush=True)
     _timed(school)
     if options.dry_run:
@@ -468,8 +451,10 @@ def main(arguments: Sequence[str]) -> None:
         school.train(time.monotonic() + 3, save=False)
         school.save()
     else:
-        school.train(begun + options.seconds - LAST_S, save=True)
+        school.train(begun + options.seconds - (SAVING_S if options.more else LAST_S), save=True)
         school.save()
+    if options.more:
+        return
     school.finish(options.measured, max(1, options.measured // 4))
     school.read_out(options.measured, max(1, options.measured // 4))
     print(f"{school.steps} steps, {school.steps * options.batch} windows, {time.monotonic() - begun:.0f} s", flush=True)

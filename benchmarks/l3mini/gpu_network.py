@@ -25,21 +25,27 @@ STEM_KERNEL, STEM_STRIDE = 5, 4
 
 @dataclass(frozen=True)
 class Layout:
-    """The layers of a student, as in `l3clf.distill.architectures`, and the lengths of its embedding's two parts."""
+    """The layers of a student, as in `l3clf.distill.architectures`, and how many numbers of each teacher it gives.
+
+    The teachers are EfficientAT mn04, the speech embedding, YAMNet and mn04's scores.
+    """
 
     stem: int
     blocks: tuple[tuple[int, int], ...]
-    parts: tuple[int, int]
+    parts: tuple[int, int, int, int]
 
 
+_L = ((64, 2), (96, 1), (96, 1), (96, 1), (96, 1), (160, 2), (160, 1))
 STUDENTS: Mapping[str, Layout] = {
-    "L": Layout(32, ((64, 2), (96, 1), (96, 1), (96, 1), (96, 1), (160, 2), (160, 1)), (144, 64)),
+    "L": Layout(32, _L, (144, 64, 0, 0)),
+    "Ly": Layout(32, _L, (96, 48, 80, 0)),
+    "Lz": Layout(32, _L, (96, 48, 80, 0)),
     "B": Layout(
         64,
         ((96, 1), (128, 2), (192, 1), (192, 1), (192, 1), (192, 1), (192, 1), (384, 2), (384, 1), (384, 1)),
-        (256, 96),
+        (224, 80, 80, 0),
     ),
-    "S": Layout(16, ((32, 2), (48, 1), (48, 1), (80, 2)), (96, 48)),
+    "S": Layout(16, ((32, 2), (48, 1), (48, 1), (80, 2)), (96, 48, 0, 0)),
 }
 
 
@@ -161,18 +167,6 @@ class Network(nn.Module):
         if arrays[-2].T.shape == self.embedding.weight.shape:
             self.embedding.weight.copy_(arrays[-2].T)
             self.embedding.bias.copy_(arrays[-1])
-
-    @torch.no_grad()
-    def unfold(self, x: Tensor) -> None:
-        """Give normalisations after `take_folded` the statistics of a batch, without a change to what they answer."""
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
-        before = [norm.bias.clone() for norm in norms]
-        self.eval()
-        with measured(self):
-            self.features(x)
-        for norm, bias in zip(norms, before, strict=True):
-            norm.weight.copy_((norm.running_var + EPSILON).sqrt())
-            norm.bias.copy_(bias + norm.running_mean)
 
 
 class measured:  # noqa: N801  # a context, as torch.no_grad

@@ -24,11 +24,11 @@ RATE_HZ, WINDOW = 16_000, 15_600
 TRANSFORM = 24_576  # holds a window and the tail of a room
 ROOM = 8000  # samples
 SOUND, SPEECH, WORDS, SYNTHETIC = range(4)
-SHARES: Mapping[int, float] = {SOUND: 0.46, SPEECH: 0.14, WORDS: 0.26, SYNTHETIC: 0.14}
+SHARES: Mapping[int, float] = {SOUND: 0.52, SPEECH: 0.12, WORDS: 0.22, SYNTHETIC: 0.14}
 BEHIND: Mapping[int, float] = {SOUND: 0.65, SPEECH: 0.1, WORDS: 0.05, SYNTHETIC: 0.2}  # of second sounds
-ASKED = 0.25  # share of SOUND whose speech embedding is learned
+ASKED = 0.15  # share of SOUND whose speech embedding is learned
 P_RATE, P_OVER, P_MIX, P_NOISE, P_COLOUR, P_BAND, P_TELEPHONE, P_ROOM, P_LEVEL = (
-    0.55, 0.45, 0.42, 0.3, 0.5, 0.15, 0.3, 0.25, 0.85,
+    0.5, 0.4, 0.32, 0.2, 0.45, 0.12, 0.3, 0.2, 0.85,
 )  # fmt: skip
 RATES, OVER = (0.72, 1.38), 0.6  # resampling; how much of a window may lie outside its sound
 MIX_DB, NOISE_DB, COLOUR_DB, LEVEL_DB = (-4.0, 22.0), (2.0, 40.0), (-9.0, 9.0), (-52.0, -9.0)
