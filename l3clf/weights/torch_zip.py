@@ -248,8 +248,10 @@ class _Interpreter:
         if len(items) % 2:
             raise _UnusableError("has a name without a value")
         for name, value in zip(items[::2], items[1::2], strict=True):
-            if type(name) is not str or name in target:
-                raise _UnusableError(f"has something twice, or without a name ({str(name)[:MAX_NAME]!r})")
+            if type(name) is not str:
+                raise _UnusableError("has a value whose name is no text")
+            if name in target:
+                raise _UnusableError(f"has {name!r} twice")
             target[name] = value
 
     def set_item(self) -> None:
@@ -276,15 +278,8 @@ class _Interpreter:
         match name.what, arguments:
             case "dict", ():
                 made: Any = {}
-            case "tensor", (
-                _Storage() as storage,
-                int() as offset,
-                tuple() as shape,
-                tuple() as stride,
-                bool(),
-                dict(),
-            ):
-                made = _checked(storage, offset, shape, stride)
+            case "tensor", (_Storage(), int(), tuple(), tuple(), bool(), dict()):
+                made = _checked(*arguments[:4])
             case "parameter", (_Tensor() as made, bool(), dict()):
                 pass
             case _:

@@ -167,9 +167,14 @@ PICKLES = {
     "two objects": (b"\x80\x02}" + pickled(ONE)[2:], "or more than a dict"),
     "an empty dict": (b"\x80\x02}.", "no tensors"),
     "a tensor alone": (b"\x80\x02" + tensor(0, ZEROS) + b".", "of another type"),
-    "the same name twice": (dict_of(tensor(0, ZEROS) + text("w") + tensor(0, ZEROS)), "something twice"),
+    "the same name twice": (dict_of(tensor(0, ZEROS) + text("w") + tensor(0, ZEROS)), "has 'w' twice"),
     "a name without a value": (dict_of(tensor(0, ZEROS) + text("v")), "a name without a value"),
-    "a number as a name": (b"\x80\x02}(" + number(1) + tensor(0, ZEROS) + b"u.", "without a name"),
+    "a number as a name": (b"\x80\x02}(" + number(1) + tensor(0, ZEROS) + b"u.", "whose name is no text"),
+    "a deep dict as a name": (
+        b"\x80\x02}" + (b"}" + text("a")) * 9000 + b"}" + b"s" * 9000 + b"K\x01s.",
+        "whose name is no text",
+    ),
+    "a deep dict": (dict_of((b"}" + text("a")) * 9000 + b"}" + b"s" * 9000), "something else than a tensor under 'w'"),
     "a dict that holds itself": (b"\x80\x02}q\x00(" + text("w") + b"h\x00u.", "something else than a tensor"),
     "items of a tuple": (b"\x80\x02)(" + text("w") + tensor(0, ZEROS) + b"u.", "of another type"),
 }
