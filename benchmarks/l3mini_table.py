@@ -37,7 +37,7 @@ class Options:
     """
 
     student: str | None = None
-    peers: tuple[str, ...] = ("yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
+    peers: tuple[str, ...] = ("efficientat", "yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
     windows: int = 200
 
 

@@ -44,14 +44,15 @@ class Options:
 
 
 def run(options: Options) -> Result:
-    """Return the mean accuracy of each student, and of YAMNet."""
+    """Return the mean accuracy of each student, and of EfficientAT and YAMNet."""
     pool = shared_folder() / "data/pool"
     paths = probe_paths(pool)
     classes = yamnet_classes(pool, paths, weights_folder())
     clips = [l3clf.Clip(pool / path) for path in paths]
     embedders = {Path(student).name: l3clf.load_embedder(student) for student in options.students}
+    teachers = {name: l3clf.load_embedder(name, weights=weights_folder()) for name in ("efficientat", "yamnet")}
     rows = []
-    for name, embedder in (embedders | {"yamnet": l3clf.load_embedder("yamnet", weights=weights_folder())}).items():
+    for name, embedder in (embedders | teachers).items():
         vectors = np.stack([windows.vectors.mean(axis=0) for windows in embed(embedder, clips)])
         rows.append((name, mean_accuracy(vectors, classes)))
     title = f"{len(paths)} clips, {DRAWS} draws of {CLASSES} classes"

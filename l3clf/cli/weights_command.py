@@ -19,7 +19,10 @@ def add(commands: Any) -> None:
     options.command(weights, "list", _list, "list the known weight files and where they are")
     fetch = options.command(weights, "fetch", _fetch, "download weight files and verify them")
     fetch.add_argument(
-        "names", metavar="NAME", nargs="*", help="such as mel256_env (the default), or openl3 for its six files"
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="such as mel256_env (the default), efficientat, or openl3 for its six files",
     )
     fetch.add_argument("--folder", metavar="DIR", type=Path, help="default: the user's cache folder")
     options.add_quiet(fetch)
@@ -36,7 +39,7 @@ def _list(args: argparse.Namespace) -> int:
         place = find(file)
         source = "can be downloaded" if file.url else f"not on this machine; from {file.origin}"
         found = str(place) if place else source
-        say(f"{file.model:8} {file.filename:44} {file.licence:12} {found}")
+        say(f"{file.model:11} {file.filename:44} {file.licence:12} {found}")
     return 0
 
 

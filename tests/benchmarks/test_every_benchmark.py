@@ -31,7 +31,7 @@ SMALL = {
     "talk_cnn": {"epochs": 1, "filters": 2},
     "device_table": {"teacher": False, "folds": 1, "verified": 1, "student": TINY},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
-    "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1), "duration_s": 1.0},
+    "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},
     "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
     "footprint": {"minutes": 0.1, "openl3_minutes": 0.02, "repeats": 1},
