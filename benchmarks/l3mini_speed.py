@@ -1,9 +1,10 @@
-"""Windows per second of the package's students, in floating point and in integers, as a multiple of OpenL3's.
+"""Windows per second of the package's students, in floats and in integers, and of EfficientAT, beside OpenL3's.
 
 From samples in memory to vectors, front-end included, on all cores; the embedders take turns, since machines are
-noisy. OpenL3 has seeded weights.
+noisy. OpenL3 has seeded weights; EfficientAT has its own, and is left out without the shared data.
 """
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import joblib
 import numpy as np
 
 import l3clf
-from benchmarks.materials import embed, seeded_openl3, students
+from benchmarks.materials import embed, seeded_openl3, students, weights_folder
 from benchmarks.record import Result, Table, Timing
 from l3clf.audio.clip import Samples
 from l3clf.embedders import Embedder
@@ -31,26 +32,29 @@ class Options:
         A student file instead of those in the package.
     rounds : int
     clips : tuple of int
-        That each round embeds with a student in float32, with one in int8, and with OpenL3.
+        That each round embeds with a student in float32, with one in int8, with OpenL3, and with EfficientAT.
     duration_s : float
         Of a clip.
     """
 
     student: str | None = None
     rounds: int = 5
-    clips: tuple[int, ...] = (100, 20, 2)
+    clips: tuple[int, ...] = (100, 20, 2, 50)
     duration_s: float = 10.0
 
 
 def run(options: Options) -> Result:
     """Time the embedders in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        floats, integers, peers = options.clips
+        floats, integers, openl3, others = options.clips
         racers: dict[str, tuple[Embedder, int]] = {}
         for student in students(options.student):
             racers[f"{student.name}, float32"] = student, floats
             racers[f"{student.name}, int8 (in NumPy)"] = replace(student, precision="int8"), integers
-        racers[PEER] = l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))), peers
+        if os.environ.get("L3CLF_SHARED"):
+            efficientat = l3clf.load_embedder("efficientat", weights=weights_folder())
+            racers["efficientat mn04, float32"] = efficientat, others
+        racers[PEER] = l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))), openl3
         for embedder, _ in racers.values():
             _windows_per_s(embedder, 1, options.duration_s)
         rounds = [

@@ -38,7 +38,7 @@ class Options:
     """
 
     student: str | None = None
-    peers: tuple[str, ...] = ("l3mini-1", "yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
+    peers: tuple[str, ...] = ("l3mini-1", "efficientat", "yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
     windows: int = 200
 
 

@@ -24,8 +24,10 @@ from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
 from l3clf.weights.keras_h5 import read_keras_h5
+from l3clf.weights.torch_zip import read_torch_zip
+from tests.golden.efficientat_recipe import checkpoint, stored
 
-__all__ = ["Cells", "Keras", "Models", "Onnx", "Students", "TFLite"]
+__all__ = ["Cells", "Keras", "Models", "Onnx", "Students", "TFLite", "Torch"]
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 RATE = 16_000
@@ -229,6 +231,40 @@ class Keras(Target):
 
     def mutated(self, rng: random.Random) -> Mutation:
         return Mutation(damaged(rng, self.file, self.places))
+
+    def outcome(self, content: bytes) -> str:
+        return RIGHT if self._answer(content) == self.answer else CHANGED
+
+
+class Torch(Target):
+    """A PyTorch checkpoint: its ZIP file, the opcodes of its pickle, and its values."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        rng = np.random.default_rng(0)
+        shapes = {"conv.weight": (4, 1, 3, 3), "norm.bias": (4,), "fc.weight": (3, 4)}
+        tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        self.file = checkpoint(tensors | {"norm.num_batches_tracked": np.array(7)})
+        self.members = unzipped(self.file)
+        self.answer = self._answer(self.file)
+
+    def good(self) -> list[bytes]:
+        return [self.file]
+
+    def _answer(self, content: bytes) -> bytes:
+        found = read_torch_zip(content, "x.pt")
+        for name, array in found.items():
+            require(array.dtype.str in ("<f4", "<i8") and np.isfinite(array).all(), f"{name!r} is not finite")
+        require(sum(array.nbytes for array in found.values()) <= len(content), "more values than the file has bytes")
+        return b"".join(f"{name} {a.shape} {a.dtype}".encode() + a.tobytes() for name, a in found.items())
+
+    def mutated(self, rng: random.Random) -> Mutation:
+        if rng.random() < 0.3:  # checksums, names and lengths are in the way of every change
+            return Mutation(damaged(rng, self.file), strict=True)
+        members = dict(self.members)
+        name = rng.choice([*members, *["archive/data.pkl"] * 8])
+        members[name] = damaged(rng, members[name])
+        return Mutation(stored(members))
 
     def outcome(self, content: bytes) -> str:
         return RIGHT if self._answer(content) == self.answer else CHANGED

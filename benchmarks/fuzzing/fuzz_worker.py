@@ -33,6 +33,7 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "onnx": ("fuzz_files", "Onnx"),
     "tflite": ("fuzz_files", "TFLite"),
     "hdf5": ("fuzz_files", "Keras"),
+    "torch": ("fuzz_files", "Torch"),
     "cell": ("fuzz_files", "Cells"),
     "cache": ("fuzz_caches", "Caches"),
     "csv": ("fuzz_tables", "Tables"),

@@ -7,11 +7,9 @@ Opus at 16 kHz, strung together; teachers as plain arrays, read here from their 
 import csv
 import hashlib
 import io
-import pickle
 import sys
-import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +30,14 @@ from benchmarks.record import Result, Table, markdown
 from benchmarks.settings import apply_settings
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import mel_filters
+from l3clf.embedders.efficientat import FRONT_END, MODELS, SHA256
 from l3clf.embedders.frontend import FRAME, student_spec
 from l3clf.embedders.yamnet import SHA256 as YAMNET_SHA256
 from l3clf.errors import WeightsError
 from l3clf.networks import tflite_schema as schema
 from l3clf.networks.flatbuffer import Table as FlatTable
+from l3clf.weights.pinned import read_pinned
+from l3clf.weights.torch_zip import read_torch_zip
 
 __all__ = ["Options", "mn04_arrays", "run", "speech_arrays", "yamnet_arrays"]
 
@@ -47,8 +48,6 @@ STREAM = 120 * RATE_HZ  # samples
 LOWEST, HIGHEST = 6_000, 256_000  # bits a second at the ends of libsndfile's scale for Opus
 BITS = {SOUND: 15_000, SPEECH: 14_000, WORDS: 10_000, SYNTHETIC: 10_000}
 MEL = 2  # which of YAMNet's matrices: 0 and 1 are its Fourier transform, rounded to 8 bits, which PyTorch has exactly
-MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
-MN04_RATE_HZ, MN04_TOP_HZ, MN04_BANDS, MN04_FFT = 32_000, 15_000, 128, 1024
 
 
 @dataclass(frozen=True)
@@ -191,55 +190,9 @@ def _bounded(samples: FloatArray) -> FloatArray:
 
 def mn04_arrays(weights: Path) -> dict[str, NDArray[Any]]:
     """Return EfficientAT mn04's tensors, under ``mn.``, and its mel bands."""
-    content = (weights / "mn04_as_mAP_432.pt").read_bytes()
-    if hashlib.sha256(content).hexdigest() != MN04_SHA256:
-        raise WeightsError("mn04_as_mAP_432.pt: is another file; give the one of EfficientAT's release v0.0.1")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        root = archive.namelist()[0].split("/")[0]
-        found = _Tensors(io.BytesIO(archive.read(f"{root}/data.pkl")), archive, root).load()
-    return {f"mn.{name}": array for name, array in found.items()} | {"mn_mel": _kaldi_mel()}
-
-
-class _Tensors(pickle.Unpickler):
-    """Reads tensors in an ordered dict; refuses everything else, so that no code of the file can run."""
-
-    DTYPES: Mapping[str, str] = {"FloatStorage": "<f4", "LongStorage": "<i8"}
-
-    def __init__(self, file: io.BytesIO, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(file)
-        self.archive, self.root = archive, root
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return self._tensor
-        if module == "torch" and name in self.DTYPES:
-            return self.DTYPES[name]
-        raise WeightsError(f"checkpoint: refers to {module}.{name}; give one with tensors only")
-
-    def persistent_load(self, pid: Any) -> NDArray[Any]:
-        _, dtype, key, _, _ = pid
-        return np.frombuffer(self.archive.read(f"{self.root}/data/{int(key)}"), dtype)
-
-    @staticmethod
-    def _tensor(storage: NDArray[Any], offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> Any:
-        if tuple(stride) != tuple(np.cumprod([1, *size[:0:-1]])[::-1])[: len(size)]:
-            raise WeightsError("checkpoint: has a tensor that is not contiguous; give EfficientAT's file")
-        return storage[offset : offset + int(np.prod(size))].reshape(size).copy()
-
-
-def _kaldi_mel() -> FloatArray:
-    """Triangles that are linear in mel, (bands, bins); the Nyquist bin has no weight."""
-
-    def mel(hz: Any) -> Any:
-        return 1127 * np.log(1 + np.asarray(hz, float) / 700)
-
-    points = np.linspace(mel(0.0), mel(MN04_TOP_HZ), MN04_BANDS + 2)
-    left, centre, right = points[:-2, np.newaxis], points[1:-1, np.newaxis], points[2:, np.newaxis]
-    bins = mel(np.arange(MN04_FFT // 2) * MN04_RATE_HZ / MN04_FFT)
-    weights = np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
-    return np.pad(weights, ((0, 0), (0, 1))).astype(np.float32)
+    content = read_pinned(MODELS["mn04"][1], SHA256["mn04"], weights)
+    found = read_torch_zip(content, MODELS["mn04"][1])
+    return {f"mn.{name}": array for name, array in found.items()} | {"mn_mel": mel_filters(FRONT_END).T.copy()}
 
 
 def speech_arrays(weights: Path) -> dict[str, NDArray[Any]]:

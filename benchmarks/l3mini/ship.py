@@ -8,10 +8,11 @@ Rule: a card says what the student file, the pools and `benchmarks/recorded/` sa
 measured before another took its place.
 """
 
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,7 @@ __all__ = ["CREDITS", "STUDENTS", "Options", "card", "figures_of", "run"]
 
 DATA = Path(l3clf.__file__).parent / "embedders" / "data"
 CREDITS = "students_credits.md"
+README = Path(l3clf.__file__).parents[1] / "README.md"
 TRAINED = Path(__file__).parent / "trained"
 STUDENTS = {"l3mini": "L", "l3base": "B", "l3micro": "S"}  # file of the trained network
 FOR = {
@@ -39,6 +41,13 @@ FOR = {
 }
 
 
+ESC10, FSDD = "ESC-10, hop 0.5 s", "FSDD, hop 0.1 s"  # headings of l3mini_table
+TEACHERS = {  # as student files name them
+    "efficientat mn04": "EfficientAT mn04's embedding",
+    "speech": "Google's speech embedding",
+    "yamnet": "YAMNet's embedding",
+    "efficientat mn04, scores": "EfficientAT mn04's AudioSet scores",
+}
 STARTED = {"l3mini": " It was started from revision 1."}
 
 
@@ -56,7 +65,7 @@ class Options:
 
 
 def run(options: Options) -> Result:
-    """Copy the students; write cards, credits and golden values."""
+    """Copy the students; write cards, credits, golden values and the README's rows about them."""
     data = shared_folder() / "data"
     rows = []
     for name, trained in STUDENTS.items():
@@ -68,6 +77,7 @@ def run(options: Options) -> Result:
         student = l3clf.load_embedder(name)
         rows.append((name, student.fingerprint, target.stat().st_size, "yes" if figures_of(name) else "no"))
     (DATA / CREDITS).write_text(credits_of(data), encoding="utf-8")
+    README.write_text(_with_rows(README.read_text(encoding="utf-8")), encoding="utf-8")
     make_shipped.main()
     columns = ("student", ""), ("fingerprint", ""), ("bytes", ",d"), ("measured (l3mini_table)", "")
     return Result((Table("In the package", columns, tuple(rows)),))
@@ -90,11 +100,36 @@ def _recorded() -> Iterator[dict[str, Cell]]:
             yield from (dict(zip((heading for heading, _ in table.columns), row, strict=True)) for row in table.rows)
 
 
+# --- the README's table ----------------------------------------------------------------------------
+
+
+def _with_rows(text: str) -> str:
+    """Return the README with what its table says about these students; windows a second stay as they are."""
+    lines = text.split("\n")
+    for name in STUDENTS:
+        for precision, first in (("float32", f"`{name}`"), ("int8", f'`{name}`, `precision="int8"`')):
+            for i, line in enumerate(lines):
+                if line.startswith(f"| {first} |"):
+                    lines[i] = _row(name, precision, line)
+    return "\n".join(lines)
+
+
+def _row(name: str, precision: str, before: str) -> str:
+    student = cast(Student, l3clf.load_embedder(name, precision=precision))
+    cells = [cell.strip() for cell in before.strip("|").split("|")]
+    figures = figures_of(name).get(precision, {})
+    cells[1:3] = (f"{100 * figures[heading]:.2f} %" if figures else "" for heading in (ESC10, FSDD))
+    cells[4] = f"{student.embedding_size:,}"
+    number = student.about["parameters"] if precision == "float32" else len(student.tflite)
+    cells[6] = re.sub(r"[\d,]+(?= (parameters|bytes))", f"{number:,}", cells[6])
+    return re.sub(" +", " ", f"| {' | '.join(cells)} |")
+
+
 # --- the card --------------------------------------------------------------------------------------
 
 CARD = """A student CNN {use}: {parameters:,} parameters, {macs:.2f} M multiply-accumulates per window, int8 file of
-{int8_bytes:,} bytes. Its embedding has {size} values: {parts[0]} half-whitened components of EfficientAT mn04's
-embedding and {parts[1]} of Google's speech embedding. **Its teachers are these two models, not OpenL3.**
+{int8_bytes:,} bytes. Its embedding has {size} values, half-whitened components of its teachers' embeddings: {parts}.
+**Its teachers are these models, not OpenL3.**
 
 **Training data**: {clips:,} openly licensed clips ({hours:.1f} h, none under share-alike licences; makers:
 [{credits}]({credits})), words spoken by espeak-ng and flite, and synthetic sounds, mixed, filtered and stretched anew
@@ -103,10 +138,10 @@ used for training or quantisation: the clips were compared with ESC-50 by id and
 by id only. Ten clips are read speech from LibriSpeech's test-other.
 
 **Training**: the commands are in `benchmarks/l3mini/README.md`, everything that was tried is in
-`benchmarks/l3mini/labbook.md`. YAMNet's embedding and mn04's scores were learned as well, through layers that were
-dropped afterwards.{started}
+`benchmarks/l3mini/labbook.md`. Learned as well, through layers
+that were dropped afterwards: {others}.{started}
 
-{accuracy} Mean cosine similarity to its two teachers on held-out clips: {cosines}.
+{accuracy} Mean cosine similarity to its teachers on held-out clips: {cosines}.
 
 **Limits**: A window is 0.975 s at 16 kHz, and nothing above 7.6 kHz is used. The training sounds are game sounds, field
 recordings, everyday objects, music, read and synthetic speech; {name} represents what is rare among them (industrial
@@ -126,7 +161,8 @@ def card(name: str, n_clips: int, hours: float) -> str:
         Of the pools, without what is under share-alike licences.
     """
     student = cast(Student, l3clf.load_embedder(name))
-    about = student.about
+    about, taught = student.about, student.about["teachers"]
+    others = [words for other, words in TEACHERS.items() if other not in taught]
     text = CARD.format(
         name=name,
         use=FOR[name],
@@ -134,14 +170,15 @@ def card(name: str, n_clips: int, hours: float) -> str:
         macs=about["macs"] / 1e6,
         int8_bytes=len(student.tflite),
         size=student.embedding_size,
-        parts=about["parts"],
+        parts=_listed(f"{size} of {TEACHERS[name]}" for name, size in zip(taught, about["parts"], strict=True)),
         clips=n_clips,
         hours=hours,
         credits=CREDITS,
         windows=about["windows"],
         started=STARTED.get(name, ""),
+        others=_listed(others),
         accuracy=_accuracy(name),
-        cosines=" and ".join(f"{value:.3f}" for value in about["held_out_cosine"]),
+        cosines=_listed(f"{value:.3f}" for value in about["held_out_cosine"]),
     )
     head, *points = text.split("\n\n")
     lines = [f"# {name}", "", *_wrapped(head, ""), "", *(line for point in points for line in _wrapped(point, "- "))]
@@ -152,7 +189,7 @@ def _accuracy(name: str) -> str:
     found = figures_of(name)
     if not found:
         return "**Accuracy**: not measured yet (`python -m benchmarks run l3mini_table`)."
-    sets = {"ESC-10": "ESC-10, hop 0.5 s", "FSDD with speakers left out and a hop of 0.1 s": "FSDD, hop 0.1 s"}
+    sets = {"ESC-10": ESC10, "FSDD with speakers left out and a hop of 0.1 s": FSDD}
     texts = []
     for words, heading in sets.items():
         floats, integers = (100 * found[precision][heading] for precision in ("float32", "int8"))
@@ -161,6 +198,11 @@ def _accuracy(name: str) -> str:
         "**Accuracy** (`python -m benchmarks run l3mini_table`; frozen, mean pooling, logistic regression): "
         f"{', '.join(texts)}; one standard error of ESC-10 is 1.2 points."
     )
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _wrapped(text: str, bullet: str) -> list[str]:

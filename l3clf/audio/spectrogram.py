@@ -26,16 +26,18 @@ __all__ = [
 ]
 
 FloatArray: TypeAlias = NDArray[np.float32]
-MelScale: TypeAlias = Literal["slaney", "htk"]
-LevelRule: TypeAlias = Literal["db", "db_below_max", "db_absolute"]
+MelScale: TypeAlias = Literal["slaney", "htk", "kaldi"]
+LevelRule: TypeAlias = Literal["db", "db_below_max", "db_absolute", "ln"]
 
 # The constants of Slaney's Auditory Toolbox, which librosa and kapre (and so OpenL3) use as well.
 SLANEY_HZ_PER_MEL = 200 / 3
 SLANEY_BREAK_HZ, SLANEY_BREAK_MEL = 1000.0, 15.0
 SLANEY_LOG_STEP = np.log(6.4) / 27
+KALDI_MEL = 1127.0
 POWER_FLOOR = 1e-10  # kapre's amin: silence is -100 dB, not minus infinity
 ABSOLUTE_FLOOR = 1e-7  # -70 dB: noise of -75 dBFS in frames of 512 samples
 RANGE_DB = 80.0  # kapre's dynamic range below the maximum of a window
+LN_OFFSET = np.float32(1e-5)  # added to powers before their natural logarithm: silence is -11.5
 
 
 @dataclass(frozen=True)
@@ -47,26 +49,35 @@ class MelSpec:
     sample_rate : int
         In Hz.
     frame : int
-        Samples in a frame, and the length of the Fourier transform.
+        Samples in a frame.
     hop : int
         Samples from one frame to the next.
     n_frames : int
         Frames in a window, which is padded with zeros to hold them all.
     n_mels : int or None
-        Mel bands; None keeps the linear bins of the Fourier transform (frame // 2 + 1).
+        Mel bands; None keeps the linear bins of the Fourier transform (n_fft // 2 + 1).
     fmin_hz, fmax_hz : float
         Lower edge of the first band and upper edge of the last, in Hz.
-    scale : {"slaney", "htk"}
-        The mel scale. Filters have unit area (Slaney's norm) on both.
+    scale : {"slaney", "htk", "kaldi"}
+        The mel scale. Filters are triangles over Hz of unit area (Slaney's norm) on the first two; on Kaldi's they are
+        triangles over mels with a peak of 1, and the last bin of the transform has no weight.
     power : {1, 2}
         Whether the filters weight magnitudes (1) or powers (2) of the bins.
     lead : int
-        Zeros before the window, so that frames can be centred.
-    level : {"db_below_max", "db", "db_absolute"}
+        Samples before the window, so that frames can be centred.
+    level : {"db_below_max", "db", "db_absolute", "ln"}
         ``db``: ``10 * log10(max(x, 1e-10))``, but at least the maximum of the window minus 80 dB;
         ``db_below_max``: the same minus that maximum, so -80 to 0 dB; ``db_absolute``: ``10 * log10(max(x, 1e-7))``,
         which does not depend on the other frames of the window: a chip computes each frame once, for all
-        windows that contain it.
+        windows that contain it; ``ln``: ``ln(x + 1e-5)``, no level in dB.
+    n_fft : int or None
+        Length of the Fourier transform, whose frames are padded with zeros up to it; None means that of a frame.
+    hann : {"periodic", "symmetric"}
+        The Hann window of a frame.
+    pre_emphasis : float
+        If not 0, a window first becomes ``x[n + 1] - pre_emphasis * x[n]``, one sample shorter.
+    edges : {"zeros", "reflected"}
+        What frames see before and after the window.
 
     Raises
     ------
@@ -85,6 +96,10 @@ class MelSpec:
     power: Literal[1, 2] = 1
     lead: int = 0
     level: LevelRule = "db_below_max"
+    n_fft: int | None = None
+    hann: Literal["periodic", "symmetric"] = "periodic"
+    pre_emphasis: float = 0.0
+    edges: Literal["zeros", "reflected"] = "zeros"
 
     def __post_init__(self) -> None:
         if not 0 <= self.fmin_hz < self.fmax_hz <= self.sample_rate / 2:
@@ -94,18 +109,25 @@ class MelSpec:
             )
         if min(self.frame, self.hop, self.n_frames, 1 if self.n_mels is None else self.n_mels) < 1:
             raise ParameterError(f"{self}; expected frame, hop, n_frames and n_mels of at least 1")
+        if self.transform < self.frame:
+            raise ParameterError(f"n_fft={self.n_fft}; expected at least {self.frame}, the length of a frame")
+
+    @property
+    def transform(self) -> int:
+        """Length of the Fourier transform."""
+        return self.frame if self.n_fft is None else self.n_fft
 
     @property
     def n_bands(self) -> int:
         """Number of rows of the spectrogram: mel bands, or linear bins without them."""
-        return self.frame // 2 + 1 if self.n_mels is None else self.n_mels
+        return self.transform // 2 + 1 if self.n_mels is None else self.n_mels
 
 
 def hz_to_mel(hz: NDArray[np.float64] | float, scale: MelScale) -> NDArray[np.float64]:
     """Convert frequencies in Hz to mels.
 
-    HTK: ``2595 log10(1 + f / 700)`` (Young et al., The HTK Book). Slaney: linear at 200/3 Hz per mel up to 1 kHz,
-    then logarithmic, a factor of 6.4 per 27 mels (Slaney, Auditory Toolbox, 1998).
+    HTK: ``2595 log10(1 + f / 700)`` (Young et al., The HTK Book). Kaldi: ``1127 ln(1 + f / 700)``. Slaney: linear at
+    200/3 Hz per mel up to 1 kHz, then logarithmic, a factor of 6.4 per 27 mels (Slaney, Auditory Toolbox, 1998).
 
     Examples
     --------
@@ -115,6 +137,8 @@ def hz_to_mel(hz: NDArray[np.float64] | float, scale: MelScale) -> NDArray[np.fl
     hz = np.asarray(hz, np.float64)
     if scale == "htk":
         return np.asarray(2595 * np.log10(1 + hz / 700))
+    if scale == "kaldi":
+        return np.asarray(KALDI_MEL * np.log(1 + hz / 700))
     # `where` evaluates both branches: the maximum avoids the warning for log(0), whose result is not used.
     above = SLANEY_BREAK_MEL + np.log(np.maximum(hz, 1e-9) / SLANEY_BREAK_HZ) / SLANEY_LOG_STEP
     return np.where(hz < SLANEY_BREAK_HZ, hz / SLANEY_HZ_PER_MEL, above)
@@ -125,17 +149,19 @@ def mel_to_hz(mel: NDArray[np.float64] | float, scale: MelScale) -> NDArray[np.f
     mel = np.asarray(mel, np.float64)
     if scale == "htk":
         return np.asarray(700 * (10 ** (mel / 2595) - 1))
+    if scale == "kaldi":
+        return np.asarray(700 * (np.exp(mel / KALDI_MEL) - 1))
     above = SLANEY_BREAK_HZ * np.exp(SLANEY_LOG_STEP * (mel - SLANEY_BREAK_MEL))
     return np.where(mel < SLANEY_BREAK_MEL, mel * SLANEY_HZ_PER_MEL, above)
 
 
 @lru_cache(maxsize=16)
 def mel_filters(spec: MelSpec) -> FloatArray:
-    """Return the triangular mel filters of a spec, each of unit area over Hz (Slaney's norm).
+    """Return the triangular mel filters of a spec: of unit area over Hz (Slaney's norm), or Kaldi's.
 
     Returns
     -------
-    array of shape (frame // 2 + 1, n_mels), float32, read-only
+    array of shape (transform // 2 + 1, n_mels), float32, read-only
 
     Raises
     ------
@@ -144,21 +170,32 @@ def mel_filters(spec: MelSpec) -> FloatArray:
     """
     if spec.n_mels is None:
         raise ParameterError(f"{spec}: has no mel bands; set n_mels")
-    bins_hz = np.arange(spec.frame // 2 + 1) * (spec.sample_rate / spec.frame)
+    bins_hz = np.arange(spec.transform // 2 + 1, dtype=np.float64) * (spec.sample_rate / spec.transform)
     edges = np.linspace(hz_to_mel(spec.fmin_hz, spec.scale), hz_to_mel(spec.fmax_hz, spec.scale), spec.n_mels + 2)
-    lower, centre, upper = (mel_to_hz(edges, spec.scale)[i : i + spec.n_mels] for i in range(3))
-    rising = (bins_hz[:, np.newaxis] - lower) / (centre - lower)
-    falling = (upper - bins_hz[:, np.newaxis]) / (upper - centre)
-    filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (upper - lower))
+    if spec.scale == "kaldi":
+        filters = _triangles(hz_to_mel(bins_hz, "kaldi"), edges)
+        filters[-1] = 0
+    else:
+        edges = mel_to_hz(edges, spec.scale)
+        filters = _triangles(bins_hz, edges) * (2 / (edges[2:] - edges[:-2]))
     out = filters.astype(np.float32)
     out.flags.writeable = False  # every caller gets this one array
     return out
 
 
+def _triangles(bins: NDArray[np.floating], edges: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Triangles with a peak of 1, each from one edge to the next but one, at the places of the bins."""
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins[:, np.newaxis] - lower) / (centre - lower)
+    falling = (upper - bins[:, np.newaxis]) / (upper - centre)
+    return np.maximum(0, np.minimum(rising, falling))
+
+
 @lru_cache(maxsize=16)
-def hann(n: int) -> FloatArray:
-    """Return the periodic Hann window of `n` values, float32."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
+def hann(n: int, kind: Literal["periodic", "symmetric"] = "periodic") -> FloatArray:
+    """Return the Hann window of `n` values, float32."""
+    period = n if kind == "periodic" else n - 1
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / period)).astype(np.float32)
 
 
 def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
@@ -173,16 +210,24 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
     -------
     array of shape (n_frames, n_bands), float32
     """
-    # Frames are read from a view of one padded buffer; those past the window's end see zeros, as in kapre.
-    needed = (spec.n_frames - 1) * spec.hop + spec.frame
-    padded = np.zeros(max(needed, spec.lead + len(window)), np.float32)
-    padded[spec.lead : spec.lead + len(window)] = window
-    frames = np.lib.stride_tricks.sliding_window_view(padded, spec.frame)[:: spec.hop][: spec.n_frames]
-    bins = scipy.fft.rfft(frames * hann(spec.frame), axis=1, overwrite_x=True)
+    if spec.pre_emphasis:
+        window = window[1:] - np.float32(spec.pre_emphasis) * window[:-1]
+    frames = np.lib.stride_tricks.sliding_window_view(_padded(spec, window), spec.frame)[:: spec.hop][: spec.n_frames]
+    bins = scipy.fft.rfft(frames * hann(spec.frame, spec.hann), spec.transform, axis=1, overwrite_x=True)
     values = np.abs(bins) if spec.power == 1 else bins.real**2 + bins.imag**2
     if spec.n_mels is not None:
         values = values @ mel_filters(spec)
     return np.asarray(values)
+
+
+def _padded(spec: MelSpec, window: FloatArray) -> FloatArray:
+    """Return the buffer that frames are read from; those past the window's end see zeros, as in kapre."""
+    size = max((spec.n_frames - 1) * spec.hop + spec.frame, spec.lead + len(window))
+    if spec.edges == "reflected":
+        return np.pad(window, (spec.lead, size - spec.lead - len(window)), "reflect")
+    padded = np.zeros(size, np.float32)
+    padded[spec.lead : spec.lead + len(window)] = window
+    return padded
 
 
 def absolute_level_db(powers: FloatArray) -> FloatArray:
@@ -200,13 +245,13 @@ def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
 
     Returns
     -------
-    array of shape (n_windows, n_bands, n_frames), float32, in dB
+    array of shape (n_windows, n_bands, n_frames), float32, in dB (natural logarithms where the level rule is ``ln``)
     """
     out = np.empty((len(windows), spec.n_bands, spec.n_frames), np.float32)
     for i, window in enumerate(windows):  # one at a time: the frames of one window fit the processor's cache
         values = spectrogram(spec, window)
-        if spec.level == "db_absolute":
-            out[i] = absolute_level_db(values).T
+        if spec.level in ("db_absolute", "ln"):
+            out[i] = (absolute_level_db(values) if spec.level == "db_absolute" else np.log(values + LN_OFFSET)).T
             continue
         level = 10 * np.log10(np.maximum(values, POWER_FLOOR))
         top = level.max()

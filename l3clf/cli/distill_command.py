@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+TEACHER = "efficientat"  # where none is named: the best embedder at hand, with a small network that is fast to ask
 # Repeated here because the modules that define them import TensorFlow.
 SIZES = ("S", "M", "L", "B")
 EPOCHS, PER_WINDOW = 20, 8
@@ -31,8 +32,8 @@ def add(commands: Any) -> None:
         dest="teachers",
         metavar="NAME",
         action="append",
-        required=True,
-        help="embedder to imitate; may be repeated, and the first sets the length of the student's window",
+        help=f"embedder to imitate (default: {TEACHER}); may be repeated, and the first sets the length of the "
+        "student's window",
     )
     parser.add_argument(
         "--out", metavar="DIR", required=True, help="folder to write to; run the same command again to resume"
@@ -82,7 +83,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _distilled(args: argparse.Namespace, paths: list[str]) -> "Student":
-    teachers = [_teacher(name, args.weights) for name in args.teachers]  # before TensorFlow takes seconds to import
+    teachers = [
+        _teacher(name, args.weights) for name in args.teachers or [TEACHER]
+    ]  # before TensorFlow takes seconds to import
 
     from l3clf.distill.distiller import distil
     from l3clf.distill.training import Schedule

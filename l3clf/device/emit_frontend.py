@@ -3,6 +3,8 @@
 Rule: the C code multiplies, adds and compares; everything that rounds (window, filters, levels) is computed here.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,10 +62,12 @@ def frontend_source(spec: MelSpec) -> str:
 def _check(spec: MelSpec) -> None:
     n = spec.frame // 2
     powers_of_four = [4**k for k in range(2, 7)]  # of the radix-4 transform
-    if n not in powers_of_four or spec.n_mels is None or spec.power != 2 or spec.level != "db_absolute" or spec.lead:
+    plain = replace(spec, n_fft=None, hann="periodic", pre_emphasis=0.0, edges="zeros", lead=0)
+    bands = spec.n_mels is not None and spec.power == 2 and spec.level == "db_absolute"
+    if n not in powers_of_four or not bands or spec != plain:
         raise DeviceError(
-            f"{spec}: not supported by the C front-end; use frames of 2 * 4^k samples, mel bands of powers and "
-            "absolute levels"
+            f"{spec}: not supported by the C front-end; use frames of 2 * 4^k samples as long as the transform, mel "
+            "bands of powers and absolute levels"
         )
     filters = mel_filters(spec)
     inside = bool((filters[0] == 0).all() and (filters[-1] == 0).all())

@@ -74,8 +74,9 @@ def distil(
     Parameters
     ----------
     teachers : embedder or sequence of embedders
-        Names or embedders. The first sets the length of the student's window. A teacher with a shorter window
-        contributes the mean over its windows inside the student's; one with a longer window gets zeros on both sides.
+        Names or embedders; "efficientat" is the one to begin with. The first sets the length of the student's window.
+        A teacher with a shorter window contributes the mean over its windows inside the student's; one with a longer
+        window gets zeros on both sides.
     clips : sequence of path, Clip or Samples
         The training sounds, at least two; they need no labels.
     labels : sequence, optional
@@ -130,7 +131,7 @@ def distil(
     Examples
     --------
     >>> import l3clf
-    >>> student = l3clf.distill.distil("openl3", ["a.wav", "b.wav"], out="student")  # doctest: +SKIP
+    >>> student = l3clf.distill.distil("efficientat", ["a.wav", "b.wav"], out="student")  # doctest: +SKIP
     >>> l3clf.ClipClassifier(student).fit(paths, classes)                            # doctest: +SKIP
     """
     n_jobs = n_threads(n_jobs)

@@ -18,6 +18,7 @@ __all__ = ["Embedder", "WindowEmbeddings", "described_embedder", "embedder_names
 _BUILT_IN = {
     "openl3": ("l3clf.embedders.openl3", "OpenL3"),
     "mfcc": ("l3clf.embedders.mfcc", "Mfcc"),
+    "efficientat": ("l3clf.embedders.efficientat", "EfficientAT"),
     "yamnet": ("l3clf.embedders.yamnet", "YamNet"),
     "edgel3": ("l3clf.embedders.edgel3", "EdgeL3"),
     "speech": ("l3clf.embedders.speech", "Speech"),
@@ -66,12 +67,13 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     Parameters
     ----------
     name : str
-        ``"openl3"``, ``"l3base"``, ``"l3mini"``, ``"l3micro"``, ``"mfcc"``, ``"yamnet"``, ``"edgel3"``, ``"speech"``,
-        a registered name, or the path of a student file (ending in ``.student``).
+        ``"openl3"``, ``"efficientat"``, ``"l3base"``, ``"l3mini"``, ``"l3micro"``, ``"mfcc"``, ``"yamnet"``,
+        ``"edgel3"``, ``"speech"``, a registered name, or the path of a student file (ending in ``.student``).
     **options
-        Options of that embedder: for openl3 ``input_repr``, ``content_type`` and ``embedding_size``; for l3base,
-        l3mini, l3micro and student files ``precision``, and for l3mini ``revision``, of which 1 is the first l3mini;
-        for all embedders with weights, ``weights``, the path of a weight file or of the folder that holds it.
+        Options of that embedder: for openl3 ``input_repr``, ``content_type`` and ``embedding_size``; for efficientat
+        ``model``; for l3base, l3mini, l3micro and student files ``precision``, and for l3mini ``revision``, of which 1
+        is the first l3mini; for all embedders with weights, ``weights``, the path of a weight file or of the folder
+        that holds it.
 
     Raises
     ------

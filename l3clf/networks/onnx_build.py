@@ -6,6 +6,7 @@ Rule: batch normalisation is folded into the convolution before it, in double pr
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -17,6 +18,7 @@ from l3clf.errors import WeightsError
 __all__ = ["GraphBuilder", "Weights", "fold_batch_norm", "run_graph", "session"]
 
 Weights = dict[str, NDArray[np.float32]]
+Dense: TypeAlias = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 IR_VERSION, OPSET = 8, 17  # old enough for every ONNX Runtime that we support
 BATCH_NORM_EPSILON = 1e-3  # Keras' default, used by OpenL3 and EdgeL3
@@ -90,7 +92,7 @@ class GraphBuilder:
 
     def dense(self, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
         """Flatten a map of one pixel, and add a dense layer with kernel (in, out) and bias (out,)."""
-        self._node("Flatten", axis=1)
+        self.flatten()
         n = len(self.nodes)
         weights = self._constant(f"kernel_{n}", kernel.astype(np.float32))
         self._node("Gemm", weights, self._constant(f"bias_{n}", bias.astype(np.float32)))
@@ -98,6 +100,35 @@ class GraphBuilder:
     def relu(self) -> None:
         """Add ``max(x, 0)``."""
         self._node("Relu")
+
+    def hard_swish(self) -> None:
+        """Add ``x * clip(x / 6 + 0.5, 0, 1)``."""
+        x = self.last
+        self._node("HardSigmoid", alpha=1 / 6, beta=0.5)
+        self._node("Mul", x)
+
+    def squeeze_excite(self, squeeze: Dense, excite: Dense) -> None:
+        """Multiply each channel by a factor that two dense layers compute from the means of all (Hu et al., 2018).
+
+        Parameters
+        ----------
+        squeeze, excite : pair of arrays
+            Kernel (in, out) and bias (out,); a rectifier follows the first layer, a sigmoid the second.
+        """
+        x = self.last
+        self.global_mean()
+        for (kernel, bias), activation in ((squeeze, "Relu"), (excite, "Sigmoid")):
+            self.conv(kernel[np.newaxis, np.newaxis], bias)
+            self._node(activation)
+        self._node("Mul", x)
+
+    def global_mean(self) -> None:
+        """Add the mean of each channel over bands and frames: a map of one pixel."""
+        self._node("GlobalAveragePool")
+
+    def flatten(self) -> None:
+        """Flatten a map of one pixel."""
+        self._node("Flatten", axis=1)
 
     def max_pool(self, height: int, width: int) -> None:
         """Add max-pooling with its size as stride, without padding: an incomplete pool is dropped ('valid')."""

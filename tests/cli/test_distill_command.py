@@ -72,6 +72,7 @@ def test_an_interrupted_command_resumes_and_prints_what_it_made(folders, capsys,
         (["--teacher", "nobody"], "l3clf: embedder='nobody': no such embedder"),
         (["--teacher", "band_levels", "--init", "missing.student"], "missing.student: cannot be read"),
         (["--teacher", "yamnet", "--weights", "/nowhere"], "/nowhere"),
+        (["--weights", "/nowhere"], "--weights /nowhere: does not exist; give mn04_as_mAP_432.pt or a folder"),
     ],
 )
 def test_errors_of_the_command_are_one_sentence(folders, capsys, more, message):
@@ -96,7 +97,8 @@ def test_labels_need_two_folders(folders, capsys):
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["--teacher", "band_levels", "--epochs", "0"], ["--teacher", "band_levels", "--student", "XL"]]
+    "more",
+    [["--teacher"], ["--teacher", "band_levels", "--epochs", "0"], ["--teacher", "band_levels", "--student", "XL"]],
 )
 def test_other_arguments_are_refused(folders, capsys, more):
     with pytest.raises(SystemExit) as error:

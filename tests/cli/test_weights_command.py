@@ -33,9 +33,17 @@ def test_weights_check_looks_at_what_a_folder_holds(tmp_path, capsys):
 
 def test_weights_check_knows_all_real_files(shared, capsys):
     assert cli.main(["weights", "check", "--weights", str(shared / "weights")]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 def test_weights_check_knows_the_real_file(shared, capsys):
     assert cli.main(["weights", "check", "edgel3", "--weights", str(shared / "weights")]) == 0
     assert "edgel3_sea64.h5" in capsys.readouterr().out
+
+
+def test_weights_fetch_knows_efficientat(shared, tmp_path, capsys):
+    """A file that is there already is verified, and not fetched again: no network is needed."""
+    name = "mn04_as_mAP_432.pt"
+    (tmp_path / name).write_bytes((shared / "weights" / name).read_bytes())
+    assert cli.main(["weights", "fetch", "efficientat", "--folder", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name}\n"

@@ -1,5 +1,7 @@
 """The generated C code: levels, heads and gates equal Python's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.device_models import fitted, sounds
@@ -8,13 +10,14 @@ from sklearn.ensemble import RandomForestClassifier
 
 from l3clf.audio.spectrogram import absolute_level_db
 from l3clf.device.chips import EmulatedChip, HostChip
-from l3clf.device.emit_frontend import POWER_UNIT, thresholds
+from l3clf.device.emit_frontend import POWER_UNIT, frontend_source, thresholds
 from l3clf.device.emit_head import rounded_down
 from l3clf.device.emit_model import gate_energy
 from l3clf.device.exporter import read_export, write_export
 from l3clf.device.model import device_model
 from l3clf.device.toolchain import build_chip, build_host, export_sources
-from l3clf.embedders.frontend import levels, quantise_levels
+from l3clf.embedders.frontend import levels, quantise_levels, student_spec
+from l3clf.errors import DeviceError
 
 pytest.importorskip("unicorn")
 pytest.importorskip("ziglang")
@@ -50,6 +53,25 @@ def test_levels_equal_python(export, host, amplitude):
     difference = np.abs(np.stack(found).astype(int) - expected)
     assert difference.max() <= 1
     assert (difference == 0).mean() >= 0.999
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_fft": 1024},
+        {"hann": "symmetric"},
+        {"pre_emphasis": 0.97},
+        {"edges": "reflected"},
+        {"lead": 256},
+        {"level": "ln"},
+        {"power": 1},
+        {"frame": 500},
+    ],
+    ids=str,
+)
+def test_other_front_ends_are_refused(change):
+    with pytest.raises(DeviceError, match="not supported by the C front-end; use frames of"):
+        frontend_source(replace(student_spec(0.5), **change))
 
 
 # --- heads -------------------------------------------------------------------------------------------

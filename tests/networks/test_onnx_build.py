@@ -96,6 +96,39 @@ def test_relu():
     np.testing.assert_array_equal(run(x, GraphBuilder.relu), np.maximum(x, 0))
 
 
+def test_hard_swish():
+    x = 4 * values(2, 1, 7, 6)
+    np.testing.assert_allclose(run(x, GraphBuilder.hard_swish), x * np.clip(x / 6 + 0.5, 0, 1), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(
+        run(np.float32([[[[-9, -3, 0, 3, 9]]]]), GraphBuilder.hard_swish), [[[[0, 0, 0, 3, 9]]]]
+    )
+
+
+def test_squeeze_and_excitation_weight_channels_by_their_means():
+    x, wide = values(2, 1, 5, 4), (values(1, 1, 1, 6), values(6))
+    squeeze, excite = (values(6, 3), values(3)), (values(3, 6), values(6))
+
+    def layers(graph):
+        graph.conv(*wide)
+        graph.squeeze_excite(squeeze, excite)
+
+    before = naive_conv(x, *wide)
+    inner = np.maximum(before.mean(axis=(2, 3)) @ squeeze[0] + squeeze[1], 0)
+    factors = 1 / (1 + np.exp(-(inner @ excite[0] + excite[1])))
+    np.testing.assert_allclose(run(x, layers), before * factors[:, :, np.newaxis, np.newaxis], rtol=1e-5, atol=1e-5)
+
+
+def test_the_mean_of_each_channel():
+    x, wide = values(2, 1, 5, 4), (values(1, 1, 1, 6), values(6))
+
+    def layers(graph):
+        graph.conv(*wide)
+        graph.global_mean()
+        graph.flatten()
+
+    np.testing.assert_allclose(run(x, layers), naive_conv(x, *wide).mean(axis=(2, 3)), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (-2.5, 3.0), (1e-3, -40.0)])
 def test_affine(scale, shift):
     x = values(2, 1, 3, 4)

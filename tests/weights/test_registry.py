@@ -39,7 +39,7 @@ def cache_dir(tmp_path, monkeypatch):
 
 
 def test_known_files():
-    assert len(KNOWN) == len({name for file in KNOWN for name in file.names} & {f.filename for f in KNOWN}) == 10
+    assert len(KNOWN) == len({name for file in KNOWN for name in file.names} & {f.filename for f in KNOWN}) == 11
     openl3 = [file for file in KNOWN if file.model == "openl3"]
     assert len(openl3) == len({file.git_sha1 for file in openl3}) == 6
     for file in openl3:
@@ -50,7 +50,7 @@ def test_known_files():
         "openl3_audio_mel256_env.h5",
         "openl3_audio_mel256_env.h5.gz",
     )
-    assert all(file.url is None for file in KNOWN if file.model != "openl3")
+    assert {file.model for file in KNOWN if file.url} == {"openl3", "efficientat"}
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -221,6 +221,15 @@ def test_check_needs_a_file_of_sane_size(tmp_path, monkeypatch):
     monkeypatch.setattr(keras_h5, "MAX_FILE_BYTES", 10)
     with pytest.raises(WeightsError, match="larger than 10 bytes"):
         check(MEL256_ENV, put(tmp_path, "net.h5", b"x" * 11))
+
+
+@needs_shared
+def test_efficientats_file_is_the_published_one(tmp_path):
+    file = known("mn04_as_mAP_432.pt")
+    path = Path(SHARED, "weights", file.filename)
+    assert check(file, path).exact
+    with pytest.raises(WeightsError, match=f"is not the published {file.filename} .expected git id {file.git_sha1}"):
+        check(file, put(tmp_path, file.filename, path.read_bytes()[:-1]))
 
 
 @needs_shared
