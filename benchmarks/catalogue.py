@@ -50,6 +50,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "accuracy of l3mini compared with its peers, its size, and its integers compared with tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
+    "accuracy_by_size": Benchmark(
+        "accuracy_by_size",
+        "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",
+        "nothing; seconds",
+    ),
     "student_gains": Benchmark(
         "l3mini.student_gains",
         "what training on a task's labels adds to l3mini on ESC-10 and FSDD",

@@ -31,7 +31,7 @@ from l3clf.networks.onnx_build import run_graph, session
 
 __all__ = ["Options", "keras_student", "run"]
 
-TEACHERS = ("efficientat mn04", "speech")
+TEACHERS = ("efficientat mn04", "speech", "yamnet", "efficientat mn04, scores")
 SAME = 1e-4  # of the largest value: how far the ONNX graph and Keras' network may differ
 
 
@@ -86,15 +86,17 @@ def _write(
         raise L3clfError(f"{name}: the ONNX graph and Keras' network differ by {np.abs(answer - wanted).max():.1e}")
     parts = [int(size) for size in arrays["parts"]] if "parts" in arrays else [int(size) for size in arrays["sizes"]]
     parameters = sum(int(np.prod(tensor.dims)) for tensor in onnx.graph.initializer)
+    learned = [i for i, size in enumerate(parts) if size]
+    held_out = arrays.get("held_out", np.zeros(len(parts)))
     about = {
         "window_s": l3mini().window_s,
         "architecture": name,
         "embedding_size": sum(parts),
-        "teachers": list(TEACHERS),
-        "parts": parts,
+        "teachers": [TEACHERS[i] for i in learned],
+        "parts": [parts[i] for i in learned],
         "whitening": 0.5,
         "windows": int(arrays.get("windows", 0)),
-        "held_out_cosine": [round(float(value), 4) for value in arrays.get("held_out", np.zeros(0))[: len(parts)]],
+        "held_out_cosine": [round(float(held_out[i]), 4) for i in learned],
         "parameters": parameters,
         "macs": macs_of(model),
         "made_by": f"l3clf {l3clf.__version__}, benchmarks/l3mini/gpu_distil.py",

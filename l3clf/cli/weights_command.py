@@ -8,7 +8,7 @@ from typing import Any
 from l3clf.cli import options
 from l3clf.cli.files import print_failures
 from l3clf.cli.printing import say
-from l3clf.errors import L3clfError, ParameterError, did_you_mean
+from l3clf.errors import L3clfError, ParameterError, WeightsError, did_you_mean
 
 __all__ = ["add"]
 
@@ -46,29 +46,74 @@ def _list(args: argparse.Namespace) -> int:
 def _fetch(args: argparse.Namespace) -> int:
     from l3clf.weights.registry import fetch
 
+    fetched = []
     for file in _weight_files(args.names or ["mel256_env"]):
-        say(fetch(file, args.folder, progress=not args.quiet))
-    return 0
+        fetched.append((file, fetch(file, args.folder, progress=not args.quiet)))
+        say(fetched[-1][1])
+    return _exit_status(_unlike_published(fetched), args)
 
 
 def _check(args: argparse.Namespace) -> int:
     from l3clf.weights.registry import KNOWN, check, find
 
     files = _weight_files(args.names) if args.names else _files_at(args.weights) if args.weights else list(KNOWN)
-    found = [(file, find(file, args.weights)) for file in files]
-    failures: list[L3clfError] = []
-    for file, path in found:
+    if args.weights:  # of OpenL3's six files, the one that its name says
+        files = [file for file in files if Path(args.weights).name in file.names] or files
+    here = [(file, path) for file in files if (path := find(file, args.weights))]
+    failures: list[L3clfError] = _missing(args.names, [file for file, _ in here])
+    readable = []
+    for file, path in here:
         try:
-            if path is not None:
-                say(f"{path}: {check(file, path)}")
-            elif args.names:  # without names, all known files are looked for and most may be missing
-                raise ParameterError(f"{file.filename}: not on this machine; name its place with --weights")
+            say(f"{path}: {check(file, path)}")
+            readable.append((file, path))
         except L3clfError as error:
             failures.append(error)
-    print_failures(failures, args)
-    if not any(path for _, path in found):
+    failures += _unlike_published(readable)
+    if not here:
         say("no weight files on this machine")
+    return _exit_status(failures, args)
+
+
+def _exit_status(failures: Sequence[L3clfError], args: argparse.Namespace) -> int:
+    print_failures(failures, args)
     return 1 if failures else 0
+
+
+def _missing(names: Sequence[str], here: Sequence[Any]) -> list[L3clfError]:
+    """Return an error for each file that was named and is not here; one of OpenL3's is enough for all its six."""
+    absent = {name: [file for file in _weight_files([name]) if file not in here] for name in names}
+    if any(file.model == "openl3" for file in here):
+        absent.pop("openl3", None)
+    return [
+        ParameterError(f"{file.filename}: not on this machine; name its place with --weights")
+        for files in absent.values()
+        for file in files
+    ]
+
+
+def _unlike_published(files: Sequence[tuple[Any, Path]]) -> list[L3clfError]:
+    """Compare embeddings with those that OpenL3's authors published; return an error for each file that differs."""
+    failures: list[L3clfError] = []
+    for file, path in files:
+        if path.name not in file.names and len(files) > 1:
+            continue  # --weights has one file under a name of its own, and which of several it is was not said
+        try:
+            if (found := _published_check(file, path)) and found.agrees:
+                say(f"{path}: {found}")
+            elif found:
+                raise WeightsError(f"{path}: {found}; fetch the file again, and report it if this stays so")
+        except L3clfError as error:
+            failures.append(error)
+    return failures
+
+
+def _published_check(file: Any, path: Path) -> Any:
+    """Return how our embeddings compare with the published ones; None where none were published."""
+    if file.model != "openl3":  # ONNX Runtime takes longer to import than all else here
+        return None
+    from l3clf.embedders.openl3_published import check_published, is_published
+
+    return check_published(file, path) if is_published(file) else None
 
 
 def _files_at(place: str) -> list[Any]:

@@ -27,6 +27,7 @@ SMALL = {
         "interfaces": ("mfcc",),
     },
     "l3mini_table": {"peers": ("mfcc",), "windows": 0},
+    "accuracy_by_size": {},
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
     "device_table": {"teacher": False, "folds": 1, "verified": 1, "student": TINY},
