@@ -105,6 +105,15 @@ def test_kaldis_filters_are_triangles_over_mels(spec):
     assert not filters[bins].any()
 
 
+@pytest.mark.parametrize("n_mels", [1, 3, 12, 200])
+def test_kaldis_bands_are_all_powers_times_all_filters(n_mels):
+    """However they are grouped, and where a narrow band has no bin at all."""
+    spec = replace(KALDI, n_mels=n_mels)
+    powers = spectrogram(replace(spec, n_mels=None), noise(2156))
+    expected = powers @ mel_filters(spec)
+    np.testing.assert_allclose(spectrogram(spec, noise(2156)), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
 def test_filters_are_shared_and_cannot_be_written():
     assert mel_filters(SMALL) is mel_filters(replace(SMALL))
     with pytest.raises(ValueError, match="read-only"):
