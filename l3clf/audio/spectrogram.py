@@ -211,6 +211,11 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
     Returns
     -------
     array of shape (n_frames, n_bands), float32
+
+    Raises
+    ------
+    ParameterError
+        If the window is too short to be reflected at its edges, where the spec wants that.
     """
     if spec.pre_emphasis:
         window = window[1:] - np.float32(spec.pre_emphasis) * window[:-1]
@@ -247,7 +252,13 @@ def _padded(spec: MelSpec, window: FloatArray) -> FloatArray:
     """Return the buffer that frames are read from; those past the window's end see zeros, as in kapre."""
     size = max((spec.n_frames - 1) * spec.hop + spec.frame, spec.lead + len(window))
     if spec.edges == "reflected":
-        return np.pad(window, (spec.lead, size - spec.lead - len(window)), "reflect")
+        after = size - spec.lead - len(window)
+        if max(spec.lead, after) >= len(window):
+            raise ParameterError(
+                f"window of {len(window)} samples: too short to be reflected at its edges; give more than "
+                f"{max(spec.lead, after)}"
+            )
+        return np.concatenate([window[spec.lead : 0 : -1], window, window[-2 : -2 - after : -1]])
     padded = np.zeros(size, np.float32)
     padded[spec.lead : spec.lead + len(window)] = window
     return padded

@@ -191,6 +191,13 @@ def test_reflected_edges_show_the_window_backwards():
     np.testing.assert_array_equal(spectrogram(spec, samples), spectrogram(SMALL, mirrored))
 
 
+def test_a_window_that_is_shorter_than_its_reflection_is_refused():
+    spec = replace(SMALL, lead=128, edges="reflected", n_frames=1)
+    assert spectrogram(spec, noise(129)).shape == (1, 12)
+    with pytest.raises(ParameterError, match=r"window of 128 samples: too short to be reflected .* more than 128"):
+        spectrogram(spec, noise(128))
+
+
 def test_pre_emphasis_is_the_difference_to_a_share_of_the_sample_before():
     samples = noise(2157)
     steep = samples[1:] - np.float32(0.97) * samples[:-1]
