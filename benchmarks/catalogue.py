@@ -47,7 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_table": Benchmark(
         "l3mini_table",
-        "accuracy of l3mini compared with its peers, its size, and its integers compared with tflite-micro's",
+        "accuracy of the package's students and their peers, their sizes, and their integers beside tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
     "accuracy_by_size": Benchmark(
@@ -77,8 +77,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_speed": Benchmark(
         "l3mini_speed",
-        "windows per second of l3mini, in floating point and in integers, and of EfficientAT, over those of OpenL3",
-        f"nothing; {_SHARED} for EfficientAT; 2 minutes",
+        "windows per second of the package's students, in floats and in integers, and of EfficientAT, over OpenL3's",
+        f"nothing; {_SHARED} for EfficientAT; 3 minutes",
     ),
     "cache_speed": Benchmark(
         "cache_speed",

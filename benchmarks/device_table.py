@@ -43,6 +43,8 @@ class Options:
         How many of ESC-10's folds.
     teacher : bool
         Whether YAMNet is measured too.
+    others : tuple of str
+        Other students in the package, whose C code is measured, but not its accuracy.
     verified : int, optional
         How many clips of the first fold are verified; all when left out.
     """
@@ -50,6 +52,7 @@ class Options:
     student: str | None = None
     folds: int = 5
     teacher: bool = True
+    others: tuple[str, ...] = ("l3micro", "l3base")
     verified: int | None = None
 
 
@@ -66,11 +69,21 @@ def run(options: Options) -> Result:
         first = Path(place) / "0"
         clips = [table.clips[i] for i in split[0][1]][: options.verified]
         proof = l3clf.device.verify(first, clips, say)
-        costs = {"Zig's clang": proof.cost or measure_cost(first)}
+        costs = {"l3mini, Zig's clang": proof.cost or measure_cost(first)}
         if has_arm_gcc():
-            costs["GCC for Arm"] = measure_cost(first, gcc=True)
+            costs["l3mini, GCC for Arm"] = measure_cost(first, gcc=True)
+        for name in options.others:
+            costs[f"{name}, Zig's clang"] = _cost_of(name, table, split[0][0], Path(place) / name)
     truth = table.labels[np.concatenate([test for _, test in split])]
     return Result((_accuracy(found, truth), _ledgers(proof), _costs(costs)), _notes(proof))
+
+
+def _cost_of(name: str, table: l3clf.ClipTable, train: NDArray[np.intp], folder: Path) -> Cost:
+    """Return what the C code of another student takes, with a head of as many classes."""
+    say(f"device_table: {name}")
+    model = l3clf.ClipClassifier(l3clf.load_embedder(name, precision="int8"), hop_s=HOP_S)
+    model.fit([table.clips[i] for i in train], table.labels[train])
+    return measure_cost(l3clf.device.export(model, folder, pool_windows=WINDOWS))
 
 
 def _embedders(options: Options) -> dict[str, Embedder]:

@@ -1,21 +1,20 @@
-"""Windows per second of l3mini, in floating point and in integers, and of EfficientAT, as a multiple of OpenL3's.
+"""Windows per second of the package's students, in floats and in integers, and of EfficientAT, beside OpenL3's.
 
 From samples in memory to vectors, front-end included, on all cores; the embedders take turns, since machines are
-noisy. OpenL3 has seeded weights; EfficientAT has its own, and is left out without the
-shared data.
+noisy. OpenL3 has seeded weights; EfficientAT has its own, and is left out without the shared data.
 """
 
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
 import numpy as np
 
 import l3clf
-from benchmarks.materials import embed, l3mini, seeded_openl3, weights_folder
+from benchmarks.materials import embed, seeded_openl3, students, weights_folder
 from benchmarks.record import Result, Table, Timing
 from l3clf.audio.clip import Samples
 from l3clf.embedders import Embedder
@@ -30,10 +29,10 @@ class Options:
     Attributes
     ----------
     student : str, optional
-        A student file instead of l3mini.
+        A student file instead of those in the package.
     rounds : int
     clips : tuple of int
-        That each round embeds with l3mini in float32, with l3mini in int8, with OpenL3, and with EfficientAT.
+        That each round embeds with a student in float32, with one in int8, with OpenL3, and with EfficientAT.
     duration_s : float
         Of a clip.
     """
@@ -47,21 +46,23 @@ class Options:
 def run(options: Options) -> Result:
     """Time the embedders in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        racers: dict[str, Embedder] = {
-            "l3mini, float32": l3mini(options.student),
-            "l3mini, int8 (in NumPy)": l3mini(options.student, "int8"),
-            PEER: l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))),
-        }
+        floats, integers, openl3, others = options.clips
+        racers: dict[str, tuple[Embedder, int]] = {}
+        for student in students(options.student):
+            racers[f"{student.name}, float32"] = student, floats
+            racers[f"{student.name}, int8 (in NumPy)"] = replace(student, precision="int8"), integers
         if os.environ.get("L3CLF_SHARED"):
-            racers["efficientat mn04, float32"] = l3clf.load_embedder("efficientat", weights=weights_folder())
-        for embedder in racers.values():
+            efficientat = l3clf.load_embedder("efficientat", weights=weights_folder())
+            racers["efficientat mn04, float32"] = efficientat, others
+        racers[PEER] = l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))), openl3
+        for embedder, _ in racers.values():
             _windows_per_s(embedder, 1, options.duration_s)
-        work = list(zip(racers.values(), options.clips, strict=False))
         rounds = [
-            [_windows_per_s(embedder, n, options.duration_s) for embedder, n in work] for _ in range(options.rounds)
+            [_windows_per_s(embedder, n, options.duration_s) for embedder, n in racers.values()]
+            for _ in range(options.rounds)
         ]
     rows = [
-        (name, Timing.of([found[i] for found in rounds]), Timing.of([found[i] / found[2] for found in rounds]))
+        (name, Timing.of([found[i] for found in rounds]), Timing.of([found[i] / found[-1] for found in rounds]))
         for i, name in enumerate(racers)
     ]
     title = f"{joblib.cpu_count()} cores, {options.rounds} rounds"

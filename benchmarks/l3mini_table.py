@@ -1,11 +1,12 @@
-"""l3mini's accuracy as a frozen embedder, beside its peers'; its size; its integers compared with tflite-micro's.
+"""The package's students as frozen embedders, beside their peers; their sizes; their integers beside tflite-micro's.
 
 ESC-10 has its five folds, FSDD leaves one speaker out at a time; mean pooling, standardised logistic regression with
 C=0.1. Each run of this reads the evaluation sets: write its figures into `l3mini/labbook.md` when it was about a new
 student.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 import l3clf
 from benchmarks.edgel3_int8 import EdgeL3Int8
 from benchmarks.environment import say
-from benchmarks.materials import embed, esc10, fsdd, l3mini, weights_folder
+from benchmarks.materials import embed, esc10, fsdd, students, weights_folder
 from benchmarks.record import Result, Table
 from l3clf.embedders import Embedder
 from l3clf.embedders.frontend import levels, quantise_levels, student_spec
@@ -29,32 +30,32 @@ class Options:
     Attributes
     ----------
     student : str, optional
-        A student file instead of l3mini.
+        A student file instead of those in the package.
     peers : tuple of str
-        Embedders to compare with; "edgel3-int8" is the int8 student of EdgeL3's makers.
+        Embedders to compare with; "edgel3-int8" is the int8 student of EdgeL3's makers, "l3mini-1" the first l3mini.
     windows : int
         Of ESC-10, in which every layer's integers are compared with tflite-micro's; 0 leaves that out.
     """
 
     student: str | None = None
-    peers: tuple[str, ...] = ("efficientat", "yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
+    peers: tuple[str, ...] = ("l3mini-1", "efficientat", "yamnet", "speech", "edgel3-int8", "edgel3", "mfcc")
     windows: int = 200
 
 
 def run(options: Options) -> Result:
     """Measure accuracy, size and exactness."""
-    student, chip = l3mini(options.student), l3mini(options.student, "int8")
+    pairs = [(one, replace(one, precision="int8")) for one in students(options.student)]
     sounds, digits = esc10(), fsdd()
-    names = {f"{student.name}, float32": student, f"{chip.name}, int8": chip}
+    names = {f"{one.name}, {one.precision}": one for pair in pairs for one in pair}
     rows = []
     for name, embedder in (names | {name: _peer(name) for name in options.peers}).items():
         say(f"l3mini_table: {name}")
         figures = accuracy(embedder, sounds, 0.5), accuracy(embedder, digits, 0.1), accuracy(embedder, digits, 0.5)
-        rows.append((name, embedder.embedding_size, *figures))
+        rows.append((name, embedder.embedding_size, *figures, embedder.fingerprint))
     columns = ("frozen embedder", ""), ("numbers", ",d"), ("ESC-10, hop 0.5 s", ".2%"), ("FSDD, hop 0.1 s", ".2%")
-    table = Table("Accuracy", (*columns, ("FSDD, hop 0.5 s", ".2%")), tuple(rows))
-    exact = (_exactness(student, chip, sounds, options.windows),) if options.windows else ()
-    return Result((table, _sizes(student, chip)), exact)
+    table = Table("Accuracy", (*columns, ("FSDD, hop 0.5 s", ".2%"), ("fingerprint", "")), tuple(rows))
+    exact = tuple(_exactness(*pair, sounds, options.windows) for pair in pairs) if options.windows else ()
+    return Result((table, _sizes(pairs)), exact)
 
 
 def accuracy(embedder: Embedder, table: l3clf.ClipTable, hop_s: float) -> float:
@@ -66,22 +67,22 @@ def accuracy(embedder: Embedder, table: l3clf.ClipTable, hop_s: float) -> float:
 
 
 def _peer(name: str) -> Embedder:
+    if name == "l3mini-1":
+        return l3clf.load_embedder("l3mini", revision=1)
     if name == "edgel3-int8":
         return EdgeL3Int8(str(weights_folder() / "edgel3_int8_256.tflite"))
     options: dict[str, Path] = {} if name == "mfcc" else {"weights": weights_folder()}
     return l3clf.load_embedder(name, **options)
 
 
-def _sizes(student: Student, chip: Student) -> Table:
-    tensors = onnx.load_model_from_string(student.onnx).graph.initializer
-    row = (
-        sum(int(np.prod(tensor.dims)) for tensor in tensors),
-        len(student.tflite),
-        len(student.onnx),
-        chip.network.model.macs,
-    )
+def _sizes(pairs: Sequence[tuple[Student, Student]]) -> Table:
+    rows = []
+    for student, chip in pairs:
+        tensors = onnx.load_model_from_string(student.onnx).graph.initializer
+        parameters = sum(int(np.prod(tensor.dims)) for tensor in tensors)
+        rows.append((student.name, parameters, len(student.tflite), len(student.onnx), chip.network.model.macs))
     headings = ("parameters", "int8 file (bytes)", "ONNX file (bytes)", "multiply-accumulates a window")
-    return Table("Size", tuple((heading, ",d") for heading in headings), (row,))
+    return Table("Size", (("student", ""), *((heading, ",d") for heading in headings)), tuple(rows))
 
 
 def _exactness(student: Student, chip: Student, table: l3clf.ClipTable, n: int) -> str:
@@ -95,6 +96,6 @@ def _exactness(student: Student, chip: Student, table: l3clf.ClipTable, n: int) 
     differ = sum(int((ours[index] != values).sum()) for index, values in theirs.items())
     total = sum(values.size for values in theirs.values())
     return (
-        f"Integers in NumPy beside tflite-micro's: {differ} of {total:,} values of all {len(theirs)} layers differ, "
-        f"on {n} windows of ESC-10."
+        f"Integers of {student.name} in NumPy beside tflite-micro's: {differ} of {total:,} values of all {len(theirs)} "
+        f"layers differ, on {n} windows of ESC-10."
     )

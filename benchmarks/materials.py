@@ -16,7 +16,7 @@ from l3clf.errors import L3clfError, MissingDependencyError
 from l3clf.pipeline import embed_sources
 from tests.golden import openl3_recipe
 
-__all__ = ["embed", "esc10", "fsdd", "l3mini", "seeded_openl3", "shared_folder", "weights_folder"]
+__all__ = ["embed", "esc10", "fsdd", "l3mini", "seeded_openl3", "shared_folder", "students", "weights_folder"]
 
 
 def shared_folder() -> Path:
@@ -60,6 +60,12 @@ def seeded_openl3(folder: Path) -> Path:
 def l3mini(student: str | None = None, precision: str = "float32") -> Student:
     """Return l3mini, or the student of a file instead."""
     return cast(Student, l3clf.load_embedder("l3mini", weights=student, precision=precision))
+
+
+def students(file: str | None = None) -> list[Student]:
+    """Return the students in the package, or the one of a file instead."""
+    names = ("l3base", "l3mini", "l3micro")
+    return [l3mini(file)] if file else [cast(Student, l3clf.load_embedder(name)) for name in names]
 
 
 def embed(embedder: Embedder, clips: Sequence[Source], hop_s: float = 0.5) -> list[l3clf.WindowEmbeddings]:

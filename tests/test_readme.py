@@ -51,7 +51,9 @@ def test_links_lead_somewhere(readme):
     assert [name for name in linked if not (ROOT / name).is_file() and ROOT / name != RESULTS] == []
 
 
-@pytest.mark.parametrize("name", ["l3mini", "efficientat", "yamnet", "speech", "edgel3", "mfcc", "openl3"])
+@pytest.mark.parametrize(
+    "name", ["l3base", "l3mini", "l3micro", "efficientat", "yamnet", "speech", "edgel3", "mfcc", "openl3"]
+)
 def test_the_table_of_embedders_says_what_they_are(readme, name):
     embedder = l3clf.load_embedder(name)
     (row,) = re.findall(rf"^\| `{name}`(?: \(the default\))? \|.*$", readme, re.MULTILINE)

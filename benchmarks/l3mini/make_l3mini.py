@@ -1,10 +1,10 @@
-"""How l3mini is made: distilled from YAMNet and Google's speech embedding on openly licensed sounds.
+"""How the first l3mini was made: distilled from YAMNet and Google's speech embedding on openly licensed sounds.
 
 Examples are made of the pool's sounds whose licence does not ask for share-alike, of synthetic sounds and of words by
 espeak-ng, strongly augmented. YAMNet embeds all of them, the speech embedding speech and a little of the rest: its
 embeddings cost most and say least about other sounds. No evaluation audio is read. Everything is kept in `out`; run
-the same command again to resume. On two cores without AVX-512 the training takes an hour for 3.6 million windows. The
-shipped weights were started from run 2's:
+the same command again to resume. On two cores without AVX-512 the training takes an hour for 3.6 million windows. Its
+weights were started from run 2's:
 
     git show 043b089:l3clf/embedders/data/l3mini.student > run2.student
     python -m benchmarks run make_l3mini --set out=DIR --set init=run2.student
@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import l3clf
+from benchmarks.l3mini.pool_credits import within
 from benchmarks.l3mini.synthesis import spoken, synthetic_sounds
 from benchmarks.l3mini.torch_training import Lesson, Network, train_l3mini
 from benchmarks.materials import l3mini, shared_folder
@@ -109,7 +110,7 @@ GROUPS = (
 
 
 def run(options: Options) -> Result:
-    """Make the student file and the list of makers of the sounds, in `out`."""
+    """Make the student file in `out`."""
     sets = {group.name: _examples_of(group, seed, options) for seed, group in enumerate(GROUPS)}
     lessons = _lessons_of(sets)
     model = _started(options.init, lessons)
@@ -121,7 +122,6 @@ def run(options: Options) -> Result:
     features = np.concatenate([lesson.features[rows] for lesson, rows in _some(lessons, TO_QUANTISE)])
     _check_same(network, model, features[:100])
     student = _write(model, sets, log, features, options.out)
-    (options.out / "l3mini_credits.md").write_text(_credits(shared_folder() / "data/pool"), encoding="utf-8")
     about = student.about
     cosines = tuple(about["held_out_cosine"])
     columns = ("epochs", "d"), ("examples", ",d"), ("cosine to YAMNet", ".3f"), ("to the speech embedding", ".3f")
@@ -134,8 +134,7 @@ def run(options: Options) -> Result:
 
 def pool_clips(pool: Path) -> list[l3clf.Clip]:
     """Return the pool's clips whose licence does not ask for share-alike."""
-    with (pool / "manifest.csv").open(encoding="utf-8") as file:
-        return [l3clf.Clip(pool / row["path"]) for row in csv.DictReader(file) if "SA" not in row["licence"]]
+    return [l3clf.Clip(pool / row["path"]) for row in within(pool)]
 
 
 def _speech_clips(pool: Path) -> list[l3clf.Clip]:
@@ -145,31 +144,6 @@ def _speech_clips(pool: Path) -> list[l3clf.Clip]:
         for row in csv.DictReader(file):
             kinds[str(pool / row["path"])].add(row["kind"])
     return [clip for clip in pool_clips(pool) if "speech" in kinds[clip.path]]
-
-
-def _credits(pool: Path) -> str:
-    """Who made the pool's sounds that are used, by licence."""
-    used = {Path(clip.path).relative_to(pool).as_posix() for clip in pool_clips(pool)}
-    elsewhere = _named_upstream(pool)
-    authors: dict[str, set[str]] = {}
-    with (pool / "parts.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["path"] in used:
-                names = authors.setdefault(row["licence"], set())
-                names.add(elsewhere[Path(row["path"]).parts[0]] if "see CREDITS.md" in row["author"] else row["author"])
-    parts = [f"## {licence}\n\n{'; '.join(sorted(names))}.\n" for licence, names in sorted(authors.items())]
-    return "\n".join(["# Makers of the sounds that l3mini learned from, by licence\n", *parts])
-
-
-def _named_upstream(pool: Path) -> dict[str, str]:
-    """For each folder of the pool, the makers whom its CREDITS.md names for the folder as a whole."""
-    folder, found = "", {}
-    for line in (pool / "CREDITS.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            folder = line[3:]
-        elif line.startswith(("  Authors named upstream: ", "  Authors continued: ")):
-            found[folder] = line.partition(": ")[2].rstrip(".")
-    return found
 
 
 def _sounds(name: str, pool: Path, options: Options) -> list[l3clf.Clip]:

@@ -6,12 +6,13 @@ Rule: nothing is downloaded, and an embedder that is left out is named with the 
 import os
 
 from l3clf.classifier.inputs import as_embedder
-from l3clf.embedders import Embedder, embedder_names, load_embedder
+from l3clf.embedders import Embedder, described_embedder, embedder_names, load_embedder
 from l3clf.errors import L3clfError, MissingDependencyError
 
 __all__ = ["FLOOR", "check_ready", "chosen", "left_out", "ready_embedders"]
 
 FLOOR = "mfcc"  # listed first: every other embedder should beat it
+BEST_IN_PACKAGE = "l3base"  # listed next, before those whose weights happen to be here
 _NEEDS_A_PATH = "student"  # any student file; there is no such embedder to leave out
 
 
@@ -27,7 +28,8 @@ def ready_embedders(weights: str | os.PathLike[str] | None = None) -> list[Embed
     -------
     list of Embedder
     """
-    found = [load_embedder(name) for name in sorted(embedder_names(), key=lambda name: name != FLOOR)]
+    names = sorted(embedder_names(), key=lambda name: (name != FLOOR, name != BEST_IN_PACKAGE))
+    found = [load_embedder(name) for name in names]
     return [ready for embedder in found if (ready := _ready(embedder, weights)) is not None]
 
 
@@ -59,7 +61,7 @@ def chosen(embedder: str | Embedder, weights: str | os.PathLike[str] | None = No
     usual = as_embedder(embedder)
     if weights is None or getattr(usual, "weights", "") is not None:  # it has no weights, or names them
         return usual
-    there = load_embedder(usual.name, **usual.options, weights=weights)
+    there = described_embedder(usual.name, usual.options, weights=weights)
     try:
         there.is_ready()  # or not, if a package is missing: what matters is that the folder holds the weights
     except L3clfError:
@@ -84,7 +86,7 @@ def check_ready(embedder: Embedder) -> None:
 
 def _ready(embedder: Embedder, weights: str | os.PathLike[str] | None) -> Embedder | None:
     if weights is not None and hasattr(embedder, "weights"):
-        there = load_embedder(embedder.name, **embedder.options, weights=weights)
+        there = described_embedder(embedder.name, embedder.options, weights=weights)
         try:
             if there.is_ready():
                 return there

@@ -30,7 +30,7 @@ from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.frozen_heads import ArrayFacts
 from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, ForestHead, LinearHead, freeze_head
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
-from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
+from l3clf.embedders import STUDENT_MEMBERS, Embedder, described_embedder, embedder_names
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 from l3clf.storage.safejson import read_json
@@ -423,7 +423,7 @@ def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
         raise ModelFileError(f"embedder {name!r} is not one of {known}; add it with register_embedder")
     places = {} if weights is None else {"weights": weights}
     try:
-        embedder = load_embedder(name, **options, **places)
+        embedder = described_embedder(name, options, **places)
         facts = {fact: getattr(embedder, fact) for fact in ("name", "options", *_EMBEDDER_FACTS)}
     except (L3clfError, TypeError, ValueError) as error:
         raise ModelFileError(f"embedder {name!r} cannot be built here ({error})") from error

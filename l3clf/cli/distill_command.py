@@ -19,7 +19,7 @@ __all__ = ["add"]
 
 TEACHER = "efficientat"  # where none is named: the best embedder at hand, with a small network that is fast to ask
 # Repeated here because the modules that define them import TensorFlow.
-SIZES = ("S", "M", "L")
+SIZES = ("S", "M", "L", "B")
 EPOCHS, PER_WINDOW = 20, 8
 
 
@@ -38,9 +38,11 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out", metavar="DIR", required=True, help="folder to write to; run the same command again to resume"
     )
-    parser.add_argument("--student", choices=SIZES, help="about 28, 61 or 120 thousand parameters (default: M)")
+    parser.add_argument("--student", choices=SIZES, help="about 28, 61, 120 or 667 thousand parameters (default: M)")
     parser.add_argument(
-        "--init", metavar="STUDENT", help="student to start from: l3mini, or the path of a student file"
+        "--init",
+        metavar="STUDENT",
+        help="student to start from: l3base, l3mini, l3micro, or the path of a student file",
     )
     parser.add_argument(
         "--labels-from-folders", action="store_true", help="also train on labels: the name of each file's folder"

@@ -16,7 +16,7 @@ __all__ = ["add", "cost_lines"]
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     parser = options.command(commands, "export", _run, "write a fitted model as a C library for a microcontroller")
-    parser.add_argument("model", metavar="MODEL", help="model file, fitted with l3mini or another student")
+    parser.add_argument("model", metavar="MODEL", help="model file, fitted with l3mini, l3micro or another student")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write the C library to")
     parser.add_argument("--windows", type=int, metavar="K", help="windows pooled for a decision (default: 10)")
     parser.add_argument("--unknown-threshold", type=float, metavar="P", help="use this instead of the model's")

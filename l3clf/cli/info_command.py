@@ -90,11 +90,12 @@ def _model(path: Path) -> dict[str, Any]:
 
     model = load_model(path)
     embedder = model.embedder_
+    chosen = {**embedder.unnamed_options, **embedder.options}
     head = "logistic regression" if model.head_.kind == "linear" else "forest"
     return {
         "model": str(path),
         "classes": [label.item() if hasattr(label, "item") else label for label in model.classes_],
-        "embedder": ", ".join([embedder.name, *(f"{k}={v}" for k, v in embedder.options.items())]),
+        "embedder": ", ".join([embedder.name, *(f"{k}={v}" for k, v in sorted(chosen.items()))]),
         "fingerprint": model.expected_fingerprint_,
         "window": f"{embedder.window_s:g} s at {embedder.sample_rate} Hz, {embedder.embedding_size} values",
         "hop": f"{model.hop_s:g} s, {'centred' if model.center else 'from the start of the clip'}",

@@ -92,7 +92,8 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
         "--embedder",
         metavar="E",
         default="openl3",
-        help="openl3 (default), efficientat, l3mini, mfcc, yamnet, edgel3, speech, or the path of a student file",
+        help="openl3 (default), l3base, l3mini, l3micro, efficientat, mfcc, yamnet, edgel3, speech, or the path of a "
+        "student file",
     )
     parser.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     parser.add_argument(

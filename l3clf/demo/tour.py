@@ -35,7 +35,7 @@ __all__ = ["DemoResult", "Prediction", "run"]
 
 Say: TypeAlias = Callable[[str], object]
 
-EMBEDDER = "l3mini"  # its weights are part of the package, so the tour works offline
+EMBEDDER = "l3base"  # its weights are part of the package, so the tour works offline
 DURATION_S = 4.0
 SAMPLE_RATE = 22050
 N_FOLDS = 5

@@ -86,6 +86,7 @@ _KB = 1024
 CHIPS = (  # sizes and clocks from the manufacturers' data sheets
     KnownChip("STM32L476", "Cortex-M4F", 1024 * _KB, 128 * _KB, 80_000_000, True),
     KnownChip("STM32F411", "Cortex-M4F", 512 * _KB, 128 * _KB, 100_000_000, True),
+    KnownChip("STM32G431", "Cortex-M4F", 128 * _KB, 32 * _KB, 170_000_000, True),
     KnownChip("nRF52840", "Cortex-M4F", 1024 * _KB, 256 * _KB, 64_000_000, True),
     KnownChip("RP2040", "Cortex-M0+, no FPU, no DSP", 2048 * _KB, 264 * _KB, 133_000_000, False),
     KnownChip("ESP32-S3", "Xtensa LX7, plain C", 8192 * _KB, 512 * _KB, 240_000_000, False),

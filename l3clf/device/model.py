@@ -1,6 +1,6 @@
 """A fitted model, checked and lowered for a microcontroller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.audio.spectrogram import MelSpec
@@ -169,4 +169,4 @@ def _student(embedder: Embedder) -> Student:
             f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "
             "(l3clf distill)"
         )
-    return type(embedder)(weights=embedder.weights, precision="int8")  # whatever the model was fitted on
+    return replace(embedder, precision="int8")  # whatever the model was fitted on

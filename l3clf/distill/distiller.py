@@ -29,7 +29,7 @@ from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
-from l3clf.embedders import Embedder, load_embedder
+from l3clf.embedders import Embedder, embedder_names, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import MAX_EMBEDDING_SIZE, MAX_WINDOW_S, MIN_WINDOW_S, Student, write_student
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
@@ -81,10 +81,10 @@ def distil(
         The training sounds, at least two; they need no labels.
     labels : sequence, optional
         The class of each clip, to be learned together with the teachers' embeddings.
-    student : {"S", "M", "L"}, optional
-        Size of the student: 28, 61 or 120 thousand parameters with an embedding of 192 numbers. By default that of
-        `init`, or "M".
-    init : "l3mini" or path, optional
+    student : {"S", "M", "L", "B"}, optional
+        Size of the student: 28, 61, 120 or 667 thousand parameters with an embedding of 192 numbers; "B" is for PCs. By
+        default that of `init`, or "M".
+    init : "l3mini", "l3base", "l3micro" or path, optional
         A student to start from instead of random weights. Its window may have another length than the first
         teacher's.
     out : path, default="l3clf-student"
@@ -322,7 +322,7 @@ def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[in
 
 def _student_to_start_from(init: str | os.PathLike[str], student: str | None) -> Student:
     name = os.fspath(init)
-    found = load_embedder(name) if name == "l3mini" else Student(name)
+    found = load_embedder(name) if name in embedder_names() else Student(name)
     if not isinstance(found, Student) or found.about.get("architecture") not in list(ARCHITECTURES):
         raise ParameterError(
             f"init={name!r}: not a student of an architecture known here; give one of {', '.join(ARCHITECTURES)}"

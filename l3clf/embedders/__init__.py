@@ -5,14 +5,14 @@ instance can also be passed wherever the name of an embedder is accepted.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.errors import ParameterError, did_you_mean
 
-__all__ = ["Embedder", "WindowEmbeddings", "embedder_names", "load_embedder", "register_embedder"]
+__all__ = ["Embedder", "WindowEmbeddings", "described_embedder", "embedder_names", "load_embedder", "register_embedder"]
 
 # Modules are imported when needed: ONNX Runtime alone takes longer to import than the rest of the package.
 _BUILT_IN = {
@@ -22,7 +22,9 @@ _BUILT_IN = {
     "yamnet": ("l3clf.embedders.yamnet", "YamNet"),
     "edgel3": ("l3clf.embedders.edgel3", "EdgeL3"),
     "speech": ("l3clf.embedders.speech", "Speech"),
-    "l3mini": ("l3clf.embedders.student", "L3Mini"),
+    "l3base": ("l3clf.embedders.shipped", "L3Base"),
+    "l3mini": ("l3clf.embedders.shipped", "L3Mini"),
+    "l3micro": ("l3clf.embedders.shipped", "L3Micro"),
     "student": ("l3clf.embedders.student", "Student"),
 }
 STUDENT_SUFFIX = ".student"
@@ -65,12 +67,13 @@ def load_embedder(name: str, **options: Any) -> Embedder:
     Parameters
     ----------
     name : str
-        ``"openl3"``, ``"efficientat"``, ``"l3mini"``, ``"mfcc"``, ``"yamnet"``, ``"edgel3"``, ``"speech"``, a
-        registered name, or the path of a student file (ending in ``.student``).
+        ``"openl3"``, ``"efficientat"``, ``"l3base"``, ``"l3mini"``, ``"l3micro"``, ``"mfcc"``, ``"yamnet"``,
+        ``"edgel3"``, ``"speech"``, a registered name, or the path of a student file (ending in ``.student``).
     **options
         Options of that embedder: for openl3 ``input_repr``, ``content_type`` and ``embedding_size``; for efficientat
-        ``model``; for all embedders with weights, ``weights``, the path of a weight file or of the folder that holds
-        it.
+        ``model``; for l3base, l3mini, l3micro and student files ``precision``, and for l3mini ``revision``, of which 1
+        is the first l3mini; for all embedders with weights, ``weights``, the path of a weight file or of the folder
+        that holds it.
 
     Raises
     ------
@@ -96,6 +99,25 @@ def load_embedder(name: str, **options: Any) -> Embedder:
         raise ParameterError(
             f"embedder {name!r}: {problem}{hint}; its options are {', '.join(known) or 'none'}"
         ) from None
+
+
+def described_embedder(name: str, options: Mapping[str, Any], **places: Any) -> Embedder:
+    """Return the embedder whose name and options a file holds, or another embedder has.
+
+    Parameters
+    ----------
+    name : str
+    options : mapping
+        Its `Embedder.options`. Those that are younger than the file are what its embedder was before it had them.
+    **places
+        Options that say where it finds something, such as ``weights``.
+
+    Raises
+    ------
+    ParameterError
+        As for `load_embedder`.
+    """
+    return load_embedder(name, **{**getattr(_factory(name), "unnamed_options", {}), **options, **places})
 
 
 def _factory(name: str) -> Callable[..., Embedder]:

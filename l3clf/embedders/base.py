@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -63,6 +63,8 @@ class Embedder(ABC):
     """To be raised whenever the same windows and weights give other vectors than before."""
     batch_windows: ClassVar[int] = 16
     """Number of windows per call of `embed_windows` that suits the embedder best."""
+    unnamed_options: ClassVar[Mapping[str, Any]] = {}
+    """Options that are younger than files in use, each with the value that a file means which does not name it."""
 
     @property
     @abstractmethod
@@ -107,9 +109,11 @@ class Embedder(ABC):
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """The options that determine the vectors: all but the path of the weights."""
+        """The options that determine the vectors: all but the path of the weights and what `unnamed_options` says."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
-        return {field.name: getattr(self, field.name) for field in fields if field.name != "weights"}
+        values = {field.name: getattr(self, field.name) for field in fields if field.name != "weights"}
+        old = self.unnamed_options  # left out, so that fingerprints stay what they were
+        return {name: value for name, value in values.items() if name not in old or value != old[name]}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -39,7 +38,7 @@ from l3clf.storage.outputs import Kind, zip_member_begins
 from l3clf.storage.safejson import read_json
 from l3clf.storage.safezip import read_zip, write_zip
 
-__all__ = ["FORMAT", "STUDENT", "L3Mini", "Student", "StudentFile", "check_student", "read_student", "write_student"]
+__all__ = ["FORMAT", "STUDENT", "Student", "StudentFile", "check_student", "read_student", "write_student"]
 
 FORMAT = "l3clf student 1"  # the number rises if older versions cannot read newer files
 ABOUT, FLOAT, INT8 = STUDENT_MEMBERS
@@ -260,27 +259,3 @@ class Student(Embedder):
         # Clipped to the range of int8, as in training, but not rounded.
         steps = np.clip(levels_db / np.float32(INPUT_STEP_DB) + np.float32(INPUT_ZERO_POINT), -128, 127)
         return run_graph(self._session, steps[:, np.newaxis] / np.float32(INPUT_STEPS))
-
-
-@dataclass(frozen=True)
-class L3Mini(Student):
-    """The student in the package, distilled from YAMNet and Google's speech embedding, not from OpenL3.
-
-    Parameters
-    ----------
-    precision : {"float32", "int8"}
-        See `Student`.
-    weights : path, StudentFile or None
-        Another student to use instead; None uses the one in the package.
-    """
-
-    name: ClassVar[str] = "l3mini"
-
-    @property
-    def path(self) -> Path:
-        """The student file."""
-        return super().path if self.weights else Path(str(files("l3clf.embedders") / "data" / "l3mini.student"))
-
-    def is_ready(self) -> bool:
-        """Return whether it is at hand: its file exists, or it needs none."""
-        return isinstance(self.weights, StudentFile) or self.path.is_file()

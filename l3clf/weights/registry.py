@@ -357,7 +357,7 @@ def missing(file: str | WeightFile, weights: str | os.PathLike[str] | None = Non
 
 
 def _ways_out(file: WeightFile) -> str:
-    instead = ', or use embedder="l3mini", which comes with l3clf' if file.url else ""
+    instead = ', or use embedder="l3base", which comes with l3clf' if file.url else ""
     return _how_to_get(file).replace(", or pass", ", pass" if instead else ", or pass") + instead
 
 

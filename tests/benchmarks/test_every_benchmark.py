@@ -30,7 +30,7 @@ SMALL = {
     "accuracy_by_size": {},
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
-    "device_table": {"teacher": False, "folds": 1, "verified": 1, "student": TINY},
+    "device_table": {"teacher": False, "others": (), "folds": 1, "verified": 1, "student": TINY},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},

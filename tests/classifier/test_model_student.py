@@ -20,7 +20,8 @@ from sklearn.base import clone
 
 import l3clf
 from l3clf.cli import main as cli
-from l3clf.embedders.student import L3Mini, Student
+from l3clf.embedders.shipped import L3Mini
+from l3clf.embedders.student import Student
 from l3clf.errors import L3clfError, ModelFileError
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny.student"

@@ -27,14 +27,27 @@ def test_info_of_a_model_is_all_that_predict_uses(run, data, tmp_path):
     found = {name: value.strip() for name, value in lines_of(out).items()}
     model = l3clf.load_model(path)
     assert found["classes"] == "2: high, low"
-    assert found["embedder"] == "l3mini, precision=float32"
+    assert found["embedder"] == "l3mini, precision=float32, revision=2"
     assert found["fingerprint"] == model.embedder_.fingerprint
-    assert found["window"] == "0.975 s at 16000 Hz, 192 values"
+    assert found["window"] == f"0.975 s at 16000 Hz, {model.embedder_.embedding_size} values"
     assert found["hop"].startswith("0.25 s")
     assert (found["head"], found["pooling"]) == ("logistic regression", "max")
     assert (found["unknown threshold"], found["gate"]) == ("0.4", "-50 dBFS")
     assert f"l3clf {l3clf.__version__}" in found["written with"]
     assert found["size"] == f"{path.stat().st_size / 1000:,.1f} kB"
+
+
+def test_info_of_a_model_of_before_names_the_revision_that_it_uses(run):
+    status, out, _ = run("info", TINY.parent / "l3mini_1" / "model.l3clf")
+    assert status == 0
+    assert lines_of(out)["embedder"].strip() == "l3mini, precision=float32, revision=1"
+
+
+def test_the_first_l3mini_is_an_option_of_the_command_line(run, data, tmp_path):
+    fit = ["fit", data, "--embedder", "l3mini", "--option", "revision=1", "--cache", "none", "--out", tmp_path / "m"]
+    assert run(*fit)[0] == 0
+    model = l3clf.load_model(tmp_path / "m")
+    assert (model.embedder_.revision, model.embedder_.options) == (1, {"precision": "float32"})
 
 
 def test_info_as_json_has_the_classes_with_their_types(run, model):
@@ -48,7 +61,7 @@ def test_info_as_json_has_the_classes_with_their_types(run, model):
 def test_info_of_a_student_and_of_a_cache(run, data, tmp_path):
     status, out, _ = run("info", str(files("l3clf.embedders") / "data" / "l3mini.student"))
     assert status == 0
-    assert "119,712" in lines_of(out)["parameters"]
+    assert f"{l3clf.load_embedder('l3mini').about['parameters']:,}" in lines_of(out)["parameters"]
     run("embed", data, "--embedder", "mfcc", "--out", tmp_path / "x.npz", "--cache", tmp_path / "c")
     status, out, _ = run("info", tmp_path / "c")
     assert (status, lines_of(out)["clips"].strip()) == (0, "10")

@@ -20,9 +20,11 @@ L3MINI = ["fit", "data", "--embedder", "l3mini", "--out", "m"]
         ([*FIT, "--unknown-threshold", "1.5"], "--unknown-threshold 1.5; expected a number from 0 to 1"),
         ([*FIT, "--gate-dbfs", "5"], "--gate-dbfs 5.0; expected a number from -200 to 0"),
         ([*L3MINI, "--option", "precision=int9"], "--option precision=int9; expected float32 or int8"),
+        ([*L3MINI, "--option", "revision=3"], "--option revision=3; expected 2, or 1 for the first l3mini"),
         (
             [*L3MINI, "--option", "precison=int8"],
-            "embedder 'l3mini': has no option 'precison' (did you mean precision?); its options are weights, precision",
+            "embedder 'l3mini': has no option 'precison' (did you mean precision?); its options are weights, "
+            "precision, revision",
         ),
     ],
 )

@@ -56,15 +56,25 @@ def test_other_scales_and_weights_equal_tflite_micro(name, seed, build, tmp_path
         np.testing.assert_array_equal(values.reshape(expected[index].shape), expected[index], err_msg=f"tensor {index}")
 
 
-@pytest.mark.parametrize("build", [pytest.param(b, marks=pytest.mark.slow) if b == "dsp" else b for b in BUILDS])
-def test_every_layer_of_l3mini_equals_the_interpreter(build, tmp_path):
-    net = l3clf.load_embedder("l3mini", precision="int8").network
+def assert_every_layer_is_equal(embedder, build, n, folder):
+    net = embedder.network
     rng = np.random.default_rng(0)
-    n = {"host": 200, "dsp": 200, "plain": 20}[build]  # plain C takes the emulator several times as long
     x = np.clip(np.cumsum(rng.normal(0, 6, (n, *net.model.input.shape[1:])), axis=1) - 40, -128, 127).astype(np.int8)
     expected = net.layers(x)
-    found = CNetwork(net.model, build, tmp_path).every_tensor(x)
+    found = CNetwork(net.model, build, folder).every_tensor(x)
     assert sum(int((values != expected[index]).sum()) for index, values in found.items()) == 0
+
+
+@pytest.mark.parametrize("build", [pytest.param(b, marks=pytest.mark.slow) if b == "dsp" else b for b in BUILDS])
+def test_every_layer_of_l3mini_equals_the_interpreter(build, tmp_path):
+    n = {"host": 200, "dsp": 200, "plain": 20}[build]  # plain C takes the emulator several times as long
+    assert_every_layer_is_equal(l3clf.load_embedder("l3mini", precision="int8"), build, n, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "options"), [("l3base", {}), ("l3mini", {"revision": 1}), ("l3micro", {})])
+def test_every_layer_of_the_others_in_the_package_equals_the_interpreter(name, options, tmp_path):
+    embedder = l3clf.load_embedder(name, precision="int8", **options)
+    assert_every_layer_is_equal(embedder, "host", 10, tmp_path)
 
 
 @pytest.mark.parametrize(("name", "window_s"), [("S", 0.975), ("M", 2.0)])
@@ -108,9 +118,10 @@ def test_no_two_living_tensors_share_memory(name):
         living = {index for index in living | {layer.target} if index in later}
 
 
-def test_l3mini_fits_into_20_kilobytes():
-    model = l3clf.load_embedder("l3mini", precision="int8").network.model
-    assert plan_memory(model, *lower(model)).size <= 20_500
+@pytest.mark.parametrize(("name", "size"), [("l3mini", 20_500), ("l3micro", 13_000)])
+def test_students_for_chips_fit_into_little_memory(name, size):
+    model = l3clf.load_embedder(name, precision="int8").network.model
+    assert plan_memory(model, *lower(model)).size <= size
 
 
 # --- refused by name --------------------------------------------------------------------------------

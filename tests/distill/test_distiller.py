@@ -210,6 +210,7 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
         ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
         ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student: cannot be read"),
+        ({"init": "mfcc"}, "init='mfcc': not a student of an architecture known here; give one of S, M, L, B"),
         ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
         ({"out": __file__}, "is not a folder"),
     ],

@@ -8,9 +8,10 @@ pytest.importorskip("tensorflow")
 
 from helpers.small_trainings import SPEC, TINY, answer, features, one_sentence, stirred
 
-from l3clf.distill.architectures import ARCHITECTURES, build_student, keras
+import l3clf
+from l3clf.distill.architectures import ARCHITECTURES, as_input, build_student, keras
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
-from l3clf.embedders.frontend import INPUT_STEPS
+from l3clf.embedders.frontend import INPUT_STEPS, student_spec
 from l3clf.embedders.student import read_student
 from l3clf.errors import ParameterError
 from l3clf.networks.onnx_build import run_graph, session
@@ -35,6 +36,19 @@ def test_a_student_starts_as_another():
     assert all(np.asarray(norm.moving_variance).min() >= 0 for norm in norms)
     training = np.asarray(student(x[..., np.newaxis].astype(np.float32) / np.float32(INPUT_STEPS), training=True))
     assert np.abs(training - expected).max() <= 0.02 * np.abs(expected).max()  # statistics are those of the examples
+
+
+@pytest.mark.parametrize("name", ["l3base", "l3mini", "l3micro"])
+def test_the_students_in_the_package_can_be_started_from(name):
+    """Their files name an architecture that is known here, and the same network comes of it."""
+    shipped = l3clf.load_embedder(name)
+    spec = student_spec(shipped.window_s)
+    x = np.random.default_rng(0).integers(-128, 60, (4, spec.n_frames, spec.n_bands)).astype(np.int8)
+    architecture = ARCHITECTURES[shipped.about["architecture"]]
+    student = build_student(architecture, spec.n_frames, spec.n_bands, shipped.embedding_size)
+    start_from(student, shipped.onnx, x)
+    expected = run_graph(session(shipped.onnx), as_input(x).transpose(0, 3, 1, 2).copy())
+    assert np.abs(answer(student, x) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
 def test_the_last_layer_is_solved_for_new_targets():

@@ -186,7 +186,7 @@ def test_mn04_is_fetched_where_it_is_missing(nowhere, monkeypatch):
     monkeypatch.setattr(registry, "download", refuse)
     embedder = load_embedder("efficientat")
     assert "run `l3clf weights fetch efficientat` where the network allows it" in embedder.missing()
-    ways = r"run `l3clf weights fetch efficientat` .*, pass weights=PATH to a copy, or use embedder=\"l3mini\""
+    ways = r"run `l3clf weights fetch efficientat` .*, pass weights=PATH to a copy, or use embedder=\"l3base\""
     with pytest.raises(WeightsError, match=f"mn04_as_mAP_432.pt: is not on this machine and cannot be .*; {ways}"):
         _ = embedder.fingerprint
     (address, name, git_sha1, progress) = asked[0]

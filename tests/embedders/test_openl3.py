@@ -337,7 +337,7 @@ def test_weights_that_cannot_be_downloaded_give_three_ways_out(closed_port, tmp_
     with pytest.raises(DownloadError) as error:
         _ = emb.fingerprint if ask == "fingerprint" else emb.embed(one_window()[0], 48_000)
     message = one_sentence(error)
-    for part in (FILENAME, closed_port, "l3clf weights fetch", "weights=PATH", 'embedder="l3mini"'):
+    for part in (FILENAME, closed_port, "l3clf weights fetch", "weights=PATH", 'embedder="l3base"'):
         assert part in message
     assert not (tmp_path / "cache" / FILENAME).exists()
 

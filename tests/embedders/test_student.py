@@ -24,7 +24,8 @@ from sklearn.base import clone
 import l3clf
 from l3clf.embedders import load_embedder
 from l3clf.embedders.frontend import INPUT_STEPS, levels, quantise_levels, student_spec
-from l3clf.embedders.student import L3Mini, Student, read_student, write_student
+from l3clf.embedders.shipped import L3Mini
+from l3clf.embedders.student import Student, read_student, write_student
 from l3clf.errors import L3clfError, ModelFileError, ParameterError, WeightsError
 from l3clf.networks.onnx_build import GraphBuilder, run_graph, session
 from l3clf.networks.onnx_check import check_student_onnx
@@ -34,6 +35,7 @@ WINDOW = 8000
 SPEC = student_spec(0.5)
 SHAPE, SIZE = (1, SPEC.n_frames, SPEC.n_bands), 32
 ABOUT = {"window_s": 0.5, "embedding_size": SIZE}
+SHIPPED = [("l3base", {}), ("l3mini", {}), ("l3mini", {"revision": 1}), ("l3micro", {})]
 
 
 @cache
@@ -572,13 +574,14 @@ def test_a_student_that_cannot_be_written_says_so(tmp_path):
     one_sentence(error)
 
 
-def test_l3mini_in_integers_equals_tflite_micro():
+@pytest.mark.parametrize(("name", "options"), SHIPPED)
+def test_those_in_the_package_in_integers_equal_tflite_micro(name, options):
     pytest.importorskip("tflite_micro")
     from helpers.tflite_micro_oracle import every_tensor, windows_for
 
-    mini = load_embedder("l3mini", precision="int8")
+    mini = load_embedder(name, precision="int8", **options)
     spec = student_spec(mini.window_s)
-    x = windows_for((spec.n_frames, spec.n_bands, 1), 6, 0)
+    x = windows_for((spec.n_frames, spec.n_bands, 1), 4, 0)
     found = mini.network.layers(x)
     for index, values in every_tensor(mini.tflite, x).items():
         np.testing.assert_array_equal(found[index], values)

@@ -329,6 +329,6 @@ def test_a_failed_download_gives_the_three_ways_out(server):
     with pytest.raises(DownloadError) as caught:
         obtain(replace(FILE, url=server.url), progress=False)
     message = str(caught.value)
-    for part in ("net.h5.gz", "404", "`l3clf weights fetch`", "weights=PATH", 'embedder="l3mini"'):
+    for part in ("net.h5.gz", "404", "`l3clf weights fetch`", "weights=PATH", 'embedder="l3base"'):
         assert part in message
     assert "\n" not in message
