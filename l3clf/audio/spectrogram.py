@@ -53,7 +53,7 @@ class MelSpec:
     hop : int
         Samples from one frame to the next.
     n_frames : int
-        Frames in a window, which is padded with zeros to hold them all.
+        Frames in a window, which is padded to hold them all, as `edges` says.
     n_mels : int or None
         Mel bands; None keeps the linear bins of the Fourier transform (n_fft // 2 + 1).
     fmin_hz, fmax_hz : float
@@ -82,7 +82,8 @@ class MelSpec:
     Raises
     ------
     ParameterError
-        If a size is below 1, or the band edges are out of order or above half the sample rate.
+        If a size is below 1, the transform is shorter than a frame, or the band edges are out of order or above half
+        the sample rate.
     """
 
     sample_rate: int

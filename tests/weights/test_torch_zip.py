@@ -212,9 +212,9 @@ def test_many_views_of_one_storage_are_refused():
 @pytest.mark.parametrize("filler", [b"(", b"}h\x00b", b"(K\x01tq\x00", b")\x85"], ids=repr)
 def test_the_largest_pickle_takes_no_more_than_seconds(filler, monkeypatch):
     body = b"\x80\x02}q\x00" + filler * ((torch_zip.MAX_PICKLE_BYTES - 5) // len(filler))
-    start = time.perf_counter()
+    start = time.process_time()
     refused(file_of(body), "description of its tensors|tuple that is no|a state that")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     refused(file_of(body + filler * 2), "describes its tensors in more than")
 
 
