@@ -1,8 +1,7 @@
 """Accuracy on ESC-10 against size: embedders as `l3mini_table` measured them, beside published networks; a picture.
 
-Nothing is measured here: the figures are those of the records of `l3mini_table`, and of the sources in `PUBLISHED`. A
-figure that is missing in the records is missing here; run `l3mini_table` first for all of them. The picture is written
-into `out`.
+Nothing is measured here: the figures are those that `l3mini_table` recorded, and those of the sources in `PUBLISHED`. A
+figure that is missing there is missing here. The picture is written into `out`.
 
 What can be compared: embedders are frozen and have a linear head, as our users would have it; networks that were
 trained end to end on the data set itself have an advantage, and other marks. Parameters are counted up to the
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import Cell, Record, Result, Table, load_record
-from benchmarks.results_page import RECORDED
+from benchmarks.results_page import RECORDED, record_path
 from benchmarks.size_picture import END_TO_END, OTHERS, OURS, Mark, draw_sizes
 from benchmarks.size_picture import PUBLISHED as PUBLISHED_KIND
 
@@ -35,7 +34,7 @@ class Options:
     Attributes
     ----------
     records : Path
-        A folder with records of `l3mini_table`.
+        The folder with the record of `l3mini_table`.
     out : Path
         The picture's folder.
     """
@@ -95,22 +94,17 @@ def run(options: Options) -> Result:
 
 
 def measured(folder: Path = RECORDED) -> list[Network]:
-    """Return the embedders of the records of `l3mini_table`; where several have one, the command's own counts."""
-    records = [
-        load_record(path) for path in (*folder.glob("l3mini_table.json"), *sorted(folder.glob("l3mini_table.*.json")))
+    """Return the embedders of the record of `l3mini_table` in a folder; none without it."""
+    path = record_path("l3mini_table", folder)
+    if not path.is_file():
+        return []
+    record = load_record(path)
+    parameters = {_network(row): row["parameters"] for row in _rows(record, "parameters")}
+    column = "ESC-10, hop 0.5 s"
+    return [
+        Network(_name(row), parameters.get(_network(row)), row[column], None, FROZEN, MEASURED)
+        for row in _rows(record, column)
     ]
-    found: dict[str, Network] = {}
-    parameters: dict[str, int] = {}
-    for record in records:
-        for row in _rows(record, "parameters"):
-            parameters.setdefault(_network(row), row["parameters"])
-    for record in records:
-        for row in _rows(record, "ESC-10, hop 0.5 s"):
-            name = next(iter(row.values()))
-            accuracy = row["ESC-10, hop 0.5 s"]
-            network = Network(name, parameters.get(_network(row)), accuracy, None, FROZEN, MEASURED)
-            found.setdefault(name, network)
-    return list(found.values())
 
 
 def _rows(record: Record, column: str) -> Iterator[dict[str, Any]]:
@@ -123,7 +117,11 @@ def _rows(record: Record, column: str) -> Iterator[dict[str, Any]]:
 
 def _network(row: dict[str, Any]) -> str:
     """The name without the precision: a network has as many parameters in integers."""
-    return str(next(iter(row.values()))).partition(", ")[0]
+    return _name(row).partition(", ")[0]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(next(iter(row.values())))
 
 
 def _error(network: Network) -> float | None:

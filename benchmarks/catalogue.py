@@ -47,7 +47,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "l3mini_table": Benchmark(
         "l3mini_table",
-        "accuracy of the package's students and their peers, their sizes, and their integers beside tflite-micro's",
+        "accuracy of the package's students and their peers, sizes, speed; their integers beside tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
     "accuracy_by_size": Benchmark(
@@ -99,6 +99,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "l3mini.make_l3mini",
         "makes l3mini: distillation from YAMNet and the speech embedding, on the pool",
         f"{_SHARED}, TensorFlow, {_TORCH}, espeak-ng; 3 hours",
+    ),
+    "cpu_training": Benchmark(
+        "l3mini.cpu_training",
+        "windows a second that a student's training renders, asks its teachers about and learns from, on a CPU",
+        f"{_TORCH}, sounds and teachers packed by `benchmarks.l3mini.bundle`, a C++ compiler; 10 minutes",
     ),
     "pool_probe": Benchmark(
         "l3mini.pool_probe",

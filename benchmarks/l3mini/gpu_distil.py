@@ -3,7 +3,7 @@
     python3 -m benchmarks.l3mini.gpu_distil --data benchmarks/l3mini/.carry --out OUT --seconds 560
 
 It needs PyTorch, NumPy, soundfile and the files of `bundle`, not l3clf. It stops by the clock, so that a lease is
-used to its end; a run that was stopped goes on with ``--resume OUT``. On a CPU it does the same, slowly. Students
+used to its end; a run that was stopped goes on with ``--resume OUT``. On a CPU it does the same in hours. Students
 leave as ``L.npz``, ``B.npz``, ``S.npz``, which `gpu_students` makes into student files. README.md tells all steps.
 
 Rule: targets are half-whitened and turned; a student's embedding has a part for each of some teachers, as its layout
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.l3mini import gpu_kernels
+from benchmarks.l3mini import cpu_pace, gpu_kernels
 from benchmarks.l3mini.gpu_network import STUDENTS, Layout, Network, measured, patches
 from benchmarks.l3mini.gpu_render import Renderer
 from benchmarks.l3mini.gpu_targets import AIMS, NAMES, Targets, ridge
@@ -82,10 +82,11 @@ class School:
     def __init__(self, options: argparse.Namespace, device: str) -> None:
         self.options, self.device = options, device
         self.dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        self.sounds = Renderer(options.data, device, options.batch, options.part)
+        self.compiled: Any = cpu_pace.compiled if options.compile else lambda function: function
+        self.sounds = Renderer(options.data, device, options.batch, options.part, self.compiled)
         with np.load(options.data / "teachers.npz") as file:
             self.arrays = {name: file[name] for name in file.files}
-        self._call(torch.float16 if device == "cuda" else torch.float32)
+        self._call(torch.float16 if device == "cuda" else cpu_pace.half_type())
         self.mel = torch.from_numpy(self.arrays["student_mel"].copy()).to(device)
         self.hann = torch.hann_window(512, device=device)
         self.targets: list[Targets] = []
@@ -105,7 +106,10 @@ class School:
 
     def _call(self, half: torch.dtype) -> None:
         """Call the teachers, their networks in `half`."""
-        self.mn04, self.speech, self.yamnet = (one(self.arrays, self.device, half) for one in (Mn04, Speech, YamNet))
+        self.mn04, self.speech, self.yamnet = (
+            self.compiled(one(self.arrays, self.device, half).__call__) for one in (Mn04, Speech, YamNet)
+        )
+        self.half = half
 
     # --- before the first step -------------------------------------------------------------------------
 
@@ -421,6 +425,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--more", type=float, default=0, help="seconds of training that a later --resume will add")
     parser.add_argument("--start", type=Path, help="a folder with weights of networks to begin with")
     parser.add_argument("--resume", type=Path, help="a folder with checkpoints of a run to go on with")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile teachers and rendering: pays on a CPU, in hours"
+    )
     parser.add_argument("--dry-run", action="store_true", help="a few steps of everything, with times")
     return parser.parse_args(arguments)
 

@@ -46,10 +46,13 @@ class Renderer:
         Rows of a batch.
     part : int, default=1
         Every how many streams are read; more than one to try things out.
+    compiled : callable, optional
+        Compiles a function, or does not.
     """
 
-    def __init__(self, folder: Path, device: str, batch: int, part: int = 1) -> None:
+    def __init__(self, folder: Path, device: str, batch: int, part: int = 1, compiled: Any = None) -> None:
         self.device = device
+        self._cut = compiled(self._segments) if compiled else self._segments
         packed = _joined([folder / "sounds.npz", folder / "words.npz"])
         chosen = packed["stream"] % part == 0
         flat, starts = _decoded(packed, part)
@@ -80,14 +83,14 @@ class Renderer:
     def render(self) -> Tensor:
         """Return a batch to learn from, (batch, samples)."""
         clips = [self._draw(self.weights[kind], n) for kind, n in zip(SHARES, self.rows, strict=True)]
-        return self._augmented(self._segments(torch.cat(clips)), self.weights)
+        return self._augmented(self._cut(torch.cat(clips)), self.weights)
 
     @torch.no_grad()
     def render_held_out(self) -> Tensor:
         """Return a batch of the sounds kept aside: three quarters sounds, one quarter speech."""
         n = self.batch // 4
         clips = [self._draw(self.held[kind], rows) for kind, rows in ((SOUND, self.batch - n), (SPEECH, n))]
-        return self._augmented(self._segments(torch.cat(clips)), {SOUND: self.held[SOUND]})
+        return self._augmented(self._cut(torch.cat(clips)), {SOUND: self.held[SOUND]})
 
     @staticmethod
     def _draw(weights: Tensor, n: int) -> Tensor:
@@ -137,7 +140,7 @@ class Renderer:
         rows = self._some(P_MIX)
         kinds = {kind: BEHIND[kind] for kind in behind}
         weights = sum(behind[kind] * (share / behind[kind].sum()) for kind, share in kinds.items())
-        second = self._segments(self._draw(weights, len(rows)))
+        second = self._cut(self._draw(weights, len(rows)))
         x = self._added(x, rows, second, MIX_DB)
         rows = self._some(P_NOISE)
         x = self._added(x, rows, self._noise(len(rows)), NOISE_DB)
@@ -172,12 +175,17 @@ class Renderer:
         low = torch.where(telephone, self._logarithmic(n, 40, 350), low)
         limits = (1 + (self._hz / high) ** 16) * (1 + (low / self._hz.clamp(min=1e-2)) ** 8)
         gain = 10 ** (gain_db / 20) * limits.rsqrt()
-        tail = torch.randn(n, ROOM, device=self.device) * (-6.9 * self._time / self._uniform(n, 0.08, 0.9)).exp()
-        wet = 10 ** (self._uniform(n, -14, 2) / 20) * self._chance(n, P_ROOM)
-        tail = tail * (wet / tail.square().sum(1, keepdim=True).sqrt())
-        tail[:, 0] += 1
-        spectrum = torch.fft.rfft(x, TRANSFORM) * gain * torch.fft.rfft(tail, TRANSFORM)
+        spectrum = torch.fft.rfft(x, TRANSFORM) * gain
+        rows = self._some(P_ROOM)
+        spectrum[rows] *= torch.fft.rfft(self._rooms(len(rows)), TRANSFORM)
         return torch.fft.irfft(spectrum, TRANSFORM)[:, :WINDOW]
+
+    def _rooms(self, n: int) -> Tensor:
+        """What rooms answer to a click: it, and noise that dies away."""
+        tail = torch.randn(n, ROOM, device=self.device) * (-6.9 * self._time / self._uniform(n, 0.08, 0.9)).exp()
+        tail = tail * (10 ** (self._uniform(n, -14, 2) / 20) / tail.square().sum(1, keepdim=True).sqrt())
+        tail[:, 0] += 1
+        return tail
 
 
 def _rms(x: Tensor) -> Tensor:

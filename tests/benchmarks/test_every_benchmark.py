@@ -26,7 +26,7 @@ SMALL = {
         "poolings": ("mean",),
         "interfaces": ("mfcc",),
     },
-    "l3mini_table": {"peers": ("mfcc",), "windows": 0},
+    "l3mini_table": {"peers": ("mfcc",), "windows": 0, "rounds": 1},
     "accuracy_by_size": {},
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
@@ -37,6 +37,7 @@ SMALL = {
     "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
     "footprint": {"minutes": 0.1, "openl3_minutes": 0.02, "repeats": 1},
     "make_l3mini": {"epochs": 1, "words": 0, "synthetic": 10},
+    "cpu_training": {"batch": 16, "steps": 1, "part": 1, "compile": False},
     "pool_probe": {},
     "pool_front_ends": {"names": ("hop 20 ms",), "epochs": 1},
     "pool_share_alike": {"epochs": 1},
@@ -47,12 +48,13 @@ NEEDS = {
     "talk_cnn": ("tensorflow",),
     "device_table": ("ziglang", "unicorn", "elftools"),
     "make_l3mini": ("tensorflow", "torch"),
+    "cpu_training": ("torch",),
     "pool_probe": ("ai_edge_litert",),
     "pool_front_ends": ("tensorflow", "torch"),
     "pool_share_alike": ("tensorflow", "torch"),
 }
 OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike"}
-NEED_WEIGHTS = {"student_gains", *OF_THE_POOL}
+NEED_WEIGHTS = {"student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
     "device_table": 3,
     "footprint": 2,
@@ -135,10 +137,25 @@ def tiny_pool(tiny_shared):
     make_pool(tiny_shared / "data/pool")
 
 
+def pack(folder):
+    """The teachers and a few seconds of noise, as `bundle` packs them for a training."""
+    from benchmarks.l3mini import bundle
+
+    bundle.run(bundle.Options(folder, only="teachers"))
+    rng = np.random.default_rng(0)
+    for file, groups in {"sounds": (bundle.SOUND, bundle.SPEECH), "words": (bundle.WORDS, bundle.SYNTHETIC)}.items():
+        noise = [
+            bundle._Sound(f"{group} {i}", group, 0.1 * rng.standard_normal(2 * RATE, np.float32))
+            for group in groups
+            for i in range(3)
+        ]
+        np.savez(folder / f"{file}.npz", **bundle._packed(iter(noise)))
+
+
 def options_of(name, folder):
     """The small options of a benchmark; what it keeps goes into a folder."""
     module = BENCHMARKS[name].load()
-    places = {place: folder / place for place in ("work", "out") if hasattr(module.Options(), place)}
+    places = {place: folder / place for place in ("work", "out", "data") if hasattr(module.Options(), place)}
     return module, module.Options(**SMALL[name], **places)
 
 
@@ -146,7 +163,7 @@ def test_every_benchmark_is_smoked():
     assert set(SMALL) == set(BENCHMARKS)
 
 
-LONG = ("student_gains", "device_table")  # more than ten seconds each
+LONG = ("student_gains", "device_table", "cpu_training")  # more than ten seconds each
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SMALL])
@@ -160,6 +177,8 @@ def test_a_benchmark_runs(name, tiny_shared, tmp_path, monkeypatch, request):
         request.getfixturevalue("tiny_pool")
     monkeypatch.setenv("L3CLF_SHARED", str(tiny_shared))
     module, options = options_of(name, tmp_path)
+    if hasattr(options, "data"):
+        pack(options.data)
     result = module.run(options)
     assert len(result.tables) == TABLES.get(name, 1)
     for table in result.tables:
