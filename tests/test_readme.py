@@ -62,12 +62,27 @@ def test_the_table_of_embedders_says_what_they_are(readme, name):
     assert f"{embedder.embedding_size:,}" in vector.split(" or ")
 
 
+STUDENTS = [("l3base", {}), ("l3mini", {}), ("l3mini", {"revision": 1}), ("l3micro", {})]
+
+
+@pytest.mark.parametrize(("name", "options"), STUDENTS)
+def test_the_table_of_embedders_says_how_large_the_students_are(readme, name, options):
+    student = l3clf.load_embedder(name, **options)
+    first = "".join(f", `{option}={value}`" for option, value in options.items())
+    (row,) = re.findall(rf"^\| `{name}`{first} \|.*$", readme, re.MULTILINE)
+    assert f"{student.about['parameters']:,} parameters" in row
+    for row in re.findall(rf'^\| `{name}`, `precision="int8"` \|.*$', readme, re.MULTILINE) if not options else []:
+        assert f"{len(student.tflite):,} bytes;" in row
+
+
 def test_every_figure_is_in_the_results(readme):
     if not RESULTS.is_file():
         pytest.skip("RESULTS.md is not written yet")
     text = re.sub(r"^```.*?^```$|<img.*?>", "", readme, flags=re.MULTILINE | re.DOTALL)
     prose = re.sub(r"`[^`\n]*`|\]\([^)]*\)|^    .*$", "", text, flags=re.MULTILINE)
-    found = set(NUMBER.findall(prose)) - NOT_MEASURED
+    prose = re.sub(r"[\d,]+ (parameters|bytes;)", "", prose)  # facts of the package: see above
+    sizes = {f"{l3clf.load_embedder(name).embedding_size:,}" for name, _ in STUDENTS}
+    found = set(NUMBER.findall(prose)) - NOT_MEASURED - sizes
     known = {float(text.replace(",", "")) for text in NUMBER.findall(RESULTS.read_text(encoding="utf-8"))}
     assert len(found) > 10
     assert sorted(text for text in found if float(text.replace(",", "")) not in known) == []

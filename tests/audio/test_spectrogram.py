@@ -105,6 +105,15 @@ def test_kaldis_filters_are_triangles_over_mels(spec):
     assert not filters[bins].any()
 
 
+@pytest.mark.parametrize("n_mels", [1, 3, 12, 200])
+def test_kaldis_bands_are_all_powers_times_all_filters(n_mels):
+    """However they are grouped, and where a narrow band has no bin at all."""
+    spec = replace(KALDI, n_mels=n_mels)
+    powers = spectrogram(replace(spec, n_mels=None), noise(2156))
+    expected = powers @ mel_filters(spec)
+    np.testing.assert_allclose(spectrogram(spec, noise(2156)), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
 def test_filters_are_shared_and_cannot_be_written():
     assert mel_filters(SMALL) is mel_filters(replace(SMALL))
     with pytest.raises(ValueError, match="read-only"):
@@ -180,6 +189,13 @@ def test_reflected_edges_show_the_window_backwards():
     after = (spec.n_frames - 1) * spec.hop + spec.frame - 128 - 2000
     mirrored = np.concatenate([samples[128:0:-1], samples, samples[-2 : -2 - after : -1]])
     np.testing.assert_array_equal(spectrogram(spec, samples), spectrogram(SMALL, mirrored))
+
+
+def test_a_window_that_is_shorter_than_its_reflection_is_refused():
+    spec = replace(SMALL, lead=128, edges="reflected", n_frames=1)
+    assert spectrogram(spec, noise(129)).shape == (1, 12)
+    with pytest.raises(ParameterError, match=r"window of 128 samples: too short to be reflected .* more than 128"):
+        spectrogram(spec, noise(128))
 
 
 def test_pre_emphasis_is_the_difference_to_a_share_of_the_sample_before():
