@@ -21,13 +21,13 @@ import l3clf
 from benchmarks.environment import say
 from benchmarks.l3mini.pool_credits import credits_of, learned_from
 from benchmarks.materials import shared_folder
-from benchmarks.record import Cell, Result, Table, load_record, markdown
+from benchmarks.record import Cell, Result, Table, Timing, load_record, markdown
 from benchmarks.results_page import RECORDED
 from benchmarks.settings import apply_settings
 from l3clf.embedders.student import Student, read_student
 from tests.golden import make_shipped
 
-__all__ = ["CREDITS", "STUDENTS", "Options", "card", "figures_of", "run"]
+__all__ = ["CREDITS", "STUDENTS", "Options", "card", "figures_of", "run", "with_rows"]
 
 DATA = Path(l3clf.__file__).parent / "embedders" / "data"
 CREDITS = "students_credits.md"
@@ -41,7 +41,7 @@ FOR = {
 }
 
 
-ESC10, FSDD = "ESC-10, hop 0.5 s", "FSDD, hop 0.1 s"  # headings of l3mini_table
+ESC10, FSDD, SPEED = "ESC-10, hop 0.5 s", "FSDD, hop 0.1 s", "windows per second"  # headings of l3mini_table
 TEACHERS = {  # as student files name them
     "efficientat mn04": "EfficientAT mn04's embedding",
     "speech": "Google's speech embedding",
@@ -77,7 +77,7 @@ def run(options: Options) -> Result:
         student = l3clf.load_embedder(name)
         rows.append((name, student.fingerprint, target.stat().st_size, "yes" if figures_of(name) else "no"))
     (DATA / CREDITS).write_text(credits_of(data), encoding="utf-8")
-    README.write_text(_with_rows(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(with_rows(README.read_text(encoding="utf-8")), encoding="utf-8")
     make_shipped.main()
     columns = ("student", ""), ("fingerprint", ""), ("bytes", ",d"), ("measured (l3mini_table)", "")
     return Result((Table("In the package", columns, tuple(rows)),))
@@ -90,21 +90,33 @@ def figures_of(name: str) -> dict[str, dict[str, float]]:
         fingerprint = l3clf.load_embedder(name, precision=precision).fingerprint
         for row in _recorded():
             if (row.get("frozen embedder"), row.get("fingerprint")) == (f"{name}, {precision}", fingerprint):
-                found[precision] = {heading: cell for heading, cell in row.items() if isinstance(cell, float)}
+                figures = {heading: cell.median if isinstance(cell, Timing) else cell for heading, cell in row.items()}
+                found[precision] = {heading: cell for heading, cell in figures.items() if isinstance(cell, float)}
     return found if len(found) == 2 else {}
 
 
 def _recorded() -> Iterator[dict[str, Cell]]:
+    """What each record says about each embedder, by heading, from all its tables."""
     for path in sorted(RECORDED.glob("l3mini_table*.json")):
+        found: dict[Cell, dict[str, Cell]] = {}
         for table in load_record(path).result.tables:
-            yield from (dict(zip((heading for heading, _ in table.columns), row, strict=True)) for row in table.rows)
+            headings = [heading for heading, _ in table.columns]
+            for row in table.rows:
+                found.setdefault(row[0], {}).update(zip(headings, row, strict=True))
+        yield from found.values()
 
 
 # --- the README's table ----------------------------------------------------------------------------
 
 
-def _with_rows(text: str) -> str:
-    """Return the README with what its table says about these students; windows a second stay as they are."""
+def with_rows(text: str) -> str:
+    """Return a README with what its table says about these students; a speed that was not measured stays.
+
+    Parameters
+    ----------
+    text : str
+        Of the README of before.
+    """
     lines = text.split("\n")
     for name in STUDENTS:
         for precision, first in (("float32", f"`{name}`"), ("int8", f'`{name}`, `precision="int8"`')):
@@ -119,6 +131,8 @@ def _row(name: str, precision: str, before: str) -> str:
     cells = [cell.strip() for cell in before.strip("|").split("|")]
     figures = figures_of(name).get(precision, {})
     cells[1:3] = (f"{100 * figures[heading]:.2f} %" if figures else "" for heading in (ESC10, FSDD))
+    if SPEED in figures:
+        cells[5] = f"{figures[SPEED]:,.1f}"
     cells[4] = f"{student.embedding_size:,}"
     number = student.about["parameters"] if precision == "float32" else len(student.tflite)
     cells[6] = re.sub(r"[\d,]+(?= (parameters|bytes))", f"{number:,}", cells[6])

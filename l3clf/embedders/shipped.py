@@ -37,7 +37,7 @@ class Shipped(Student):
 
 @dataclass(frozen=True)
 class L3Mini(Shipped):
-    """The student for microcontrollers, distilled from EfficientAT mn04 and Google's speech embedding.
+    """The student for microcontrollers, distilled from EfficientAT mn04, Google's speech embedding and YAMNet.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class L3Mini(Shipped):
 
 @dataclass(frozen=True)
 class L3Base(Shipped):
-    """The student for PCs, distilled from EfficientAT mn04 and Google's speech embedding.
+    """The student for PCs, distilled from EfficientAT mn04, Google's speech embedding and YAMNet.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class L3Base(Shipped):
 
 @dataclass(frozen=True)
 class L3Micro(Shipped):
-    """The student for the smallest chips, distilled from EfficientAT mn04 and Google's speech embedding.
+    """The student for the smallest chips, distilled from EfficientAT mn04, Google's speech embedding and YAMNet.
 
     Parameters
     ----------
