@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -22,16 +22,18 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from tqdm import tqdm
 
+import l3clf
 from benchmarks.environment import say
 from benchmarks.l3mini.synthesis import synthetic_sounds
 from benchmarks.l3mini.utterances import Utterance, utterances
-from benchmarks.materials import l3mini, shared_folder
+from benchmarks.materials import shared_folder
 from benchmarks.record import Result, Table, markdown
 from benchmarks.settings import apply_settings
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import mel_filters
 from l3clf.embedders.efficientat import FRONT_END, MODELS, SHA256
 from l3clf.embedders.frontend import FRAME, student_spec
+from l3clf.embedders.student import Student
 from l3clf.embedders.yamnet import SHA256 as YAMNET_SHA256
 from l3clf.errors import WeightsError
 from l3clf.networks import tflite_schema as schema
@@ -267,12 +269,13 @@ def _quantised(name: str, tensor: FlatTable, buffers: Sequence[FlatTable]) -> di
 
 
 def _student_arrays() -> dict[str, NDArray[Any]]:
-    """The shipped l3mini's kernels and biases in order, and the mel bands of its front-end, (bins, bands)."""
-    graph = onnx.load_model_from_string(l3mini().onnx).graph
+    """The first l3mini's kernels and biases in order, and the mel bands of its front-end, (bins, bands)."""
+    first = cast(Student, l3clf.load_embedder("l3mini", revision=1))
+    graph = onnx.load_model_from_string(first.onnx).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     used = [arrays[name] for node in graph.node for name in node.input if name in arrays]
     found = {f"l3mini{i:02}": array for i, array in enumerate(used)}
-    return found | {"student_mel": mel_filters(student_spec(l3mini().window_s))}
+    return found | {"student_mel": mel_filters(student_spec(first.window_s))}
 
 
 if __name__ == "__main__":

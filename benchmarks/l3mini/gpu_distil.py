@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.l3mini import cpu_pace, gpu_kernels
-from benchmarks.l3mini.gpu_network import STUDENTS, Layout, Network, measured, patches
+from benchmarks.l3mini.gpu_network import STUDENTS, Layout, Network, layout_of, measured, patches
 from benchmarks.l3mini.gpu_render import Renderer
 from benchmarks.l3mini.gpu_targets import AIMS, NAMES, Targets, ridge
 from benchmarks.l3mini.gpu_teachers import Mn04, Speech, YamNet, levels_of
@@ -36,6 +36,7 @@ EXTRA = 96  # components of the targets that only the features shall give
 WEIGHT_DECAY, MAX_NORM = 2e-2, 2.0
 WARM_UP, LAST_RATE = 0.03, 0.004
 AVERAGED = 0.999  # of the mean weights, from step to step
+FIRST = "the first l3mini"
 LAST_S, SAVING_S = 30, 3  # kept for what comes after the last step
 NOTE_S, SAVE_S = 20, 60
 LEVELS = 2000  # windows that are written for the integers' ranges
@@ -287,11 +288,11 @@ class School:
         return torch.stack([cosines.mean() for cosines in self._cosines(student, lesson)])
 
     @torch.no_grad()
-    def read_out(self, batches: int, held: int) -> None:
-        """Print how well a linear layer on embeddings gives each teacher's, beside the shipped l3mini's."""
+    def read_out(self, names: Sequence[str], batches: int, held: int) -> None:
+        """Print how well a linear layer on embeddings gives each teacher's, beside the first l3mini's; note it."""
         shipped = Network(Layout(32, STUDENTS["L"].blocks, (0, 48, 144, 0)), FRAMES, BANDS).to(self.device)
         shipped.take_folded(self._folded())
-        networks = {"shipped l3mini": shipped} | {student.name: self._written(student) for student in self.students}
+        networks = {FIRST: shipped} | {name: self._written(name) for name in names}
         lessons = [Lesson(self, self.sounds.render()) for _ in range(batches)]
         tests = self._held_out(held)
         wanted = [self._whole(lesson) for lesson in lessons]
@@ -307,6 +308,8 @@ class School:
                 ]
                 found.append(round(float(torch.stack(cosines).mean()), 4))
             print(f"{name}: read out, held out", dict(zip(NAMES, found, strict=True)), flush=True)
+            if name != FIRST:
+                self._note_read_out(name, found)
 
     def _whole(self, lesson: Lesson) -> list[Tensor]:
         """Each teacher's vectors, half-whitened, up to 128 components."""
@@ -316,12 +319,18 @@ class School:
             for vectors, t, size in zip(lesson.vectors, self.targets, sizes, strict=True)
         ]
 
-    def _written(self, student: Student) -> Network:
-        network = Network(student.layout, FRAMES, BANDS)
-        with np.load(self.options.out / f"{student.name}.npz") as file:
+    def _written(self, name: str) -> Network:
+        with np.load(self.options.out / f"{name}.npz") as file:
+            network = Network(layout_of(file), FRAMES, BANDS)
             network.load_state_dict({n: torch.from_numpy(file[n]) for n in network.state_dict()})
-        network.to(self.device)
-        return network
+        return network.to(self.device)
+
+    def _note_read_out(self, name: str, found: Sequence[float]) -> None:
+        path = self.options.out / f"{name}.npz"
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path.with_suffix(".part.npz"), **arrays | {"read_out": np.array(found)})
+        path.with_suffix(".part.npz").replace(path)
 
     def write(self, student: Student, held_out: Sequence[float]) -> None:
         """Write a student's weights, what its targets were, and its figures."""
@@ -428,6 +437,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compile", action="store_true", help="compile teachers and rendering: pays on a CPU, in hours"
     )
+    parser.add_argument("--read-out", action="store_true", help="measure the students in --out, without training")
     parser.add_argument("--dry-run", action="store_true", help="a few steps of everything, with times")
     return parser.parse_args(arguments)
 
@@ -446,6 +456,9 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{school.sounds.hours:.2f} h of sounds, {time.monotonic() - begun:.0f} s", flush=True)
     school.measure(options.measured)
     names = options.students.split(",")
+    if options.read_out:
+        school.read_out(names, options.measured, max(1, options.measured // 4))
+        return
     if options.resume:
         school.resume(options.resume, names)
     else:
@@ -463,7 +476,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.more:
         return
     school.finish(options.measured, max(1, options.measured // 4))
-    school.read_out(options.measured, max(1, options.measured // 4))
+    school.read_out(names, options.measured, max(1, options.measured // 4))
     print(f"{school.steps} steps, {school.steps * options.batch} windows, {time.monotonic() - begun:.0f} s", flush=True)
 
 

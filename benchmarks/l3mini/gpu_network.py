@@ -10,6 +10,7 @@ names of the weights are those of `torch_training.Network`, and so are the resul
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks.l3mini import gpu_kernels
 
-__all__ = ["STUDENTS", "Layout", "Network", "patches", "same_pads"]
+__all__ = ["STUDENTS", "Layout", "Network", "layout_of", "patches", "same_pads"]
 
 EPSILON, MOMENTUM = 1e-3, 0.1
 STEM_KERNEL, STEM_STRIDE = 5, 4
@@ -47,6 +48,14 @@ STUDENTS: Mapping[str, Layout] = {
     ),
     "S": Layout(16, ((32, 2), (48, 1), (48, 1), (80, 2)), (96, 48, 0, 0)),
 }
+
+
+def layout_of(arrays: Mapping[str, Any]) -> Layout:
+    """Return the layout of a student whose weights `gpu_distil` wrote."""
+    strides = [int(stride) for stride in arrays["strides"]]
+    wide = [len(arrays[f"blocks.{i}.1.conv.weight"]) for i in range(len(strides))]
+    a, b, c, d = (*(int(size) for size in arrays["parts"]), 0, 0)[:4]  # of two teachers in older files
+    return Layout(len(arrays["stem.conv.weight"]), tuple(zip(wide, strides, strict=True)), (a, b, c, d))
 
 
 def same_pads(size: tuple[int, int], kernel: int, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:

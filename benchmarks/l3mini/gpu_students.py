@@ -87,7 +87,7 @@ def _write(
     parts = [int(size) for size in arrays["parts"]] if "parts" in arrays else [int(size) for size in arrays["sizes"]]
     parameters = sum(int(np.prod(tensor.dims)) for tensor in onnx.graph.initializer)
     learned = [i for i, size in enumerate(parts) if size]
-    held_out = arrays.get("held_out", np.zeros(len(parts)))
+    read_out = arrays.get("read_out", np.zeros(len(TEACHERS)))
     about = {
         "window_s": l3mini().window_s,
         "architecture": name,
@@ -96,7 +96,7 @@ def _write(
         "parts": [parts[i] for i in learned],
         "whitening": 0.5,
         "windows": int(arrays.get("windows", 0)),
-        "held_out_cosine": [round(float(held_out[i]), 4) for i in learned],
+        "read_out_cosine": [round(float(value), 4) for value in read_out],
         "parameters": parameters,
         "macs": macs_of(model),
         "made_by": f"l3clf {l3clf.__version__}, benchmarks/l3mini/gpu_distil.py",

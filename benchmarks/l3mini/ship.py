@@ -1,8 +1,7 @@
 """Puts trained students into the package, with their model cards, credits and golden values.
 
-    python -m benchmarks.l3mini.ship
-    python -m benchmarks.l3mini.ship trained=DIR          # student files of another folder
-    python -m benchmarks.l3mini.ship trained=             # the cards alone, after new measurements
+    python -m benchmarks.l3mini.ship trained=DIR          # student files, as `gpu_students` writes them
+    python -m benchmarks.l3mini.ship                      # the cards alone, after new measurements
 
 Rule: a card says what the student file, the pools and `benchmarks/recorded/` say, and nothing about a network that was
 measured before another took its place.
@@ -32,7 +31,6 @@ __all__ = ["CREDITS", "STUDENTS", "Options", "card", "figures_of", "run", "with_
 DATA = Path(l3clf.__file__).parent / "embedders" / "data"
 CREDITS = "students_credits.md"
 README = Path(l3clf.__file__).parents[1] / "README.md"
-TRAINED = Path(__file__).parent / "trained"
 STUDENTS = {"l3mini": "L", "l3base": "B", "l3micro": "S"}  # file of the trained network
 FOR = {
     "l3base": "for PCs",
@@ -48,7 +46,7 @@ TEACHERS = {  # as student files name them
     "yamnet": "YAMNet's embedding",
     "efficientat mn04, scores": "EfficientAT mn04's AudioSet scores",
 }
-STARTED = {"l3mini": " It was started from revision 1."}
+STARTED = {"l3mini": " It was started from revision 1, and is a blend of two trainings."}
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Options:
         A folder with ``L.student``, ``B.student`` and ``S.student``; empty: those in the package stay.
     """
 
-    trained: str = str(TRAINED)
+    trained: str = ""
 
 
 def run(options: Options) -> Result:
@@ -155,7 +153,8 @@ by id only. Ten clips are read speech from LibriSpeech's test-other.
 `benchmarks/l3mini/labbook.md`. Learned as well, through layers
 that were dropped afterwards: {others}.{started}
 
-{accuracy} Mean cosine similarity to its teachers on held-out clips: {cosines}.
+{accuracy} A linear layer on its embedding, fitted on training windows, gives the teachers' vectors of held-out
+clips with mean cosines of {cosines}.
 
 **Limits**: A window is 0.975 s at 16 kHz, and nothing above 7.6 kHz is used. The training sounds are game sounds, field
 recordings, everyday objects, music, read and synthetic speech; {name} represents what is rare among them (industrial
@@ -192,7 +191,9 @@ def card(name: str, n_clips: int, hours: float) -> str:
         started=STARTED.get(name, ""),
         others=_listed(others),
         accuracy=_accuracy(name),
-        cosines=_listed(f"{value:.3f}" for value in about["held_out_cosine"]),
+        cosines=_listed(
+            f"{value:.3f} ({words})" for value, words in zip(about["read_out_cosine"], TEACHERS.values(), strict=True)
+        ),
     )
     head, *points = text.split("\n\n")
     lines = [f"# {name}", "", *_wrapped(head, ""), "", *(line for point in points for line in _wrapped(point, "- "))]

@@ -11,7 +11,7 @@ from benchmarks.l3mini import ship
 from benchmarks.l3mini.pool_credits import credits_of, learned_from
 from benchmarks.l3mini.ship import CREDITS, DATA, README, STUDENTS, card, figures_of, with_rows
 
-AGAIN = "run `python -m benchmarks.l3mini.ship trained=` again"
+AGAIN = "run `python -m benchmarks.l3mini.ship` again"
 SHARED = os.environ.get("L3CLF_SHARED")
 needs_pools = pytest.mark.skipif(not SHARED, reason="L3CLF_SHARED names no folder of shared data")
 
