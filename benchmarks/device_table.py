@@ -1,6 +1,6 @@
 """What each step to the chip costs in accuracy on ESC-10, and what the C code takes there.
 
-Identical folds for all rows: YAMNet, l3mini in floating point, l3mini in integers, and the exported C code on an
+Identical folds for all rows: EfficientAT, l3mini in floating point, l3mini in integers, and the exported C code on an
 emulated Cortex-M4F; logistic head, mean pooling, hop 0.5 s, all windows of a clip. Then the clips of the first fold
 go through `l3clf.device.verify`. Instructions are not cycles: no chip is needed, and none is measured.
 """
@@ -42,7 +42,7 @@ class Options:
     folds : int
         How many of ESC-10's folds.
     teacher : bool
-        Whether YAMNet is measured too.
+        Whether EfficientAT is measured too.
     others : tuple of str
         Other students in the package, whose C code is measured, but not its accuracy.
     verified : int, optional
@@ -89,7 +89,7 @@ def _cost_of(name: str, table: l3clf.ClipTable, train: NDArray[np.intp], folder:
 def _embedders(options: Options) -> dict[str, Embedder]:
     found: dict[str, Embedder] = {}
     if options.teacher:
-        found["YAMNet, the teacher"] = l3clf.load_embedder("yamnet", weights=weights_folder())
+        found["EfficientAT, a teacher"] = l3clf.load_embedder("efficientat", weights=weights_folder())
     for precision in ("float32", "int8"):
         found[f"l3mini, {precision}"] = l3mini(options.student, precision)
     return found
