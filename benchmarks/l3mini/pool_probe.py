@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 import l3clf
 from benchmarks.materials import embed, shared_folder, weights_folder
-from benchmarks.record import Result, Table
+from benchmarks.record import Cell, Result, Table
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.heads import make_head
 from l3clf.weights.keras_h5 import read_bounded
@@ -59,7 +59,7 @@ def run(options: Options) -> Result:
     embedders |= {name: l3clf.load_embedder(name, weights=weights_folder()) for name in TEACHERS}
     windows = {name: [one.vectors for one in embed(embedder, clips)] for name, embedder in embedders.items()}
     tasks = yamnet_classes(pool, paths, weights_folder()), efficientat_classes(windows["efficientat"])
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for name, found in windows.items():
         vectors = np.stack([one.mean(axis=0) for one in found])
         rows.append((name, *(mean_accuracy(vectors, classes) for classes in tasks)))
