@@ -57,7 +57,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "student_gains": Benchmark(
         "l3mini.student_gains",
-        "what training on a task's labels adds to l3mini on ESC-10 and FSDD",
+        "what training on a task's labels adds to l3mini, or another student, on ESC-10 and FSDD",
         f"{_SHARED}, TensorFlow; {_TORCH} with torch=...; 6 hours",
     ),
     "talk_cnn": Benchmark(
@@ -97,7 +97,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "make_l3mini": Benchmark(
         "l3mini.make_l3mini",
-        "makes l3mini: distillation from YAMNet and the speech embedding, on the pool",
+        "makes the first l3mini: distillation from YAMNet and the speech embedding, on the pool",
         f"{_SHARED}, TensorFlow, {_TORCH}, espeak-ng; 3 hours",
     ),
     "cpu_training": Benchmark(

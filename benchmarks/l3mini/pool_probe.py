@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 import l3clf
 from benchmarks.materials import embed, shared_folder, weights_folder
-from benchmarks.record import Result, Table
+from benchmarks.record import Cell, Result, Table
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.heads import make_head
 from l3clf.weights.keras_h5 import read_bounded
@@ -51,19 +51,21 @@ class Options:
 
 
 def run(options: Options) -> Result:
-    """Return the mean accuracy of each student, and of EfficientAT and YAMNet."""
+    """Return the mean accuracy of each student, and of EfficientAT and YAMNet, with the classes of both of these."""
     pool = shared_folder() / "data/pool"
     paths = probe_paths(pool)
-    classes = yamnet_classes(pool, paths, weights_folder())
     clips = [l3clf.Clip(pool / path) for path in paths]
     embedders = {Path(student).name: l3clf.load_embedder(student) for student in options.students}
-    teachers = {name: l3clf.load_embedder(name, weights=weights_folder()) for name in ("efficientat", "yamnet")}
-    rows = []
-    for name, embedder in (embedders | teachers).items():
-        vectors = np.stack([windows.vectors.mean(axis=0) for windows in embed(embedder, clips)])
-        rows.append((name, mean_accuracy(vectors, classes)))
+    embedders |= {name: l3clf.load_embedder(name, weights=weights_folder()) for name in TEACHERS}
+    windows = {name: [one.vectors for one in embed(embedder, clips)] for name, embedder in embedders.items()}
+    tasks = yamnet_classes(pool, paths, weights_folder()), efficientat_classes(windows["efficientat"])
+    rows: list[tuple[Cell, ...]] = []
+    for name, found in windows.items():
+        vectors = np.stack([one.mean(axis=0) for one in found])
+        rows.append((name, *(mean_accuracy(vectors, classes) for classes in tasks)))
     title = f"{len(paths)} clips, {DRAWS} draws of {CLASSES} classes"
-    return Result((Table(title, (("embedder", ""), ("accuracy", ".2%")), tuple(rows)),))
+    columns = (("embedder", ""), ("YAMNet's classes", ".2%"), ("EfficientAT's classes", ".2%"))
+    return Result((Table(title, columns, tuple(rows)),))
 
 
 def probe_paths(pool: Path) -> list[str]:

@@ -1,6 +1,6 @@
-"""What training on a task's own labels adds to l3mini, on ESC-10 and FSDD.
+"""What training on a task's own labels adds to l3mini or another student, on ESC-10 and FSDD.
 
-For every fold a student is started from l3mini and trained on the other folds' clips, with their labels beside the
+For every fold a student is started from it and trained on the other folds' clips, with their labels beside the
 teachers' embeddings (EfficientAT for ESC-10; EfficientAT and the speech embedding for FSDD); the held-out fold is
 classified by mean pooling and the logistic head on its embeddings, the same as for the frozen one. The settings are
 fixed here and were not chosen by these figures. Every trained fold is kept in `work`; run the same command again to
@@ -22,6 +22,7 @@ from benchmarks.record import Result, Table
 from l3clf.distill import Schedule, Trainer, distil
 from l3clf.distill.training import train
 from l3clf.embedders import Embedder
+from l3clf.errors import ParameterError
 from l3clf.evaluate import make_split
 
 SPEECH = 96  # numbers of the speech embedding in the student's
@@ -35,7 +36,7 @@ class Options:
     Attributes
     ----------
     student : str
-        What training starts from: l3mini, or a student file.
+        What training starts from: l3mini, l3base, l3micro, or a student file.
     sets : tuple of {"ESC-10", "FSDD"}
     torch : tuple of {"ESC-10", "FSDD"}
         Those of them that PyTorch trains.
@@ -75,6 +76,7 @@ def run(options: Options) -> Result:
         Task("ESC-10", esc10(), ("efficientat",), 0.5, 12),
         Task("FSDD", fsdd(), ("efficientat", "speech"), 0.1, 8),
     )
+    _check_work(options)
     rows = []
     for task in tasks:
         if task.name in options.sets:
@@ -83,7 +85,18 @@ def run(options: Options) -> Result:
             each = ", ".join(f"{share:.2%}" for share in shares)
             rows.append((task.name, task.hop_s, float(np.mean(shares)), each, engine))
     columns = ("data", ""), ("hop (s)", "g"), ("mean accuracy", ".2%"), ("each seed", ""), ("trained in", "")
-    return Result((Table("Started from l3mini, trained on the task's labels", columns, tuple(rows)),))
+    return Result(
+        (Table(f"Started from {Path(options.student).stem}, trained on the task's labels", columns, tuple(rows)),)
+    )
+
+
+def _check_work(options: Options) -> None:
+    """Refuse a folder that keeps folds of another student or other settings: their figures would be taken."""
+    start = [l3clf.load_embedder(options.student).fingerprint, options.epochs, options.per_window]
+    if kept(options.work / "start.json", lambda: start) != start:
+        raise ParameterError(
+            f"work={str(options.work)!r}: keeps folds of another student or schedule; name a new folder"
+        )
 
 
 def _share_right(task: Task, options: Options, seed: int) -> float:

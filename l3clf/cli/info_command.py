@@ -114,6 +114,7 @@ def _student(path: Path) -> dict[str, Any]:
     student = Student(str(path))
     about = student.about
     teachers = about.get("teachers")
+    learned = {"clips": about.get("clips"), "windows learned": about.get("windows")}  # by distil, by benchmarks/l3mini
     return {
         "student": str(path),
         "architecture": about.get("architecture"),
@@ -122,7 +123,7 @@ def _student(path: Path) -> dict[str, Any]:
         "parameters": about.get("parameters"),
         "MACs per window": about.get("macs"),
         "teachers": [str(name) for name in teachers] if isinstance(teachers, list) else None,
-        "clips": about.get("clips"),
+        **{name: count for name, count in learned.items() if count is not None},
     }
 
 

@@ -30,6 +30,7 @@ __all__ = [
 # Repeated here because the modules that define them take a second to import: too long for `l3clf --help`.
 HEADS = ("logistic", "forest")
 POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
+MAX_DIGITS = 20  # of a number
 
 
 def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -188,4 +189,5 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ParameterError(f"--option {text}: expected NAME=VALUE, such as input_repr=mel128")
-    return name, int(value) if value.isdecimal() else value  # options of embedders are whole numbers or text
+    # Options of embedders are whole numbers or text; no number is so long that Python would refuse it.
+    return name, int(value) if value.isdecimal() and len(value) <= MAX_DIGITS else value

@@ -29,9 +29,16 @@ from l3clf.distill.examples import Examples, Recipe, make_examples
 from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
-from l3clf.embedders import Embedder, embedder_names, load_embedder
+from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
-from l3clf.embedders.student import MAX_EMBEDDING_SIZE, MAX_WINDOW_S, MIN_WINDOW_S, Student, write_student
+from l3clf.embedders.student import (
+    MAX_EMBEDDING_SIZE,
+    MAX_WINDOW_S,
+    MIN_WINDOW_S,
+    Student,
+    StudentFile,
+    write_student,
+)
 from l3clf.errors import DatasetError, MissingDependencyError, ParameterError
 from l3clf.pipeline import n_threads
 from l3clf.storage.atomic import cannot_write, claim_folder
@@ -55,7 +62,7 @@ def distil(
     clips: Sequence[str | os.PathLike[str] | Source],
     labels: Sequence[object] | None = None,
     student: str | None = None,
-    init: str | os.PathLike[str] | None = None,
+    init: str | os.PathLike[str] | Student | None = None,
     out: str | os.PathLike[str] = "l3clf-student",
     *,
     sizes: Sequence[int] | None = None,
@@ -84,9 +91,9 @@ def distil(
     student : {"S", "M", "L", "B"}, optional
         Size of the student: 28, 61, 120 or 667 thousand parameters with an embedding of 192 numbers; "B" is for PCs. By
         default that of `init`, or "M".
-    init : "l3mini", "l3base", "l3micro" or path, optional
-        A student to start from instead of random weights. Its window may have another length than the first
-        teacher's.
+    init : "l3mini", "l3base", "l3micro", path or Student, optional
+        A student to start from instead of random weights, as a Student also ``load_embedder("l3mini", revision=1)``
+        or that of a loaded model. Its window may have another length than the first teacher's.
     out : path, default="l3clf-student"
         A new or empty folder, or that of an earlier identical call, which is resumed.
     sizes : sequence of int, optional
@@ -146,11 +153,12 @@ def distil(
     job = _Job(embedders, fingerprints, _sizes(embedders, sizes), sources, classes, numbers, name, start)
     schedule = schedule or Schedule()
     _check_weights(job, schedule, whitening)
+    _check_size(job, embedders[0].window_s)
     recipe = Recipe(embedders[0].window_s, per_window, held_out, schedule.seed, augmentation or Augmentation())
     folder = claim_folder(out, LOCK, force=force)
     with _sole_use(folder):
         record = FolderRecord(folder)
-        reads = [source.path for source in sources if isinstance(source, Clip)] + ([str(start.path)] if start else [])
+        reads = [source.path for source in sources if isinstance(source, Clip)] + _file_of(start)
         check_not_input((folder / name for name in (FILENAME, CURVE, "log.csv")), reads)
         record.check((FILENAME, CURVE), force)
         check_output(folder / "log.csv", _LOG, force=force)
@@ -224,6 +232,18 @@ def _check_weights(job: _Job, schedule: Schedule, whitening: float) -> None:
     if len(schedule.teacher_weights) not in (0, len(job.teachers)):
         raise ParameterError(
             f"teacher_weights={schedule.teacher_weights!r}; expected one for each of {len(job.teachers)} teachers"
+        )
+
+
+def _check_size(job: _Job, window_s: float) -> None:
+    """Refuse a student that no file would hold."""
+    spec, size = student_spec(window_s), sum(job.sizes)
+    parameters = build_student(architecture(job.name), spec.n_frames, spec.n_bands, size).count_params()
+    limit = STUDENT_MEMBERS["network.onnx"]
+    if parameters * 4 > limit:
+        raise ParameterError(
+            f"sizes={job.sizes}: a student of size {job.name!r} with {size} numbers takes {parameters * 4:,} bytes, "
+            f"more than the {limit:,} of a student file; ask for fewer"
         )
 
 
@@ -320,9 +340,15 @@ def _sizes(teachers: Sequence[Embedder], sizes: Sequence[int] | None) -> list[in
     return [min(size, teacher.embedding_size) for size, teacher in zip(sizes, teachers, strict=True)]
 
 
-def _student_to_start_from(init: str | os.PathLike[str], student: str | None) -> Student:
-    name = os.fspath(init)
-    found = load_embedder(name) if name in embedder_names() else Student(name)
+def _file_of(start: Student | None) -> list[str]:
+    return [] if start is None or isinstance(start.weights, StudentFile) else [str(start.path)]
+
+
+def _student_to_start_from(init: str | os.PathLike[str] | Embedder, student: str | None) -> Student:
+    if not isinstance(init, str | os.PathLike | Embedder):
+        raise ParameterError(f"init={init!r}; expected the name of a student, its file, or a Student")
+    name = init.name if isinstance(init, Embedder) else os.fspath(init)
+    found = init if isinstance(init, Embedder) else load_embedder(name) if name in embedder_names() else Student(name)
     if not isinstance(found, Student) or found.about.get("architecture") not in list(ARCHITECTURES):
         raise ParameterError(
             f"init={name!r}: not a student of an architecture known here; give one of {', '.join(ARCHITECTURES)}"

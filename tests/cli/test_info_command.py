@@ -61,7 +61,10 @@ def test_info_as_json_has_the_classes_with_their_types(run, model):
 def test_info_of_a_student_and_of_a_cache(run, data, tmp_path):
     status, out, _ = run("info", str(files("l3clf.embedders") / "data" / "l3mini.student"))
     assert status == 0
-    assert f"{l3clf.load_embedder('l3mini').about['parameters']:,}" in lines_of(out)["parameters"]
+    about = l3clf.load_embedder("l3mini").about
+    assert f"{about['parameters']:,}" in lines_of(out)["parameters"]
+    assert lines_of(out)["windows learned"].strip() == f"{about['windows']:,}"
+    assert "clips" not in lines_of(out)  # which its file does not say
     run("embed", data, "--embedder", "mfcc", "--out", tmp_path / "x.npz", "--cache", tmp_path / "c")
     status, out, _ = run("info", tmp_path / "c")
     assert (status, lines_of(out)["clips"].strip()) == (0, "10")

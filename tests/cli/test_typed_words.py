@@ -10,6 +10,7 @@ import pytest
 from l3clf.baselines import run as baseline_run
 
 FIT = ["fit", "data", "--embedder", "mfcc", "--out", "m"]
+LONG = "9" * 5000  # digits, of which Python makes no number
 L3MINI = ["fit", "data", "--embedder", "l3mini", "--out", "m"]
 
 
@@ -20,6 +21,10 @@ L3MINI = ["fit", "data", "--embedder", "l3mini", "--out", "m"]
         ([*FIT, "--unknown-threshold", "1.5"], "--unknown-threshold 1.5; expected a number from 0 to 1"),
         ([*FIT, "--gate-dbfs", "5"], "--gate-dbfs 5.0; expected a number from -200 to 0"),
         ([*L3MINI, "--option", "precision=int9"], "--option precision=int9; expected float32 or int8"),
+        (
+            [*L3MINI, "--option", f"revision={LONG}"],
+            f"--option revision={LONG}; expected 2, or 1 for the first l3mini",
+        ),
         ([*L3MINI, "--option", "revision=3"], "--option revision=3; expected 2, or 1 for the first l3mini"),
         (
             [*L3MINI, "--option", "precison=int8"],

@@ -1,6 +1,7 @@
 """Distillation, the whole way: students that give the embeddings of their teachers."""
 
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,14 @@ from l3clf.embedders.openl3 import OpenL3
 from l3clf.embedders.student import Student
 from l3clf.errors import L3clfError, MissingDependencyError, ParameterError
 from l3clf.storage.locks import lock_now
+
+
+@dataclass(frozen=True)
+class Wide(Bands):
+    """An embedder with many numbers; it is never asked."""
+
+    embedding_size = 4000
+
 
 # --- the whole way ---------------------------------------------------------------------------------
 
@@ -170,6 +179,17 @@ def test_a_student_may_start_as_l3mini_with_another_window(tmp_path, eagerly):
         assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
 
 
+def test_a_loaded_student_may_be_the_start(distilled, tmp_path, eagerly):
+    """The first l3mini has no name of its own, and the student of a model no file."""
+    student, again, _ = distilled
+    carried = replace(student, weights=student.content)
+    schedule = Schedule(epochs=1, batch=256, learning_rate=1e-9)
+    options = {"student": None, "labels": None, "per_window": 1, "schedule": schedule, "out": tmp_path}
+    made = again(init=carried, **options)
+    assert weights_of(made)[0].shape == weights_of(student)[0].shape
+    assert again(init=student, **options).onnx == made.onnx  # the same student: the call goes on
+
+
 def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
     """One that learns nothing: the student keeps its first weights, and its log is that of the trainer."""
     seen = {}
@@ -206,11 +226,14 @@ def test_a_trainer_of_ones_own_is_used_instead_of_keras(tmp_path):
             r"teacher_weights=\(1, 2\); expected one for each of 1 teachers",
         ),
         ({"sizes": [0]}, r"sizes=\[0\]; expected"),
+        ({"teachers": Wide(), "sizes": [4000], "student": "B"}, r"sizes=\[4000\]: a student of size 'B' with 4000"),
         ({"sizes": 4}, "sizes=4; expected a list of whole numbers"),
         ({"sizes": [2.5]}, r"sizes=\[2.5\]; expected a list of whole numbers"),
         ({"labels": 5}, "labels=5; expected a list of classes"),
         ({"init": "missing.student"}, r"missing\.student: cannot be read"),
         ({"init": "mfcc"}, "init='mfcc': not a student of an architecture known here; give one of S, M, L, B"),
+        ({"init": Bands()}, "init='band_levels': not a student of an architecture known here"),
+        ({"init": 5}, "init=5; expected the name of a student, its file, or a Student"),
         ({"init": TINY, "student": "M"}, "has the size 'S', not 'M'; leave out `student`"),
         ({"out": __file__}, "is not a folder"),
     ],
