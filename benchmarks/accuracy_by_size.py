@@ -89,7 +89,7 @@ def run(options: Options) -> Result:
     title = "Accuracy and size, of embedders measured here and of published networks"
     return Result(
         (Table(title, (*columns, ("how", ""), ("source", "")), tuple(rows)),),
-        (f"Drawn in `{path.name}`: what has both parameters and an accuracy on ESC-10, in floating point.",),
+        (f"Drawn in `{path.name}`: what has both parameters and an accuracy on ESC-10; students in floating point.",),
     )
 
 

@@ -62,9 +62,9 @@ def run(options: Options) -> Path:
     blend |= {name: value.numpy() for name, value in network.state_dict().items()}
     del blend["held_out"]  # a figure of the first alone
     path = options.trained / f"{options.out}.npz"
-    np.savez(path, **blend)  # type: ignore[arg-type]
+    np.savez(path, **blend)
     return path
 
 
 if __name__ == "__main__":
-    say(run(apply_settings(Options, sys.argv[1:])))
+    say(str(run(apply_settings(Options, sys.argv[1:]))))

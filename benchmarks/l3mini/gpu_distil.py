@@ -323,7 +323,8 @@ class School:
         with np.load(self.options.out / f"{name}.npz") as file:
             network = Network(layout_of(file), FRAMES, BANDS)
             network.load_state_dict({n: torch.from_numpy(file[n]) for n in network.state_dict()})
-        return network.to(self.device)
+        network.to(self.device)
+        return network
 
     def _note_read_out(self, name: str, found: Sequence[float]) -> None:
         path = self.options.out / f"{name}.npz"

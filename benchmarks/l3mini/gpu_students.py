@@ -32,6 +32,7 @@ from l3clf.networks.onnx_build import run_graph, session
 __all__ = ["Options", "keras_student", "run"]
 
 TEACHERS = ("efficientat mn04", "speech", "yamnet", "efficientat mn04, scores")
+USUAL = 0.7  # share of the windows that may measure a range; why: labbook.md, integers of l3mini 2
 SAME = 1e-4  # of the largest value: how far the ONNX graph and Keras' network may differ
 
 
@@ -101,7 +102,7 @@ def _write(
         "macs": macs_of(model),
         "made_by": f"l3clf {l3clf.__version__}, benchmarks/l3mini/gpu_distil.py",
     }
-    content = student_tflite(architecture, model, features)
+    content = student_tflite(architecture, model, features, usual=USUAL)
     write_student(path, about, onnx.SerializeToString(), content)
     return parameters, macs_of(model), _agreement(path, features)
 

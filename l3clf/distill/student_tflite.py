@@ -1,7 +1,7 @@
 """Converts a trained student to a full-integer TFLite file: int8 in, int8 out, one scale per channel of a kernel.
 
 Rule: the scale of the input is that of the front-end and never measured; all other ranges are measured on training
-examples, but for those with the largest values: a few of them would make the steps coarse for all.
+examples.
 """
 
 import contextlib
@@ -21,11 +21,12 @@ from l3clf.errors import MissingDependencyError
 __all__ = ["student_tflite"]
 
 REPRESENTATIVE = 500  # examples
-KEPT = 0.7  # share of the examples that may measure a range; why: benchmarks/l3mini/labbook.md, integers of l3mini 2
 TYPICAL = 0.9  # quantile of the examples' largest values in a layer, by which they are compared across layers
 
 
-def student_tflite(architecture: Architecture, student: Any, features: NDArray[np.int8], seed: int = 0) -> bytes:
+def student_tflite(
+    architecture: Architecture, student: Any, features: NDArray[np.int8], seed: int = 0, usual: float = 1.0
+) -> bytes:
     """Return a student as full-integer TFLite.
 
     Parameters
@@ -34,8 +35,11 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     student : keras.Model
         Built by `build_student` for that architecture.
     features : array of shape (n, n_frames, n_mels), int8
-        Of training examples; ranges are measured on 500 of them, drawn from the 70 % with the smallest values.
+        Of training examples; 500 of them are drawn to measure ranges.
     seed : int, default=0
+    usual : float, default=1.0
+        Share of the examples that may be drawn: those without the largest values. A few of these make the steps
+        coarse for all. Where most examples are quiet, the loud ones are what matters, and 1 is right.
 
     Raises
     ------
@@ -47,10 +51,10 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     except ImportError:
         raise MissingDependencyError(NEEDED) from None
     plain = equalised(architecture, student, features)
-    usual = features[_usual(plain, features)]
+    chosen = features if usual == 1 else features[_usual(plain, features, usual)]
     converter = tf.lite.TFLiteConverter.from_keras_model(plain)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: _representative(usual, seed)
+    converter.representative_dataset = lambda: _representative(chosen, seed)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     with (
@@ -63,14 +67,14 @@ def student_tflite(architecture: Architecture, student: Any, features: NDArray[n
     return content
 
 
-def _usual(student: Any, features: NDArray[np.int8]) -> NDArray[np.intp]:
+def _usual(student: Any, features: NDArray[np.int8], share: float) -> NDArray[np.intp]:
     """Return the rows of the examples whose largest values are not among the largest of any layer, in order."""
     layers = [layer.output for layer in student.layers[1:]]
     inner = keras.Model(student.input, [keras.ops.max(keras.ops.abs(out), axis=range(1, out.ndim)) for out in layers])
     largest = np.stack(inner.predict(as_input(features), batch_size=100, verbose=0), axis=1)
     typical = np.quantile(largest, TYPICAL, axis=0)
     excess = (largest / np.maximum(typical, np.finfo(np.float32).tiny)).max(axis=1)
-    return np.sort(np.argsort(excess, kind="stable")[: max(1, round(KEPT * len(features)))])
+    return np.sort(np.argsort(excess, kind="stable")[: max(1, round(share * len(features)))])
 
 
 def _representative(features: NDArray[np.int8], seed: int) -> Iterator[list[NDArray[np.float32]]]:

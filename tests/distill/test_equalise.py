@@ -76,3 +76,19 @@ def test_a_silent_channel_is_left_alone():
     plain = equalised(ARCHITECTURES["S"], student, x)
     assert all(np.isfinite(weight).all() for weight in plain.get_weights())
     np.testing.assert_allclose(answer(plain, x[:1]), answer(student, x[:1]), rtol=1e-3, atol=1e-4)
+
+
+def test_the_examples_with_the_largest_values_may_be_left_out_of_the_ranges():
+    student, x = stirred("S"), features(20)
+    loud = x.copy()
+    loud[3] = 127
+    plain = equalised(ARCHITECTURES["S"], student, loud)
+    kept = quantise._usual(plain, loud, 0.7)
+    assert 3 not in kept
+    assert len(kept) == 14
+    assert kept.tolist() == sorted(set(kept.tolist()))
+    steps = {
+        share: read_tflite(quantise.student_tflite(ARCHITECTURES["S"], student, loud, usual=share), "t")
+        for share in (0.7, 1.0)
+    }
+    assert steps[0.7].output.scale <= steps[1.0].output.scale
