@@ -237,7 +237,7 @@ def _check_weights(job: _Job, schedule: Schedule, whitening: float) -> None:
 
 def _check_size(job: _Job, window_s: float) -> None:
     """Refuse a student that no file would hold."""
-    spec, size = student_spec(window_s), sum(job.sizes)
+    spec, size = student_spec(window_s), int(sum(job.sizes))  # Keras takes no number of NumPy
     parameters = build_student(architecture(job.name), spec.n_frames, spec.n_bands, size).count_params()
     limit = STUDENT_MEMBERS["network.onnx"]
     if parameters * 4 > limit:
