@@ -39,7 +39,7 @@ class Options:
         The picture's folder.
     """
 
-    records: Path = RECORDED
+    records: Path = Path("benchmarks/recorded")
     out: Path = Path(".github")
 
 
