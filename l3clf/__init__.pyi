@@ -4,8 +4,8 @@ from . import distill as distill
 from ._version import __version__ as __version__
 from .audio.clip import Clip as Clip
 from .baselines.run import baseline as baseline
+from .classifier.clip_embedder import ClipEmbedder as ClipEmbedder
 from .classifier.estimators import ClipClassifier as ClipClassifier
-from .classifier.estimators import ClipEmbedder as ClipEmbedder
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
 from .datasets.clip_table import ClipTable as ClipTable

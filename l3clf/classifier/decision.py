@@ -20,6 +20,7 @@ __all__ = [
     "PROBABILITY_POOLINGS",
     "UNKNOWN",
     "VECTOR_POOLINGS",
+    "Answers",
     "MixedDecisions",
     "WindowPredictions",
     "above_gate",
@@ -60,6 +61,28 @@ class WindowPredictions:
     labels: NDArray[Any]
     probabilities: Probabilities
     times_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a classifier says of pools of windows, before the threshold.
+
+    Attributes
+    ----------
+    probabilities : array of shape (n, n_classes), float64
+        Of the classes, given that the sound is of one of them; zeros for a pool without a window that counts, NaN for a
+        clip that failed.
+    known_shares : array of shape (n,), float64
+        Probability that the sound is of any class that was learned, 0 to 1; ones where no background was.
+    """
+
+    probabilities: Probabilities
+    known_shares: NDArray[np.float64]
+
+    @property
+    def unknown_scores(self) -> NDArray[np.float64]:
+        """How far each pool is from every class: 1 less the probability of the best one, with the background in it."""
+        return np.asarray(1 - self.known_shares * self.probabilities.max(axis=1, initial=0.0))
 
 
 class MixedDecisions(np.ndarray[Any, np.dtype[Any]]):
@@ -185,7 +208,12 @@ def pool_probabilities(probabilities: Probabilities, pooling: str) -> Probabilit
     return votes / len(probabilities)
 
 
-def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshold: float | None) -> NDArray[Any]:
+def decide(
+    probabilities: Probabilities,
+    classes: NDArray[Any],
+    unknown_threshold: float | NDArray[np.float64] | None,
+    known_shares: NDArray[np.float64] | None = None,
+) -> NDArray[Any]:
     """Return the most probable class of each clip, or "unknown" where that is not probable enough.
 
     Parameters
@@ -194,8 +222,10 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
         A row of NaN (a clip that failed) gives "" where classes are strings and None where they are not; a row of
         zeros (a clip without a window that counts) gives "unknown".
     classes : array of shape (n_classes,)
-    unknown_threshold : float or None
-        Lowest probability, 0 to 1, for which a class is predicted.
+    unknown_threshold : float, array of shape (n_classes,) or None
+        Lowest probability, 0 to 1, for which a class is predicted; an array has one for each class.
+    known_shares : array of shape (n_clips,) or None
+        What the probabilities are multiplied by before they are compared; see `Answers`.
 
     Returns
     -------
@@ -209,9 +239,12 @@ def decide(probabilities: Probabilities, classes: NDArray[Any], unknown_threshol
     """
     # The C runtime repeats this, so ties go to the first class and the threshold itself is still a class.
     failed = np.isnan(probabilities).any(axis=1)
+    first = np.where(failed, 0, probabilities.argmax(axis=1))
     best = np.where(failed, 0.0, probabilities.max(axis=1, initial=0.0))
-    unsure = ~failed & ((best <= 0) | (best < (unknown_threshold or 0.0)))
-    decisions: NDArray[Any] = classes[np.where(failed, 0, probabilities.argmax(axis=1))]
+    limits = np.broadcast_to(0.0 if unknown_threshold is None else unknown_threshold, len(classes))[first]
+    shares = 1.0 if known_shares is None else known_shares
+    unsure = ~failed & ((best <= 0) | (best * shares < limits))
+    decisions: NDArray[Any] = classes[first]
     if not (failed.any() or unsure.any()):
         return decisions
     strings = all(isinstance(label, str) for label in classes.tolist())

@@ -1,23 +1,22 @@
-"""scikit-learn estimators for sound clips: a transformer and a classifier.
+"""A scikit-learn classifier of sound clips.
 
-Rule: the estimators hold parameters and fitted results only. Reading and embedding belong to `pipeline`,
-decisions to `decision`, heads to `heads`.
+Rule: it holds parameters and fitted results only. Reading and embedding belong to `pipeline`, decisions to `decision`,
+heads to `heads`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import FloatArray
-from l3clf.audio.levels import check_full_scale
 from l3clf.classifier.accuracy import AccuracyMixin
+from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of earlier versions name this module
+from l3clf.classifier.clip_estimator import ClipEstimator
 from l3clf.classifier.clip_warnings import (
-    report_failures,
     silent_clips,
     warn_of_silence,
     warn_of_silent_labels,
@@ -25,6 +24,7 @@ from l3clf.classifier.clip_warnings import (
 )
 from l3clf.classifier.decision import (
     VECTOR_POOLINGS,
+    Answers,
     WindowPredictions,
     check_pooling,
     counted,
@@ -39,214 +39,17 @@ from l3clf.classifier.inputs import (
     as_labels,
     as_sources,
     check_limits,
-    check_sizes,
     digest_of,
 )
-from l3clf.embedders import Embedder, WindowEmbeddings
+from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.networks.threads import one_blas_thread
-from l3clf.pipeline import Outcome, embed_sources
+from l3clf.pipeline import Outcome
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
 
-class _ClipEstimator(BaseEstimator):
-    """Base of the transformer and the classifier: from X to the windows of each clip."""
-
-    embedder: Any
-    hop_s: float
-    center: bool
-    sample_rate: int | None
-    full_scale: float | None
-    cache: Any
-    n_jobs: int | None
-    on_error: str
-    verbose: bool
-
-    def _check_parameters(self) -> None:
-        if self.on_error not in ("raise", "nan"):
-            raise ParameterError(f"on_error={self.on_error!r}; expected 'raise' or 'nan'")
-        check_full_scale(self.full_scale)
-        as_embedder(self.embedder).framing(self.hop_s, self.center)
-
-    def embed(self, X: Iterable[Any]) -> list[Outcome]:
-        """Embed clips without pooling; the windows can be passed as X in later calls.
-
-        Parameters
-        ----------
-        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
-
-        Returns
-        -------
-        list of WindowEmbeddings or L3clfError
-            For each clip its windows, or the error that explains why there are none; `on_error` does not
-            apply.
-
-        Raises
-        ------
-        WeightsError
-            If the embedder's weights are not available.
-        """
-        return self._outcomes(X, self._own_embedder())
-
-    def _own_embedder(self) -> Embedder:
-        return as_embedder(self.embedder)
-
-    def _embed(self, X: Iterable[Any], embedder: Embedder) -> list[Outcome]:
-        """Embed clips, and raise or warn if some failed."""
-        outcomes = self._outcomes(X, embedder)
-        report_failures(outcomes, self.on_error)
-        return outcomes
-
-    def _outcomes(self, X: Iterable[Any], embedder: Embedder) -> list[Outcome]:
-        items = as_sources(X, self.sample_rate, self.full_scale)
-        embedded: Iterator[Outcome] = iter(())
-        if todo := [item for item in items if not isinstance(item, WindowEmbeddings)]:  # else no weights are needed
-            embedded = iter(
-                embed_sources(
-                    embedder,
-                    todo,
-                    hop_s=self.hop_s,
-                    center=self.center,
-                    cache=as_cache(self.cache),
-                    n_jobs=self.n_jobs,
-                    progress=self.verbose,
-                )
-            )
-        outcomes = [item if isinstance(item, WindowEmbeddings) else next(embedded) for item in items]
-        check_sizes(outcomes, embedder)
-        return outcomes
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        # X is a list of paths or arrays; arrays of one length may be the rows of a 2-D array.
-        tags.input_tags.two_d_array = True
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = False
-        return tags
-
-
-class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ClipEstimator):
-    """Transform clips into vectors: the pooled embeddings of their windows.
-
-    Parameters
-    ----------
-    embedder : str or Embedder, default="openl3"
-        A name that `load_embedder` knows, or an embedder.
-    hop_s : float, default=0.5
-        Seconds from the start of one window to the start of the next.
-    center : bool, default=True
-        Whether the first window is centred on the clip's start.
-    pooling : {"mean", "mean+std", "max"}, default="mean"
-        How the windows' embeddings become one vector.
-    sample_rate : int or None, default=None
-        Rate in Hz of the arrays in X; files state their own.
-    cache : "auto", path, EmbeddingCache or None, default="auto"
-        Where embeddings are stored, so that a clip is embedded only once: "auto" is the user's cache folder
-        (or ``L3CLF_CACHE``).
-    n_jobs : int or None, default=None
-        Number of threads; None and -1 mean one for each core.
-    on_error : {"raise", "nan"}, default="raise"
-        For a clip that cannot be embedded, raise an error once all others are done, or return a row of NaN
-        and warn.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    full_scale : float or None, default=None
-        The value of a sample at full scale, for the arrays in X and for files of floating-point samples; None means 1
-        for floating point and the limits of their type for integers. Integer formats state their own. For 16-bit
-        samples in a wider type, it is 32768.
-
-    Attributes
-    ----------
-    embedder_ : Embedder
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> clips = [np.zeros(8000), np.ones(16000)]
-    >>> ClipEmbedder("mfcc", sample_rate=16000, cache=None).fit_transform(clips).shape
-    (2, 60)
-    """
-
-    def __init__(
-        self,
-        embedder: Any = "openl3",
-        hop_s: float = 0.5,
-        center: bool = True,
-        pooling: str = "mean",
-        sample_rate: int | None = None,
-        cache: Any = "auto",
-        n_jobs: int | None = None,
-        on_error: str = "raise",
-        verbose: bool = False,
-        full_scale: float | None = None,
-    ) -> None:
-        self.embedder = embedder
-        self.hop_s = hop_s
-        self.center = center
-        self.pooling = pooling
-        self.sample_rate = sample_rate
-        self.cache = cache
-        self.n_jobs = n_jobs
-        self.on_error = on_error
-        self.verbose = verbose
-        self.full_scale = full_scale
-
-    def fit(self, X: Iterable[Any], y: Any = None) -> Self:
-        """Check the parameters and the types of the items in X; nothing is read or learned.
-
-        Parameters
-        ----------
-        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
-        y : ignored
-
-        Raises
-        ------
-        ParameterError
-            If a parameter is out of range, or an item of X is not a clip.
-        """
-        self._check_parameters()
-        check_pooling(self.pooling, VECTOR_POOLINGS)
-        as_sources(X, self.sample_rate, self.full_scale)
-        self.embedder_ = as_embedder(self.embedder)
-        return self
-
-    def transform(self, X: Iterable[Any]) -> FloatArray:
-        """Embed and pool clips.
-
-        Parameters
-        ----------
-        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
-
-        Returns
-        -------
-        array of shape (n_clips, embedding_size), float32
-            Twice as wide for "mean+std". With ``on_error="nan"`` a clip that failed is a row of NaN.
-
-        Raises
-        ------
-        AudioError
-            If a clip cannot be embedded and ``on_error="raise"``.
-        """
-        check_is_fitted(self)
-        outcomes = self._embed(X, self.embedder_)
-        out = np.full((len(outcomes), self._n_features_out), np.nan, np.float32)
-        for row, outcome in zip(out, outcomes, strict=True):
-            if isinstance(outcome, WindowEmbeddings):
-                row[:] = pool_vectors(outcome.vectors, self.pooling)
-        return out
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.embedder_.embedding_size * (2 if self.pooling == "mean+std" else 1)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]  # whatever type the clips have
-        return tags
-
-
-class ClipClassifier(AccuracyMixin, _ClipEstimator):
+class ClipClassifier(AccuracyMixin, ClipEstimator):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -415,18 +218,35 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
         ModelFileError
             If the model was loaded from a file and its embedder now differs from the one it was fitted with.
         """
+        return self._clip_answers(X).probabilities
+
+    def _clip_answers(self, X: Iterable[Any]) -> Answers:
         check_is_fitted(self)
         self._check_parameters()  # set_params may have changed them since the fit
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
         warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
-        out = np.zeros((len(outcomes), len(self.classes_)))
-        vectors = [self._vectors(outcome, self.silence_learned_) for outcome in outcomes]
-        audible = [i for i, v in enumerate(vectors) if len(v)]
+        answers = self.answers([self._vectors(outcome, self.silence_learned_) for outcome in outcomes])
+        answers.probabilities[[i for i, outcome in enumerate(outcomes) if isinstance(outcome, L3clfError)]] = np.nan
+        return answers
+
+    def answers(self, pools: Sequence[FloatArray]) -> Answers:
+        """Return what the head says of pools of windows, such as those of a clip, or the last ones of a stream.
+
+        Parameters
+        ----------
+        pools : sequence of arrays of shape (n_windows, embedding_size)
+            The embeddings of the windows that count, for each decision; none gives zeros.
+
+        Returns
+        -------
+        Answers
+        """
+        probabilities = np.zeros((len(pools), len(self.classes_)))
+        audible = [i for i, vectors in enumerate(pools) if len(vectors)]
         if audible:
-            out[audible] = self._clip_probabilities([vectors[i] for i in audible])
-        out[[i for i, outcome in enumerate(outcomes) if isinstance(outcome, L3clfError)]] = np.nan
-        return out
+            probabilities[audible] = self._clip_probabilities([pools[i] for i in audible])
+        return Answers(probabilities, np.ones(len(pools)))
 
     def _clip_probabilities(self, vectors: Sequence[FloatArray]) -> NDArray[np.float64]:
         rows = np.asarray(self.head_.predict_proba(self._head_input(vectors)), np.float64)
@@ -449,7 +269,8 @@ class ClipClassifier(AccuracyMixin, _ClipEstimator):
             it is None, and the array is of objects where a clip failed or is "unknown": such answers are counted
             by `score`, while scikit-learn's own scorers need strings.
         """
-        return decide(self.predict_proba(X), self.classes_, self.unknown_threshold)
+        answers = self._clip_answers(X)
+        return decide(answers.probabilities, self.classes_, self.unknown_threshold, answers.known_shares)
 
     def predict_windows(self, X: Iterable[Any]) -> list[WindowPredictions]:
         """Return the classes and probabilities of each window of each clip.

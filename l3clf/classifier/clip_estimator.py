@@ -1,0 +1,97 @@
+"""What the estimators of clips share: from X to the windows of each clip.
+
+Rule: the estimators hold parameters and fitted results only. Reading and embedding belong to `pipeline`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from l3clf.audio.levels import check_full_scale
+from l3clf.classifier.clip_warnings import report_failures
+from l3clf.classifier.inputs import as_cache, as_embedder, as_sources, check_sizes
+from l3clf.embedders import Embedder, WindowEmbeddings
+from l3clf.errors import ParameterError
+from l3clf.pipeline import Outcome, embed_sources
+
+__all__ = ["ClipEstimator"]
+
+
+class ClipEstimator(BaseEstimator):
+    """Base of the transformer and the classifier: from X to the windows of each clip.
+
+    Subclasses hold the parameters, and the fitted results.
+    """
+
+    embedder: Any
+    hop_s: float
+    center: bool
+    sample_rate: int | None
+    full_scale: float | None
+    cache: Any
+    n_jobs: int | None
+    on_error: str
+    verbose: bool
+
+    def _check_parameters(self) -> None:
+        if self.on_error not in ("raise", "nan"):
+            raise ParameterError(f"on_error={self.on_error!r}; expected 'raise' or 'nan'")
+        check_full_scale(self.full_scale)
+        as_embedder(self.embedder).framing(self.hop_s, self.center)
+
+    def embed(self, X: Iterable[Any]) -> list[Outcome]:
+        """Embed clips without pooling; the windows can be passed as X in later calls.
+
+        Parameters
+        ----------
+        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
+
+        Returns
+        -------
+        list of WindowEmbeddings or L3clfError
+            For each clip its windows, or the error that explains why there are none; `on_error` does not
+            apply.
+
+        Raises
+        ------
+        WeightsError
+            If the embedder's weights are not available.
+        """
+        return self._outcomes(X, self._own_embedder())
+
+    def _own_embedder(self) -> Embedder:
+        return as_embedder(self.embedder)
+
+    def _embed(self, X: Iterable[Any], embedder: Embedder) -> list[Outcome]:
+        """Embed clips, and raise or warn if some failed."""
+        outcomes = self._outcomes(X, embedder)
+        report_failures(outcomes, self.on_error)
+        return outcomes
+
+    def _outcomes(self, X: Iterable[Any], embedder: Embedder) -> list[Outcome]:
+        items = as_sources(X, self.sample_rate, self.full_scale)
+        embedded: Iterator[Outcome] = iter(())
+        if todo := [item for item in items if not isinstance(item, WindowEmbeddings)]:  # else no weights are needed
+            embedded = iter(
+                embed_sources(
+                    embedder,
+                    todo,
+                    hop_s=self.hop_s,
+                    center=self.center,
+                    cache=as_cache(self.cache),
+                    n_jobs=self.n_jobs,
+                    progress=self.verbose,
+                )
+            )
+        outcomes = [item if isinstance(item, WindowEmbeddings) else next(embedded) for item in items]
+        check_sizes(outcomes, embedder)
+        return outcomes
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # X is a list of paths or arrays; arrays of one length may be the rows of a 2-D array.
+        tags.input_tags.two_d_array = True
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = False
+        return tags
