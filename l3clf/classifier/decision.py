@@ -15,6 +15,7 @@ from l3clf.audio.levels import all_silent
 from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
+    "BACKGROUND",
     "FAILED",
     "POOLINGS",
     "PROBABILITY_POOLINGS",
@@ -37,6 +38,8 @@ PROBABILITY_POOLINGS = ("probability", "vote")
 """Poolings of the head's probabilities for each window, after the head."""
 POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
 UNKNOWN = "unknown"
+BACKGROUND = "background"
+"""The label of training clips that are of no class, for a classifier that learns sounds to be unknown."""
 FAILED = ""
 """Answer for a clip that could not be read, where the labels are strings; None where they are not."""
 
