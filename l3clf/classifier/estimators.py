@@ -5,7 +5,6 @@ heads to `heads`.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -15,54 +14,45 @@ from sklearn.utils.validation import check_is_fitted
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.accuracy import AccuracyMixin
 from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of earlier versions name this module
-from l3clf.classifier.clip_estimator import ClipEstimator
+from l3clf.classifier.clip_fitting import ClipFitting
 from l3clf.classifier.clip_warnings import (
     silent_clips,
     warn_of_silence,
-    warn_of_silent_labels,
-    warn_of_unused,
+    warn_of_training,
 )
 from l3clf.classifier.decision import (
     BACKGROUND,
-    VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
     check_pooling,
-    counted,
     decide,
-    pool_vectors,
 )
 from l3clf.classifier.heads import make_head
 from l3clf.classifier.inputs import (
-    Item,
     as_cache,
     as_embedder,
     as_groups,
     as_labels,
     as_sources,
+    check_classes,
     check_limits,
     digest_of,
 )
 from l3clf.classifier.unknown import (
-    Lesson,
-    Unknown,
     background_clips,
-    bank_rows,
     check_unknown,
-    learn,
     pooled,
     resolved,
     split_answers,
 )
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
-from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import Outcome
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
 
-class ClipClassifier(AccuracyMixin, ClipEstimator):
+class ClipClassifier(AccuracyMixin, ClipFitting):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -83,9 +73,11 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         A clip whose highest probability is below it is predicted as "unknown"; with a background in the head, one
         whose highest probability with the background among the classes is (1 less its `unknown_score`). None is the
         threshold that `unknown` learned, if any.
-    gate_dbfs : float or None, default=None
+    gate_dbfs : float, "auto" or None, default=None
         Windows whose RMS level is below it are ignored, in training and in prediction. A clip without a
-        window above the gate is predicted as "unknown".
+        window above the gate is predicted as "unknown". "auto" learns it from the levels of the training clips, with
+        its hysteresis: it is between background and sound, where these are apart (see `l3clf.classifier.gate`). Clips
+        of a class "background" are then its examples of background.
     sample_rate, cache, n_jobs, verbose
         See `ClipEmbedder`.
     on_error : {"raise", "nan"}, default="raise"
@@ -95,6 +87,9 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         Seed of the forest.
     full_scale : float or None, default=None
         See `ClipEmbedder`.
+    gate_hysteresis_db : float, default=0.0
+        How far below `gate_dbfs` the level must fall before windows are ignored again. With ``gate_dbfs="auto"``, 0
+        means that it is learned.
     unknown : None, "auto" or Unknown, default=None
         How sounds are told that were never learned; see `Unknown`. "auto" is ``Unknown()`` where the embedder has a
         bank and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The threshold is learned by
@@ -103,6 +98,8 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
 
     Attributes
     ----------
+    gate_dbfs_, gate_hysteresis_db_ : float or None, float
+        The gate that the model was fitted with: with ``gate_dbfs="auto"``, what was learned.
     classes_ : array of shape (n_classes,)
         Without the background.
     head_ : classifier
@@ -136,12 +133,9 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
     ['tone']
     """
 
-    # fit sets these; a pickle of an earlier version has none
+    # A pickle of an earlier version has none of these.
+    gate_hysteresis_db: float = 0.0
     silence_learned_: bool | None = None
-    unknown_threshold_: float | NDArray[np.float64] | None = None
-    unknown_threshold_interval_: NDArray[np.float64] | None = None
-    has_background_: bool = False
-    temperature_: float = 1.0
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
 
@@ -155,13 +149,14 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         sample_rate: int | None = None,
         class_weight: Any = None,
         unknown_threshold: float | None = None,
-        gate_dbfs: float | None = None,
+        gate_dbfs: float | str | None = None,
         cache: Any = "auto",
         n_jobs: int | None = None,
         on_error: str = "raise",
         random_state: Any = 0,
         verbose: bool = False,
         full_scale: float | None = None,
+        gate_hysteresis_db: float = 0.0,
         unknown: Any = None,
     ) -> None:
         self.embedder = embedder
@@ -179,6 +174,7 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.full_scale = full_scale
+        self.gate_hysteresis_db = gate_hysteresis_db
         self.unknown = unknown
 
     def fit(self, X: Iterable[Any], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
@@ -209,94 +205,34 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         sources = as_sources(X, self.sample_rate, self.full_scale)
         labels = as_labels(y, len(sources))
         group_of = as_groups(groups, len(sources))
-        is_background = np.array([unknown is not None and label == BACKGROUND for label in labels.tolist()], np.bool_)
         extra = [] if unknown is None else as_sources(background_clips(unknown), None, self.full_scale)
         outcomes = self._embed([*sources, *extra], self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        vectors = [self._vectors(outcome) for outcome in outcomes]  # silent clips too: their label may be right
-        known = np.flatnonzero(~is_background).tolist()
+        is_background = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
+        vectors = self._learnable(outcomes, is_background)  # silent clips too: their label may be right
+        known = [i for i in range(len(sources)) if unknown is None or not is_background[i]]
+        check_classes(labels[known])
         used = [i for i in known if len(vectors[i])]
-        other = [
-            i for i in (*np.flatnonzero(is_background).tolist(), *range(len(sources), len(vectors))) if len(vectors[i])
-        ]
-        self._warn(sources, labels, outcomes, known, used)
-        targets, background = labels[used], [vectors[i] for i in other]
+        other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
+        warn_of_training(sources, labels, outcomes, known, used, self._gate()[0])
+        targets = labels[used]
         if unknown is None:
             self._fit_head(head, [vectors[i] for i in used], targets)
         else:
-            self._fit_unknown(
-                unknown, [vectors[i] for i in used], targets, background, None if group_of is None else group_of[used]
-            )
+            background = [vectors[i] for i in other]
+            group_of = group_of if group_of is None else group_of[used]
+            self._fit_unknown(unknown, [vectors[i] for i in used], targets, background, group_of)
         self.silence_learned_ = bool(silent_clips(outcomes, used))
         learned = [[*sources, *extra][i] for i in used + other]
         answers = np.array([*targets.tolist(), *[BACKGROUND] * len(other)], object)
         self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
         return self
 
-    def _warn(
-        self,
-        sources: Sequence[Item],
-        labels: NDArray[Any],
-        outcomes: Sequence[Outcome],
-        known: Sequence[int],
-        used: Sequence[int],
-    ) -> None:
-        """Warn of clips of known classes that are left out or silent."""
-        order = {i: k for k, i in enumerate(known)}
-        clips, own = [sources[i] for i in known], [outcomes[i] for i in known]
-        kept = [order[i] for i in used]
-        warn_of_unused(labels[known], kept, own, self.gate_dbfs)
-        warn_of_silent_labels(clips, labels[known], kept, silent_clips(own, kept), own)
-
-    def _fit_head(self, head: Any, vectors: Sequence[FloatArray], labels: NDArray[Any]) -> None:
-        features = self._head_input(vectors)
-        targets = np.repeat(labels, 1 if self.pooling in VECTOR_POOLINGS else [len(v) for v in vectors])
-        # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
-        with one_blas_thread() if isinstance(self.head, str) else nullcontext():
-            self.head_ = head.fit(features, targets)
-        self.classes_ = np.asarray(self.head_.classes_)
-        self.unknown_threshold_, self.unknown_threshold_interval_ = None, None
-        self.has_background_, self.temperature_ = False, 1.0
-
-    def _fit_unknown(
-        self,
-        unknown: Unknown,
-        vectors: Sequence[FloatArray],
-        labels: NDArray[Any],
-        background: Sequence[FloatArray],
-        groups: NDArray[Any] | None,
-    ) -> None:
-        """Fit the head with the background, if there is one, and learn the threshold."""
-        rows = bank_rows(unknown, self.embedder_, self.pooling)
-        if background:
-            recordings = self._head_input(background)
-            rows = np.concatenate([rows, recordings]) if len(rows) else recordings
-        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling)
-        learned = learn(
-            lesson, self.head, unknown, class_weight=self.class_weight, random_state=self.random_state, groups=groups
-        )
-        self.head_, self.classes_ = learned.head, np.unique(labels)
-        self.unknown_threshold_ = learned.threshold
-        self.unknown_threshold_interval_ = learned.interval
-        self.has_background_, self.temperature_ = len(rows) > 0, learned.temperature
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_pooling(self.pooling)
-        check_limits(self.unknown_threshold, self.gate_dbfs)
+        check_limits(self.unknown_threshold, self.gate_dbfs, self.gate_hysteresis_db)
         check_unknown(self.unknown)
-
-    def _vectors(self, outcome: Outcome, silence_learned: bool | None = True) -> FloatArray:
-        """Return the embeddings of the windows that count; none for a clip that failed."""
-        if isinstance(outcome, L3clfError):
-            return np.zeros((0, self.embedder_.embedding_size), np.float32)
-        return outcome.vectors[counted(outcome.levels_dbfs, self.gate_dbfs, silence_learned)]
-
-    def _head_input(self, vectors: Sequence[FloatArray]) -> FloatArray:
-        """Return a row for each clip, or, where the head's probabilities are pooled, for each window."""
-        if self.pooling in VECTOR_POOLINGS:
-            return np.stack([pool_vectors(v, self.pooling) for v in vectors])
-        return np.concatenate(vectors)
 
     def predict_proba(self, X: Iterable[Any]) -> NDArray[np.float64]:
         """Return the probability of each class for each clip.
@@ -325,7 +261,7 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         self._check_parameters()  # set_params may have changed them since the fit
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
+        warn_of_silence(sources, outcomes, self._gate()[0], self.silence_learned_)
         answers = self.answers([self._vectors(outcome, self.silence_learned_) for outcome in outcomes])
         answers.probabilities[[i for i, outcome in enumerate(outcomes) if isinstance(outcome, L3clfError)]] = np.nan
         return answers
@@ -421,14 +357,14 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
+        warn_of_silence(sources, outcomes, self._gate()[0], self.silence_learned_)
         return [self._window_predictions(outcome) for outcome in outcomes]
 
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
         if isinstance(outcome, L3clfError):
             return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
         found = Answers(np.zeros((len(outcome), len(self.classes_))), np.ones(len(outcome)))
-        counts = counted(outcome.levels_dbfs, self.gate_dbfs, self.silence_learned_)
+        counts = self._counted(outcome.levels_dbfs, self.silence_learned_)
         if counts.any():
             some = split_answers(self._head_answers(outcome.vectors[counts]), len(self.classes_))
             found.probabilities[counts], found.known_shares[counts] = some.probabilities, some.known_shares

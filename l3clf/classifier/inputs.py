@@ -33,11 +33,14 @@ __all__ = [
     "as_labels",
     "as_sources",
     "as_targets",
+    "check_classes",
     "check_limits",
     "check_sizes",
     "check_whole",
     "digest_of",
 ]
+
+MAX_HYSTERESIS_DB = 100.0
 
 Item: TypeAlias = Source | WindowEmbeddings
 """One clip of X."""
@@ -164,14 +167,19 @@ def check_sizes(outcomes: Iterable[Outcome], embedder: Embedder) -> None:
 def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
     """Return labels to learn: an array of strings, integers, booleans or whole floats, at least two different."""
     labels = as_targets(y, n_clips)
-    if len(set(labels.tolist())) < 2:
-        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
-        raise ParameterError(f"y: 1 class ({found}); expected two or more")
+    check_classes(labels)
     if "" in labels.tolist():
         raise ParameterError(
             f"y: label {labels.tolist().index('')} is empty, which is the answer for a clip that failed; name the class"
         )
     return labels
+
+
+def check_classes(labels: NDArray[Any]) -> None:
+    """Raise ParameterError for labels of fewer than two classes."""
+    found = set(labels.tolist())
+    if len(found) < 2:
+        raise ParameterError(f"y: 1 class ({', '.join(map(repr, found)) or 'none'}); expected two or more")
 
 
 def as_targets(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
@@ -231,16 +239,19 @@ def digest_of(
     return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
+def _check_number(name: str, value: object, low: float, high: float, expected: str) -> None:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if value is not None and not (number and low <= value <= high):  # type: ignore[operator]
-        raise ParameterError(f"{name}={value!r}; expected None or a number from {low:g} to {high:g}")
+    if not (number and low <= value <= high):  # type: ignore[operator]
+        raise ParameterError(f"{name}={value!r}; expected {expected.format(f'a number from {low:g} to {high:g}')}")
 
 
-def check_limits(unknown_threshold: object, gate_dbfs: object) -> None:
-    """Raise ParameterError for a threshold or gate that is neither None nor in its range."""
-    _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0)
-    _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0)
+def check_limits(unknown_threshold: object, gate_dbfs: object, gate_hysteresis_db: object = 0.0) -> None:
+    """Raise ParameterError for a threshold, gate or hysteresis that is out of its range."""
+    if unknown_threshold is not None:
+        _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0, "None or {}")
+    if gate_dbfs is not None and not (isinstance(gate_dbfs, str) and gate_dbfs == "auto"):
+        _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0, "None or {}, or 'auto'")
+    _check_number("gate_hysteresis_db", gate_hysteresis_db, 0.0, MAX_HYSTERESIS_DB, "{}")
 
 
 def check_whole(name: str, value: object, minimum: int) -> None:
