@@ -205,7 +205,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting):
         sources = as_sources(X, self.sample_rate, self.full_scale)
         labels = as_labels(y, len(sources))
         group_of = as_groups(groups, len(sources))
-        extra = [] if unknown is None else as_sources(background_clips(unknown), None, self.full_scale)
+        extra = as_sources(background_clips(unknown), None, self.full_scale)
         outcomes = self._embed([*sources, *extra], self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
         is_background = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)

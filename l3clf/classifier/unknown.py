@@ -42,6 +42,7 @@ __all__ = [
     "Learned",
     "Lesson",
     "Unknown",
+    "automatic",
     "background_clips",
     "bank_rows",
     "check_unknown",
@@ -150,8 +151,11 @@ def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | Non
                 "of recordings of your own"
             )
         return unknown
-    if unknown is None:
-        return None
+    return None if unknown is None else automatic(embedder, pooling)
+
+
+def automatic(embedder: Embedder, pooling: str) -> Unknown:
+    """Return what "auto" stands for."""
     return Unknown() if pooling == "mean" and bank_for(embedder) is not None else Unknown(background=None)
 
 
@@ -161,15 +165,15 @@ def bank_rows(unknown: Unknown, embedder: Embedder, pooling: str) -> FloatArray:
     return np.zeros((0, embedder.embedding_size), np.float32) if bank is None else bank
 
 
-def background_clips(unknown: Unknown) -> list[Clip]:
-    """Return the clips of the folder that `unknown` names as its background, if it names one.
+def background_clips(unknown: object) -> list[Clip]:
+    """Return the clips of the folder that the parameter `unknown` names as its background, if it names one.
 
     Raises
     ------
     ParameterError
         If there is no such folder, or no sound in it.
     """
-    folder = unknown.background
+    folder = unknown.background if isinstance(unknown, Unknown) else None
     if folder is None or folder == BANK:
         return []
     if folder == FOLDER_OF_THE_FIT:
@@ -178,7 +182,7 @@ def background_clips(unknown: Unknown) -> list[Clip]:
             "'bank' or None"
         )
     if not Path(folder).is_dir():
-        raise ParameterError(f"background={str(folder)!r}: no such folder; give 'bank', a folder of sounds, or None")
+        raise ParameterError(f"background={str(folder)!r}: no such folder; name a folder of sounds")
     found = find_sounds(folder)
     warn_of_unknown(folder)
     if not found:
