@@ -8,6 +8,7 @@ from .classifier.clip_embedder import ClipEmbedder as ClipEmbedder
 from .classifier.estimators import ClipClassifier as ClipClassifier
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
+from .classifier.unknown import Unknown as Unknown
 from .datasets.clip_table import ClipTable as ClipTable
 from .embedders import load_embedder as load_embedder
 from .embedders import register_embedder as register_embedder

@@ -43,6 +43,7 @@ PUBLIC = {
     "EmbeddingCache",
     "L3clfError",
     "L3clfWarning",
+    "Unknown",
     "WindowEmbeddings",
     "__version__",
     "baseline",
