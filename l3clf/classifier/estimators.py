@@ -148,6 +148,7 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
     # fit sets these; a pickle of an earlier version has none
     gate_hysteresis_db: float = 0.0
     silence_learned_: bool | None = None
+    gate_hysteresis_db: float = 0.0
     unknown_threshold_: float | NDArray[np.float64] | None = None
     unknown_threshold_interval_: NDArray[np.float64] | None = None
     has_background_: bool = False
@@ -225,13 +226,13 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         extra = [] if unknown is None else as_sources(background_clips(unknown), None, self.full_scale)
         outcomes = self._embed([*sources, *extra], self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        quiet = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
-        self._learn_gate(outcomes, quiet)
+        is_quiet = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
+        self._learn_gate(outcomes, is_quiet)
         vectors = [self._vectors(outcome) for outcome in outcomes]  # silent clips too: their label may be right
-        if self.gate_dbfs == "auto":  # which was to leave out the background: its clips are learned whole
+        if self.gate_dbfs == "auto":  # which is to leave out background: its clips are learned whole
             vectors = [
-                outcome.vectors if whole and not isinstance(outcome, L3clfError) else v
-                for outcome, whole, v in zip(outcomes, quiet, vectors, strict=True)
+                outcome.vectors if quiet and not isinstance(outcome, L3clfError) else v
+                for outcome, quiet, v in zip(outcomes, is_quiet, vectors, strict=True)
             ]
         known = np.flatnonzero(~is_background).tolist()
         used = [i for i in known if len(vectors[i])]
@@ -313,14 +314,14 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
             raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
         return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
 
-    def _learn_gate(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> None:
+    def _learn_gate(self, outcomes: Sequence[Outcome], is_quiet: Sequence[bool]) -> None:
         """Learn the gate from clips, some of them background, if it is to be learned."""
         self.gate_dbfs_, self.gate_hysteresis_db_ = None, self.gate_hysteresis_db
         if not isinstance(self.gate_dbfs, str):
             self.gate_dbfs_ = self.gate_dbfs
             return
         levels: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-        for outcome, quiet in zip(outcomes, is_background, strict=True):
+        for outcome, quiet in zip(outcomes, is_quiet, strict=True):
             if not isinstance(outcome, L3clfError):
                 levels[quiet].append(outcome.levels_dbfs)
         self.gate_dbfs_, self.gate_hysteresis_db_ = learned_gate(*levels)
