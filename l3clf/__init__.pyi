@@ -17,3 +17,4 @@ from .embedders.base import WindowEmbeddings as WindowEmbeddings
 from .errors import L3clfError as L3clfError
 from .errors import L3clfWarning as L3clfWarning
 from .storage.embedding_cache import EmbeddingCache as EmbeddingCache
+from .streaming.stream_classifier import StreamClassifier as StreamClassifier
