@@ -51,12 +51,14 @@ class EventMethods(ClipEstimator):
     classes_: NDArray[Any]
     silence_learned_: bool | None
     pooling: str
-    gate_dbfs: float | None
     unknown_threshold: float | None
     event_rules_: EventRules | None = None  # fit sets it; a pickle of an earlier version has none
 
     def answers(self, pools: Sequence[FloatArray]) -> Answers:
         """Return what the head says of pools of windows; see `ClipClassifier`."""
+        raise NotImplementedError
+
+    def _gate(self) -> tuple[float | None, float]:
         raise NotImplementedError
 
     def window_answers(self, X: Iterable[Any]) -> list[WindowAnswers]:
@@ -83,13 +85,13 @@ class EventMethods(ClipEstimator):
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         items = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(items, self._own_embedder())
-        warn_of_silence(items, outcomes, self.gate_dbfs, self.silence_learned_)
+        warn_of_silence(items, outcomes, self._gate()[0], self.silence_learned_)
         return [self._window_answers(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
 
     def _window_answers(self, item: Item, outcome: Outcome) -> WindowAnswers:
         if isinstance(outcome, L3clfError):
             return WindowAnswers(self.answers([]), np.zeros((0, 2)), None)
-        counts = above_gate(outcome.levels_dbfs, self.gate_dbfs)
+        counts = above_gate(outcome.levels_dbfs, *self._gate())
         if self.silence_learned_ is False:  # the rule of silence, for pools of one window
             counts = counts & (outcome.levels_dbfs >= SILENT_DBFS)
         pools = [outcome.vectors[i : i + int(one)] for i, one in enumerate(counts)]

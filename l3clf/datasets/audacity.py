@@ -1,59 +1,42 @@
-"""Audacity label tracks: text files that label pieces of a recording.
+"""Recordings with label tracks as data sets: labelled pieces, and unlabelled time as background on request.
 
-Rule: a line that cannot be parsed is an error with its line number; it is never skipped. The exception is
-lines that start with a backslash (the frequency range of the label above), which nothing here needs.
+Rule: a piece of a recording carries the recording as its group, so that none is in training and test at once.
 """
 
-import codecs
 import math
 import os
-import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import duration_s
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.folders import entries, find_sounds, warn_left_out, warn_of_unknown, with_doubts
+from l3clf.datasets.label_tracks import Label, read_labels
 from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 
-__all__ = ["POINT_S", "Label", "find_tracks", "is_track", "load_audacity_labels", "pieces", "read_labels"]
+__all__ = [
+    "BACKGROUND",
+    "POINT_S",
+    "background_clips",
+    "find_tracks",
+    "load_audacity_labels",
+    "pieces",
+]
 
 POINT_S = 1.0  # about one window of the embedders
+BACKGROUND = "background"
+"""The label of pieces of unlabelled time, which is no class where a classifier learns what is unknown."""
+MARGIN_S = 1.0  # of a label, which is seldom set where its sound begins and ends
+MIN_BACKGROUND_S, MAX_BACKGROUND_S = 0.1, 3600.0
+MAX_BACKGROUND = 1_000_000  # pieces of one recording
 TRACK_SUFFIX = ".txt"
-NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?(?:[eE][+-]?[0-9]+)?")  # decimal commas occur in some locales
-# Audacity writes UTF-8; editors on Windows save UTF-16 or add a byte order mark.
-ENCODINGS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-@dataclass(frozen=True)
-class Label:
-    """One label of a track.
-
-    Parameters
-    ----------
-    start_s, end_s : float
-        Seconds from the start of the recording; equal for a point label.
-    text : str
-        Text of the label, stripped.
-    line : int
-        Line number in the track, from 1.
-    """
-
-    start_s: float
-    end_s: float
-    text: str
-    line: int
-
-    @property
-    def is_point(self) -> bool:
-        """Whether the label marks a point in time instead of a region."""
-        return self.start_s == self.end_s
-
-
-def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_S) -> ClipTable:
+def load_audacity_labels(
+    folder: str | os.PathLike[str], point_s: float = POINT_S, background_s: float | None = None
+) -> ClipTable:
     """Load recordings with Audacity label tracks: each labelled piece is a clip, each recording a group.
 
     Parameters
@@ -64,11 +47,15 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     point_s : float, default=1.0
         Seconds to take around a point label, less where the recording starts or ends. Only recordings
         with point labels have their headers read.
+    background_s : float or None, default=None
+        Length in seconds of the pieces into which unlabelled time is cut, which get the label "background"; None
+        leaves it out. A second on either side of a label is left out, and so is a rest shorter than a piece. A
+        recording with an empty label track is background throughout; one without a track is left out as ever.
 
     Returns
     -------
     ClipTable
-        Sorted by recording, then in the order of the label track. Groups are the recordings' paths
+        Sorted by recording, then in the order of the label track, the background last. Groups are the recordings' paths
         relative to the folder.
 
     Raises
@@ -76,7 +63,7 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     DatasetError
         If there are no labels, a line cannot be parsed, or two recordings share a label track.
     ParameterError
-        If `point_s` is not a positive number.
+        If `point_s` is not a positive number, or `background_s` is not None or a number from 0.1 to 3600.
 
     Warns
     -----
@@ -85,6 +72,7 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
     """
     root = Path(folder)
     _check_point_s(point_s)
+    _check_background_s(background_s)
     sounds = find_sounds(root)
     warn_of_unknown(root)
     tracks = find_tracks(sounds)
@@ -96,6 +84,10 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
                 "remove or rename one of the recordings"
             )
     found = {sound: pieces(track, sound, point_s) for sound, track in tracks.items()}
+    if background_s is not None:
+        for sound, labelled in found.items():
+            clips = background_clips(sound, [clip for clip, _ in labelled], background_s)
+            labelled += [(clip, BACKGROUND) for clip in clips]
     rows = [(sound, clip, label) for sound, labelled in found.items() for clip, label in labelled]
     if not rows:
         raise DatasetError(
@@ -111,38 +103,6 @@ def load_audacity_labels(folder: str | os.PathLike[str], point_s: float = POINT_
         origin="Audacity label tracks: groups are the recordings",
     )
     return with_doubts(root, table)
-
-
-def read_labels(path: str | os.PathLike[str]) -> list[Label]:
-    """Read a label track.
-
-    Parameters
-    ----------
-    path : path
-        Lines of start, end (both in seconds) and label, separated by tabs, in UTF-8 or, with a byte
-        order mark, UTF-16. Empty lines and lines that start with a backslash are ignored.
-
-    Returns
-    -------
-    list of Label
-        In the order of the lines.
-
-    Raises
-    ------
-    DatasetError
-        If the file cannot be read or decoded, a line has no label, or its times are not numbers, are negative
-        or end before they start.
-    """
-    return [_label(path, number, line) for number, line in _lines(Path(path))]
-
-
-def is_track(path: str | os.PathLike[str]) -> bool:
-    """Return whether a text file looks like a label track: its first line begins with two numbers and tabs."""
-    try:
-        lines = _lines(Path(path))
-    except DatasetError:
-        return False
-    return bool(lines) and _times(lines[0][1]) is not None
 
 
 def find_tracks(sounds: Iterable[str]) -> dict[str, str]:
@@ -195,57 +155,63 @@ def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) 
     return [(_piece(track, sound, label, length_s, point_s), label.text) for label in labels]
 
 
+def background_clips(sound: str, labelled: Sequence[Clip], background_s: float) -> list[Clip]:
+    """Return the unlabelled time of a recording in pieces of one length.
+
+    Parameters
+    ----------
+    sound : str
+        The recording, whose header is read. One that cannot be read has none.
+    labelled : sequence of Clip
+        Its labelled pieces, in any order; they may overlap.
+    background_s : float
+        Length of a piece in seconds.
+
+    Returns
+    -------
+    list of Clip
+        At least a second away from every label, in the order of their times.
+
+    Raises
+    ------
+    DatasetError
+        If there would be more than a million.
+    """
+    length_s = _length_s(sound)
+    if length_s == math.inf:
+        return []
+    taken = sorted(
+        (clip.start_s - MARGIN_S, length_s if clip.end_s is None else clip.end_s + MARGIN_S) for clip in labelled
+    )
+    gaps, free_s = [], 0.0
+    for start_s, end_s in [*taken, (length_s, length_s)]:
+        gaps.append((free_s, min(start_s, length_s)))
+        free_s = max(free_s, end_s)
+    if length_s / background_s > MAX_BACKGROUND:
+        raise DatasetError(
+            f"{sound}: {length_s:g} s in pieces of {background_s:g} s; choose longer pieces of background"
+        )
+    counts = (math.floor((end_s - start_s) / background_s + 1e-9) for start_s, end_s in gaps)
+    found = [(start_s, max(0, n)) for (start_s, _), n in zip(gaps, counts, strict=True)]
+    return [
+        Clip(sound, start_s + i * background_s, min(start_s + (i + 1) * background_s, length_s))
+        for start_s, n in found
+        for i in range(n)
+    ]
+
+
 def _check_point_s(point_s: float) -> None:
     if isinstance(point_s, bool) or not isinstance(point_s, int | float) or not 0 < point_s < math.inf:
         raise ParameterError(f"point_s={point_s!r}; expected a positive number of seconds, such as 1.0")
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Return the numbers and texts of the lines that hold labels."""
-    # Not splitlines(): a label may hold the characters that Unicode counts as line ends.
-    lines = enumerate(re.split("\r\n|\n|\r", _text(path)), 1)
-    return [(number, line) for number, line in lines if line.strip() and not line.startswith("\\")]
-
-
-def _text(path: Path) -> str:
-    encoding = "UTF-8"
-    try:
-        raw = path.read_bytes()
-        encoding = next((name for mark, name in ENCODINGS if raw.startswith(mark)), encoding)
-        return raw.decode(encoding)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); give a label track") from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{path}: is not {encoding.removesuffix('-sig').upper()} text (byte {error.object[error.start]:#04x} "
-            f"at {error.start}); export the labels again, or save the file as UTF-8"
-        ) from None
-
-
-def _times(line: str) -> tuple[float, float] | None:
-    """Return the start and end that a line begins with, or None if it does not begin with two numbers."""
-    values = [value.strip() for value in line.split("\t")[:2]]
-    if len(values) < 2 or not all(map(NUMBER.fullmatch, values)):
-        return None
-    start_s, end_s = (float(value.replace(",", ".")) for value in values)
-    return start_s, end_s
-
-
-def _label(path: str | os.PathLike[str], number: int, line: str) -> Label:
-    where, times = f"{path}, line {number}", _times(line)
-    if times is None:
-        raise DatasetError(
-            f"{where}: found {line[:60]!r}; expected start, end (in seconds) and label, separated by tabs"
+def _check_background_s(value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and MIN_BACKGROUND_S <= value <= MAX_BACKGROUND_S):  # type: ignore[operator]
+        raise ParameterError(
+            f"background_s={value!r}; expected None or a number of seconds from {MIN_BACKGROUND_S} to "
+            f"{MAX_BACKGROUND_S:g}, such as 5.0"
         )
-    start_s, end_s = times
-    if not 0 <= start_s <= end_s < math.inf:
-        raise DatasetError(
-            f"{where}: from {start_s:g} s to {end_s:g} s; expected times of 0 or more, the end not before the start"
-        )
-    text = "".join(line.split("\t", 2)[2:]).strip()
-    if not text:
-        raise DatasetError(f"{where}: the label at {start_s:g} s is empty; fill in a class or delete the line")
-    return Label(start_s, end_s, text, number)
 
 
 def _stem(path: Path) -> str:

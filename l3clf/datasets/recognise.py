@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from l3clf.datasets.audacity import find_tracks, is_track, load_audacity_labels
+from l3clf.datasets.audacity import find_tracks, load_audacity_labels
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.describe import NOT_A_CLASS, some
 from l3clf.datasets.folders import entries, find_sounds, load_csv, load_folder, warn_left_out, with_doubts
 from l3clf.datasets.frames import is_frame, read_frame
+from l3clf.datasets.label_tracks import is_track
 from l3clf.datasets.layouts import LAYOUTS
 from l3clf.datasets.published import FSDD_SOUNDS, META_NAME, fsdd_names, load_fsdd, with_esc_names
 from l3clf.errors import DatasetError

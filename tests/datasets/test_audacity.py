@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from l3clf.audio.clip import Clip
 from l3clf.datasets import load, load_audacity_labels
-from l3clf.datasets.audacity import Label, find_tracks, is_track, pieces, read_labels
+from l3clf.datasets.audacity import background_clips, find_tracks, pieces
+from l3clf.datasets.label_tracks import Label, is_track, read_labels
 from l3clf.errors import DatasetError, DatasetWarning, ParameterError
 
 
@@ -232,3 +233,53 @@ def test_two_recordings_of_one_track_are_refused(tmp_path):
     track(tmp_path / "a.txt", "0\t1\tx\n")
     with pytest.raises(DatasetError, match=r"a\.txt: belongs to both 'a\.mp3' and 'a\.wav'; remove or rename one"):
         load(tmp_path)
+
+
+# Unlabelled time
+
+
+def cut(clips):
+    return [(round(clip.start_s, 9), round(clip.end_s, 9)) for clip in clips]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "seconds", "expected"),
+    [
+        ([], 2.0, [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]),
+        ([(4.0, 5.0)], 1.5, [(0, 1.5), (1.5, 3), (6, 7.5), (7.5, 9)]),
+        ([(4.0, 5.0)], 3.0, [(0, 3), (6, 9)]),
+        ([(6.0, 6.5), (0.5, 5.0), (2.0, 3.0)], 1.0, [(7.5, 8.5), (8.5, 9.5)]),  # overlapping, in any order
+        ([(0.0, 10.0)], 1.0, []),
+        ([(9.5, 30.0)], 8.0, [(0, 8)]),
+        ([(2.0, None)], 1.0, [(0, 1)]),
+        ([], 11.0, []),
+    ],
+)
+def test_unlabelled_time_is_cut_into_pieces_away_from_labels(tmp_path, labelled, seconds, expected):
+    sound = recording(tmp_path / "a.wav", 10.0)
+    assert cut(background_clips(sound, [Clip(sound, *times) for times in labelled], seconds)) == expected
+
+
+def test_background_is_a_label_of_its_own_in_the_group_of_its_recording(tmp_path):
+    recording(tmp_path / "a.wav", 8.0)
+    track(tmp_path / "a.txt", "1\t2\tdog\n5\t5\tcat\n")
+    recording(tmp_path / "empty track.wav", 4.0)
+    track(tmp_path / "empty track.txt", "")
+    table = load_audacity_labels(tmp_path, background_s=1.5)
+    assert table.labels.tolist() == ["dog", "cat", "background", "background", "background"]
+    assert table.groups.tolist() == ["a.wav"] * 3 + ["empty track.wav"] * 2
+    assert cut(table.clips)[2:] == [(6.5, 8.0), (0, 1.5), (1.5, 3.0)]
+    with pytest.warns(DatasetWarning, match=r"recordings without labels were left out \(1\): empty track"):
+        assert load_audacity_labels(tmp_path).labels.tolist() == ["dog", "cat"]
+
+
+def test_a_recording_that_cannot_be_read_has_no_background(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"no sound")
+    track(tmp_path / "a.txt", "1\t2\tdog\n")
+    assert load_audacity_labels(tmp_path, background_s=1.0).labels.tolist() == ["dog"]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.01, 1e9, float("nan"), "5", True])
+def test_impossible_lengths_of_background_are_refused(tmp_path, seconds):
+    with pytest.raises(ParameterError, match=r"background_s=.*expected None or a number of seconds"):
+        load_audacity_labels(tmp_path, background_s=seconds)
