@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from l3clf.classifier.decision import Answers
 from l3clf.errors import ParameterError
 
-__all__ = ["Event", "EventRules", "cell_edges", "find_events", "window_scores"]
+__all__ = ["Event", "EventRules", "cell_edges", "find_events", "smoothed_scores", "window_scores"]
 
 DEFAULT_ENTER = 0.5  # more likely than all other classes together, where the model has no threshold of its own
 LEAVE_SHARE = 0.5
@@ -128,6 +128,26 @@ def window_scores(answers: Answers) -> Scores:
     return scores
 
 
+def smoothed_scores(answers: Answers, times_s: Times, median_s: float) -> Scores:
+    """Return `window_scores` after the median filter; before its start and after its end, a recording stays as it is.
+
+    Parameters
+    ----------
+    answers : Answers
+        Of each window.
+    times_s : array of shape (n_windows, 2)
+    median_s : float
+        See `EventRules`.
+    """
+    scores = window_scores(answers)
+    if len(times_s) < 2 or median_s == 0:
+        return scores
+    size = 2 * round((median_s / (times_s[1, 0] - times_s[0, 0]) - 1) / 2) + 1
+    if size < 3:
+        return scores
+    return np.asarray(median_filter(scores, size=(min(size, 2 * len(scores) - 1), 1), mode="nearest"))
+
+
 def cell_edges(times_s: Times, duration_s: float | None = None) -> Times:
     """Return the borders of the pieces of time that windows stand for.
 
@@ -204,20 +224,10 @@ def find_events(
     rules.check()
     if not len(times_s):
         return []
-    scores = np.ascontiguousarray(_smoothed(window_scores(answers), times_s, rules.median_s).T)
+    scores = np.ascontiguousarray(smoothed_scores(answers, times_s, rules.median_s).T)
     on = _hysteresis(scores, *rules.thresholds(len(scores), threshold))
     runs = _Runs.of(on, scores, cell_edges(times_s, duration_s))
     return runs.merged(rules.min_gap_s).longer(rules.min_duration_s).events(np.asarray(classes).tolist())
-
-
-def _smoothed(scores: Scores, times_s: Times, median_s: float) -> Scores:
-    """Apply the median filter; beyond its ends, a recording goes on as it begins or ends."""
-    if len(times_s) < 2 or median_s == 0:
-        return scores
-    size = 2 * round((median_s / (times_s[1, 0] - times_s[0, 0]) - 1) / 2) + 1
-    if size < 3:
-        return scores
-    return np.asarray(median_filter(scores, size=(min(size, 2 * len(scores) - 1), 1), mode="nearest"))
 
 
 def _hysteresis(scores: Scores, enter: Scores, leave: Scores) -> NDArray[np.bool_]:
