@@ -15,9 +15,19 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from l3clf.classifier.events import Event
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, did_you_mean
 
-__all__ = ["Collars", "Spans", "as_events", "matched", "spans_by_label", "spans_of"]
+__all__ = [
+    "Collars",
+    "Spans",
+    "all_labels",
+    "as_events",
+    "check_labels",
+    "leftover_pairs",
+    "matched",
+    "spans_by_label",
+    "spans_of",
+]
 
 Spans: TypeAlias = NDArray[np.float64]
 """Starts and ends of events, shape (n, 2), by start."""
@@ -108,6 +118,28 @@ def _as_event(item: Any, name: str) -> Event:
     if not isinstance(label, str | int | float) or label in ("", float("nan")) or label != label:
         raise ParameterError(f"{name}: label {label!r}; give the name of a class")
     return Event(start_s, end_s, label, item.score if isinstance(item, Event) else 1.0)
+
+
+def check_labels(events: Sequence[Sequence[Event]], classes: Sequence[Any] | NDArray[Any]) -> list[Any]:
+    """Return the labels that occur, sorted.
+
+    Raises
+    ------
+    ParameterError
+        If none does, or one is none of the classes.
+    """
+    labels = all_labels(events)
+    if not labels:
+        raise ParameterError("events: none is annotated; give at least one true event")
+    known = np.asarray(classes).tolist()
+    for i, row in enumerate(events):
+        for event in row:
+            if event.label not in known:
+                hint = did_you_mean(event.label, map(str, known))
+                raise ParameterError(
+                    f"events[{i}]: label {event.label!r} is none of the classes{hint}; correct it, or leave it out"
+                )
+    return labels
 
 
 def spans_of(events: Iterable[Event]) -> Spans:

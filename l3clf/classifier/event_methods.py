@@ -5,7 +5,6 @@ Rule: each window is answered on its own, by the head that answers clips; `event
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,31 +17,14 @@ from l3clf.audio.levels import SILENT_DBFS
 from l3clf.classifier.clip_estimator import ClipEstimator
 from l3clf.classifier.clip_warnings import warn_of_silence
 from l3clf.classifier.decision import Answers, above_gate
-from l3clf.classifier.events import Event, EventRules, find_events
+from l3clf.classifier.event_matching import Collars, as_events, check_labels
+from l3clf.classifier.event_tuning import tuned_rules
+from l3clf.classifier.events import Event, EventRules, WindowAnswers, find_events
 from l3clf.classifier.inputs import Item, as_sources
 from l3clf.errors import AudioError, L3clfError, ParameterError
 from l3clf.pipeline import Outcome
 
-__all__ = ["EventMethods", "WindowAnswers"]
-
-
-@dataclass(frozen=True, eq=False)
-class WindowAnswers:
-    """What a classifier says of each window of one clip, before any threshold.
-
-    Attributes
-    ----------
-    answers : Answers
-        A row for each window; zeros for windows that do not count.
-    times_s : array of shape (n_windows, 2), float64
-        Start and end of each window in seconds from the start of the clip.
-    duration_s : float or None
-        Length of the clip; None where it is not known, since its windows were embedded before.
-    """
-
-    answers: Answers
-    times_s: NDArray[np.float64]
-    duration_s: float | None
+__all__ = ["EventMethods"]
 
 
 class EventMethods(ClipEstimator):
@@ -124,11 +106,52 @@ class EventMethods(ClipEstimator):
                 found.times_s,
                 self.classes_,
                 used,
-                threshold=self.unknown_threshold,
+                threshold=self._threshold(),
                 duration_s=found.duration_s,
             )
             for found in self.window_answers(X)
         ]
+
+    def tune_events(
+        self, X: Iterable[Any], events: Iterable[Iterable[Any]], collars: Collars | None = None
+    ) -> EventRules:
+        """Choose the rules of `predict_events` on recordings whose events are known, and keep them.
+
+        Recordings should be as long and as full of background as those that will come, and none of a training clip.
+
+        Parameters
+        ----------
+        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
+            The recordings.
+        events : iterable of iterable
+            All events of each recording that are of the model's classes: `Event`s, tuples (start_s, end_s, label), or
+            the labels of a label track (`l3clf.datasets.read_labels`).
+        collars : Collars or None, default=None
+            How close to a true event a found one must be to be right. None is the length of a window for its start,
+            and for its end that or half of the event's length: windows know no more.
+
+        Returns
+        -------
+        EventRules
+            The rules with the highest F1 of all events together, kept as ``event_rules_`` and with the model's file.
+
+        Raises
+        ------
+        ParameterError
+            If there are no events, one is malformed or of none of the model's classes, there is not one list for each
+            recording, or the pooling is "mean+std".
+        """
+        items = as_sources(X, self.sample_rate, self.full_scale)
+        true = as_events(events, len(items))
+        check_is_fitted(self)
+        check_labels(true, self.classes_)
+        window_s = self._own_embedder().window_s
+        close = Collars(window_s, window_s) if collars is None else collars
+        self.event_rules_ = tuned_rules(self.window_answers(items), true, self.classes_, self._threshold(), close)
+        return self.event_rules_
+
+    def _threshold(self) -> float | NDArray[np.float64] | None:
+        return self.unknown_threshold
 
     def _rules(self, asked: EventRules | None) -> EventRules:
         used = next((rules for rules in (asked, self.event_rules_) if rules is not None), EventRules())

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from l3clf.classifier.decision import Answers
 from l3clf.errors import ParameterError
 
-__all__ = ["Event", "EventRules", "cell_edges", "find_events", "smoothed_scores", "window_scores"]
+__all__ = ["Event", "EventRules", "WindowAnswers", "cell_edges", "find_events", "smoothed_scores", "window_scores"]
 
 DEFAULT_ENTER = 0.5  # more likely than all other classes together, where the model has no threshold of its own
 LEAVE_SHARE = 0.5
@@ -116,6 +116,25 @@ class EventRules(BaseEstimator):
         own = DEFAULT_ENTER if model_threshold is None else model_threshold
         enter = np.broadcast_to(np.asarray(own if self.enter is None else self.enter, np.float64), n_classes)
         return enter, np.minimum(enter * LEAVE_SHARE if self.leave is None else self.leave, enter)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowAnswers:
+    """What a classifier says of each window of one clip, before any threshold.
+
+    Attributes
+    ----------
+    answers : Answers
+        A row for each window; zeros for windows that do not count.
+    times_s : array of shape (n_windows, 2), float64
+        Start and end of each window in seconds from the start of the clip.
+    duration_s : float or None
+        Length of the clip; None where it is not known, since its windows were embedded before.
+    """
+
+    answers: Answers
+    times_s: NDArray[np.float64]
+    duration_s: float | None
 
 
 def _is_number(value: object) -> bool:

@@ -5,6 +5,7 @@ neither is known, the report says that leakage was not excluded. A score is comp
 and reported with its standard deviation over folds and its interval.
 """
 
+from l3clf.classifier.event_matching import Collars
 from l3clf.evaluate.crossval import CrossValidation, cross_validate, cross_validate_poolings, learning_curve_points
 from l3clf.evaluate.event_scores import EventScores, Scores, collar_scores, segment_scores
 from l3clf.evaluate.leakage import Duplicate, find_duplicates, guess_groups
@@ -14,6 +15,7 @@ from l3clf.evaluate.splits import Split, make_split
 
 __all__ = [
     "METRICS",
+    "Collars",
     "CrossValidation",
     "Duplicate",
     "EventScores",

@@ -16,9 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.classifier.event_matching import DECIMALS, Spans, all_labels, as_events, spans_by_label, spans_of
-from l3clf.classifier.event_methods import WindowAnswers
-from l3clf.classifier.events import EventRules, cell_edges, smoothed_scores
+from l3clf.classifier.event_matching import DECIMALS, Spans, as_events, check_labels, spans_by_label, spans_of
+from l3clf.classifier.events import EventRules, WindowAnswers, cell_edges, smoothed_scores
 from l3clf.errors import ParameterError
 
 __all__ = ["PsdScore", "PsdsCriteria", "psds"]
@@ -142,13 +141,7 @@ def psds(
     EventRules(median_s=median_s).check()
     rows = as_events(true, len(found))
     columns = {label: k for k, label in enumerate(np.asarray(classes).tolist())}
-    labels = all_labels(rows)
-    if not labels:
-        raise ParameterError("events: none is annotated; give at least one true event")
-    if other := [label for label in labels if label not in columns]:
-        raise ParameterError(
-            f"events: label {other[0]!r} is none of the classes; correct it, or leave these events out"
-        )
+    labels = check_labels(rows, classes)
     if empty := [i for i, each in enumerate(found) if not len(each.times_s)]:
         raise ParameterError(f"X[{empty[0]}]: no windows, as of a clip that failed; leave it out")
     spans = [spans_by_label(row) for row in rows]

@@ -6,7 +6,9 @@ from golden.make_model_format_1 import RATE, noise, tone
 from helpers.sound_files import write
 
 from l3clf import Clip, ClipClassifier, EventRules
+from l3clf.classifier.event_matching import Collars
 from l3clf.errors import AudioError, ClipWarning, LevelWarning, ModelFileError, ParameterError
+from l3clf.evaluate import collar_scores
 
 X = [tone(300 + 100 * k) for k in range(8)] + [noise(k) for k in range(8)]
 Y = ["tone"] * 8 + ["noise"] * 8
@@ -91,6 +93,61 @@ def test_no_clips_no_events(model):
 def test_a_silent_recording_is_told(model):
     with pytest.warns(LevelWarning, match="digital silence"):
         assert model.predict_events([np.zeros(5 * RATE)]) == [[]]
+
+
+# -- tuning ----------------------------------------------------------------------------------------------------------
+
+
+SPANS = [(2.0, 5.0), (8.3, 9.4), (14.0, 18.2)]
+
+
+def test_rules_are_tuned_to_find_what_is_annotated(model):
+    """In faint noise, which the model calls noise, tones are what is asked for."""
+    tuned = classifier().fit(X, Y)
+    recordings = [scene(*SPANS, level=0.05), scene((1.0, 4.0), (11.0, 12.5), level=0.05)]
+    true = [[(*span, "tone") for span in SPANS], [(1.0, 4.0, "tone"), (11.0, 12.5, "tone")]]
+    rules = tuned.tune_events(recordings, true)
+    assert tuned.event_rules_ is rules
+    before, after = (
+        collar_scores(true, each.predict_events(recordings), Collars(1.0, 1.0)).micro.f1 for each in (model, tuned)
+    )
+    assert after >= before
+    assert tuned.predict_events(recordings) == tuned.predict_events(recordings, rules)
+    assert tuned.predict_events(recordings, EventRules()) == model.predict_events(recordings)
+
+
+def test_what_the_default_rules_find_is_not_tuned_away():
+    tuned = classifier().fit(X, Y)
+    recording = scene(*SPANS)
+    found = tuned.predict_events([recording])
+    assert tuned.tune_events([recording], found).get_params() == EventRules().get_params()
+
+
+def test_a_new_fit_forgets_the_tuned_rules():
+    tuned = classifier().fit(X, Y)
+    tuned.tune_events([scene(*SPANS)], [[(*span, "tone") for span in SPANS]])
+    assert tuned.fit(X, Y).event_rules_ is None
+
+
+def test_recordings_that_fail_are_left_out_of_the_tuning(tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    lenient = classifier(on_error="nan").fit(X, Y)
+    with pytest.warns(ClipWarning, match=r"bad\.wav"):
+        lenient.tune_events([tmp_path / "bad.wav", scene(*SPANS)], [[(0, 1, "noise")], [(*SPANS[0], "tone")]])
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([], "events: 0 lists; give one list of events for each of 1 clips"),
+        ([[]], "none is annotated"),
+        ([[(2, 5, "tnoe")]], r"events\[0\]: label 'tnoe' is none of the classes \(did you mean tone\?\)"),
+        ([[(5, 2, "tone")]], "from 5 s to 2 s"),
+    ],
+)
+def test_annotations_are_checked_before_any_clip_is_read(model, events, message):
+    with pytest.raises(ParameterError, match=message):
+        model.tune_events(["missing.wav"], events)
 
 
 @pytest.mark.parametrize("pooling", ["max", "probability", "vote"])

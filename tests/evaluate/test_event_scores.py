@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from l3clf import Event
 from l3clf.classifier.decision import Answers
 from l3clf.classifier.event_matching import Collars, as_events, matched
-from l3clf.classifier.event_methods import WindowAnswers
+from l3clf.classifier.events import WindowAnswers
 from l3clf.datasets.audacity import Label
 from l3clf.errors import ParameterError
 from l3clf.evaluate import PsdsCriteria, collar_scores, psds, segment_scores
