@@ -42,6 +42,8 @@ PUBLIC = {
     "ClipTable",
     "Embedder",
     "EmbeddingCache",
+    "Event",
+    "EventRules",
     "L3clfError",
     "L3clfWarning",
     "Unknown",
