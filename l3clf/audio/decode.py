@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of, printable_path
@@ -19,13 +18,16 @@ from l3clf.audio.ffmpeg import is_foreign, version
 from l3clf.audio.layout import layout_of
 from l3clf.audio.levels import FILE_BITS, LevelNote, Meter, check_integers, tell_note
 from l3clf.audio.ogg_pages import check_pages
+from l3clf.audio.resampling import Resampler
 from l3clf.audio.sound_file import MAX_CHANNELS, Sound, check_rate, decoder_reason, open_sound
 from l3clf.errors import AudioError, ClipWarning
 
 __all__ = [
     "REVISION",
+    "check_finite",
     "check_header",
     "check_mix",
+    "check_shape",
     "decode_revision",
     "decoder_of",
     "duration_s",
@@ -40,7 +42,6 @@ __all__ = [
 REVISION = "soxr-VHQ/2"
 """Part of every embedder's fingerprint: change it when decoding, downmix, resampling or framing change."""
 
-RESAMPLE_QUALITY = "VHQ"  # soxr's best; its cost is small beside that of an embedder
 MAX_SAMPLE = 1e10  # above unscaled 32-bit integers; the powers of much larger values overflow in the front-ends
 BLOCK_S = 10.0
 REVISIONS = {
@@ -204,18 +205,23 @@ def mono(samples: ArrayLike, label: str = "samples", full_scale: float | None = 
         If the shape or type is wrong, there is no sample, or the magnitude of one is NaN, infinite or above 1e10.
     """
     array = np.asarray(samples)
+    check_shape(array, label)
+    if array.shape[0] == 0:
+        raise AudioError(f"{label}: holds no samples; leave it out or record it again")
+    meter = Meter(label, full_scale)
+    mixed = meter.mixed(scaled(array, label, full_scale))
+    check_finite(mixed, label)
+    meter.finish()
+    return np.ascontiguousarray(mixed)
+
+
+def check_shape(array: NDArray[Any], label: str) -> None:
+    """Raise AudioError for an array that is neither (n,) nor (n, channels)."""
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= MAX_CHANNELS):
         raise AudioError(
             f"{label}: array of shape {array.shape}; expected (n,) or (n, channels) with at most "
             f"{MAX_CHANNELS} channels (transpose it if channels come first)"
         )
-    if array.shape[0] == 0:
-        raise AudioError(f"{label}: holds no samples; leave it out or record it again")
-    meter = Meter(label, full_scale)
-    mixed = meter.mixed(scaled(array, label, full_scale))
-    _check_finite(mixed, label)
-    meter.finish()
-    return np.ascontiguousarray(mixed)
 
 
 def scaled(array: NDArray[Any], label: str, full_scale: float | None = None) -> FloatArray:
@@ -238,7 +244,8 @@ def _divided(samples: NDArray[np.floating], full_scale: float | None) -> FloatAr
         return np.asarray(samples if full_scale is None else samples.astype(np.float64) / full_scale, np.float32)
 
 
-def _check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: float | None = None) -> None:
+def check_finite(samples: FloatArray, label: str, offset_s: float = 0.0, rate: float | None = None) -> None:
+    """Raise AudioError for samples, shape (n,), of which one is NaN, infinite or of a magnitude above 1e10."""
     if not len(samples) or (samples.max() <= MAX_SAMPLE and samples.min() >= -MAX_SAMPLE):  # both false for NaN
         return
     first = int(np.flatnonzero(~(np.abs(samples) <= MAX_SAMPLE))[0])
@@ -284,7 +291,7 @@ def _file_blocks(clip: Clip, file: Sound, block_s: float) -> Iterator[FloatArray
             if not len(block):
                 break
             mixed = meter.mixed(_divided(block, full_scale))
-            _check_finite(mixed, label, position / rate, rate)
+            check_finite(mixed, label, position / rate, rate)
             position += len(block)
             yield mixed
     except soundfile.LibsndfileError as error:
@@ -309,15 +316,12 @@ def _tell_header(clip: Clip, file: Sound) -> None:
 
 
 def _resampled(blocks: Iterator[FloatArray], rate_in: int, rate_out: int) -> Iterator[FloatArray]:
-    if rate_in == rate_out:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality=RESAMPLE_QUALITY)
+    resampler = Resampler(rate_in, rate_out)
     for block in blocks:
-        out = stream.resample_chunk(np.ascontiguousarray(block))
+        out = resampler.push(block)
         if len(out):
             yield out
-    tail = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    tail = resampler.finish()
     if len(tail):
         yield tail
 

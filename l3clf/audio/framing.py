@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from l3clf.audio.clip import FloatArray
 from l3clf.errors import ParameterError
 
-__all__ = ["SILENCE_DBFS", "Framing", "level_dbfs"]
+__all__ = ["SILENCE_DBFS", "Cutter", "Framing", "level_dbfs"]
 
 SILENCE_DBFS = -200.0
 """The level given to digital silence, whose logarithm is minus infinity."""
@@ -97,28 +97,73 @@ class Framing:
         array of shape (n_windows, window), float32
             Consecutive windows; the arrays together hold all windows of the clip.
         """
-        pending = np.zeros(self.lead, np.float32)
-        n_samples = n_done = skip = 0  # skip: samples still to be dropped, where a hop is longer than a window
+        cutter = Cutter(self)
         for block in blocks:
-            n_samples += len(block)
-            pending, skip = self._advance(np.concatenate([pending, block]), skip)
-            ready = (len(pending) - self.window) // self.hop + 1 if len(pending) >= self.window else 0
-            for first in range(0, ready, max_windows):
-                yield self._cut(pending, first, min(max_windows, ready - first))
-            n_done += ready
-            pending, skip = self._advance(pending, skip + ready * self.hop)
-        if n_done < self.count(n_samples):  # at most one window is left: the one that needs padding at the end
-            yield np.pad(pending, (0, self.window - len(pending)))[np.newaxis]
+            yield from cutter.push(block, max_windows)
+        if len(last := cutter.finish()):
+            yield last
 
-    @staticmethod
-    def _advance(pending: FloatArray, n: int) -> tuple[FloatArray, int]:
-        """Drop up to `n` samples; return the rest of the samples, and how many are still to be dropped."""
-        return pending[n:], max(0, n - len(pending))
+
+class Cutter:
+    """Cuts the samples of one clip or stream into windows as they come; it keeps less than a window and a block.
+
+    Parameters
+    ----------
+    framing : Framing
+    """
+
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
+        self._blocks = [np.zeros(framing.lead, np.float32)]  # not yet joined: a stream may come in tiny ones
+        self._held = framing.lead
+        self._skip = 0  # samples still to be dropped, where a hop is longer than a window
+        self._n_samples = self._n_windows = 0
+
+    def push(self, block: FloatArray, max_windows: int = 64) -> Iterator[FloatArray]:
+        """Take a block; yield the windows that it completes, at most `max_windows` in one array.
+
+        Parameters
+        ----------
+        block : array of shape (n,), float32
+            A copy is not made: it must not be changed later.
+        max_windows : int, default=64
+
+        Yields
+        ------
+        array of shape (n_windows, window), float32
+        """
+        framing = self._framing
+        self._n_samples += len(block)
+        dropped = min(self._skip, len(block))
+        self._skip -= dropped
+        self._blocks.append(block[dropped:])
+        self._held += len(block) - dropped
+        if self._held < framing.window:
+            return
+        pending = np.concatenate(self._blocks)
+        ready = (len(pending) - framing.window) // framing.hop + 1
+        for first in range(0, ready, max_windows):
+            yield self._cut(pending, first, min(max_windows, ready - first))
+        self._n_windows += ready
+        rest = pending[ready * framing.hop :].copy()  # else a long block would stay in memory
+        self._skip = max(0, ready * framing.hop - len(pending))
+        self._blocks, self._held = [rest], len(rest)
+
+    def finish(self) -> FloatArray:
+        """Return the last window, padded with zeros, if samples are left that no window holds; shape (0 or 1, window).
+
+        A clip without any window has one.
+        """
+        window = self._framing.window
+        if self._n_windows >= self._framing.count(self._n_samples):
+            return np.zeros((0, window), np.float32)
+        # At most one window is left: the one that needs padding at the end.
+        return np.pad(np.concatenate(self._blocks), (0, window - self._held))[np.newaxis]
 
     def _cut(self, pending: FloatArray, first: int, n: int) -> FloatArray:
         # Windows overlap in the view; inference engines need contiguous memory, hence the copy.
-        view = np.lib.stride_tricks.sliding_window_view(pending, self.window)
-        return np.ascontiguousarray(view[first * self.hop :: self.hop][:n])
+        view = np.lib.stride_tricks.sliding_window_view(pending, self._framing.window)
+        return np.ascontiguousarray(view[first * self._framing.hop :: self._framing.hop][:n])
 
 
 def level_dbfs(windows: FloatArray) -> FloatArray:

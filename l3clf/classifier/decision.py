@@ -15,6 +15,7 @@ from l3clf.audio.levels import all_silent
 from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
+    "DEFAULT_WINDOWS",
     "FAILED",
     "POOLINGS",
     "PROBABILITY_POOLINGS",
@@ -36,6 +37,8 @@ VECTOR_POOLINGS = ("mean", "mean+std", "max")
 PROBABILITY_POOLINGS = ("probability", "vote")
 """Poolings of the head's probabilities for each window, after the head."""
 POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
+DEFAULT_WINDOWS = 10
+"""How many windows, the last ones, a decision about a stream is made from, where no number is named."""
 UNKNOWN = "unknown"
 FAILED = ""
 """Answer for a clip that could not be read, where the labels are strings; None where they are not."""
@@ -119,26 +122,45 @@ def check_pooling(pooling: object, allowed: tuple[str, ...] = POOLINGS) -> None:
         raise ParameterError(f"pooling={pooling!r}{hint}; expected one of {', '.join(map(repr, allowed))}")
 
 
-def above_gate(levels_dbfs: FloatArray, gate_dbfs: float | None) -> NDArray[np.bool_]:
-    """Return which windows are loud enough to count.
+def above_gate(
+    levels_dbfs: FloatArray, gate_dbfs: float | None, hysteresis_db: float = 0.0, *, is_open: bool = False
+) -> NDArray[np.bool_]:
+    """Return which windows of a whole clip or stream are loud enough to count.
+
+    A window at or above the gate opens it, and one more than the hysteresis below the gate closes it. Windows count
+    while it is open. So a sound counts from where it is loud until it has faded.
 
     Parameters
     ----------
     levels_dbfs : array of shape (n_windows,)
-        RMS level of each window in dB relative to full scale.
+        RMS level of each window in dB relative to full scale, in the order of time.
     gate_dbfs : float or None
-        Lowest level that counts; None lets every window through.
+        The level that opens the gate; None lets every window through.
+    hysteresis_db : float, default=0.0
+        How far below it the gate stays open. With 0 each window is judged on its own.
+    is_open : bool, default=False
+        Whether the gate is open before the first window: for the next part of a stream, the last value returned.
 
     Returns
     -------
     array of shape (n_windows,), bool
+
+    Examples
+    --------
+    >>> above_gate(np.array([-35, -20, -35, -50, -35]), -30, hysteresis_db=10).tolist()
+    [False, True, True, False, False]
     """
     if gate_dbfs is None:
         return np.ones(len(levels_dbfs), np.bool_)
-    return np.asarray(levels_dbfs >= gate_dbfs)
+    opens = np.asarray(levels_dbfs >= gate_dbfs)
+    if hysteresis_db == 0:
+        return opens
+    moves = opens | ~np.asarray(levels_dbfs >= gate_dbfs - hysteresis_db)  # the others leave the gate as it is
+    last_move = np.maximum.accumulate(np.where(moves, np.arange(len(opens)), -1))
+    return np.where(last_move < 0, is_open, opens[last_move])
 
 
-def counted(levels_dbfs: FloatArray, gate_dbfs: float | None, silence_learned: bool | None) -> NDArray[np.bool_]:
+def counted(levels_dbfs: FloatArray, above: NDArray[np.bool_], silence_learned: bool | None) -> NDArray[np.bool_]:
     """Return which windows of a clip, or of a stream's pool, its decision is made from.
 
     They are those above the gate. If every window is digital silence (below -100 dBFS), none counts unless silence was
@@ -147,9 +169,9 @@ def counted(levels_dbfs: FloatArray, gate_dbfs: float | None, silence_learned: b
     Parameters
     ----------
     levels_dbfs : array of shape (n_windows,)
-        RMS level of each window in dB relative to full scale.
-    gate_dbfs : float or None
-        See `above_gate`.
+        RMS level of each window of the pool in dB relative to full scale.
+    above : array of shape (n_windows,), bool
+        What `above_gate` says of these windows, within the whole clip or stream.
     silence_learned : bool or None
         Whether a training clip was digital silence; None, where that is not known, counts as True.
 
@@ -157,7 +179,6 @@ def counted(levels_dbfs: FloatArray, gate_dbfs: float | None, silence_learned: b
     -------
     array of shape (n_windows,), bool
     """
-    above = above_gate(levels_dbfs, gate_dbfs)
     return above & False if silence_learned is False and all_silent(levels_dbfs) else above
 
 

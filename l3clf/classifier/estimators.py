@@ -26,12 +26,14 @@ from l3clf.classifier.decision import (
     VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
+    above_gate,
     check_pooling,
     counted,
     decide,
     pool_probabilities,
     pool_vectors,
 )
+from l3clf.classifier.gate import BACKGROUND, learned_gate
 from l3clf.classifier.heads import make_head
 from l3clf.classifier.inputs import (
     as_cache,
@@ -68,9 +70,11 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         Used by the named heads; set it on a classifier of your own directly.
     unknown_threshold : float or None, default=None
         A clip whose highest probability is below it is predicted as "unknown".
-    gate_dbfs : float or None, default=None
+    gate_dbfs : float, "auto" or None, default=None
         Windows whose RMS level is below it are ignored, in training and in prediction. A clip without a
-        window above the gate is predicted as "unknown".
+        window above the gate is predicted as "unknown". "auto" learns it from the levels of the training clips, with
+        its hysteresis: it is between background and sound, where these are apart (see `l3clf.classifier.gate`). Clips
+        of a class "background" are then its examples of background.
     sample_rate, cache, n_jobs, verbose
         See `ClipEmbedder`.
     on_error : {"raise", "nan"}, default="raise"
@@ -80,9 +84,14 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         Seed of the forest.
     full_scale : float or None, default=None
         See `ClipEmbedder`.
+    gate_hysteresis_db : float, default=0.0
+        How far below `gate_dbfs` the level must fall before windows are ignored again. With ``gate_dbfs="auto"``, 0
+        means that it is learned.
 
     Attributes
     ----------
+    gate_dbfs_, gate_hysteresis_db_ : float or None, float
+        The gate that the model was fitted with: with ``gate_dbfs="auto"``, what was learned.
     classes_ : array of shape (n_classes,)
     head_ : classifier
         The fitted head.
@@ -106,7 +115,9 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
     ['tone']
     """
 
-    silence_learned_: bool | None = None  # fit sets it; a pickle of an earlier version has none
+    # A pickle of an earlier version has neither.
+    silence_learned_: bool | None = None
+    gate_hysteresis_db: float = 0.0
 
     def __init__(
         self,
@@ -118,13 +129,14 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         sample_rate: int | None = None,
         class_weight: Any = None,
         unknown_threshold: float | None = None,
-        gate_dbfs: float | None = None,
+        gate_dbfs: float | str | None = None,
         cache: Any = "auto",
         n_jobs: int | None = None,
         on_error: str = "raise",
         random_state: Any = 0,
         verbose: bool = False,
         full_scale: float | None = None,
+        gate_hysteresis_db: float = 0.0,
     ) -> None:
         self.embedder = embedder
         self.head = head
@@ -141,6 +153,7 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.full_scale = full_scale
+        self.gate_hysteresis_db = gate_hysteresis_db
 
     def fit(self, X: Iterable[Any], y: ArrayLike) -> Self:
         """Embed the clips and fit the head.
@@ -166,9 +179,16 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         labels = as_labels(y, len(sources))
         outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+        is_background = [label == BACKGROUND for label in labels.tolist()]
+        self._learn_gate(outcomes, is_background)
         vectors = [self._vectors(outcome) for outcome in outcomes]  # silent clips too: their label may be right
+        if self.gate_dbfs == "auto":  # which was to leave out the background: its clips are learned whole
+            vectors = [
+                outcome.vectors if quiet and not isinstance(outcome, L3clfError) else v
+                for outcome, quiet, v in zip(outcomes, is_background, vectors, strict=True)
+            ]
         used = [i for i, v in enumerate(vectors) if len(v)]
-        warn_of_unused(labels, used, outcomes, self.gate_dbfs)
+        warn_of_unused(labels, used, outcomes, self._gate()[0])
         silent = silent_clips(outcomes, used)
         warn_of_silent_labels(sources, labels, used, silent, outcomes)
         features = self._head_input([vectors[i] for i in used])
@@ -184,13 +204,37 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_pooling(self.pooling)
-        check_limits(self.unknown_threshold, self.gate_dbfs)
+        check_limits(self.unknown_threshold, self.gate_dbfs, self.gate_hysteresis_db)
+
+    def _gate(self) -> tuple[float | None, float]:
+        """Return the gate in force, in dBFS, and its hysteresis in dB."""
+        if not isinstance(self.gate_dbfs, str):
+            return self.gate_dbfs, self.gate_hysteresis_db
+        if not hasattr(self, "gate_dbfs_"):
+            raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
+        return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
+
+    def _learn_gate(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> None:
+        """Learn the gate from clips, some of them background, if it is to be learned."""
+        self.gate_dbfs_, self.gate_hysteresis_db_ = None, self.gate_hysteresis_db
+        if not isinstance(self.gate_dbfs, str):
+            self.gate_dbfs_ = self.gate_dbfs
+            return
+        levels: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+        for outcome, quiet in zip(outcomes, is_background, strict=True):
+            if not isinstance(outcome, L3clfError):
+                levels[quiet].append(outcome.levels_dbfs)
+        self.gate_dbfs_, self.gate_hysteresis_db_ = learned_gate(*levels)
 
     def _vectors(self, outcome: Outcome, silence_learned: bool | None = True) -> FloatArray:
         """Return the embeddings of the windows that count; none for a clip that failed."""
         if isinstance(outcome, L3clfError):
             return np.zeros((0, self.embedder_.embedding_size), np.float32)
-        return outcome.vectors[counted(outcome.levels_dbfs, self.gate_dbfs, silence_learned)]
+        return outcome.vectors[self._counted(outcome.levels_dbfs, silence_learned)]
+
+    def _counted(self, levels_dbfs: FloatArray, silence_learned: bool | None) -> NDArray[np.bool_]:
+        """Return which windows of a clip count."""
+        return counted(levels_dbfs, above_gate(levels_dbfs, *self._gate()), silence_learned)
 
     def _head_input(self, vectors: Sequence[FloatArray]) -> FloatArray:
         """Return a row for each clip, or, where the head's probabilities are pooled, for each window."""
@@ -225,7 +269,7 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
         self._check_parameters()  # set_params may have changed them since the fit
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
+        warn_of_silence(sources, outcomes, self._gate()[0], self.silence_learned_)
         answers = self.answers([self._vectors(outcome, self.silence_learned_) for outcome in outcomes])
         answers.probabilities[[i for i, outcome in enumerate(outcomes) if isinstance(outcome, L3clfError)]] = np.nan
         return answers
@@ -294,14 +338,14 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_dbfs, self.silence_learned_)
+        warn_of_silence(sources, outcomes, self._gate()[0], self.silence_learned_)
         return [self._window_predictions(outcome) for outcome in outcomes]
 
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
         if isinstance(outcome, L3clfError):
             return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
         probabilities = np.zeros((len(outcome), len(self.classes_)))
-        counts = counted(outcome.levels_dbfs, self.gate_dbfs, self.silence_learned_)
+        counts = self._counted(outcome.levels_dbfs, self.silence_learned_)
         if counts.any():
             probabilities[counts] = self.head_.predict_proba(outcome.vectors[counts])
         labels = decide(probabilities, self.classes_, self.unknown_threshold)

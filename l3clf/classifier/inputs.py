@@ -38,6 +38,8 @@ __all__ = [
     "digest_of",
 ]
 
+MAX_HYSTERESIS_DB = 100.0
+
 Item: TypeAlias = Source | WindowEmbeddings
 """One clip of X."""
 
@@ -218,16 +220,19 @@ def digest_of(
     return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
+def _check_number(name: str, value: object, low: float, high: float, expected: str) -> None:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if value is not None and not (number and low <= value <= high):  # type: ignore[operator]
-        raise ParameterError(f"{name}={value!r}; expected None or a number from {low:g} to {high:g}")
+    if not (number and low <= value <= high):  # type: ignore[operator]
+        raise ParameterError(f"{name}={value!r}; expected {expected.format(f'a number from {low:g} to {high:g}')}")
 
 
-def check_limits(unknown_threshold: object, gate_dbfs: object) -> None:
-    """Raise ParameterError for a threshold or gate that is neither None nor in its range."""
-    _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0)
-    _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0)
+def check_limits(unknown_threshold: object, gate_dbfs: object, gate_hysteresis_db: object = 0.0) -> None:
+    """Raise ParameterError for a threshold, gate or hysteresis that is out of its range."""
+    if unknown_threshold is not None:
+        _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0, "None or {}")
+    if gate_dbfs is not None and not (isinstance(gate_dbfs, str) and gate_dbfs == "auto"):
+        _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0, "None or {}, or 'auto'")
+    _check_number("gate_hysteresis_db", gate_hysteresis_db, 0.0, MAX_HYSTERESIS_DB, "{}")
 
 
 def check_whole(name: str, value: object, minimum: int) -> None:

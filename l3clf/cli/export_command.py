@@ -27,10 +27,11 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from l3clf.classifier.decision import DEFAULT_WINDOWS
     from l3clf.classifier.model_file import load_model
     from l3clf.device.cost import measure_cost
     from l3clf.device.exporter import write_export
-    from l3clf.device.model import DEFAULT_WINDOWS, device_model
+    from l3clf.device.model import device_model
     from l3clf.device.toolchain import find_tools
 
     if missing := find_tools().missing():  # the export is complete all the same

@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one below names the file
         probabilities = model.predict_proba(windows)
         labels = model.predict(windows)
-    warn_of_silence([Clip(paths[i]) for i in good], windows, model.gate_dbfs, model.silence_learned_)
+    warn_of_silence([Clip(paths[i]) for i in good], windows, model._gate()[0], model.silence_learned_)
     with output(args.out) as file:
         write = partial(_write_csv, args.escape_formulas) if args.format == "csv" else _write_json_lines
         write(file, [paths[i] for i in good], labels, probabilities, model.classes_)

@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from l3clf.classifier.decision import DEFAULT_WINDOWS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
-from l3clf.device.model import DEFAULT_WINDOWS, DeviceModel, device_model
+from l3clf.device.model import DeviceModel, device_model
 from l3clf.errors import DeviceError
 from l3clf.storage.atomic import claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord

@@ -1,7 +1,5 @@
 """Golden values that every build of an export must reproduce, computed by the Python model in integers."""
 
-import warnings
-from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +11,7 @@ from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filter
 from l3clf.classifier.decision import above_gate, counted, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
-from l3clf.embedders.base import WindowEmbeddings
 from l3clf.embedders.frontend import levels, quantise_levels
-from l3clf.errors import LevelWarning
 
 __all__ = ["Expected", "golden_header", "golden_pcm", "level_limits"]
 
@@ -56,8 +52,7 @@ class Expected:
         self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
         self.levels_dbfs = level_dbfs(samples)
         self.above_gate = above_gate(self.levels_dbfs, d.gate_dbfs)
-        pools, learned = self._pools(), d.classifier.silence_learned_
-        self.n_windows = np.array([counted(self.levels_dbfs[pool], d.gate_dbfs, learned).sum() for pool in pools])
+        self.n_windows = np.array([counts.sum() for _, counts in self._pools()])
         self.probabilities = self.probabilities_of(self.embeddings)
         decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
         self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
@@ -76,17 +71,14 @@ class Expected:
         """
         d, output = self._d, self._d.network.output
         vectors = (embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
-        times_s = np.zeros((len(vectors), 2))
-        model = copy(d.classifier).set_params(gate_dbfs=d.gate_dbfs)  # a copy, because the model is the caller's
-        windows = [WindowEmbeddings(vectors[pool], times_s[pool], self.levels_dbfs[pool]) for pool in self._pools()]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LevelWarning)  # a silent pool is no news
-            return np.asarray(model.predict_proba(windows))
+        return d.classifier.answers([vectors[pool][counts] for pool, counts in self._pools()]).probabilities
 
-    def _pools(self) -> list[slice]:
-        """Return the windows that each decision is pooled over."""
-        n = len(self.levels_dbfs)
-        return [slice(max(0, end - self._d.pool_windows), end) for end in range(1, n + 1)]
+    def _pools(self) -> list[tuple[slice, NDArray[np.bool_]]]:
+        """Return the windows that each decision is pooled over, and which of them count."""
+        ends = range(1, len(self.levels_dbfs) + 1)
+        pools = [slice(max(0, end - self._d.pool_windows), end) for end in ends]
+        learned = self._d.classifier.silence_learned_
+        return [(pool, counted(self.levels_dbfs[pool], self.above_gate[pool], learned)) for pool in pools]
 
 
 def level_limits(spec: MelSpec, frames: FloatArray) -> tuple[NDArray[np.int8], NDArray[np.int8]]:

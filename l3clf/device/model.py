@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.audio.spectrogram import MelSpec
-from l3clf.classifier.decision import check_pooling
+from l3clf.classifier.decision import DEFAULT_WINDOWS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.frozen_heads import ForestHead, LinearHead
 from l3clf.classifier.heads import freeze_head
@@ -17,11 +17,11 @@ from l3clf.embedders.student import Student
 from l3clf.errors import DeviceError
 from l3clf.networks.int8_model import Int8Model
 
-__all__ = ["DEFAULT_WINDOWS", "PCM_FULL_SCALE", "POOLINGS", "DeviceModel", "device_model"]
+__all__ = ["PCM_FULL_SCALE", "POOLINGS", "DeviceModel", "device_model"]
 
 POOLINGS = ("mean", "probability")
 PCM_FULL_SCALE = 32768.0
-DEFAULT_WINDOWS, MAX_WINDOWS = 10, 1000
+MAX_WINDOWS = 1000
 FRAME_WORK = 6  # bytes per sample of a frame: L3CLF_FRAME_WORK_BYTES in l3clf_frontend.h
 FLOAT_BYTES = 4
 
@@ -142,7 +142,10 @@ def device_model(
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
     threshold = model.unknown_threshold if unknown_threshold is None else unknown_threshold
-    gate = model.gate_dbfs if gate_dbfs is None else gate_dbfs
+    gate, hysteresis = model._gate()
+    if hysteresis:
+        raise DeviceError("gate_hysteresis_db: not in the C runtime yet; export with gate_hysteresis_db=0")
+    gate = gate if gate_dbfs is None else gate_dbfs
     check_limits(threshold, gate)
     names = tuple(str(name) for name in model.classes_)  # without characters that a C string cannot hold: freeze_head
     plan = plan_memory(network, layers, aliases)

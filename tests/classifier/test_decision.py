@@ -101,6 +101,34 @@ def test_windows_at_the_gate_are_kept(gate, expected):
     assert found.tolist() == expected
 
 
+LEVELS = st.lists(st.integers(-80, -10), max_size=30).map(lambda levels: np.array(levels, np.float32))
+
+
+def test_a_gate_stays_open_within_its_hysteresis():
+    levels = np.array([-35, -30, -34.9, -40, -40.1, -30.1, -29, -200], np.float32)
+    assert above_gate(levels, -30, 10).tolist() == [False, True, True, True, False, False, True, False]
+    assert above_gate(levels, -30).tolist() == [False, True, False, False, False, False, True, False]
+    assert above_gate(levels[:1], -30, 10, is_open=True).tolist() == [True]
+    assert above_gate(levels, None, 10).all()
+    assert above_gate(levels[:0], -30, 10).tolist() == []
+
+
+@given(levels=LEVELS, gate=st.integers(-70, -20), hysteresis=st.integers(0, 30), is_open=st.booleans())
+def test_the_gate_is_the_one_that_a_loop_over_windows_gives(levels, gate, hysteresis, is_open):
+    expected, state = [], is_open
+    for level in levels:
+        state = level >= gate or (state and level >= gate - hysteresis and hysteresis > 0)
+        expected.append(bool(state))
+    assert above_gate(levels, gate, hysteresis, is_open=is_open).tolist() == expected
+
+
+@given(levels=LEVELS, cut=st.integers(0, 30), hysteresis=st.integers(0, 30))
+def test_a_gate_goes_on_in_the_next_part_of_a_stream(levels, cut, hysteresis):
+    first = above_gate(levels[:cut], -40, hysteresis)
+    rest = above_gate(levels[cut:], -40, hysteresis, is_open=bool(first.any() and first[-1]))
+    assert [*first, *rest] == above_gate(levels, -40, hysteresis).tolist()
+
+
 @pytest.mark.parametrize(
     ("row", "threshold", "answer"),
     [
