@@ -6,6 +6,8 @@ from .audio.clip import Clip as Clip
 from .baselines.run import baseline as baseline
 from .classifier.clip_embedder import ClipEmbedder as ClipEmbedder
 from .classifier.estimators import ClipClassifier as ClipClassifier
+from .classifier.events import Event as Event
+from .classifier.events import EventRules as EventRules
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
 from .datasets.clip_table import ClipTable as ClipTable

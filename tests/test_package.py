@@ -41,6 +41,8 @@ PUBLIC = {
     "ClipTable",
     "Embedder",
     "EmbeddingCache",
+    "Event",
+    "EventRules",
     "L3clfError",
     "L3clfWarning",
     "WindowEmbeddings",
