@@ -27,6 +27,7 @@ from l3clf.classifier.decision import (
     check_pooling,
     decide,
 )
+from l3clf.classifier.event_methods import EventMethods
 from l3clf.classifier.heads import make_head
 from l3clf.classifier.inputs import (
     as_cache,
@@ -52,7 +53,7 @@ from l3clf.pipeline import Outcome
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
 
-class ClipClassifier(AccuracyMixin, ClipFitting):
+class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -110,6 +111,8 @@ class ClipClassifier(AccuracyMixin, ClipFitting):
     silence_learned_ : bool or None
         Whether a training clip was digital silence: every window below -100 dBFS. If none was, such a clip is predicted
         as "unknown", with a warning. None in models from files that do not say so: the head answers, as it did.
+    event_rules_ : EventRules or None
+        The rules of `predict_events` that were tuned for this model, if they were.
     training_digest_ : str
         Digest of the content of the clips and of the labels that the head was fitted on.
     unknown_threshold_ : float, array of shape (n_classes,) or None
@@ -208,9 +211,9 @@ class ClipClassifier(AccuracyMixin, ClipFitting):
         extra = as_sources(background_clips(unknown), None, self.full_scale)
         outcomes = self._embed([*sources, *extra], self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        is_background = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
-        vectors = self._learnable(outcomes, is_background)  # silent clips too: their label may be right
-        known = [i for i in range(len(sources)) if unknown is None or not is_background[i]]
+        is_quiet = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
+        vectors = self._learnable(outcomes, is_quiet)  # silent clips too: their label may be right
+        known = [i for i in range(len(sources)) if unknown is None or not is_quiet[i]]
         check_classes(labels[known])
         used = [i for i in known if len(vectors[i])]
         other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
@@ -223,6 +226,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting):
             group_of = group_of if group_of is None else group_of[used]
             self._fit_unknown(unknown, [vectors[i] for i in used], targets, background, group_of)
         self.silence_learned_ = bool(silent_clips(outcomes, used))
+        self.event_rules_ = None
         learned = [[*sources, *extra][i] for i in used + other]
         answers = np.array([*targets.tolist(), *[BACKGROUND] * len(other)], object)
         self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
