@@ -4,7 +4,6 @@ Rule: nothing under a share-alike licence is in a bank, and the same sounds are 
 credits is about all of them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -37,8 +37,8 @@ CHOOSING = "l3base"  # whose embeddings say which sounds are unlike each other
 HALF_RANGE = 127
 TITLE = "Makers of the sounds in the background banks of l3base and l3mini, by licence"
 ADAPTED = (
-    "What two networks say of these sounds, a few hundred numbers for each, is in the package: the mean over windows of "
-    "a clip's first seconds. No sound is, and no maker endorses it."
+    "What two networks say of these sounds, a few hundred numbers for each, is in the package: the mean over the "
+    "windows of a clip's first seconds. No sound is, and no maker endorses it."
 )
 
 
