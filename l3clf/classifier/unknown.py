@@ -126,9 +126,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-def bank_for(embedder: Embedder) -> FloatArray | None:
-    """Return the bank of an embedder, shape (n, embedding_size); None if it has none."""
-    return None
+def _bank(embedder: Embedder) -> FloatArray | None:
+    from l3clf.classifier.background_bank import bank_for  # here, because students import ONNX Runtime
+
+    return bank_for(embedder)
 
 
 def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | None:
@@ -145,7 +146,7 @@ def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | Non
                 f"background='bank': its embeddings are pooled by 'mean', not {pooling!r}; give pooling='mean', or "
                 "Unknown(background=None)"
             )
-        if unknown.background == BANK and bank_for(embedder) is None:
+        if unknown.background == BANK and _bank(embedder) is None:
             raise ParameterError(
                 f"background='bank': there is none for embedder {embedder.name!r}; give unknown='auto', or the folder "
                 "of recordings of your own"
@@ -156,12 +157,12 @@ def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | Non
 
 def automatic(embedder: Embedder, pooling: str) -> Unknown:
     """Return what "auto" stands for."""
-    return Unknown() if pooling == "mean" and bank_for(embedder) is not None else Unknown(background=None)
+    return Unknown() if pooling == "mean" and _bank(embedder) is not None else Unknown(background=None)
 
 
 def bank_rows(unknown: Unknown, embedder: Embedder, pooling: str) -> FloatArray:
     """Return the rows of the bank to learn from, (n, embedding_size); none without a bank."""
-    bank = bank_for(embedder) if unknown.background is not None and pooling == "mean" else None
+    bank = _bank(embedder) if unknown.background is not None and pooling == "mean" else None
     return np.zeros((0, embedder.embedding_size), np.float32) if bank is None else bank
 
 

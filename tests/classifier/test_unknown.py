@@ -56,7 +56,7 @@ def bank():
 @pytest.fixture
 def with_bank(monkeypatch):
     """A bank for the embedder mfcc, which has none."""
-    monkeypatch.setattr(module, "bank_for", lambda embedder: bank())
+    monkeypatch.setattr(module, "_bank", lambda embedder: bank())
 
 
 def rejected(model, clips):
