@@ -6,6 +6,8 @@ from .audio.clip import Clip as Clip
 from .baselines.run import baseline as baseline
 from .classifier.clip_embedder import ClipEmbedder as ClipEmbedder
 from .classifier.estimators import ClipClassifier as ClipClassifier
+from .classifier.events import Event as Event
+from .classifier.events import EventRules as EventRules
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
 from .classifier.unknown import Unknown as Unknown
@@ -17,3 +19,4 @@ from .embedders.base import WindowEmbeddings as WindowEmbeddings
 from .errors import L3clfError as L3clfError
 from .errors import L3clfWarning as L3clfWarning
 from .storage.embedding_cache import EmbeddingCache as EmbeddingCache
+from .streaming.stream_classifier import StreamClassifier as StreamClassifier

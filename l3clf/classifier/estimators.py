@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.accuracy import AccuracyMixin
 from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of earlier versions name this module
-from l3clf.classifier.clip_estimator import ClipEstimator
 from l3clf.classifier.clip_warnings import (
     silent_clips,
     warn_of_silence,
@@ -33,6 +32,7 @@ from l3clf.classifier.decision import (
     decide,
     pool_vectors,
 )
+from l3clf.classifier.event_methods import EventMethods
 from l3clf.classifier.gate import learned_gate
 from l3clf.classifier.heads import make_head
 from l3clf.classifier.inputs import (
@@ -64,7 +64,7 @@ from l3clf.pipeline import Outcome
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
 
-class ClipClassifier(AccuracyMixin, ClipEstimator):
+class ClipClassifier(AccuracyMixin, EventMethods):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -122,6 +122,8 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
     silence_learned_ : bool or None
         Whether a training clip was digital silence: every window below -100 dBFS. If none was, such a clip is predicted
         as "unknown", with a warning. None in models from files that do not say so: the head answers, as it did.
+    event_rules_ : EventRules or None
+        The rules of `predict_events` that were tuned for this model, if they were.
     training_digest_ : str
         Digest of the content of the clips and of the labels that the head was fitted on.
     unknown_threshold_ : float, array of shape (n_classes,) or None
@@ -247,6 +249,7 @@ class ClipClassifier(AccuracyMixin, ClipEstimator):
                 unknown, [vectors[i] for i in used], targets, background, None if group_of is None else group_of[used]
             )
         self.silence_learned_ = bool(silent_clips(outcomes, used))
+        self.event_rules_ = None
         learned = [[*sources, *extra][i] for i in used + other]
         answers = np.array([*targets.tolist(), *[BACKGROUND] * len(other)], object)
         self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
