@@ -6,8 +6,11 @@ from .audio.clip import Clip as Clip
 from .baselines.run import baseline as baseline
 from .classifier.clip_embedder import ClipEmbedder as ClipEmbedder
 from .classifier.estimators import ClipClassifier as ClipClassifier
+from .classifier.events import Event as Event
+from .classifier.events import EventRules as EventRules
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
+from .classifier.unknown import Unknown as Unknown
 from .datasets.clip_table import ClipTable as ClipTable
 from .embedders import load_embedder as load_embedder
 from .embedders import register_embedder as register_embedder

@@ -15,6 +15,7 @@ from l3clf.audio.levels import all_silent
 from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
+    "BACKGROUND",
     "DEFAULT_WINDOWS",
     "FAILED",
     "POOLINGS",
@@ -41,6 +42,8 @@ POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
 DEFAULT_WINDOWS = 10
 """How many windows, the last ones, a decision about a stream is made from, where no number is named."""
 UNKNOWN = "unknown"
+BACKGROUND = "background"
+"""The label of training clips that are of no class, for a classifier that learns sounds to be unknown."""
 FAILED = ""
 """Answer for a clip that could not be read, where the labels are strings; None where they are not."""
 

@@ -5,16 +5,25 @@ neither is known, the report says that leakage was not excluded. A score is comp
 and reported with its standard deviation over folds and its interval.
 """
 
+from l3clf.classifier.event_matching import Collars
 from l3clf.evaluate.crossval import CrossValidation, cross_validate, cross_validate_poolings, learning_curve_points
+from l3clf.evaluate.event_scores import EventScores, Scores, collar_scores, segment_scores
 from l3clf.evaluate.leakage import Duplicate, find_duplicates, guess_groups
+from l3clf.evaluate.psd_score import PsdScore, PsdsCriteria, psds
 from l3clf.evaluate.scoring import METRICS, majority_floor, score, scores
 from l3clf.evaluate.splits import Split, make_split
 
 __all__ = [
     "METRICS",
+    "Collars",
     "CrossValidation",
     "Duplicate",
+    "EventScores",
+    "PsdScore",
+    "PsdsCriteria",
+    "Scores",
     "Split",
+    "collar_scores",
     "cross_validate",
     "cross_validate_poolings",
     "find_duplicates",
@@ -22,6 +31,8 @@ __all__ = [
     "learning_curve_points",
     "majority_floor",
     "make_split",
+    "psds",
     "score",
     "scores",
+    "segment_scores",
 ]
