@@ -6,9 +6,9 @@ from pathlib import Path
 
 from benchmarks.fuzzing.damage import damaged, damaged_text
 from benchmarks.fuzzing.fuzz_target import CHANGED, RIGHT, Mutation, Target, require
-from l3clf.datasets.label_tracks import read_labels
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
+from l3clf.datasets.label_tracks import read_labels
 
 __all__ = ["Labels", "Tables"]
 
