@@ -10,6 +10,7 @@ from .classifier.events import Event as Event
 from .classifier.events import EventRules as EventRules
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
+from .classifier.unknown import Unknown as Unknown
 from .datasets.clip_table import ClipTable as ClipTable
 from .embedders import load_embedder as load_embedder
 from .embedders import register_embedder as register_embedder
@@ -18,3 +19,4 @@ from .embedders.base import WindowEmbeddings as WindowEmbeddings
 from .errors import L3clfError as L3clfError
 from .errors import L3clfWarning as L3clfWarning
 from .storage.embedding_cache import EmbeddingCache as EmbeddingCache
+from .streaming.stream_classifier import StreamClassifier as StreamClassifier

@@ -17,7 +17,7 @@ from helpers.processes import HEED_CTRL_C, environment
 
 from l3clf import pipeline
 from l3clf.audio.clip import Clip, Samples
-from l3clf.embedders import WindowEmbeddings
+from l3clf.embedders import WindowEmbeddings, parallel_run
 from l3clf.errors import AudioError, L3clfError, ParameterError, WeightsError
 from l3clf.pipeline import content_ids, embed_sources, n_threads, save_embeddings
 from l3clf.storage.embedding_cache import EmbeddingCache
@@ -88,7 +88,7 @@ def heard(monkeypatch):
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Every file is shared between the threads, where there are several."""
-    monkeypatch.setattr(pipeline, "LARGE_FILE_BYTES", 10)
+    monkeypatch.setattr(parallel_run, "LARGE_FILE_BYTES", 10)
 
 
 # --- the same numbers, whatever the way ------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_hop_and_centring_reach_the_embedder(tmp_path, cache, hop_s, center):
 def test_a_file_shared_between_threads_gives_the_same_bits(tmp_path, monkeypatch, n_jobs):
     sources = [*mixed_sources(tmp_path), Clip(write(tmp_path / "hour.wav", 60, seed=9))]
     small = embed_sources(EMBEDDER, sources, n_jobs=n_jobs)
-    monkeypatch.setattr(pipeline, "LARGE_FILE_BYTES", 10)
+    monkeypatch.setattr(parallel_run, "LARGE_FILE_BYTES", 10)
     assert_all_same(embed_sources(EMBEDDER, sources, n_jobs=n_jobs), small)
 
 
@@ -236,7 +236,7 @@ BAD = [missing, not_audio, damaged_flac, not_a_number_late, too_late, not_finite
 @pytest.mark.parametrize("kept", [True, False], ids=["cache", "no cache"])
 @pytest.mark.parametrize("large", [True, False], ids=["shared", "whole"])
 def test_a_bad_clip_does_not_affect_other_clips(tmp_path, monkeypatch, cache, bad, n_jobs, kept, large):
-    monkeypatch.setattr(pipeline, "LARGE_FILE_BYTES", 10 if large else 1 << 40)
+    monkeypatch.setattr(parallel_run, "LARGE_FILE_BYTES", 10 if large else 1 << 40)
     good = write_clips(tmp_path, 6)
     sources = [*good[:3], bad(tmp_path / "bad one"), *good[3:]]
     for _ in range(2):  # a failure is not kept either
@@ -270,7 +270,7 @@ def test_an_embedder_that_cannot_run_stops_everything(tmp_path, monkeypatch, cac
 
     before_each_call(monkeypatch, fail)
     for large in (10, 1 << 40):
-        monkeypatch.setattr(pipeline, "LARGE_FILE_BYTES", large)
+        monkeypatch.setattr(parallel_run, "LARGE_FILE_BYTES", large)
         with pytest.raises(WeightsError, match="nothing to run"):
             embed_sources(EMBEDDER, write_clips(tmp_path, 9, seconds=5), cache=cache, n_jobs=2)
 
@@ -427,7 +427,7 @@ def test_what_was_done_before_an_interruption_is_kept(tmp_path, monkeypatch, cac
     with pytest.raises(error):
         embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1)
     kept = cache.info()["entries"]
-    assert kept >= 2 * pipeline.CLIPS_AT_ONCE  # and the clips that threads had begun before the error
+    assert kept >= 2 * parallel_run.CLIPS_AT_ONCE  # and the clips that threads had begun before the error
     calls.clear()
     before_each_call(monkeypatch, lambda windows: calls.append(len(windows)))
     assert_all_same(embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1), wanted)
@@ -439,6 +439,7 @@ import os, sys, time
 import numpy as np
 from helpers.fake_embedder import FakeEmbedder
 from l3clf import pipeline
+from l3clf.embedders import clip_work
 from l3clf.audio.clip import Clip
 from l3clf.storage.embedding_cache import EmbeddingCache
 
@@ -453,7 +454,7 @@ def stopped(self, windows):
     return embed_windows(self, windows)
 
 FakeEmbedder.embed_windows = stopped
-pipeline.STORE_EVERY_S = 0.0
+clip_work.STORE_EVERY_S = 0.0
 found = pipeline.embed_sources(FakeEmbedder(), [Clip(p) for p in paths], cache=EmbeddingCache(cache), n_jobs=1)
 np.savez(out, *[f.vectors for f in found])
 """
@@ -478,7 +479,7 @@ def test_a_stopped_run_loses_what_is_in_flight_and_the_next_one_completes(tmp_pa
     kept = cache.info()["entries"]
     # Six calls were finished. The last of them may not have been stored yet, nor the one being stored; an interruption
     # lets the call that it finds finish, and perhaps the next.
-    assert 4 <= kept / pipeline.CLIPS_AT_ONCE <= (6 if how == signal.SIGKILL else 9)
+    assert 4 <= kept / parallel_run.CLIPS_AT_ONCE <= (6 if how == signal.SIGKILL else 9)
     assert cache.verify().damaged == 0
     found = embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1)
     assert sum(heard) == (40 - kept) * 3

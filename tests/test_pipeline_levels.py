@@ -7,8 +7,8 @@ import pytest
 from helpers.fake_embedder import FakeEmbedder
 from helpers.sound_files import RATE, noise, tone, write
 
-from l3clf import pipeline
 from l3clf.audio.clip import Clip, Samples
+from l3clf.embedders import parallel_run
 from l3clf.errors import L3clfWarning, LevelWarning
 from l3clf.pipeline import embed_sources
 from l3clf.storage.embedding_cache import EmbeddingCache, cache_key
@@ -25,7 +25,7 @@ def cache(tmp_path):
 def size(request, monkeypatch):
     """Files that one thread reads and embeds, and files whose windows are shared between the threads."""
     if request.param == "large":
-        monkeypatch.setattr(pipeline, "LARGE_FILE_BYTES", 10)
+        monkeypatch.setattr(parallel_run, "LARGE_FILE_BYTES", 10)
 
 
 def messages(sources, **options):

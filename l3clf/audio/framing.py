@@ -71,15 +71,17 @@ class Framing:
         rest = n_samples + self.lead - self.window
         return 1 + max(0, math.ceil(rest / self.hop))
 
-    def times_s(self, n_windows: int) -> NDArray[np.float64]:
-        """Return the start and end of each window in seconds from the start of the clip, shape (n_windows, 2).
+    def times_s(self, n_windows: int, first: int = 0) -> NDArray[np.float64]:
+        """Return the start and end of windows in seconds from the start of the clip, shape (n_windows, 2).
+
+        Those of the first windows, or from the window with the number `first` on.
 
         Examples
         --------
         >>> Framing.of(48000, 1.0, 0.5, center=True).times_s(2).tolist()
         [[-0.5, 0.5], [0.0, 1.0]]
         """
-        starts = np.arange(n_windows) * self.hop - self.lead
+        starts = np.arange(first, first + n_windows) * self.hop - self.lead
         return np.stack([starts, starts + self.window], axis=1) / self.sample_rate
 
     def windows(self, blocks: Iterable[FloatArray], max_windows: int = 64) -> Iterator[FloatArray]:
@@ -142,12 +144,12 @@ class Cutter:
             return
         pending = np.concatenate(self._blocks)
         ready = (len(pending) - framing.window) // framing.hop + 1
-        for first in range(0, ready, max_windows):
-            yield self._cut(pending, first, min(max_windows, ready - first))
         self._n_windows += ready
         rest = pending[ready * framing.hop :].copy()  # else a long block would stay in memory
         self._skip = max(0, ready * framing.hop - len(pending))
-        self._blocks, self._held = [rest], len(rest)
+        self._blocks, self._held = [rest], len(rest)  # before the windows, which the caller may not all take
+        for first in range(0, ready, max_windows):
+            yield self._cut(pending, first, min(max_windows, ready - first))
 
     def finish(self) -> FloatArray:
         """Return the last window, padded with zeros, if samples are left that no window holds; shape (0 or 1, window).

@@ -1,6 +1,7 @@
 """The classifier's own score: accuracy, for labels of every type.
 
-Rule: a clip that is answered "unknown", or that failed, is wrong, unless that answer is its label.
+Rule: a clip that is answered "unknown", or that failed, is wrong, unless that answer is its label; "unknown" is right
+for a clip of the background that the classifier learned.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 
+from l3clf.classifier.decision import BACKGROUND, UNKNOWN
 from l3clf.classifier.inputs import as_targets
 from l3clf.errors import ParameterError
 
@@ -20,13 +22,15 @@ class AccuracyMixin(ClassifierMixin):
     """Scikit-learn's mixin for classifiers, with a `score` that takes "unknown" and failed clips."""
 
     classes_: NDArray[Any]
+    has_background_: bool
 
     def score(self, X: Iterable[Any], y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the accuracy: the share of clips whose predicted class is their label.
 
         A clip that is predicted as "unknown", or that failed (``on_error="nan"``), counts as wrong, for labels of
         every type. Scikit-learn's own scorers (``scoring="accuracy"``, ``"f1_macro"``...) count alike if the labels
-        are strings, and refuse such predictions for other labels.
+        are strings, and refuse such predictions for other labels. With a background in the head, "unknown" is right for
+        clips labelled "background".
 
         Parameters
         ----------
@@ -50,7 +54,9 @@ class AccuracyMixin(ClassifierMixin):
         predicted = self.predict(X)
         labels = as_targets(y, len(predicted))
         _check_comparable(labels, self.classes_)
-        right = np.array([a == b for a, b in zip(predicted.tolist(), labels.tolist(), strict=True)], np.float64)
+        answers = {BACKGROUND: UNKNOWN} if self.has_background_ and BACKGROUND not in self.classes_.tolist() else {}
+        wanted = [answers.get(label, label) for label in labels.tolist()]
+        right = np.array([a == b for a, b in zip(predicted.tolist(), wanted, strict=True)], np.float64)
         return float(np.average(right, weights=_weights(sample_weight, len(right))))
 
 

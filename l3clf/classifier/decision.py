@@ -15,6 +15,7 @@ from l3clf.audio.levels import all_silent
 from l3clf.errors import ParameterError, did_you_mean
 
 __all__ = [
+    "BACKGROUND",
     "DEFAULT_WINDOWS",
     "FAILED",
     "POOLINGS",
@@ -30,6 +31,7 @@ __all__ = [
     "decide",
     "pool_probabilities",
     "pool_vectors",
+    "pool_windows",
 ]
 
 VECTOR_POOLINGS = ("mean", "mean+std", "max")
@@ -40,6 +42,8 @@ POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
 DEFAULT_WINDOWS = 10
 """How many windows, the last ones, a decision about a stream is made from, where no number is named."""
 UNKNOWN = "unknown"
+BACKGROUND = "background"
+"""The label of training clips that are of no class, for a classifier that learns sounds to be unknown."""
 FAILED = ""
 """Answer for a clip that could not be read, where the labels are strings; None where they are not."""
 
@@ -180,6 +184,50 @@ def counted(levels_dbfs: FloatArray, above: NDArray[np.bool_], silence_learned: 
     array of shape (n_windows,), bool
     """
     return above & False if silence_learned is False and all_silent(levels_dbfs) else above
+
+
+def pool_windows(
+    vectors: FloatArray,
+    levels_dbfs: FloatArray,
+    above: NDArray[np.bool_],
+    windows: int,
+    silence_learned: bool | None,
+    n_last: int | None = None,
+) -> list[FloatArray]:
+    """Return the embeddings that each decision about a stream, or about the course of a clip, is made from.
+
+    Decision k is about windows k - `windows` + 1 to k, fewer at the start, and is made from those of them that count.
+
+    Parameters
+    ----------
+    vectors : array of shape (n_windows, embedding_size)
+        Of consecutive windows.
+    levels_dbfs : array of shape (n_windows,)
+    above : array of shape (n_windows,), bool
+        What `above_gate` says of these windows, within the whole clip or stream.
+    windows : int
+        How many windows a decision is about.
+    silence_learned : bool or None
+        See `counted`.
+    n_last : int or None, default=None
+        For how many of the last windows decisions are wanted; None means for all. A stream needs to keep no more than
+        `windows` - 1 windows for those that come.
+
+    Returns
+    -------
+    list of arrays of shape (n_counted, embedding_size)
+        One for each decision.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1.0], [2.0], [3.0]], np.float32)
+    >>> pools = pool_windows(vectors, np.array([-20, -60, -20]), np.array([True, False, True]), 2, None)
+    >>> [pool.ravel().tolist() for pool in pools]
+    [[1.0], [1.0], [3.0]]
+    """
+    first = 0 if n_last is None else len(vectors) - n_last
+    pools = [slice(max(0, k + 1 - windows), k + 1) for k in range(first, len(vectors))]
+    return [vectors[pool][counted(levels_dbfs[pool], above[pool], silence_learned)] for pool in pools]
 
 
 def pool_vectors(vectors: FloatArray, pooling: str) -> FloatArray:

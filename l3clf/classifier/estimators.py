@@ -22,6 +22,7 @@ from l3clf.classifier.clip_warnings import (
     warn_of_unused,
 )
 from l3clf.classifier.decision import (
+    BACKGROUND,
     VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
@@ -29,19 +30,31 @@ from l3clf.classifier.decision import (
     check_pooling,
     counted,
     decide,
-    pool_probabilities,
     pool_vectors,
 )
 from l3clf.classifier.event_methods import EventMethods
-from l3clf.classifier.gate import BACKGROUND, learned_gate
+from l3clf.classifier.gate import learned_gate
 from l3clf.classifier.heads import make_head
 from l3clf.classifier.inputs import (
+    Item,
     as_cache,
     as_embedder,
+    as_groups,
     as_labels,
     as_sources,
     check_limits,
     digest_of,
+)
+from l3clf.classifier.unknown import (
+    Lesson,
+    Unknown,
+    background_clips,
+    bank_rows,
+    check_unknown,
+    learn,
+    pooled,
+    resolved,
+    split_answers,
 )
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
@@ -69,7 +82,9 @@ class ClipClassifier(AccuracyMixin, EventMethods):
     class_weight : dict, "balanced" or None, default=None
         Used by the named heads; set it on a classifier of your own directly.
     unknown_threshold : float or None, default=None
-        A clip whose highest probability is below it is predicted as "unknown".
+        A clip whose highest probability is below it is predicted as "unknown"; with a background in the head, one
+        whose highest probability with the background among the classes is (1 less its `unknown_score`). None is the
+        threshold that `unknown` learned, if any.
     gate_dbfs : float, "auto" or None, default=None
         Windows whose RMS level is below it are ignored, in training and in prediction. A clip without a
         window above the gate is predicted as "unknown". "auto" learns it from the levels of the training clips, with
@@ -87,14 +102,20 @@ class ClipClassifier(AccuracyMixin, EventMethods):
     gate_hysteresis_db : float, default=0.0
         How far below `gate_dbfs` the level must fall before windows are ignored again. With ``gate_dbfs="auto"``, 0
         means that it is learned.
+    unknown : None, "auto" or Unknown, default=None
+        How sounds are told that were never learned; see `Unknown`. "auto" is ``Unknown()`` where the embedder has a
+        bank and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The threshold is learned by
+        cross-fitting, and so is the temperature of the head "logistic", whose probabilities are calibrated by it. Clips
+        labelled "background" join the background. None learns no threshold.
 
     Attributes
     ----------
     gate_dbfs_, gate_hysteresis_db_ : float or None, float
         The gate that the model was fitted with: with ``gate_dbfs="auto"``, what was learned.
     classes_ : array of shape (n_classes,)
+        Without the background.
     head_ : classifier
-        The fitted head.
+        The fitted head. With a background, its classes are numbers, of which the last is the background.
     embedder_ : Embedder
     failures_ : list of L3clfError
         The clips that could not be embedded, with ``on_error="nan"``.
@@ -105,6 +126,15 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         The rules of `predict_events` that were tuned for this model, if they were.
     training_digest_ : str
         Digest of the content of the clips and of the labels that the head was fitted on.
+    unknown_threshold_ : float, array of shape (n_classes,) or None
+        The learned threshold, or those of the classes with ``per_class=True``; None without `unknown`.
+    unknown_threshold_interval_ : array of shape (2,) or (n_classes, 2), or None
+        95 % interval of the learned threshold, by drawing clips (with `groups`, groups) with replacement; NaN where
+        there were too few clips to learn it.
+    has_background_ : bool
+        Whether the head learned a background.
+    temperature_ : float
+        By which the logits of the head "logistic" were divided to calibrate them; 1 for others and without `unknown`.
 
     Examples
     --------
@@ -117,9 +147,15 @@ class ClipClassifier(AccuracyMixin, EventMethods):
     ['tone']
     """
 
-    # A pickle of an earlier version has neither.
+    # fit sets these; a pickle of an earlier version has none
     silence_learned_: bool | None = None
     gate_hysteresis_db: float = 0.0
+    unknown_threshold_: float | NDArray[np.float64] | None = None
+    unknown_threshold_interval_: NDArray[np.float64] | None = None
+    has_background_: bool = False
+    temperature_: float = 1.0
+    # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
+    __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
 
     def __init__(
         self,
@@ -139,6 +175,7 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         verbose: bool = False,
         full_scale: float | None = None,
         gate_hysteresis_db: float = 0.0,
+        unknown: Any = None,
     ) -> None:
         self.embedder = embedder
         self.head = head
@@ -156,15 +193,20 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         self.verbose = verbose
         self.full_scale = full_scale
         self.gate_hysteresis_db = gate_hysteresis_db
+        self.unknown = unknown
 
-    def fit(self, X: Iterable[Any], y: ArrayLike) -> Self:
+    def fit(self, X: Iterable[Any], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Embed the clips and fit the head.
 
         Parameters
         ----------
         X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
         y : array of shape (n_clips,)
-            Labels: strings, integers or booleans.
+            Labels: strings, integers or booleans. With `unknown`, "background" is no class: it joins the background.
+        groups : array of shape (n_clips,), optional
+            The recording, speaker, ... of each clip, used with `unknown` only: clips of one group are not learned while
+            others of it tell the threshold. Without groups, near-duplicates among the clips make the threshold too
+            high.
 
         Raises
         ------
@@ -177,37 +219,94 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         head = make_head(self.head, self.class_weight, self.random_state)
         self.embedder_ = as_embedder(self.embedder)
         self.expected_fingerprint_ = None  # set by load_model
+        unknown = resolved(self.unknown, self.embedder_, self.pooling)
         sources = as_sources(X, self.sample_rate, self.full_scale)
         labels = as_labels(y, len(sources))
-        outcomes = self._embed(sources, self.embedder_)
+        group_of = as_groups(groups, len(sources))
+        is_background = np.array([unknown is not None and label == BACKGROUND for label in labels.tolist()], np.bool_)
+        extra = [] if unknown is None else as_sources(background_clips(unknown), None, self.full_scale)
+        outcomes = self._embed([*sources, *extra], self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        is_background = [label == BACKGROUND for label in labels.tolist()]
-        self._learn_gate(outcomes, is_background)
+        is_quiet = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
+        self._learn_gate(outcomes, is_quiet)
         vectors = [self._vectors(outcome) for outcome in outcomes]  # silent clips too: their label may be right
-        if self.gate_dbfs == "auto":  # which was to leave out the background: its clips are learned whole
+        if self.gate_dbfs == "auto":  # which is to leave out background: its clips are learned whole
             vectors = [
                 outcome.vectors if quiet and not isinstance(outcome, L3clfError) else v
-                for outcome, quiet, v in zip(outcomes, is_background, vectors, strict=True)
+                for outcome, quiet, v in zip(outcomes, is_quiet, vectors, strict=True)
             ]
-        used = [i for i, v in enumerate(vectors) if len(v)]
-        warn_of_unused(labels, used, outcomes, self._gate()[0])
-        silent = silent_clips(outcomes, used)
-        warn_of_silent_labels(sources, labels, used, silent, outcomes)
-        features = self._head_input([vectors[i] for i in used])
-        targets = np.repeat(labels[used], 1 if self.pooling in VECTOR_POOLINGS else [len(vectors[i]) for i in used])
+        known = np.flatnonzero(~is_background).tolist()
+        used = [i for i in known if len(vectors[i])]
+        other = [
+            i for i in (*np.flatnonzero(is_background).tolist(), *range(len(sources), len(vectors))) if len(vectors[i])
+        ]
+        self._warn(sources, labels, outcomes, known, used)
+        targets, background = labels[used], [vectors[i] for i in other]
+        if unknown is None:
+            self._fit_head(head, [vectors[i] for i in used], targets)
+        else:
+            self._fit_unknown(
+                unknown, [vectors[i] for i in used], targets, background, None if group_of is None else group_of[used]
+            )
+        self.silence_learned_ = bool(silent_clips(outcomes, used))
+        self.event_rules_ = None
+        learned = [[*sources, *extra][i] for i in used + other]
+        answers = np.array([*targets.tolist(), *[BACKGROUND] * len(other)], object)
+        self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
+        return self
+
+    def _warn(
+        self,
+        sources: Sequence[Item],
+        labels: NDArray[Any],
+        outcomes: Sequence[Outcome],
+        known: Sequence[int],
+        used: Sequence[int],
+    ) -> None:
+        """Warn of clips of known classes that are left out or silent."""
+        order = {i: k for k, i in enumerate(known)}
+        clips, own = [sources[i] for i in known], [outcomes[i] for i in known]
+        kept = [order[i] for i in used]
+        warn_of_unused(labels[known], kept, own, self._gate()[0])
+        warn_of_silent_labels(clips, labels[known], kept, silent_clips(own, kept), own)
+
+    def _fit_head(self, head: Any, vectors: Sequence[FloatArray], labels: NDArray[Any]) -> None:
+        features = self._head_input(vectors)
+        targets = np.repeat(labels, 1 if self.pooling in VECTOR_POOLINGS else [len(v) for v in vectors])
         # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
         with one_blas_thread() if isinstance(self.head, str) else nullcontext():
             self.head_ = head.fit(features, targets)
         self.classes_ = np.asarray(self.head_.classes_)
-        self.silence_learned_ = bool(silent)
-        self.event_rules_ = None
-        self.training_digest_ = digest_of([sources[i] for i in used], labels[used], as_cache(self.cache))
-        return self
+        self.unknown_threshold_, self.unknown_threshold_interval_ = None, None
+        self.has_background_, self.temperature_ = False, 1.0
+
+    def _fit_unknown(
+        self,
+        unknown: Unknown,
+        vectors: Sequence[FloatArray],
+        labels: NDArray[Any],
+        background: Sequence[FloatArray],
+        groups: NDArray[Any] | None,
+    ) -> None:
+        """Fit the head with the background, if there is one, and learn the threshold."""
+        rows = bank_rows(unknown, self.embedder_, self.pooling)
+        if background:
+            recordings = self._head_input(background)
+            rows = np.concatenate([rows, recordings]) if len(rows) else recordings
+        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling)
+        learned = learn(
+            lesson, self.head, unknown, class_weight=self.class_weight, random_state=self.random_state, groups=groups
+        )
+        self.head_, self.classes_ = learned.head, np.unique(labels)
+        self.unknown_threshold_ = learned.threshold
+        self.unknown_threshold_interval_ = learned.interval
+        self.has_background_, self.temperature_ = len(rows) > 0, learned.temperature
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_pooling(self.pooling)
         check_limits(self.unknown_threshold, self.gate_dbfs, self.gate_hysteresis_db)
+        check_unknown(self.unknown)
 
     def _gate(self) -> tuple[float | None, float]:
         """Return the gate in force, in dBFS, and its hysteresis in dB."""
@@ -217,14 +316,14 @@ class ClipClassifier(AccuracyMixin, EventMethods):
             raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
         return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
 
-    def _learn_gate(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> None:
+    def _learn_gate(self, outcomes: Sequence[Outcome], is_quiet: Sequence[bool]) -> None:
         """Learn the gate from clips, some of them background, if it is to be learned."""
         self.gate_dbfs_, self.gate_hysteresis_db_ = None, self.gate_hysteresis_db
         if not isinstance(self.gate_dbfs, str):
             self.gate_dbfs_ = self.gate_dbfs
             return
         levels: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-        for outcome, quiet in zip(outcomes, is_background, strict=True):
+        for outcome, quiet in zip(outcomes, is_quiet, strict=True):
             if not isinstance(outcome, L3clfError):
                 levels[quiet].append(outcome.levels_dbfs)
         self.gate_dbfs_, self.gate_hysteresis_db_ = learned_gate(*levels)
@@ -289,21 +388,48 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         -------
         Answers
         """
-        probabilities = np.zeros((len(pools), len(self.classes_)))
+        found = Answers(np.zeros((len(pools), len(self.classes_))), np.ones(len(pools)))
         audible = [i for i, vectors in enumerate(pools) if len(vectors)]
         if audible:
-            probabilities[audible] = self._clip_probabilities([pools[i] for i in audible])
-        return Answers(probabilities, np.ones(len(pools)))
+            rows = self._head_answers(self._head_input([pools[i] for i in audible]))
+            rows = pooled(rows, [len(pools[i]) for i in audible], self.pooling)
+            some = split_answers(rows, len(self.classes_))
+            found.probabilities[audible], found.known_shares[audible] = some.probabilities, some.known_shares
+        return found
 
-    def _clip_probabilities(self, vectors: Sequence[FloatArray]) -> NDArray[np.float64]:
-        rows = np.asarray(self.head_.predict_proba(self._head_input(vectors)), np.float64)
-        if self.pooling in VECTOR_POOLINGS:
-            return rows
-        ends = np.cumsum([len(v) for v in vectors])[:-1]
-        return np.stack([pool_probabilities(part, self.pooling) for part in np.split(rows, ends)])
+    def _head_answers(self, rows: FloatArray) -> NDArray[np.float64]:
+        """Return the head's probabilities, (n_rows, n_classes), or with the background in one more column."""
+        return np.asarray(self.head_.predict_proba(rows), np.float64)
+
+    def _threshold(self) -> float | NDArray[np.float64] | None:
+        """Return the threshold in force: the one that was given, or else the one that was learned."""
+        return self.unknown_threshold_ if self.unknown_threshold is None else self.unknown_threshold
+
+    def unknown_score(self, X: Iterable[Any]) -> NDArray[np.float64]:
+        """Return how far each clip is from every class: 1 less the probability of the best one, background included.
+
+        Parameters
+        ----------
+        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
+
+        Returns
+        -------
+        array of shape (n_clips,), float64
+            From 0 to 1; 1 for a clip without a window that counts, NaN for one that failed (``on_error="nan"``). A clip
+            is "unknown" where 1 less this is below the threshold, `unknown_threshold` or the learned
+            `unknown_threshold_`.
+
+        Raises
+        ------
+        AudioError
+            If a clip cannot be embedded and ``on_error="raise"``.
+        """
+        return self._clip_answers(X).unknown_scores
 
     def predict(self, X: Iterable[Any]) -> NDArray[Any]:
-        """Return the class of each clip, or "unknown" (see `unknown_threshold`, `gate_dbfs`, `silence_learned_`).
+        """Return the class of each clip, or "unknown".
+
+        See `unknown_threshold`, `unknown`, `gate_dbfs` and `silence_learned_`.
 
         Parameters
         ----------
@@ -317,7 +443,7 @@ class ClipClassifier(AccuracyMixin, EventMethods):
             by `score`, while scikit-learn's own scorers need strings.
         """
         answers = self._clip_answers(X)
-        return decide(answers.probabilities, self.classes_, self.unknown_threshold, answers.known_shares)
+        return decide(answers.probabilities, self.classes_, self._threshold(), answers.known_shares)
 
     def predict_windows(self, X: Iterable[Any]) -> list[WindowPredictions]:
         """Return the classes and probabilities of each window of each clip.
@@ -347,12 +473,13 @@ class ClipClassifier(AccuracyMixin, EventMethods):
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
         if isinstance(outcome, L3clfError):
             return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
-        probabilities = np.zeros((len(outcome), len(self.classes_)))
+        found = Answers(np.zeros((len(outcome), len(self.classes_))), np.ones(len(outcome)))
         counts = self._counted(outcome.levels_dbfs, self.silence_learned_)
         if counts.any():
-            probabilities[counts] = self.head_.predict_proba(outcome.vectors[counts])
-        labels = decide(probabilities, self.classes_, self.unknown_threshold)
-        return WindowPredictions(labels, probabilities, outcome.times_s)
+            some = split_answers(self._head_answers(outcome.vectors[counts]), len(self.classes_))
+            found.probabilities[counts], found.known_shares[counts] = some.probabilities, some.known_shares
+        labels = decide(found.probabilities, self.classes_, self._threshold(), found.known_shares)
+        return WindowPredictions(labels, found.probabilities, outcome.times_s)
 
     def _own_embedder(self) -> Embedder:
         """Return the fitted embedder; raise ModelFileError if it is not the one the head was fitted with."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from l3clf.errors import ModelFileError, ParameterError
 
-__all__ = ["LEAF", "ArrayFacts", "ForestHead", "FrozenHead", "LinearHead"]
+__all__ = ["LEAF", "ArrayFacts", "ForestHead", "FrozenHead", "LinearHead", "checked_classes"]
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +76,7 @@ class FrozenHead:
         """
         head, labels = cls(), list(classes)
         cls.check_shapes(arrays, len(labels), n_features)
-        head.classes_ = _checked_classes(labels)
+        head.classes_ = checked_classes(labels)
         head.n_features_in_ = int(n_features)
         for name in cls.members:
             setattr(head, name, arrays[name])
@@ -375,8 +375,14 @@ def _check_offsets(offsets: Array, n_nodes: int) -> None:
         raise _bad("tree_offsets", f"does not rise from 0 to the number of nodes, {n_nodes}")
 
 
-def _checked_classes(labels: Sequence[Any]) -> Array:
-    """Return labels as an array of strings, integers, finite floats or booleans, all different."""
+def checked_classes(labels: Sequence[Any]) -> Array:
+    """Return labels as an array of strings, integers, finite floats or booleans, all different.
+
+    Raises
+    ------
+    ModelFileError
+        If they are anything else, or cannot be shown.
+    """
     types = {type(label.item() if isinstance(label, np.generic) else label) for label in labels}
     if len(types) != 1 or not types <= {str, int, float, bool}:
         found = ", ".join(sorted(kind.__name__ for kind in types))

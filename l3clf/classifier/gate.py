@@ -27,10 +27,7 @@ from l3clf.audio.clip import FloatArray
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.errors import LevelWarning
 
-__all__ = ["BACKGROUND", "learned_gate"]
-
-BACKGROUND = "background"
-"""Name of the class whose clips are background."""
+__all__ = ["learned_gate"]
 
 MIN_GAP_DB, MIN_SPLIT_DB = 6.0, 10.0  # with background clips, and without
 MAX_ABOVE_DB, MAX_HYSTERESIS_DB = 10.0, 6.0

@@ -29,6 +29,7 @@ __all__ = [
     "Item",
     "as_cache",
     "as_embedder",
+    "as_groups",
     "as_labels",
     "as_sources",
     "as_targets",
@@ -189,6 +190,18 @@ def as_targets(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
     if labels.dtype.kind == "f" and (not np.isfinite(labels).all() or (labels % 1).any()):
         raise ParameterError("y: Unknown label type: continuous (NaN, infinite or fractional numbers); give classes")
     return labels
+
+
+def as_groups(groups: ArrayLike | None, n_clips: int) -> NDArray[Any] | None:
+    """Return the groups of clips, as an array with one for each."""
+    if groups is None:
+        return None
+    found: NDArray[Any] = np.asarray(groups)
+    if found.shape != (n_clips,):
+        raise ParameterError(f"groups: shape {found.shape}; expected one for each of {n_clips} clips")
+    if found.dtype.kind == "O":  # of several types, which cannot be sorted
+        found = np.array([str(group) for group in found.tolist()])
+    return found
 
 
 def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:

@@ -24,7 +24,7 @@ import sklearn
 
 from l3clf._version import __version__
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.frozen_heads import ArrayFacts
+from l3clf.classifier.frozen_heads import ArrayFacts, checked_classes
 from l3clf.classifier.heads import MAX_STORED_BYTES, ForestHead, LinearHead, freeze_head
 from l3clf.classifier.model_schema import (
     ADVICE,
@@ -36,6 +36,7 @@ from l3clf.classifier.model_schema import (
     EMBEDDER_FACTS,
     FORMAT,
     FORMAT_VERSION,
+    FORMAT_WITHOUT_SECTIONS,
     HEAD,
     HEADS,
     JSON,
@@ -47,6 +48,7 @@ from l3clf.classifier.model_schema import (
     parsed_document,
     wrong_value,
 )
+from l3clf.classifier.model_sections import checked_sections, describe_sections, n_rows, restore_sections
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, described_embedder, embedder_names
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
@@ -177,6 +179,8 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     head = freeze_head(model.head_)
     contents = {name: _npy(array) for name, array in head.arrays().items()}
     document = _describe(model, head)
+    if sections := describe_sections(model):
+        document.update(format_version=FORMAT_VERSION, **sections)
     student = student_members(model.embedder_, document["embedder"]["fingerprint"])
     if student:
         document["student"] = describe_student(student)
@@ -194,7 +198,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
     expected = model.expected_fingerprint_
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_WITHOUT_SECTIONS,
         "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "embedder": {
             **{name: getattr(embedder, name) for name in ("name", "options", *EMBEDDER_FACTS)},
@@ -205,9 +209,13 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
             "head": _refittable(parameters),
         },
         "head": {"kind": head.kind, "n_features": head.n_features_in_, "silence_learned": model.silence_learned_},
-        "classes": {"type": type(head.classes_[0].item()).__name__, "values": head.classes_.tolist()},
+        "classes": _describe_classes(checked_classes(list(model.classes_))),
         "training_digest": model.training_digest_,
     }
+
+
+def _describe_classes(classes: npt.NDArray[Any]) -> dict[str, Any]:
+    return {"type": type(classes[0].item()).__name__, "values": classes.tolist()}
 
 
 def _refittable(parameters: Mapping[str, Any]) -> str | None:
@@ -247,7 +255,8 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     for name in sorted(_announced(document).keys() - members.keys()):
         raise ModelFileError(f"member {name!r} is missing from a model that announces it; {ADVICE}")
     settings, description = document["classifier"], document["embedder"]
-    head = _head(document, members)
+    labels = checked_classes(_class_labels(document["classes"]))
+    head = _head(document, members, labels)
     _check_width(head, description["embedding_size"], settings["pooling"])
     student = carried_student(members, document["student"]) if "student" in document else None
     embedder = _embedder(description, weights if student is None else student)
@@ -258,11 +267,12 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
 
     model = ClipClassifier(embedder=embedder, **{**settings, "head": settings["head"] or head})
     model.head_ = head
-    model.classes_ = head.classes_
+    model.classes_ = head.classes_ if len(head.classes_) == len(labels) else labels
     model.embedder_ = embedder
     model.training_digest_ = document["training_digest"]
     model.expected_fingerprint_ = description["fingerprint"]
     model.silence_learned_ = checked_section("head", document["head"], HEAD)["silence_learned"]
+    restore_sections(model, checked_sections(document, len(labels)))
     return model
 
 
@@ -278,7 +288,8 @@ def _announced(document: Mapping[str, Any]) -> dict[str, int]:
     kind = HEADS[facts["kind"]]
     table = checked_section("arrays", document["arrays"], dict.fromkeys(kind.members, OBJECT))
     described = {name: _array_facts(name, table[name]) for name in kind.members}
-    kind.check_shapes(described, len(classes["values"]), facts["n_features"])
+    sections = checked_sections(document, len(classes["values"]))
+    kind.check_shapes(described, n_rows(sections, len(classes["values"])), facts["n_features"])
     data = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in described.items()}
     sizes = {f"{name}.npy": _MAX_NPY_HEADER + size for name, size in data.items()}
     if "student" in document:
@@ -330,12 +341,15 @@ def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
         raise ModelFileError(f"classifier field 'hop_s' cannot be used ({error}); {ADVICE}") from error
 
 
-def _head(document: Mapping[str, Any], members: Mapping[str, bytes]) -> LinearHead | ForestHead:
-    """Build the head from its arrays."""
+def _head(
+    document: Mapping[str, Any], members: Mapping[str, bytes], labels: npt.NDArray[Any]
+) -> LinearHead | ForestHead:
+    """Build the head from its arrays; with a background, its classes are numbers."""
     facts, table = document["head"], document["arrays"]
     kind = HEADS[facts["kind"]]
     arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}
-    return kind.from_arrays(arrays, _class_labels(document["classes"]), facts["n_features"])
+    rows = n_rows(document, len(labels))
+    return kind.from_arrays(arrays, labels if rows == len(labels) else range(rows), facts["n_features"])
 
 
 def _class_labels(classes: Mapping[str, Any]) -> list[Any]:

@@ -24,20 +24,25 @@ __all__ = [
     "EMBEDDER_FACTS",
     "FORMAT",
     "FORMAT_VERSION",
+    "FORMAT_WITHOUT_SECTIONS",
     "HEAD",
     "HEADS",
     "JSON",
     "OBJECT",
     "OPTION",
+    "SECTIONS",
     "STUDENT_MEMBER",
     "checked_section",
     "integer",
+    "number",
     "parsed_document",
     "wrong_value",
 ]
 
 FORMAT: Final = "l3clf model"
-FORMAT_VERSION: Final = 2  # increased with every change to the contents of model.json or the arrays
+FORMAT_VERSION: Final = 3  # increased with every change to the contents of model.json or the arrays
+FORMAT_WITHOUT_SECTIONS: Final = 2
+"""What a model without optional sections is written as, so that earlier versions of l3clf read it too."""
 JSON = "model.json"
 HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
 CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -68,7 +73,8 @@ def integer(low: int, high: int) -> Rule:
     return Rule(f"an integer in {low}..{high}", lambda value: type(value) is int and low <= value <= high)
 
 
-def _number(low: float, high: float) -> Rule:
+def number(low: float, high: float) -> Rule:
+    """Return the rule of a number from `low` to `high`."""
     return Rule(f"a number in {low:g}..{high:g}", lambda value: type(value) in (int, float) and low <= value <= high)
 
 
@@ -94,17 +100,17 @@ DOCUMENT = {
 EMBEDDER_FACTS = {
     "embedding_size": integer(1, 1 << 20),
     "sample_rate": integer(1, 1_000_000),
-    "window_s": _number(1e-3, 3600),
+    "window_s": number(1e-3, 3600),
 }
 EMBEDDER = {"name": _text(), "options": OBJECT, "fingerprint": _text(), **EMBEDDER_FACTS}
 CLASSIFIER = {
-    "hop_s": _number(1e-6, 3600),
+    "hop_s": number(1e-6, 3600),
     "center": _one_of(True, False),
     "pooling": _one_of(*POOLINGS),
     "sample_rate": _optional(integer(1, 1_000_000)),
-    "unknown_threshold": _optional(_number(0, 1)),
-    "gate_dbfs": _optional(_number(-200, 0)),
-    "full_scale": _optional(_number(1e-30, 1e30)),
+    "unknown_threshold": _optional(number(0, 1)),
+    "gate_dbfs": _optional(number(-200, 0)),
+    "full_scale": _optional(number(1e-30, 1e30)),
     "head": _optional(_one_of(*HEAD_NAMES)),
 }
 HEAD = {
@@ -115,6 +121,20 @@ HEAD = {
 _SINCE_VERSION_2 = {"full_scale", "silence_learned"}  # files of version 1 lack them, which means null
 CLASSES = {"type": _one_of(*CLASS_TYPES), "values": _LIST}
 ARRAY = {"dtype": _text("<[if][48]"), "shape": _LIST, "sha256": _HEX64}
+SECTIONS = {
+    "unknown": {
+        "parameter": _one_of(None, "auto", "given"),
+        "background": _one_of(None, "", "bank"),
+        "weight": number(1e-6, 1000),
+        "accept": number(0, 1),
+        "per_class": _one_of(True, False),
+        "background_row": _one_of(True, False),
+        "thresholds": _LIST,
+        "intervals": _LIST,
+        "temperature": number(1e-3, 1e3),
+    },
+}
+"""Optional sections of files of version 3 and later."""
 STUDENT_MEMBER = {"bytes": integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
 OPTION = Rule(
     f"null, a boolean, a number or a string of at most {_MAX_OPTION} characters",
@@ -160,6 +180,6 @@ def parsed_document(text: bytes) -> dict[str, Any]:
             raise ModelFileError(
                 f"format version {version}, but this l3clf reads up to {FORMAT_VERSION}; upgrade l3clf"
             )
-        if version == FORMAT_VERSION and "student" in document:
-            rules = {**DOCUMENT, "student": OBJECT}
+        more = ("student", *SECTIONS) if version == FORMAT_VERSION else ("student",) if version == 2 else ()
+        rules = {**DOCUMENT, **{name: OBJECT for name in more if name in document}}
     return checked_section(JSON, document, rules)

@@ -309,9 +309,10 @@ class EmbeddingCache:
         Returns
         -------
         dict
-            `path`; `entries`; `bytes` (on disk, including SQLite's own files); `files` (number of recorded files);
-            `embedders`: by fingerprint, most recently used first, a dict of `embedder` (its name), `entries`,
-            `bytes` (of vectors and levels), `last_used_s` (seconds since 1970, with a resolution of one hour).
+            `path`; `entries` (a long clip has one for each of its pieces); `bytes` (on disk, including SQLite's own
+            files); `files` (number of recorded files); `embedders`: by fingerprint, most recently used first, a dict
+            of `embedder` (its name), `entries`, `bytes` (of vectors and levels), `last_used_s` (seconds since 1970,
+            with a resolution of one hour).
         """
         rows, n_files = cache_database.read(self.path, cache_tables.summary) or ([], 0)
         return {

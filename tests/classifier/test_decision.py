@@ -19,6 +19,7 @@ from l3clf.classifier.decision import (
     decide,
     pool_probabilities,
     pool_vectors,
+    pool_windows,
 )
 from l3clf.errors import ParameterError
 
@@ -187,3 +188,24 @@ def test_poolings_of_vectors_and_of_probabilities_are_kept_apart():
         pool_vectors(np.ones((2, 3), np.float32), "vote")
     with pytest.raises(ParameterError, match=r"pooling='mean'; expected one of 'probability', 'vote'$"):
         pool_probabilities(np.ones((2, 3)), "mean")
+
+
+@given(
+    n=st.integers(0, 12),
+    windows=st.integers(1, 15),
+    last=st.integers(0, 12),
+    learned=st.sampled_from([None, True, False]),
+)
+def test_a_stream_decides_about_its_last_windows(n, windows, last, learned):
+    rng = np.random.default_rng(n)
+    vectors, levels, above = rng.normal(size=(n, 3)), rng.choice([-150.0, -20.0], n), rng.random(n) < 0.6
+    pools = pool_windows(vectors, levels, above, windows, learned)
+    assert len(pools) == n
+    for k, pool in enumerate(pools):
+        about = range(max(0, k - windows + 1), k + 1)
+        silent = learned is False and all(levels[i] < -100 for i in about)
+        assert pool.tolist() == [vectors[i].tolist() for i in about if above[i] and not silent]
+    last = min(n, last)
+    assert list(map(np.ndarray.tolist, pool_windows(vectors, levels, above, windows, learned, last))) == [
+        pool.tolist() for pool in pools[n - last :]
+    ]

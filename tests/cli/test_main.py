@@ -63,9 +63,9 @@ def test_wrong_commands_exit_with_2(argv):
 
 AMID_THE_EMBEDDING = """
 import os, signal, time
-from l3clf import pipeline
+from l3clf.embedders import clip_work
 from l3clf.embedders.mfcc import Mfcc
-pipeline.STORE_EVERY_S = 0.0
+clip_work.STORE_EVERY_S = 0.0
 embed_windows, calls = Mfcc.embed_windows, []
 def interrupted(self, windows):
     calls.append(1)

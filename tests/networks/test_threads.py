@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from l3clf import ClipClassifier
 from l3clf.audio.clip import Samples
-from l3clf.pipeline import _Run
+from l3clf.embedders.parallel_run import Run
 
 RATE = 8000
 
@@ -72,7 +72,7 @@ def test_blas_threads_are_restored_after_predict_from_many_threads(three, n):
 
 def embedding(seed):
     """Yield in the middle of a call."""
-    results = _Run(FakeEmbedder(), 0.5, True, 1).embed([(i, Samples(clip(seed + i), RATE)) for i in range(2)])
+    results = Run(FakeEmbedder(), 0.5, True, 1).embed([(i, Samples(clip(seed + i), RATE)) for i in range(2)])
     try:
         yield next(results)
     finally:

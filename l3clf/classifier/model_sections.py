@@ -1,0 +1,115 @@
+"""The optional sections of model.json: what a model may have beside its head.
+
+Rule: a section is written only where a model has something to say, is checked whole before anything of it is used, and
+is given back by the function beside the one that wrote it. A model without sections has the file it always had.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from l3clf.classifier.model_schema import SECTIONS, checked_section, number, wrong_value
+from l3clf.classifier.unknown import BANK, FOLDER_OF_THE_FIT, Unknown
+
+__all__ = ["checked_sections", "describe_sections", "n_rows", "restore_sections"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """How one section is written and read.
+
+    Attributes
+    ----------
+    describe : callable
+        Returns the section of a fitted classifier, or None for no section.
+    restore : callable
+        Sets what a section says on a loaded classifier, whose other attributes are set.
+    """
+
+    describe: Callable[[Any], dict[str, Any] | None]
+    restore: Callable[[Any, Mapping[str, Any]], None]
+
+
+def describe_sections(model: Any) -> dict[str, dict[str, Any]]:
+    """Return the sections of a fitted classifier, by name."""
+    found = {name: section.describe(model) for name, section in _SECTIONS.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, dict[str, Any]]:
+    """Return the sections of model.json, by name, checked.
+
+    Raises
+    ------
+    ModelFileError
+        If one has other fields than it should, or a value out of range.
+    """
+    found = {name: checked_section(name, document[name], rules) for name, rules in SECTIONS.items() if name in document}
+    if "unknown" in found:
+        _check_unknown(found["unknown"], n_classes)
+    return found
+
+
+def n_rows(document: Mapping[str, Any], n_classes: int) -> int:
+    """Return how many rows the head of a checked document has: one for each class, and one for the background."""
+    return n_classes + ("unknown" in document and document["unknown"]["background_row"])
+
+
+def restore_sections(model: Any, sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set what the checked sections say on a loaded classifier."""
+    for name, section in sections.items():
+        _SECTIONS[name].restore(model, section)
+
+
+# --- unknown --------------------------------------------------------------------------------------------
+
+
+def _describe_unknown(model: Any) -> dict[str, Any] | None:
+    threshold = model.unknown_threshold_
+    if threshold is None:
+        return None
+    given = model.unknown
+    unknown = given if isinstance(given, Unknown) else Unknown()
+    intervals = np.asarray(model.unknown_threshold_interval_, np.float64)
+    return {
+        "parameter": "given" if isinstance(given, Unknown) else given,
+        "background": _portable(unknown.background),
+        "weight": unknown.weight,
+        "accept": unknown.accept,
+        "per_class": bool(unknown.per_class),
+        "background_row": model.has_background_,
+        "thresholds": np.atleast_1d(threshold).tolist(),
+        "intervals": [] if np.isnan(intervals).any() else intervals.ravel().tolist(),
+        "temperature": model.temperature_,
+    }
+
+
+def _portable(background: Any) -> str | None:
+    """Return a background as it may be known elsewhere: a folder of this machine is not named."""
+    return background if background in (None, BANK) else FOLDER_OF_THE_FIT
+
+
+def _check_unknown(section: Mapping[str, Any], n_classes: int) -> None:
+    share = number(0, 1)
+    n = len(section["thresholds"])
+    if n not in (1, n_classes) or not all(map(share.holds, section["thresholds"])):
+        raise wrong_value("unknown field 'thresholds'", section["thresholds"], f"1 or {n_classes} numbers in 0..1")
+    if len(section["intervals"]) not in (0, 2 * n) or not all(map(share.holds, section["intervals"])):
+        raise wrong_value("unknown field 'intervals'", section["intervals"], f"none or {2 * n} numbers in 0..1")
+
+
+def _restore_unknown(model: Any, section: Mapping[str, Any]) -> None:
+    parameters = {name: section[name] for name in ("background", "weight", "accept", "per_class")}
+    model.unknown = Unknown(**parameters) if section["parameter"] == "given" else section["parameter"]
+    values = np.array(section["thresholds"], np.float64)
+    intervals = np.array(section["intervals"] or [np.nan] * 2 * len(values), np.float64).reshape(-1, 2)
+    single = len(values) == 1
+    model.unknown_threshold_ = float(values[0]) if single else values
+    model.unknown_threshold_interval_ = intervals[0] if single else intervals
+    model.has_background_ = section["background_row"]
+    model.temperature_ = float(section["temperature"])
+
+
+_SECTIONS: Mapping[str, Section] = {"unknown": Section(_describe_unknown, _restore_unknown)}

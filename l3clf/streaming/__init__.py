@@ -1,0 +1,1 @@
+"""Sound that comes endlessly: a stream classifier, and the microphone, pipes and files that feed it."""
