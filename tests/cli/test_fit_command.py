@@ -156,6 +156,15 @@ def test_fit_with_recordings_of_the_background(run, twins, data, tmp_path):
     shown = run("info", tmp_path / "m")[1]
     assert "one more row of the head" in shown
     assert "to keep 0.8 of known clips" in shown
+    status, out, _ = run("predict", tmp_path / "m", twins / "low0.wav", tmp_path / "others" / "1.wav")
+    assert out.splitlines()[0] == "path,label,probability,unknown_score"
+    known, strange = rows(out)
+    assert (known["label"], strange["label"]) == ("low", "unknown")
+    clips = [twins / "low0.wav", tmp_path / "others" / "1.wav"]
+    expected = model.set_params(cache=None).unknown_score(clips)
+    assert [float(row["unknown_score"]) for row in (known, strange)] == pytest.approx(list(expected), abs=2e-6)
+    lines = run("predict", tmp_path / "m", twins / "low0.wav", "--format", "jsonl")[1]
+    assert json.loads(lines)["unknown_score"] == pytest.approx(expected[0], abs=2e-6)
     strict = ["predict", tmp_path / "m", twins / "low0.wav", "--unknown-threshold", "1"]
     assert ",unknown," in run(*strict)[1]
 
