@@ -155,6 +155,11 @@ def device_model(
     if not hasattr(model, "head_"):
         raise DeviceError("model: not fitted; call fit first, or give a model file of l3clf fit")
     student = _student(model.embedder_)
+    if getattr(model, "typicality_", None) is not None:
+        raise DeviceError(
+            "model: it tells unknown sounds by distances, which the C runtime does not compute; fit with a background: "
+            "with l3mini and its bank, or with recordings, unknown=Unknown(background=DIR)"
+        )
     check_pooling(model.pooling)
     if model.pooling not in POOLINGS:
         raise DeviceError(
