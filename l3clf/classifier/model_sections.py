@@ -114,4 +114,24 @@ def _restore_unknown(model: Any, section: Mapping[str, Any]) -> None:
     model.temperature_ = float(section["temperature"])
 
 
-_SECTIONS: Mapping[str, Section] = {"unknown": Section(_describe_unknown, _restore_unknown)}
+# --- gate -----------------------------------------------------------------------------------------------
+
+
+def _describe_gate(model: Any) -> dict[str, Any] | None:
+    learned, hysteresis_db = isinstance(model.gate_dbfs, str), model._gate()[1]
+    return {"learned": learned, "hysteresis_db": hysteresis_db} if learned or hysteresis_db else None
+
+
+def _restore_gate(model: Any, section: Mapping[str, Any]) -> None:
+    """Set the hysteresis, and a learned gate as such; its level is `gate_dbfs` of the classifier's section."""
+    model.gate_hysteresis_db_ = float(section["hysteresis_db"])
+    if section["learned"]:
+        model.gate_dbfs = "auto"
+    else:
+        model.gate_hysteresis_db = model.gate_hysteresis_db_
+
+
+_SECTIONS: Mapping[str, Section] = {
+    "unknown": Section(_describe_unknown, _restore_unknown),
+    "gate": Section(_describe_gate, _restore_gate),
+}

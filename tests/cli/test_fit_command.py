@@ -205,3 +205,37 @@ def test_the_model_is_not_written_over_a_recording_of_the_background(run, twins,
     assert status == 1
     assert "1.wav" in err
     assert sound.read_bytes().startswith(b"RIFF")
+
+
+def test_the_gate_is_learned_on_request_and_can_be_overridden(tmp_path, capsys):
+    data = tmp_path / "data"
+    quiet = 10 ** (-60 / 20) * np.random.default_rng(0).normal(size=2 * RATE)
+    for k in range(5):
+        for name, part in (("low", np.sin(k + 250 * np.arange(RATE))), ("high", np.sin(k + 2500 * np.arange(RATE)))):
+            (data / name).mkdir(parents=True, exist_ok=True)
+            soundfile.write(data / name / f"{k}.wav", np.concatenate([0.2 * part, quiet]) + 0, RATE)
+    model = str(tmp_path / "m")
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--gate-dbfs", "auto", "--out", model]) == 0
+    assert cli.main(["info", model, "--json"]) == 0
+    out = capsys.readouterr().out
+    gate = json.loads(out[out.index("{") :])["gate"]
+    assert gate.endswith(", stays open to 5 dB below it, learned")
+    assert -55 < float(gate.split()[0]) < -40
+    soundfile.write(tmp_path / "quiet.wav", quiet, RATE)
+    for level, known in ((), False), (("--gate-dbfs", "-80"), True):
+        assert cli.main(["predict", model, str(tmp_path / "quiet.wav"), *level]) == 0
+        assert ("unknown" not in capsys.readouterr().out) == known
+    for wrong in (["--gate-dbfs", "loud"], ["--gate-dbfs", "5"], ["--gate-hysteresis", "-1"]):
+        with pytest.raises(SystemExit) if wrong[1] == "loud" else pytest.MonkeyPatch.context():
+            assert cli.main(["fit", str(data), "--embedder", "mfcc", *wrong, "--out", model]) != 0
+        assert f"{wrong[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::l3clf.errors.LevelWarning")  # printed, as for a user
+def test_a_set_without_a_gap_gets_no_gate_and_says_so(data, tmp_path, capsys):
+    model = str(tmp_path / "m")
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--gate-dbfs", "auto", "--out", model]) == 0
+    err = capsys.readouterr().err
+    assert err.count("--gate-dbfs auto: ") == 1
+    assert "no gate is set: add clips of background alone" in err
+    assert l3clf.load_model(model)._gate() == (None, 0.0)
