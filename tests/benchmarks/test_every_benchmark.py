@@ -33,6 +33,7 @@ SMALL = {
     "device_table": {"teacher": False, "others": (), "folds": 1, "verified": 1, "student": TINY},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
+    "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},
     "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
     "footprint": {"minutes": 0.1, "openl3_minutes": 0.02, "repeats": 1},
@@ -61,6 +62,7 @@ TABLES = {
     "openl3_parity": 2,
     "l3mini_table": 2,
     "cache_speed": 2,
+    "stream_speed": 2,
     "baseline_accuracy": 3,
 }
 
@@ -173,7 +175,7 @@ def test_a_benchmark_runs(name, tiny_shared, tmp_path, monkeypatch, request):
             pytest.skip(f"{package} is not installed")
     if name in NEED_WEIGHTS and not (tiny_shared / "weights").exists():
         pytest.skip("L3CLF_SHARED names no folder with weights")
-    if name in OF_THE_POOL:
+    if name in OF_THE_POOL | {"stream_speed"}:
         request.getfixturevalue("tiny_pool")
     monkeypatch.setenv("L3CLF_SHARED", str(tiny_shared))
     module, options = options_of(name, tmp_path)
