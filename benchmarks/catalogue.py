@@ -70,6 +70,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "what each step to the chip costs in accuracy on ESC-10, and what the C code takes",
         f"{_SHARED}, a C compiler and an emulator (the extra `device`); 10 minutes",
     ),
+    "events": Benchmark(
+        "stream_events",
+        "events found, missed and false in hours of sound, with the default rules and with tuned ones",
+        f"{_SHARED}; 1 hour",
+    ),
     "openl3_speed": Benchmark(
         "openl3_speed",
         "windows per second of OpenL3 from FLAC files, as a share of the bare network's",

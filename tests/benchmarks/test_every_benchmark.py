@@ -31,6 +31,7 @@ SMALL = {
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
     "device_table": {"teacher": False, "others": (), "folds": 1, "verified": 1, "student": TINY},
+    "events": {"embedders": ("mfcc",), "unknown": ("none",), "hours": 0.02, "tuning_hours": 0.01, "folds": (2, 2)},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
     "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},
@@ -55,6 +56,7 @@ NEEDS = {
     "pool_share_alike": ("tensorflow", "torch"),
 }
 OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike"}
+READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
     "device_table": 3,
@@ -63,6 +65,7 @@ TABLES = {
     "l3mini_table": 2,
     "cache_speed": 2,
     "stream_speed": 2,
+    "events": 2,
     "baseline_accuracy": 3,
 }
 
@@ -175,7 +178,7 @@ def test_a_benchmark_runs(name, tiny_shared, tmp_path, monkeypatch, request):
             pytest.skip(f"{package} is not installed")
     if name in NEED_WEIGHTS and not (tiny_shared / "weights").exists():
         pytest.skip("L3CLF_SHARED names no folder with weights")
-    if name in OF_THE_POOL | {"stream_speed"}:
+    if name in READ_THE_POOL:
         request.getfixturevalue("tiny_pool")
     monkeypatch.setenv("L3CLF_SHARED", str(tiny_shared))
     module, options = options_of(name, tmp_path)
