@@ -13,6 +13,7 @@ TOPICS = (
     "first-classifier",
     "honest-baselines",
     "cache",
+    "real-time",
     "your-own-embedder",
     "distil-a-student",
     "microcontroller",
