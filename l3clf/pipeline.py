@@ -5,10 +5,13 @@ wrong.
 """
 
 import os
-from collections.abc import Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from typing import TypeAlias
+import tempfile
+import zipfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TypeAlias
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from l3clf.embedders.clip_work import Store, Work, identities, warn_of_unused_ca
 from l3clf.embedders.parallel_run import Run
 from l3clf.errors import CacheError, L3clfError
 from l3clf.networks.threads import in_parallel, n_threads
-from l3clf.storage.atomic import replacing
+from l3clf.storage.atomic import cannot_write, replacing
 from l3clf.storage.embedding_cache import EmbeddingCache, RefusedError, StoredWindows
 from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 
@@ -34,6 +37,7 @@ __all__ = [
     "identities",
     "in_parallel",
     "n_threads",
+    "save_each",
     "save_embeddings",
 ]
 
@@ -43,6 +47,7 @@ Outcome: TypeAlias = WindowEmbeddings | L3clfError
 EMBEDDINGS = Kind("a file of embeddings", zip_member_begins("times_s.npy", b"NUMPY"))
 
 CLIPS_LOOKED_UP = 32  # by `embed_each` at once, so that few clips are in memory
+COPIED_BYTES = 1 << 20
 
 
 @dataclass
@@ -235,15 +240,79 @@ def save_embeddings(
     The arrays are ``paths`` (n_clips,) and, for each window, ``clip`` (index into ``paths``), ``vectors``,
     ``times_s`` (start and end) and ``levels_dbfs``.
     """
-    good = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, WindowEmbeddings)]
-    windows = [out for _, out in good]
-    with replacing(check_kind(path, EMBEDDINGS, force=force)) as file:
-        np.savez(
-            file,
-            paths=np.array([name for name, _ in good], dtype=np.str_),
-            clip=np.repeat(np.arange(len(good)), [len(out) for out in windows]),
-            vectors=np.concatenate([out.vectors for out in windows]) if windows else np.zeros((0, 0), np.float32),
-            times_s=np.concatenate([np.zeros((0, 2)), *(out.times_s for out in windows)]),
-            levels_dbfs=np.concatenate([np.zeros(0, np.float32), *(out.levels_dbfs for out in windows)]),
-        )
-    return sum(len(out) for out in windows)
+    if len(names) != len(outcomes):
+        raise ValueError(f"zip: {len(names)} names and {len(outcomes)} outcomes")
+    return save_each(path, names, enumerate(outcomes), force=force)
+
+
+def save_each(
+    path: str | os.PathLike[str], names: Sequence[str], finished: Iterable[tuple[int, Outcome]], *, force: bool = False
+) -> int:
+    """Write the windows of clips to an .npz as they finish, with only one of them in memory; see `save_embeddings`.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; while clips are still to come, their vectors are kept in a file without a name beside it.
+    names : sequence of str
+        Name of each clip.
+    finished : iterable of (int, WindowEmbeddings or L3clfError)
+        As from `embed_each`, in any order.
+    force : bool, default=False
+        Whether to replace an existing file that is not such an .npz.
+
+    Returns
+    -------
+    int
+        The number of windows written.
+    """
+    target = check_kind(path, EMBEDDINGS, force=force)
+    with replacing(target) as file, _spool(target) as spool:
+        kept: dict[int, tuple[int, WindowEmbeddings]] = {}  # by clip: where its vectors are, and the rest of it
+        for i, outcome in finished:
+            if isinstance(outcome, WindowEmbeddings):
+                position = spool.tell()
+                vectors = np.ascontiguousarray(outcome.vectors, np.float32)
+                spool.write(vectors.data)
+                rest = np.broadcast_to(np.float32(0), vectors.shape)  # of its shape, without its bytes
+                kept[i] = position, replace(outcome, vectors=rest)
+        order = sorted(kept)
+        windows = [kept[i][1] for i in order]
+        counts = [len(each) for each in windows]
+        arrays = {
+            "paths": np.array([names[i] for i in order], dtype=np.str_),
+            "clip": np.repeat(np.arange(len(order)), counts),
+            "times_s": np.concatenate([np.zeros((0, 2)), *(each.times_s for each in windows)]),
+            "levels_dbfs": np.concatenate([np.zeros(0, np.float32), *(each.levels_dbfs for each in windows)]),
+        }
+        width = windows[0].vectors.shape[1] if windows else 0
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            with archive.open("vectors.npy", "w", force_zip64=True) as member:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (sum(counts), width)}
+                np.lib.format.write_array_header_1_0(member, header)
+                for i, n in zip(order, counts, strict=True):
+                    spool.seek(kept[i][0])
+                    _copy(spool, member, n * width * 4)
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+    return sum(counts)
+
+
+@contextmanager
+def _spool(beside: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = tempfile.TemporaryFile(dir=beside.parent)  # noqa: SIM115  # closed below
+    except OSError as problem:
+        raise cannot_write(beside, problem) from problem
+    with file:
+        yield file
+
+
+def _copy(source: IO[bytes], target: IO[bytes], n_bytes: int) -> None:
+    while n_bytes > 0:
+        block = source.read(min(n_bytes, COPIED_BYTES))
+        if not block:
+            raise OSError("the file of vectors is shorter than it was")
+        target.write(block)
+        n_bytes -= len(block)

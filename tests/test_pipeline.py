@@ -532,11 +532,11 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     out = tmp_path / "out.npz"
     out.write_bytes(b"old")
 
-    def half(file, **arrays):
-        file.write(b"half of it")
+    def half(spool, member, n_bytes):
+        member.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline.np, "savez", half)
+    monkeypatch.setattr(pipeline, "_copy", half)
     with pytest.raises(ParameterError, match=r"out\.npz: cannot be written \(No space left on device\)"):
         save_embeddings(out, ["a"], outcomes, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]

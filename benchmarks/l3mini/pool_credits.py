@@ -6,7 +6,7 @@ original where the licence asks for attribution.
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 __all__ = ["POOLS", "credits_of", "learned_from", "within"]
@@ -24,6 +24,7 @@ LINKS = {
     "MIT": "https://opensource.org/licenses/MIT",
     "OGA-BY-3.0": "https://static.opengameart.org/OGA-BY-3.0.txt",
 }
+TITLE = "Makers of the sounds that l3base, l3mini and l3micro learned from, by licence"
 ADAPTED = (
     "Clips of these sounds (cut, mixed to mono, resampled, encoded, and mixed, filtered and stretched further while "
     "training) are what the students learned from. No sound is part of the package, and no maker endorses it."
@@ -42,15 +43,26 @@ def learned_from(data: Path) -> tuple[int, float]:
     return len(rows), sum(float(row["duration"]) for row in rows) / 3600
 
 
-def credits_of(data: Path) -> str:
-    """Return the page of makers, by licence, of the pools below `data`."""
+def credits_of(data: Path, title: str = TITLE, use: str = ADAPTED, clips: Collection[str] | None = None) -> str:
+    """Return the page of makers, by licence, of the pools below `data`.
+
+    Parameters
+    ----------
+    data : Path
+    title, use : str
+        What the page is about, and what was done with the sounds.
+    clips : collection of str, optional
+        The clips that are credited, each as ``POOL/PATH``; all without share-alike terms if none are given.
+    """
     makers: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     sources: set[str] = set()
     for pool in POOLS:
-        sources |= {row["source"] for row in within(data / pool)}
-        for licence, maker, place in _makers(data / pool):
+        used = {row["path"]: row["source"] for row in within(data / pool)}
+        used = {path: source for path, source in used.items() if clips is None or f"{pool}/{path}" in clips}
+        sources |= set(used.values())
+        for licence, maker, place in _makers(data / pool, used):
             makers[licence][maker] |= {place} if place and licence not in FREE else set()
-    parts = ["# Makers of the sounds that l3base, l3mini and l3micro learned from, by licence", ADAPTED]
+    parts = [f"# {title}", use]
     for licence, found in sorted(makers.items()):
         link = next((link for start, link in LINKS.items() if licence.startswith(start)), "")
         names = (f"{name} ({' '.join(sorted(places))})" if places else name for name, places in sorted(found.items()))
@@ -59,9 +71,8 @@ def credits_of(data: Path) -> str:
     return "\n\n".join([*parts, *_notices(data)]) + "\n"
 
 
-def _makers(pool: Path) -> Iterator[tuple[str, str, str]]:
-    """Licence, maker and the original's place of every sound that is learned from."""
-    used = {row["path"] for row in within(pool)}
+def _makers(pool: Path, used: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Licence, maker and the original's place of every sound in the clips that are used."""
     elsewhere = _named_upstream(pool)
     with (pool / "parts.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -3,7 +3,7 @@
 Rule: the estimators hold parameters and fitted results only. Reading and embedding belong to `pipeline`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -13,7 +13,7 @@ from l3clf.classifier.clip_warnings import report_failures
 from l3clf.classifier.inputs import as_cache, as_embedder, as_sources, check_sizes
 from l3clf.embedders import Embedder, WindowEmbeddings
 from l3clf.errors import ParameterError
-from l3clf.pipeline import Outcome, embed_sources
+from l3clf.pipeline import Outcome, embed_each, embed_sources
 
 __all__ = ["ClipEstimator"]
 
@@ -59,6 +59,40 @@ class ClipEstimator(BaseEstimator):
             If the embedder's weights are not available.
         """
         return self._outcomes(X, self._own_embedder())
+
+    def embed_each(self, X: Iterable[Any]) -> Generator[tuple[int, Outcome], None, None]:
+        """Embed clips one after another, so that only a few are in memory at once.
+
+        Parameters
+        ----------
+        X : iterable of paths, Clips or 1-D arrays
+
+        Yields
+        ------
+        int
+            Place of a clip in X: about in the order of X, but in any.
+        WindowEmbeddings or L3clfError
+            Its windows, or the error that explains why there are none; see `embed`.
+
+        Raises
+        ------
+        WeightsError
+            If the embedder's weights are not available.
+        """
+        embedder = self._own_embedder()
+        items = as_sources(X, self.sample_rate, self.full_scale)
+        sources = [item for item in items if not isinstance(item, WindowEmbeddings)]
+        if len(sources) < len(items):
+            raise ParameterError("X: WindowEmbeddings, which are embedded already; expected paths, Clips or 1-D arrays")
+        return embed_each(
+            embedder,
+            sources,
+            hop_s=self.hop_s,
+            center=self.center,
+            cache=as_cache(self.cache),
+            n_jobs=self.n_jobs,
+            progress=self.verbose,
+        )
 
     def _own_embedder(self) -> Embedder:
         return as_embedder(self.embedder)

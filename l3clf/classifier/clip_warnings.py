@@ -19,7 +19,7 @@ from l3clf.embedders import WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, LevelWarning, ParameterError
 from l3clf.pipeline import Outcome
 
-__all__ = ["report_failures", "silent_clips", "warn_of_silence", "warn_of_silent_labels", "warn_of_unused"]
+__all__ = ["report_failures", "silent_clips", "warn_of_silence", "warn_of_training"]
 
 
 MAX_LISTED_FAILURES = 20
@@ -56,28 +56,51 @@ def silent_clips(outcomes: Sequence[Outcome], among: Iterable[int] | None = None
     return found
 
 
-def warn_of_unused(
-    labels: NDArray[Any], used: Sequence[int], outcomes: Sequence[Outcome], gate_dbfs: float | None
+def warn_of_training(
+    sources: Sequence[Item],
+    labels: NDArray[Any],
+    outcomes: Sequence[Outcome],
+    known: Sequence[int],
+    used: Sequence[int],
+    gate_dbfs: float | None,
 ) -> None:
-    """Warn of clips that are left out of a training because no window is above the gate, and of classes that vanish.
+    """Warn of clips of known classes that are left out of a training, or silent.
+
+    Parameters
+    ----------
+    sources, labels, outcomes : sequence
+        The clips; `outcomes` may go on with others.
+    known, used : sequence of int
+        The clips of known classes, and those of them that have windows above the gate.
+    gate_dbfs : float or None
 
     Raises
     ------
     ParameterError
         If fewer than two classes are left.
     """
+    place = {i: k for k, i in enumerate(known)}
+    clips, own, kept = [sources[i] for i in known], [outcomes[i] for i in known], [place[i] for i in used]
+    _warn_of_unused(labels[known], kept, own, gate_dbfs)
+    _warn_of_silent_labels(clips, labels[known], kept, silent_clips(own, kept), own)
+
+
+def _warn_of_unused(
+    labels: NDArray[Any], used: Sequence[int], outcomes: Sequence[Outcome], gate_dbfs: float | None
+) -> None:
+    """Warn of clips that are left out of a training because no window is above the gate, and of classes that vanish."""
     silent = len([out for out in outcomes if isinstance(out, WindowEmbeddings)]) - len(used)
     if silent:
         text = f"{silent} of {len(outcomes)} clips left out: no window is above gate_dbfs={gate_dbfs}"
-        warnings.warn(text, ClipWarning, stacklevel=3)
+        warnings.warn(text, ClipWarning, stacklevel=4)
     lost = sorted(set(labels.tolist()) - set(labels[list(used)].tolist()), key=str)
     if len(set(labels.tolist())) - len(lost) < 2:
         raise ParameterError(f"y: fewer than two classes have usable clips; none are left of {lost}")
     if lost:
-        warnings.warn(f"no clips are left of {', '.join(map(str, lost))}", ClipWarning, stacklevel=3)
+        warnings.warn(f"no clips are left of {', '.join(map(str, lost))}", ClipWarning, stacklevel=4)
 
 
-def warn_of_silent_labels(
+def _warn_of_silent_labels(
     sources: Sequence[Item],
     labels: NDArray[Any],
     used: Sequence[int],
@@ -94,7 +117,7 @@ def warn_of_silent_labels(
             f"{_named(odd, sources)}: digital silence labelled {label!r}, a class of clips with sound; leave it out, "
             "or silence is predicted as a class and not as 'unknown'",
             LevelWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     alike = [label for label in all_of if 2 * silent_of[label] > all_of[label]]
     if len(alike) > 1:
@@ -103,7 +126,7 @@ def warn_of_silent_labels(
         found = f"digital silence, every window is below {SILENT_DBFS:g} dBFS, in {len(alike)} classes ({names})"
         advice = "they cannot be told apart: record their clips again"
         text = f"{_named(clips, sources)}: {found}; {advice}{_doubt_of_scale(clips, outcomes)}"
-        warnings.warn(text, LevelWarning, stacklevel=3)
+        warnings.warn(text, LevelWarning, stacklevel=4)
 
 
 def _is_tiny(source: Item) -> bool:

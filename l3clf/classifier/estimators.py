@@ -5,7 +5,6 @@ heads to `heads`.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -15,56 +14,46 @@ from sklearn.utils.validation import check_is_fitted
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.accuracy import AccuracyMixin
 from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of earlier versions name this module
+from l3clf.classifier.clip_fitting import ClipFitting
 from l3clf.classifier.clip_warnings import (
     silent_clips,
     warn_of_silence,
-    warn_of_silent_labels,
-    warn_of_unused,
+    warn_of_training,
 )
 from l3clf.classifier.decision import (
     BACKGROUND,
-    VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
-    above_gate,
     check_pooling,
-    counted,
     decide,
-    pool_vectors,
 )
 from l3clf.classifier.event_methods import EventMethods
-from l3clf.classifier.gate import learned_gate
 from l3clf.classifier.heads import make_head
 from l3clf.classifier.inputs import (
-    Item,
     as_cache,
     as_embedder,
     as_groups,
     as_labels,
     as_sources,
+    check_classes,
     check_limits,
     digest_of,
 )
 from l3clf.classifier.unknown import (
-    Lesson,
-    Unknown,
     background_clips,
-    bank_rows,
     check_unknown,
-    learn,
     pooled,
     resolved,
     split_answers,
 )
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
-from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import Outcome
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
 
-class ClipClassifier(AccuracyMixin, EventMethods):
+class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -147,13 +136,9 @@ class ClipClassifier(AccuracyMixin, EventMethods):
     ['tone']
     """
 
-    # fit sets these; a pickle of an earlier version has none
-    silence_learned_: bool | None = None
+    # A pickle of an earlier version has none of these.
     gate_hysteresis_db: float = 0.0
-    unknown_threshold_: float | NDArray[np.float64] | None = None
-    unknown_threshold_interval_: NDArray[np.float64] | None = None
-    has_background_: bool = False
-    temperature_: float = 1.0
+    silence_learned_: bool | None = None
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
 
@@ -223,31 +208,23 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         sources = as_sources(X, self.sample_rate, self.full_scale)
         labels = as_labels(y, len(sources))
         group_of = as_groups(groups, len(sources))
-        is_background = np.array([unknown is not None and label == BACKGROUND for label in labels.tolist()], np.bool_)
-        extra = [] if unknown is None else as_sources(background_clips(unknown), None, self.full_scale)
+        extra = as_sources(background_clips(unknown), None, self.full_scale)
         outcomes = self._embed([*sources, *extra], self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
         is_quiet = [label == BACKGROUND for label in labels.tolist()] + [True] * len(extra)
-        self._learn_gate(outcomes, is_quiet)
-        vectors = [self._vectors(outcome) for outcome in outcomes]  # silent clips too: their label may be right
-        if self.gate_dbfs == "auto":  # which is to leave out background: its clips are learned whole
-            vectors = [
-                outcome.vectors if quiet and not isinstance(outcome, L3clfError) else v
-                for outcome, quiet, v in zip(outcomes, is_quiet, vectors, strict=True)
-            ]
-        known = np.flatnonzero(~is_background).tolist()
+        vectors = self._learnable(outcomes, is_quiet)  # silent clips too: their label may be right
+        known = [i for i in range(len(sources)) if unknown is None or not is_quiet[i]]
+        check_classes(labels[known])
         used = [i for i in known if len(vectors[i])]
-        other = [
-            i for i in (*np.flatnonzero(is_background).tolist(), *range(len(sources), len(vectors))) if len(vectors[i])
-        ]
-        self._warn(sources, labels, outcomes, known, used)
-        targets, background = labels[used], [vectors[i] for i in other]
+        other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
+        warn_of_training(sources, labels, outcomes, known, used, self._gate()[0])
+        targets = labels[used]
         if unknown is None:
             self._fit_head(head, [vectors[i] for i in used], targets)
         else:
-            self._fit_unknown(
-                unknown, [vectors[i] for i in used], targets, background, None if group_of is None else group_of[used]
-            )
+            background = [vectors[i] for i in other]
+            group_of = group_of if group_of is None else group_of[used]
+            self._fit_unknown(unknown, [vectors[i] for i in used], targets, background, group_of)
         self.silence_learned_ = bool(silent_clips(outcomes, used))
         self.event_rules_ = None
         learned = [[*sources, *extra][i] for i in used + other]
@@ -255,94 +232,11 @@ class ClipClassifier(AccuracyMixin, EventMethods):
         self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
         return self
 
-    def _warn(
-        self,
-        sources: Sequence[Item],
-        labels: NDArray[Any],
-        outcomes: Sequence[Outcome],
-        known: Sequence[int],
-        used: Sequence[int],
-    ) -> None:
-        """Warn of clips of known classes that are left out or silent."""
-        order = {i: k for k, i in enumerate(known)}
-        clips, own = [sources[i] for i in known], [outcomes[i] for i in known]
-        kept = [order[i] for i in used]
-        warn_of_unused(labels[known], kept, own, self._gate()[0])
-        warn_of_silent_labels(clips, labels[known], kept, silent_clips(own, kept), own)
-
-    def _fit_head(self, head: Any, vectors: Sequence[FloatArray], labels: NDArray[Any]) -> None:
-        features = self._head_input(vectors)
-        targets = np.repeat(labels, 1 if self.pooling in VECTOR_POOLINGS else [len(v) for v in vectors])
-        # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
-        with one_blas_thread() if isinstance(self.head, str) else nullcontext():
-            self.head_ = head.fit(features, targets)
-        self.classes_ = np.asarray(self.head_.classes_)
-        self.unknown_threshold_, self.unknown_threshold_interval_ = None, None
-        self.has_background_, self.temperature_ = False, 1.0
-
-    def _fit_unknown(
-        self,
-        unknown: Unknown,
-        vectors: Sequence[FloatArray],
-        labels: NDArray[Any],
-        background: Sequence[FloatArray],
-        groups: NDArray[Any] | None,
-    ) -> None:
-        """Fit the head with the background, if there is one, and learn the threshold."""
-        rows = bank_rows(unknown, self.embedder_, self.pooling)
-        if background:
-            recordings = self._head_input(background)
-            rows = np.concatenate([rows, recordings]) if len(rows) else recordings
-        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling)
-        learned = learn(
-            lesson, self.head, unknown, class_weight=self.class_weight, random_state=self.random_state, groups=groups
-        )
-        self.head_, self.classes_ = learned.head, np.unique(labels)
-        self.unknown_threshold_ = learned.threshold
-        self.unknown_threshold_interval_ = learned.interval
-        self.has_background_, self.temperature_ = len(rows) > 0, learned.temperature
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_pooling(self.pooling)
         check_limits(self.unknown_threshold, self.gate_dbfs, self.gate_hysteresis_db)
         check_unknown(self.unknown)
-
-    def _gate(self) -> tuple[float | None, float]:
-        """Return the gate in force, in dBFS, and its hysteresis in dB."""
-        if not isinstance(self.gate_dbfs, str):
-            return self.gate_dbfs, self.gate_hysteresis_db
-        if not hasattr(self, "gate_dbfs_"):
-            raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
-        return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
-
-    def _learn_gate(self, outcomes: Sequence[Outcome], is_quiet: Sequence[bool]) -> None:
-        """Learn the gate from clips, some of them background, if it is to be learned."""
-        self.gate_dbfs_, self.gate_hysteresis_db_ = None, self.gate_hysteresis_db
-        if not isinstance(self.gate_dbfs, str):
-            self.gate_dbfs_ = self.gate_dbfs
-            return
-        levels: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-        for outcome, quiet in zip(outcomes, is_quiet, strict=True):
-            if not isinstance(outcome, L3clfError):
-                levels[quiet].append(outcome.levels_dbfs)
-        self.gate_dbfs_, self.gate_hysteresis_db_ = learned_gate(*levels)
-
-    def _vectors(self, outcome: Outcome, silence_learned: bool | None = True) -> FloatArray:
-        """Return the embeddings of the windows that count; none for a clip that failed."""
-        if isinstance(outcome, L3clfError):
-            return np.zeros((0, self.embedder_.embedding_size), np.float32)
-        return outcome.vectors[self._counted(outcome.levels_dbfs, silence_learned)]
-
-    def _counted(self, levels_dbfs: FloatArray, silence_learned: bool | None) -> NDArray[np.bool_]:
-        """Return which windows of a clip count."""
-        return counted(levels_dbfs, above_gate(levels_dbfs, *self._gate()), silence_learned)
-
-    def _head_input(self, vectors: Sequence[FloatArray]) -> FloatArray:
-        """Return a row for each clip, or, where the head's probabilities are pooled, for each window."""
-        if self.pooling in VECTOR_POOLINGS:
-            return np.stack([pool_vectors(v, self.pooling) for v in vectors])
-        return np.concatenate(vectors)
 
     def predict_proba(self, X: Iterable[Any]) -> NDArray[np.float64]:
         """Return the probability of each class for each clip.

@@ -102,17 +102,18 @@ class EventMethods(ClipEstimator):
             If a rule is out of its range, or the pooling is "mean+std".
         """
         used = self._rules(rules)
-        return [
-            find_events(
-                found.answers,
-                found.times_s,
-                self.classes_,
-                used,
-                threshold=self._threshold(),
-                duration_s=found.duration_s,
-            )
-            for found in self.window_answers(X)
-        ]
+        return [self.events_of(found, used) for found in self.window_answers(X)]
+
+    def events_of(self, found: WindowAnswers, rules: EventRules | None = None) -> list[Event]:
+        """Return the events of one clip, from what `window_answers` returned; see `predict_events`."""
+        return find_events(
+            found.answers,
+            found.times_s,
+            self.classes_,
+            self._rules(rules),
+            threshold=self._threshold(),
+            duration_s=found.duration_s,
+        )
 
     def tune_events(
         self, X: Iterable[Any], events: Iterable[Iterable[Any]], collars: Collars | None = None

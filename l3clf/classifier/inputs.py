@@ -33,6 +33,7 @@ __all__ = [
     "as_labels",
     "as_sources",
     "as_targets",
+    "check_classes",
     "check_limits",
     "check_sizes",
     "check_whole",
@@ -166,14 +167,19 @@ def check_sizes(outcomes: Iterable[Outcome], embedder: Embedder) -> None:
 def as_labels(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:
     """Return labels to learn: an array of strings, integers, booleans or whole floats, at least two different."""
     labels = as_targets(y, n_clips)
-    if len(set(labels.tolist())) < 2:
-        found = ", ".join(map(repr, set(labels.tolist()))) or "none"
-        raise ParameterError(f"y: 1 class ({found}); expected two or more")
+    check_classes(labels)
     if "" in labels.tolist():
         raise ParameterError(
             f"y: label {labels.tolist().index('')} is empty, which is the answer for a clip that failed; name the class"
         )
     return labels
+
+
+def check_classes(labels: NDArray[Any]) -> None:
+    """Raise ParameterError for labels of fewer than two classes."""
+    found = set(labels.tolist())
+    if len(found) < 2:
+        raise ParameterError(f"y: 1 class ({', '.join(map(repr, found)) or 'none'}); expected two or more")
 
 
 def as_targets(y: ArrayLike | None, n_clips: int) -> NDArray[Any]:

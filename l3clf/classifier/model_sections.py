@@ -96,6 +96,8 @@ def _portable(background: Any) -> str | None:
 
 
 def _check_unknown(section: Mapping[str, Any], n_classes: int) -> None:
+    if not n_classes:  # the background alone would be a head
+        raise wrong_value("classes field 'values'", [], "at least one label")
     share = number(0, 1)
     n = len(section["thresholds"])
     if n not in (1, n_classes) or not all(map(share.holds, section["thresholds"])):

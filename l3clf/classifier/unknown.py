@@ -42,6 +42,7 @@ __all__ = [
     "Learned",
     "Lesson",
     "Unknown",
+    "automatic",
     "background_clips",
     "bank_rows",
     "check_unknown",
@@ -125,9 +126,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-def bank_for(embedder: Embedder) -> FloatArray | None:
-    """Return the bank of an embedder, shape (n, embedding_size); None if it has none."""
-    return None
+def _bank(embedder: Embedder) -> FloatArray | None:
+    from l3clf.classifier.background_bank import bank_for  # here, because students import ONNX Runtime
+
+    return bank_for(embedder)
 
 
 def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | None:
@@ -144,32 +146,35 @@ def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | Non
                 f"background='bank': its embeddings are pooled by 'mean', not {pooling!r}; give pooling='mean', or "
                 "Unknown(background=None)"
             )
-        if unknown.background == BANK and bank_for(embedder) is None:
+        if unknown.background == BANK and _bank(embedder) is None:
             raise ParameterError(
                 f"background='bank': there is none for embedder {embedder.name!r}; give unknown='auto', or the folder "
                 "of recordings of your own"
             )
         return unknown
-    if unknown is None:
-        return None
-    return Unknown() if pooling == "mean" and bank_for(embedder) is not None else Unknown(background=None)
+    return None if unknown is None else automatic(embedder, pooling)
+
+
+def automatic(embedder: Embedder, pooling: str) -> Unknown:
+    """Return what "auto" stands for."""
+    return Unknown() if pooling == "mean" and _bank(embedder) is not None else Unknown(background=None)
 
 
 def bank_rows(unknown: Unknown, embedder: Embedder, pooling: str) -> FloatArray:
     """Return the rows of the bank to learn from, (n, embedding_size); none without a bank."""
-    bank = bank_for(embedder) if unknown.background is not None and pooling == "mean" else None
+    bank = _bank(embedder) if unknown.background is not None and pooling == "mean" else None
     return np.zeros((0, embedder.embedding_size), np.float32) if bank is None else bank
 
 
-def background_clips(unknown: Unknown) -> list[Clip]:
-    """Return the clips of the folder that `unknown` names as its background, if it names one.
+def background_clips(unknown: object) -> list[Clip]:
+    """Return the clips of the folder that the parameter `unknown` names as its background, if it names one.
 
     Raises
     ------
     ParameterError
         If there is no such folder, or no sound in it.
     """
-    folder = unknown.background
+    folder = unknown.background if isinstance(unknown, Unknown) else None
     if folder is None or folder == BANK:
         return []
     if folder == FOLDER_OF_THE_FIT:
@@ -178,7 +183,7 @@ def background_clips(unknown: Unknown) -> list[Clip]:
             "'bank' or None"
         )
     if not Path(folder).is_dir():
-        raise ParameterError(f"background={str(folder)!r}: no such folder; give 'bank', a folder of sounds, or None")
+        raise ParameterError(f"background={str(folder)!r}: no such folder; name a folder of sounds")
     found = find_sounds(folder)
     warn_of_unknown(folder)
     if not found:

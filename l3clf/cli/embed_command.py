@@ -1,12 +1,16 @@
 """``l3clf embed``: write the window embeddings of sound files."""
 
 import argparse
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from l3clf.cli import options
 from l3clf.cli.files import check_out, expand, print_failures
 from l3clf.cli.printing import say
 from l3clf.errors import L3clfError, counted
+
+if TYPE_CHECKING:
+    from l3clf.pipeline import Outcome
 
 __all__ = ["add"]
 
@@ -22,7 +26,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipEmbedder
-    from l3clf.pipeline import EMBEDDINGS, save_embeddings
+    from l3clf.pipeline import EMBEDDINGS, save_each
 
     paths, failures = expand(args.files)
     check_out(args, EMBEDDINGS, args.files, paths)  # before hours are spent on embeddings
@@ -35,9 +39,16 @@ def _run(args: argparse.Namespace) -> int:
         verbose=not args.quiet,
         full_scale=args.full_scale,
     )
-    outcomes = embedder.embed(paths)
-    n_windows = save_embeddings(args.out, paths, outcomes, force=args.force)
-    bad = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    failed: dict[int, L3clfError] = {}
+
+    def finished() -> Iterator[tuple[int, "Outcome"]]:
+        for i, outcome in embedder.embed_each(paths):
+            if isinstance(outcome, L3clfError):
+                failed[i] = outcome
+            yield i, outcome
+
+    n_windows = save_each(args.out, paths, finished(), force=args.force)
+    bad = [failed[i] for i in sorted(failed)]
     print_failures(failures + bad, args)
-    say(f"Embeddings of {counted(len(outcomes) - len(bad), 'file')}, {counted(n_windows, 'window')}: {args.out}")
+    say(f"Embeddings of {counted(len(paths) - len(bad), 'file')}, {counted(n_windows, 'window')}: {args.out}")
     return 1 if failures or bad else 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PREDICTIONS", "check_out", "expand", "load_table", "output", "print_failures"]
 
-PREDICTIONS = Kind("a table of predictions", text_begins("path,label,probability", '{"path": '))
+PREDICTIONS = Kind("a table of predictions", text_begins("path,label,probability", "path,start_s,end_s,", '{"path": '))
 _TABLES = frozenset({"meta.csv", "esc50.csv", "urbansound8k.csv"})  # read with the folder that holds them
 
 

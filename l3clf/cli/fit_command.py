@@ -23,8 +23,15 @@ def add(commands: Any) -> None:
     pooling = "how windows are combined into one prediction for a clip (default: mean)"
     fit.add_argument("--pooling", choices=options.POOLINGS, default="mean", help=pooling)
     fit.add_argument("--class-weight", choices=("balanced",), help="weight classes inversely to their size")
-    fit.add_argument("--group", metavar="COLUMN", help=argparse.SUPPRESS)  # refused with an explanation
     options.add_decision(fit)
+    learn = 'learn which sounds are "unknown", from a background and a threshold that keeps most known clips'
+    fit.add_argument("--unknown", action="store_true", help=learn)
+    folder = "folder of sounds that are of no class, for the background (implies --unknown)"
+    fit.add_argument("--background", metavar="DIR", help=folder)
+    accept = "share of known clips that the threshold keeps (default: 0.95; implies --unknown)"
+    fit.add_argument("--accept", type=float, metavar="P", help=accept)
+    group = "column of recordings, speakers, ...: clips of one are not learned while its others tell the threshold"
+    fit.add_argument("--group", metavar="COLUMN", help=group)
     options.add_embedding(fit)
     options.add_force(fit)
 
@@ -36,16 +43,21 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
+    from l3clf.classifier.unknown import background_clips, check_unknown
 
-    if args.group is not None:
+    embedder = options.embedder_of(args)
+    unknown = _unknown(args, embedder)
+    if args.group is not None and unknown is None:
         raise ParameterError(
-            "--group: fit learns from all clips at once, so groups have no effect; give it to `l3clf baseline`, which "
-            "keeps each group in one fold"
+            "--group: fit learns from all clips at once, so groups have no effect without --unknown; give it to "
+            "`l3clf baseline`, which keeps each group in one fold"
         )
     check_limits(args.unknown_threshold, args.gate_dbfs)  # before the problems of the table are printed
-    embedder = options.embedder_of(args)
-    table = load_table(args.data, None)
-    check_out(args, MODEL, [args.data], (clip.path for clip in table.clips))  # before hours are spent on embeddings
+    check_unknown(unknown)
+    others = background_clips(unknown)
+    table = load_table(args.data, args.group)
+    read = [clip.path for clip in (*table.clips, *others)]
+    check_out(args, MODEL, [args.data, args.background], read)  # before hours are spent on embeddings
     for problem in table.problems():
         tell(problem, args.parser)
     for size in may_be_too_large([Cell(embedder, args.head, args.pooling, tune=False)], np.array(table.labels)):
@@ -64,20 +76,46 @@ def _run(args: argparse.Namespace) -> int:
         on_error="nan",  # fits on the good clips; the others are listed in `failures_`
         verbose=not args.quiet,
         full_scale=args.full_scale,
+        unknown=unknown,
     )
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             # `print_failures` names these clips, one a line.
             warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips could not be embedded", category=ClipWarning)
-            model.fit(table.clips, table.labels)
+            groups = table.folds if table.groups is None else table.groups
+            model.fit(table.clips, table.labels, groups=groups)
     finally:
         print_failures(getattr(model, "failures_", []), args)
     save_model(model, args.out, force=args.force)
-    clips = counted(len(table) - len(model.failures_), "clip")
+    clips = counted(len(table) + len(others) - len(model.failures_), "clip")
     say(
         f"Fitted {model.head!r} on {clips} of {counted(len(model.classes_), 'class', 'classes')} "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
     )
+    for line in _about_unknown(model):
+        say(line)
     say(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
     return 1 if model.failures_ else 0
+
+
+def _unknown(args: argparse.Namespace, embedder: Any) -> Any:
+    """Return the `Unknown` that the arguments ask for; None if they ask for none."""
+    from l3clf.classifier.unknown import Unknown, automatic
+
+    if args.background is None and args.accept is None:
+        return "auto" if args.unknown else None
+    accept = {} if args.accept is None else {"accept": args.accept}
+    if args.background is not None:
+        return Unknown(background=args.background, **accept)
+    return automatic(embedder, args.pooling).set_params(**accept)
+
+
+def _about_unknown(model: Any) -> list[str]:
+    """Return what was learned about sounds that are unknown, in a line; none if nothing was."""
+    if model.unknown_threshold_ is None:
+        return []
+    low, high = model.unknown_threshold_interval_
+    interval = f" (95 % interval: {low:.3f} to {high:.3f})" if low == low else ""
+    background = "with a background" if model.has_background_ else "without a background"
+    return [f"Unknown: {background}, below {model.unknown_threshold_:.3f}{interval}."]

@@ -101,10 +101,31 @@ def _model(path: Path) -> dict[str, Any]:
         "hop": f"{model.hop_s:g} s, {'centred' if model.center else 'from the start of the clip'}",
         "head": head,
         "pooling": model.pooling,
-        "unknown threshold": model.unknown_threshold,
+        "unknown threshold": _threshold(model),
+        **_unknown(model),
         "gate": None if model.gate_dbfs is None else f"{model.gate_dbfs:g} dBFS",
         "training digest": model.training_digest_,
         "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),
+    }
+
+
+def _threshold(model: Any) -> Any:
+    """Return the threshold in force, or those of the classes."""
+    found = model._threshold()
+    return [round(value, 4) for value in found.tolist()] if isinstance(found, np.ndarray) else found
+
+
+def _unknown(model: Any) -> dict[str, Any]:
+    """Return what a model does about unknown sounds beside the threshold, if anything was learned."""
+    if model.unknown_threshold_ is None:
+        return {}
+    accept = 0.95 if isinstance(model.unknown, str) or model.unknown is None else model.unknown.accept
+    by_hand = "" if model.unknown_threshold is None else ", which is not used"
+    intervals = [" to ".join(f"{end:.4f}" for end in ends) for ends in np.atleast_2d(model.unknown_threshold_interval_)]
+    return {
+        "background": "one more row of the head" if model.has_background_ else None,
+        "threshold learned": f"to keep {accept:.4g} of known clips{by_hand}",
+        "95 % interval": intervals[0] if len(intervals) == 1 else intervals,
     }
 
 

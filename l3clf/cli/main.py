@@ -27,6 +27,7 @@ from l3clf.cli import (
     fit_command,
     guide_command,
     info_command,
+    listen_command,
     options,
     predict_command,
     verify_command,
@@ -42,6 +43,7 @@ __all__ = ["main"]
 COMMANDS = (
     fit_command,
     predict_command,
+    listen_command,
     baseline_command,
     embed_command,
     distill_command,

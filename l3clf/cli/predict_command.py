@@ -1,20 +1,24 @@
-"""``l3clf predict``: classify sound files with a saved model."""
+"""``l3clf predict``: classify sound files with a saved model, or find the events in them."""
 
 import argparse
-import json
+import time
 import warnings
-from collections.abc import Sequence
-from functools import partial
-from typing import IO, Any
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from l3clf.cli import options
 from l3clf.cli.files import PREDICTIONS, check_out, expand, output, print_failures
-from l3clf.errors import L3clfError, LevelWarning
-from l3clf.storage.csv_text import csv_line, escaped_path
+from l3clf.cli.predict_outputs import SUFFIXES, Answer, InOrder, LabelFolder, Rows, check_class_names, places
+from l3clf.errors import L3clfError, LevelWarning, ParameterError
 
 __all__ = ["add"]
+
+CLIPS_AT_ONCE = 256  # answered together, because a forest takes as long for one clip as for many
+BYTES_AT_ONCE = 32_000_000  # of embeddings
+ANSWER_EVERY_S = 1.0
 
 
 def add(commands: Any) -> None:
@@ -22,8 +26,13 @@ def add(commands: Any) -> None:
     predict = options.command(commands, "predict", _run, "classify sound files with a saved model")
     predict.add_argument("model", metavar="MODEL", help="model file that `l3clf fit` wrote")
     predict.add_argument("files", metavar="FILES", nargs="+", help="sound files, or folders of them")
-    predict.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="of the output (default: csv)")
-    predict.add_argument("--out", metavar="FILE", help="file to write (default: standard output)")
+    text = "write the events in each recording (start, end, class, score) instead of one class for each file"
+    predict.add_argument("--events", action="store_true", help=text)
+    formats = "of the output (default: csv); audacity and raven write a file of events for each recording to --out DIR"
+    predict.add_argument("--format", choices=("csv", "jsonl", *SUFFIXES), default="csv", help=formats)
+    predict.add_argument("--out", metavar="FILE|DIR", help="file or folder to write (default: standard output)")
+    windows = "also write the answer for each window: a CSV, or JSON lines if the name ends in .jsonl"
+    predict.add_argument("--windows-out", metavar="FILE", help=windows)
     formulas = (
         "in the CSV, write what a spreadsheet would compute (=cmd) with an apostrophe, or a path with ./, in front"
     )
@@ -36,55 +45,159 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from l3clf.audio.clip import Clip
-    from l3clf.classifier.clip_warnings import warn_of_silence
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import load_model
 
-    check_limits(args.unknown_threshold, args.gate_dbfs)  # like the line below, before hours are spent on embeddings
+    check_limits(args.unknown_threshold, args.gate_dbfs)  # like the checks below, before hours are spent on embeddings
+    _check_options(args)
     paths, failures = expand(args.files)
-    if args.out is not None:
-        check_out(args, PREDICTIONS, [args.model, *args.files], paths)
+    folder = _check_outputs(args, paths)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
     for name in ("unknown_threshold", "gate_dbfs", "full_scale"):  # the model's own stay where none is given
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
-    outcomes = model.embed(paths)  # first and once, so that a failed file is reported and skipped
-    good = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, L3clfError)]
-    windows = [outcomes[i] for i in good]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one below names the file
-        probabilities = model.predict_proba(windows)
-        labels = model.predict(windows)
-    warn_of_silence([Clip(paths[i]) for i in good], windows, model._gate()[0], model.silence_learned_)
-    with output(args.out) as file:
-        write = partial(_write_csv, args.escape_formulas) if args.format == "csv" else _write_json_lines
-        write(file, [paths[i] for i in good], labels, probabilities, model.classes_)
-    failures += [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
+    if folder is not None:
+        check_class_names(model.classes_, args.format)
+        folder.high_hz = model.embedder_.sample_rate / 2
+    failures += _predict(args, model, paths, folder)
     print_failures(failures, args)
     return 1 if failures else 0
 
 
-def _write_csv(
-    escape: bool, file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any
-) -> None:
-    """Write the path, label and probability of each file."""
-    file.write(csv_line(["path", "label", "probability"]))
-    for path, label, row in zip(paths, labels, probabilities, strict=True):
-        shown = escaped_path(path) if escape else path
-        file.write(csv_line([shown, label, f"{row.max():.6f}"], escape_formulas=escape))
+def _check_options(args: argparse.Namespace) -> None:
+    if args.format in SUFFIXES and not args.events:
+        raise ParameterError(f"--format {args.format}: writes events; add --events")
+    if args.format in SUFFIXES and args.out is None:
+        raise ParameterError(f"--format {args.format}: writes a file for each recording; name a folder with --out")
+    if args.out is not None and args.windows_out is not None and Path(args.out) == Path(args.windows_out):
+        raise ParameterError(f"--windows-out {args.windows_out}: is the file of --out, too; name another file")
 
 
-def _write_json_lines(file: IO[str], paths: Sequence[str], labels: Any, probabilities: Any, classes: Any) -> None:
-    """Write one JSON object per file, with the probabilities of all classes."""
-    names = [str(name) for name in classes]
-    for path, label, row in zip(paths, labels, probabilities, strict=True):
-        record = {
-            "path": path,
-            "label": label.item() if isinstance(label, np.generic) else label,
-            "probability": float(row.max()),
-            "probabilities": dict(zip(names, row.tolist(), strict=True)),
-        }
-        # JSON has to be valid UTF-8, so file names that are not are escaped.
-        file.write(json.dumps(record, ensure_ascii=not path.isprintable()) + "\n")
+def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> LabelFolder | None:
+    """Check what may be written, and return the folder of labels, if one is asked for."""
+    given = [args.model, *args.files]
+    if args.windows_out is not None:
+        check_out(argparse.Namespace(**{**vars(args), "out": args.windows_out}), PREDICTIONS, given, paths)
+    if args.format in SUFFIXES:
+        folder = LabelFolder(args.out, args.format, places(paths, args.files, args.format), force=args.force)
+        folder.check()
+        return folder
+    if args.out is not None:
+        check_out(args, PREDICTIONS, given, paths)
+    return None
+
+
+def _predict(
+    args: argparse.Namespace, model: Any, paths: Sequence[str], folder: LabelFolder | None
+) -> list[L3clfError]:
+    """Embed the files, write the answer of each as soon as those before it are known, and return the failures."""
+    from l3clf.audio.clip import Clip
+    from l3clf.classifier.clip_warnings import warn_of_silence
+
+    failures: dict[int, L3clfError] = {}
+    silent: dict[int, Any] = {}
+    with ExitStack() as stack:
+        tables = []
+        if folder is None:
+            file = stack.enter_context(output(args.out))
+            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas)
+            file.write(rows.event_head() if args.events else rows.clip_head())
+            tables.append(InOrder(file, rows.events if args.events else rows.clip))
+        if args.windows_out is not None:
+            file = stack.enter_context(output(args.windows_out))
+            rows = Rows(model.classes_, args.windows_out.lower().endswith(".jsonl"), args.escape_formulas)
+            file.write(rows.window_head())
+            tables.append(InOrder(file, rows.windows))
+        finished = stack.enter_context(closing(model.embed_each(paths)))
+        for batch in _batches(finished):
+            failures |= {i: outcome for i, outcome in batch.items() if isinstance(outcome, L3clfError)}
+            good = {i: outcome for i, outcome in batch.items() if i not in failures}
+            silent |= {i: _levels(outcome) for i, outcome in good.items()}
+            answers = dict(zip(good, _answers(args, model, [paths[i] for i in good], list(good.values())), strict=True))
+            for i in sorted(batch):
+                for table in tables:
+                    table.add(i, answers.get(i))
+                if folder is not None and i in answers:
+                    folder.add(answers[i])
+            for table in tables:
+                table.flush()
+            if folder is not None:
+                folder.flush()
+    kept = sorted(silent)
+    warn_of_silence([Clip(paths[i]) for i in kept], [silent[i] for i in kept], model._gate()[0], model.silence_learned_)
+    return [failures[i] for i in sorted(failures)]
+
+
+def _batches(finished: Iterator[tuple[int, Any]]) -> Iterator[dict[int, Any]]:
+    """Collect outcomes until there are enough of them, or a second has passed."""
+    batch: dict[int, Any] = {}
+    n_bytes, last_s = 0, time.monotonic()
+    for i, outcome in finished:
+        batch[i] = outcome
+        n_bytes += 0 if isinstance(outcome, L3clfError) else outcome.vectors.nbytes
+        if len(batch) >= CLIPS_AT_ONCE or n_bytes > BYTES_AT_ONCE or time.monotonic() - last_s > ANSWER_EVERY_S:
+            yield batch
+            batch, n_bytes, last_s = {}, 0, time.monotonic()
+    if batch:
+        yield batch
+
+
+def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows: Sequence[Any]) -> list[Answer]:
+    """Return what the model says of files, of which the windows are known."""
+    from l3clf.classifier.decision import decide
+
+    if not paths:
+        return []
+    found = [Answer(path) for path in paths]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one that follows all answers names the file
+        if not args.events:
+            probabilities, labels = model.predict_proba(windows), model.predict(windows)
+            found = [
+                replace(one, label=label, probabilities=row)
+                for one, label, row in zip(found, labels, probabilities, strict=True)
+            ]
+        if args.events or args.windows_out is not None:
+            each = [
+                replace(answered, duration_s=_duration_s(path))
+                for answered, path in zip(model.window_answers(windows), paths, strict=True)
+            ]
+            found = [replace(one, windows=answered) for one, answered in zip(found, each, strict=True)]
+    if args.events:
+        found = [replace(one, events=model.events_of(one.windows)) for one in found]
+    if args.windows_out is not None:
+        found = [
+            replace(
+                one,
+                window_labels=decide(
+                    one.windows.answers.probabilities,
+                    model.classes_,
+                    model.unknown_threshold,
+                    one.windows.answers.known_shares,
+                ),
+            )
+            for one in found
+        ]
+    return found
+
+
+def _duration_s(path: str) -> float | None:
+    from l3clf.audio.clip import Clip
+    from l3clf.audio.decode import duration_s
+
+    try:
+        return duration_s(Clip(path))
+    except L3clfError:  # it was good when it was embedded
+        return None
+
+
+def _levels(outcome: Any) -> Any:
+    """Return what the warning of silent files needs of one: its loudest window."""
+    loudest = outcome.levels_dbfs.argmax()
+    return replace(
+        outcome,
+        vectors=outcome.vectors[:0].copy(),
+        times_s=outcome.times_s[:0].copy(),
+        levels_dbfs=outcome.levels_dbfs[loudest : loudest + 1].copy(),
+    )

@@ -67,6 +67,7 @@ def _signals(found: "Signals") -> str:
         ("levels", found.levels_wrong, found.n_levels),
         ("values", found.values_differ, found.n_values),
         ("head", found.vectors_wrong, found.n_vectors),
+        ("decisions", found.decisions_wrong, found.n_decisions),
         ("names", found.names_wrong, found.n_names),
     )
     wrong = [f"{name}: {bad} of {n:,} wrong" for name, bad, n in counts if bad]

@@ -28,7 +28,7 @@ Tokens = list[str]
 _MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source}
 _GOLDEN = "l3clf_golden.h"
 _MACHINES = {"window", "twiddles", "band_weights", "thresholds", "l3clf_model_frontend"}
-_MACHINES |= {"L3CLF_GATE_ENERGY", "L3CLF_SILENT_ENERGY"}
+_MACHINES |= {"L3CLF_GATE_ENERGY", "L3CLF_GATE_CLOSE_ENERGY", "L3CLF_SILENT_ENERGY"}
 MACHINE_LIMIT = 1e-6
 _VERSION = "l3clf_version"  # a text for people: another version of l3clf may have written the same numbers
 _EXAMPLES = ("main.c", "README.md", "Makefile", "selftest.c")
@@ -82,19 +82,20 @@ def _same(name: str, found: Tokens | None, expected: Tokens) -> bool:
 
 def _altered_golden(d: DeviceModel, found: dict[str, Tokens], made: dict[str, Tokens]) -> list[str]:
     """Return which golden values are not Python's for the golden values that they follow from."""
-    names = [f"l3clf_golden_{name}" for name in ("pcm", "levels", "embedding", "probabilities")]
-    pcm, levels, embedding, probabilities = (_numbers(found.get(name, [])) for name in names)
+    names = [f"l3clf_golden_{name}" for name in ("pcm", "levels", "embedding", "probabilities", "unknown_score")]
+    pcm, levels, embedding, probabilities, score = (_numbers(found.get(name, [])) for name in names)
     window = golden_pcm(d)[np.newaxis]
     gated, ungated = Expected(d, window), Expected(replace(d, gate_dbfs=None), window)
-    right = [np.array_equal(pcm, window[0]), False, False, False]
+    right = [np.array_equal(pcm, window[0]), False, False, False, False]
     if levels.size == gated.levels.size:
         levels = levels.reshape(gated.levels.shape)
         right[1] = bool(((levels >= gated.lowest) & (levels <= gated.highest)).all())
         follows = d.student.network.run(levels.astype(np.int8)[..., np.newaxis])
         right[2] = np.array_equal(embedding, follows.ravel())
-    if embedding.size == gated.embeddings.size and probabilities.size == len(d.class_names):
-        expected = ungated.probabilities_of(embedding.astype(np.int8)[np.newaxis])
-        right[3] = float(np.abs(probabilities - expected[0]).max()) <= PROBABILITY_LIMIT
+    if embedding.size == gated.embeddings.size and (probabilities.size, score.size) == (d.n_rows, 1):
+        given = embedding.astype(np.int8)[np.newaxis]
+        right[3] = float(np.abs(probabilities - ungated.rows_of(given)[0]).max()) <= PROBABILITY_LIMIT
+        right[4] = float(np.abs(score - gated.answers_of(given).unknown_scores).max()) <= PROBABILITY_LIMIT
     wrong = [name for name, is_right in zip(names, right, strict=True) if not is_right]
     return wrong + [name for name, value in made.items() if name not in names and found.get(name) != value]
 

@@ -14,7 +14,7 @@ _TYPES = {"i1": "int8_t", "i2": "int16_t", "i4": "int32_t", "u1": "uint8_t", "u2
 _WIDTH = 116
 
 
-def c_array(name: str, values: NDArray[Any], kind: str | None = None) -> str:
+def c_array(name: str, values: NDArray[Any], kind: str | None = None, *, public: bool = False) -> str:
     """Return the definition of a constant array.
 
     Parameters
@@ -23,6 +23,8 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None) -> str:
     values : array
         int8, int16, int32, uint8, uint16 or float32. Floats are written in hexadecimal, which is exact. With a `kind`
         that is a structure, each row becomes one structure.
+    public : bool, default=False
+        Whether other files can use it.
     kind : str, optional
         The C type of the elements; by default that of the array.
     """
@@ -31,7 +33,7 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None) -> str:
         items = ["{" + ", ".join(map(_number, row)) + "}" for row in values]
     else:
         items = [_number(value) for value in values.ravel()]
-    return f"static const {kind} {name}[{len(items)}] = {{\n{_lines(items)}\n}};\n"
+    return f"{'' if public else 'static '}const {kind} {name}[{len(items)}] = {{\n{_lines(items)}\n}};\n"
 
 
 def _number(value: Any) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from l3clf._version import __version__
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.levels import SILENT_DBFS
-from l3clf.device.ctext import c_string
+from l3clf.device.ctext import c_array, c_string
 from l3clf.device.emit_frontend import frontend_source
 from l3clf.device.emit_head import head_source
 from l3clf.device.emit_network import network_source
@@ -20,6 +20,9 @@ def model_header(d: DeviceModel) -> str:
     defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in _numbers(d).items())
     mode = "#define L3CLF_POOL_PROBABILITIES\n" if d.pooling == "probability" else ""
     mode += "#define L3CLF_EXACT_MEAN\n" if d.head.kind == "forest" else ""
+    mode += "#define L3CLF_BACKGROUND /* the head's last row, which is no class */\n" if d.has_background else ""
+    mode += "#define L3CLF_CLASS_THRESHOLDS\n" if d.class_thresholds else ""
+    own = "extern const float l3clf_class_thresholds[L3CLF_N_CLASSES];\n" if d.class_thresholds else ""
     return f"""/* {_banner(d)} */
 #ifndef L3CLF_MODEL_H
 #define L3CLF_MODEL_H
@@ -41,7 +44,7 @@ typedef {pooled} l3clf_pooled; /* element of what is kept of each window */
 
 extern const char *const l3clf_class_names[L3CLF_N_CLASSES];
 extern const char l3clf_version[];
-
+{own}
 void l3clf_network(int8_t *arena);
 void l3clf_head(const float *x, float *probabilities);
 
@@ -68,16 +71,19 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
         "OUTPUT_SCALE": f"{float(output.scale)!r}F",
         # No probability is below 0.0, so that this stands for no threshold.
-        "UNKNOWN_THRESHOLD": f"{float(np.float32(d.unknown_threshold or 0.0))!r}F",
+        **({} if d.class_thresholds else {"UNKNOWN_THRESHOLD": f"{float(np.float32(d.thresholds[0]))!r}F"}),
         "ARENA_BYTES": f"{d.arena_bytes}U",
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
         "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
         "ANSWER_OFFSET": d.answer_offset,
-        "POOLED_SIZE": len(d.class_names) if d.pooling == "probability" else output.size,
+        "POOLED_SIZE": d.n_rows if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
     if energy:  # otherwise every window is above the gate
         numbers["GATE_ENERGY"] = f"UINT64_C({energy}) /* {d.gate_dbfs:g} dBFS */"
+        if d.gate_dbfs is not None and d.gate_hysteresis_db:
+            closes = d.gate_dbfs - d.gate_hysteresis_db
+            numbers["GATE_CLOSE_ENERGY"] = f"UINT64_C({gate_energy(closes, d.window)}) /* {closes:g} dBFS */"
     if d.rejects_silence:
         numbers["SILENT_ENERGY"] = f"UINT64_C({gate_energy(SILENT_DBFS, d.window)}) /* {SILENT_DBFS:g} dBFS */"
     if energy or d.rejects_silence:
@@ -103,6 +109,9 @@ def gate_energy(gate_dbfs: float, window: int) -> int:
 def model_source(d: DeviceModel) -> str:
     """Return ``l3clf_model.c``: weights, tables and the order of the layers."""
     names = ",\n    ".join(c_string(name) for name in d.class_names)
+    thresholds = ""
+    if d.class_thresholds:
+        thresholds = c_array("l3clf_class_thresholds", d.thresholds.astype(np.float32), public=True) + "\n"
     return f"""/* {_banner(d)} */
 #include "l3clf_model.h"
 
@@ -127,7 +136,7 @@ const char *const l3clf_class_names[L3CLF_N_CLASSES] = {{
 /* --- front-end ------------------------------------------------------------------------------------ */
 
 {frontend_source(d.spec)}
-/* --- head ----------------------------------------------------------------------------------------- */
+{thresholds}/* --- head ----------------------------------------------------------------------------------------- */
 
 {head_source(d.head)}
 /* --- network -------------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@ same bytes.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,15 +27,17 @@ __all__ = ["RUNTIME", "export", "export_settings", "is_export", "read_export", "
 
 RUNTIME = Path(str(files("l3clf.device") / "runtime"))
 MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
-SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs")
+SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db")
+_SINCE = {"gate_hysteresis_db": None}  # earlier exports lack it: their model has none
 
 
 def export(
     model: ClipClassifier,
     out: str | os.PathLike[str],
     pool_windows: int = DEFAULT_WINDOWS,
-    unknown_threshold: float | None = None,
+    unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
+    gate_hysteresis_db: float | None = None,
     *,
     force: bool = False,
 ) -> Path:
@@ -51,7 +53,8 @@ def export(
         A new or empty folder, or that of an earlier export, whose files are replaced unless they were changed since.
     pool_windows : int, default=10
         Number of windows, 1 to 1000, that a decision is pooled over.
-    unknown_threshold, gate_dbfs : float or None, default=None
+    unknown_threshold : float, sequence of one for each class, or None, default=None
+    gate_dbfs, gate_hysteresis_db : float or None, default=None
         Override those of the model, if given.
     force : bool, default=False
         Whether `out` may hold other files, and whether files are replaced that were changed or are not ours.
@@ -67,9 +70,10 @@ def export(
         If a part of the model cannot run on a chip, or the folder cannot be written or holds a file that would be
         replaced though no export wrote it, or it was changed since.
     ParameterError
-        If the threshold or the gate is out of range.
+        If the threshold, the gate or its hysteresis is out of range.
     """
-    return write_export(device_model(model, pool_windows, unknown_threshold, gate_dbfs), out, force=force)
+    d = device_model(model, pool_windows, unknown_threshold, gate_dbfs, gate_hysteresis_db)
+    return write_export(d, out, force=force)
 
 
 def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
@@ -102,7 +106,7 @@ def export_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of an export, or None if the folder holds none."""
     try:
         found = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        return {name: found[name] for name in SETTINGS}
+        return {name: {**_SINCE, **found}[name] for name in SETTINGS}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
-from l3clf.classifier.decision import above_gate, counted, decide
+from l3clf.classifier.decision import Answers, above_gate, counted, decide
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.frontend import levels, quantise_levels
@@ -34,11 +34,13 @@ class Expected:
         The levels that float32 may give, however it rounds; see `level_limits`.
     embeddings : array of shape (n, size), int8
     above_gate : array of shape (n,), bool
+        Within the whole sound, if the gate has a hysteresis.
     n_windows : array of shape (n,), int64
         How many of the last `pool_windows` windows each decision is made from: those above the gate, or none if all are
         digital silence, which was not learned.
     probabilities : array of shape (n, n_classes), float64
         After each window, pooled over the last `pool_windows`; zeros if the decision is made from none.
+    unknown_scores : array of shape (n,), float64
     class_ids : array of shape (n,), int64
         The decision after each window; -1 for "unknown".
     """
@@ -51,14 +53,15 @@ class Expected:
         self.lowest, self.highest = level_limits(d.spec, frames[:, : d.spec.n_frames])
         self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
         self.levels_dbfs = level_dbfs(samples)
-        self.above_gate = above_gate(self.levels_dbfs, d.gate_dbfs)
+        self.above_gate = above_gate(self.levels_dbfs, d.gate_dbfs, d.gate_hysteresis_db)
         self.n_windows = np.array([counts.sum() for _, counts in self._pools()])
-        self.probabilities = self.probabilities_of(self.embeddings)
-        decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.unknown_threshold)
+        answers = self.answers_of(self.embeddings)
+        self.probabilities, self.unknown_scores = answers.probabilities, answers.unknown_scores
+        decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.thresholds, answers.known_shares)
         self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
 
-    def probabilities_of(self, embeddings: NDArray[np.int8]) -> NDArray[np.float64]:
-        """Return the probabilities after each window, had the windows other embeddings.
+    def answers_of(self, embeddings: NDArray[np.int8]) -> Answers:
+        """Return the answers after each window, had the windows other embeddings.
 
         Parameters
         ----------
@@ -67,11 +70,17 @@ class Expected:
 
         Returns
         -------
-        array of shape (n, n_classes), float64
+        Answers
         """
         d, output = self._d, self._d.network.output
         vectors = (embeddings.astype(np.float32) - np.float32(output.zero_point)) * output.scale
-        return d.classifier.answers([vectors[pool][counts] for pool, counts in self._pools()]).probabilities
+        return d.classifier.answers([vectors[pool][counts] for pool, counts in self._pools()])
+
+    def rows_of(self, embeddings: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return what the head says after each window, (n, n_rows), had the windows other embeddings."""
+        answers = self.answers_of(embeddings)
+        rows = answers.known_shares[:, np.newaxis] * answers.probabilities
+        return np.column_stack([rows, 1 - answers.known_shares]) if self._d.has_background else rows
 
     def _pools(self) -> list[tuple[slice, NDArray[np.bool_]]]:
         """Return the windows that each decision is pooled over, and which of them count."""
@@ -127,12 +136,13 @@ def golden_header(d: DeviceModel) -> str:
         c_array("l3clf_golden_pcm", pcm),
         c_array("l3clf_golden_levels", found.levels[0]),
         c_array("l3clf_golden_embedding", found.embeddings[0]),
-        c_array("l3clf_golden_probabilities", ungated.probabilities[0].astype(np.float32)),
+        c_array("l3clf_golden_probabilities", ungated.rows_of(found.embeddings)[0].astype(np.float32)),
     ]
     return (
         "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
         + f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
+        + f"static const float l3clf_golden_unknown_score = {float(np.float32(found.unknown_scores[0])).hex()}F;\n"
         + "/* The decision about a window of zeros. */\n"
         + f"static const int32_t l3clf_golden_silence_class = {silence.class_ids[0]};\n"
     )

@@ -1,6 +1,10 @@
 """A fitted model, checked and lowered for a microcontroller."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.audio.spectrogram import MelSpec
@@ -14,7 +18,7 @@ from l3clf.device.lower import Layer, lower
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.frontend import student_spec
 from l3clf.embedders.student import Student
-from l3clf.errors import DeviceError
+from l3clf.errors import DeviceError, ParameterError
 from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["PCM_FULL_SCALE", "POOLINGS", "DeviceModel", "device_model"]
@@ -46,7 +50,10 @@ class DeviceModel:
     hop_s : float
     pool_windows : int
         Number of windows that a decision is pooled over.
-    unknown_threshold, gate_dbfs : float or None
+    unknown_threshold : float, tuple of float or None
+        A tuple has one for each class.
+    gate_dbfs : float or None
+    gate_hysteresis_db : float
     """
 
     classifier: ClipClassifier
@@ -60,8 +67,29 @@ class DeviceModel:
     pooling: str
     hop_s: float
     pool_windows: int
-    unknown_threshold: float | None
+    unknown_threshold: float | tuple[float, ...] | None
     gate_dbfs: float | None
+    gate_hysteresis_db: float
+
+    @property
+    def n_rows(self) -> int:
+        """Probabilities that the head computes: of the classes and, if it learned a background, of that."""
+        return len(self.head.classes_)
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the head's last row is the background, which is no class."""
+        return self.n_rows > len(self.class_names)
+
+    @property
+    def class_thresholds(self) -> bool:
+        """Whether each class has a threshold of its own."""
+        return isinstance(self.unknown_threshold, tuple)
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """The threshold of each class, (n_classes,); 0 for none."""
+        return np.broadcast_to(np.asarray(self.unknown_threshold or 0.0, np.float64), len(self.class_names))
 
     @property
     def hop(self) -> int:
@@ -83,21 +111,22 @@ class DeviceModel:
     def answer_offset(self) -> int:
         """Offset in the arena of the probabilities and the pooled embedding, which must not overlap the output."""
         output = self.plan.offsets[self.network.target]
-        needed = FLOAT_BYTES * (len(self.class_names) + self.network.output.size)
+        needed = FLOAT_BYTES * (self.n_rows + self.network.output.size)
         return 0 if needed <= output else -(-(output + self.network.output.size) // ALIGNMENT) * ALIGNMENT
 
     @property
     def arena_bytes(self) -> int:
         """Size of the arena in bytes; the network, a frame's transform and the head use it in turn."""
-        head = self.answer_offset + FLOAT_BYTES * (len(self.class_names) + self.network.output.size)
+        head = self.answer_offset + FLOAT_BYTES * (self.n_rows + self.network.output.size)
         return -(-max(self.plan.size, FRAME_WORK * self.spec.frame, head) // ALIGNMENT) * ALIGNMENT
 
 
 def device_model(
     model: ClipClassifier,
     pool_windows: int = DEFAULT_WINDOWS,
-    unknown_threshold: float | None = None,
+    unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
+    gate_hysteresis_db: float | None = None,
 ) -> DeviceModel:
     """Check that a model can run on a microcontroller, and lower it.
 
@@ -107,7 +136,8 @@ def device_model(
         Fitted on embeddings of l3mini or another student.
     pool_windows : int, default=10
         Number of windows, 1 to 1000, that a decision is pooled over.
-    unknown_threshold, gate_dbfs : float or None, default=None
+    unknown_threshold : float, sequence of one for each class, or None, default=None
+    gate_dbfs, gate_hysteresis_db : float or None, default=None
         Override those of the model, if given.
 
     Returns
@@ -119,7 +149,7 @@ def device_model(
     DeviceError
         If the embedder, the pooling or the head cannot run on a chip, or the hop is not a whole number of frames.
     ParameterError
-        If the threshold or the gate is out of range.
+        If the threshold, the gate or its hysteresis is out of range.
     """
     if not hasattr(model, "head_"):
         raise DeviceError("model: not fitted; call fit first, or give a model file of l3clf fit")
@@ -141,12 +171,13 @@ def device_model(
     network = student.network.model
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
-    threshold = model.unknown_threshold if unknown_threshold is None else unknown_threshold
+    threshold = _threshold(model, unknown_threshold)
     gate, hysteresis = model._gate()
-    if hysteresis:
-        raise DeviceError("gate_hysteresis_db: not in the C runtime yet; export with gate_hysteresis_db=0")
     gate = gate if gate_dbfs is None else gate_dbfs
-    check_limits(threshold, gate)
+    hysteresis = hysteresis if gate_hysteresis_db is None else gate_hysteresis_db
+    check_limits(None, gate, hysteresis)
+    if isinstance(gate, str):
+        raise DeviceError(f"gate_dbfs={gate!r}: learned by fit only; give a number, or export a model that learned it")
     names = tuple(str(name) for name in model.classes_)  # without characters that a C string cannot hold: freeze_head
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(
@@ -163,7 +194,23 @@ def device_model(
         pool_windows,
         threshold,
         gate,
+        hysteresis,
     )
+
+
+def _threshold(model: ClipClassifier, given: float | Sequence[float] | None) -> float | tuple[float, ...] | None:
+    """Return the threshold in force: one, or one for each class."""
+    found = model._threshold() if given is None else given
+    values = np.ravel(np.asarray(found, object)).tolist()
+    for value in values:
+        check_limits(value, None)
+    if np.ndim(found) == 0:  # type: ignore[arg-type]
+        return found  # type: ignore[return-value]
+    if len(values) != len(model.classes_):
+        raise ParameterError(
+            f"unknown_threshold: {len(values)} numbers; expected one, or one for each of {len(model.classes_)} classes"
+        )
+    return tuple(map(float, values))
 
 
 def _student(embedder: Embedder) -> Student:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.classifier.decision import UNKNOWN, decide
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, LinearHead
+from l3clf.classifier.unknown import split_answers
 from l3clf.device.chips import Chip, HostChip
+from l3clf.device.decisions import Decision, decisions, follows
 from l3clf.device.emit_head import rounded_down
 from l3clf.device.golden import level_limits
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
@@ -25,6 +28,8 @@ NETWORK_INPUTS = {True: 6, False: 1}  # on this machine, and on an emulated chip
 HEAD_VECTORS, HEAD_WORK = 4000, {True: 4_000_000_000, False: 2_000_000}  # multiplications or nodes
 FRAME_STEP = {True: 1, False: 4}  # from one test frame to the next that is computed
 STREAM_WINDOWS = 24  # at most
+DECISIONS, MAX_CLASSES = 10, 200  # of each kind; classes whose thresholds are tried
+NEAR = 1e-3  # of a threshold, in parts
 NOISE_FRAMES = 192
 FLOAT_BYTES = 4
 _ROOM = 16  # bytes to which places in the room are rounded up
@@ -42,6 +47,8 @@ class Signals:
         Number of values in all layers of the network, and how many differ.
     n_vectors, vectors_wrong : int
         Number of vectors given to the head, and for how many a probability differs by more than 1e-5.
+    n_decisions, decisions_wrong : int
+        Number of decisions from probabilities near the thresholds, and how many differ.
     n_names, names_wrong : int
         Number of class names, and how many differ; looked at on this machine only.
     """
@@ -52,14 +59,16 @@ class Signals:
     values_differ: int = 0
     n_vectors: int = 0
     vectors_wrong: int = 0
+    n_decisions: int = 0
+    decisions_wrong: int = 0
     n_names: int = 0
     names_wrong: int = 0
 
     @property
     def passed(self) -> bool:
         """Whether every stage was computed, and nothing differs."""
-        wrong = self.levels_wrong + self.values_differ + self.vectors_wrong + self.names_wrong
-        return wrong == 0 and min(self.n_levels, self.n_values, self.n_vectors) > 0
+        wrong = self.levels_wrong + self.values_differ + self.vectors_wrong + self.decisions_wrong + self.names_wrong
+        return wrong == 0 and min(self.n_levels, self.n_values, self.n_vectors, self.n_decisions) > 0
 
 
 def check_signals(d: DeviceModel, chip: Chip) -> Signals:
@@ -81,6 +90,7 @@ def check_signals(d: DeviceModel, chip: Chip) -> Signals:
     _check_frames(found, d, chip, rng)
     _check_network(found, d, chip, rng)
     _check_head(found, d, chip, rng)
+    _check_decisions(found, d, chip, rng)
     if isinstance(chip, HostChip):
         _check_names(found, d, chip)
     return found
@@ -178,7 +188,7 @@ def _check_head(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.Gener
     vectors = _vectors(d.head, HEAD_WORK[isinstance(chip, HostChip)], rng)
     expected = d.head.predict_proba(vectors)
     (out,) = _places(vectors[0].nbytes)
-    n_bytes = FLOAT_BYTES * len(d.class_names)
+    n_bytes = FLOAT_BYTES * d.n_rows
     room = chip.room(out + n_bytes)
     for vector, probabilities in zip(vectors, expected, strict=True):
         chip.write(room, vector.tobytes())
@@ -240,6 +250,43 @@ def _at_thresholds(head: ForestHead, most: int, rng: np.random.Generator) -> NDA
     return out
 
 
+# --- decisions --------------------------------------------------------------------------------------
+
+
+def _check_decisions(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.Generator) -> None:
+    room = chip.room(FLOAT_BYTES * d.n_rows)
+    for rows in _rows(d, rng):
+        chip.write(room, rows.tobytes())
+        chip.call("harness_decide", room)
+        (made,) = decisions(d, chip)
+        found.n_decisions += 1
+        found.decisions_wrong += not _is_decided(d, rows.astype(np.float64), made)
+
+
+def _is_decided(d: DeviceModel, rows: NDArray[np.float64], made: Decision) -> bool:
+    """Return whether a decision is Python's for what the head says, which is no threshold but for rounding."""
+    answers = split_answers(rows[np.newaxis], len(d.class_names))
+    (name,) = decide(answers.probabilities, np.arange(len(d.class_names)), d.thresholds, answers.known_shares)
+    near = np.abs(made.probabilities - answers.probabilities[0]).max() <= PROBABILITY_LIMIT
+    score = abs(made.unknown_score - answers.unknown_scores[0]) <= PROBABILITY_LIMIT
+    return bool(near and score and made.class_id == (-1 if name == UNKNOWN else name) and follows(d, made))
+
+
+def _rows(d: DeviceModel, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return what a head might say: anything, and for each class a little less and more than its threshold."""
+    n = len(d.class_names)
+    out = [rng.dirichlet(np.full(d.n_rows, share)) for share in (0.1, 0.3, 1.0) for _ in range(DECISIONS)]
+    for class_id in rng.permutation(n)[:MAX_CLASSES]:
+        for factor in (1 - NEAR, 1 + NEAR):
+            lowest = 0.0 if d.has_background else 1 / n + 1e-3  # or another class would be more probable
+            wanted = float(np.clip(d.thresholds[class_id] * factor, lowest, 1.0))
+            others = 0.0 if d.has_background else (1 - wanted) / max(1, n - 1)
+            rows = np.array([others] * n + [1 - wanted] * d.has_background)
+            rows[class_id] = wanted
+            out.append(rows)
+    return np.array(out, np.float32)
+
+
 # --- names, streams ---------------------------------------------------------------------------------
 
 
@@ -255,10 +302,14 @@ def _check_names(found: Signals, d: DeviceModel, chip: HostChip) -> None:
 
 def stream(d: DeviceModel) -> NDArray[np.float32]:
     """Return sound for as many windows as a decision is pooled over, and more: loud, silent, and around the gate."""
-    n_windows = min(d.pool_windows + 3, STREAM_WINDOWS)
-    n = d.window + (n_windows - 1) * d.hop
     gate = -30.0 if d.gate_dbfs is None else max(d.gate_dbfs, -80.0)
-    levels_dbfs = (-20.0, gate + 0.2, gate - 0.2, -np.inf, -45.0, -8.0)
+    levels_dbfs: tuple[float, ...] = (-20.0, gate + 0.2, gate - 0.2, -np.inf, -45.0, -8.0)
+    if d.gate_hysteresis_db:
+        closes = gate - d.gate_hysteresis_db
+        levels_dbfs = (gate - 0.2, gate + 0.2, closes + 0.2, closes - 0.2, closes + 0.2, -np.inf, -8.0)
+    most = STREAM_WINDOWS if d.gate_hysteresis_db else min(d.pool_windows + 3, STREAM_WINDOWS)
+    n_windows = max(most, len(levels_dbfs))
+    n = d.window + (n_windows - 1) * d.hop
     piece = max(1, n // len(levels_dbfs) + 1)
     gains = np.repeat([10 ** (level / 20) for level in levels_dbfs], piece)[:n]
     return (gains * np.random.default_rng(1).standard_normal(n)).astype(np.float32)

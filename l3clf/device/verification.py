@@ -20,6 +20,7 @@ from l3clf.device.board import PASSED, has_board, outcome, self_test
 from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
 from l3clf.device.constants import altered_constants, altered_runtime
 from l3clf.device.cost import Cost, measure_cost
+from l3clf.device.decisions import Decision, decisions, follows
 from l3clf.device.exporter import read_export
 from l3clf.device.golden import Expected
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
@@ -385,16 +386,16 @@ def _compare_numbers(
 
 
 def _compare_decisions(
-    ledger: Ledger, d: DeviceModel, found: Sequence["Decision"], expected: Expected, embeddings: NDArray[np.int8]
+    ledger: Ledger, d: DeviceModel, found: Sequence[Decision], expected: Expected, embeddings: NDArray[np.int8]
 ) -> None:
     if len(found) != len(embeddings):
         raise DeviceError(f"export: made {len(found)} decisions, Python {len(embeddings)}; write the export again")
-    same_input = np.array_equal(embeddings, expected.embeddings)
-    probabilities = expected.probabilities if same_input else expected.probabilities_of(embeddings)
+    answers = expected.answers_of(embeddings)
     for number, decision in enumerate(found):
-        difference = float(np.abs(decision.probabilities - probabilities[number]).max())
+        difference = float(np.abs(decision.probabilities - answers.probabilities[number]).max())
         right = (
-            (decision.class_id, decision.probability) == _decided(d, decision.probabilities)
+            follows(d, decision)
+            and abs(decision.unknown_score - answers.unknown_scores[number]) <= PROBABILITY_LIMIT
             and difference <= PROBABILITY_LIMIT
             and decision.n_windows == expected.n_windows[number]
             and decision.window == number + 1
@@ -406,35 +407,3 @@ def _compare_decisions(
     ledger.n_decisions += len(found)
     ledger.n_clips += 1
     ledger.clips_agree += found[-1].class_id == expected.class_ids[-1]
-
-
-def _decided(d: DeviceModel, probabilities: NDArray[np.float32]) -> tuple[int, float]:
-    """Return the class that follows from a build's own probabilities, and its probability."""
-    best = int(probabilities.argmax())
-    probability = float(probabilities[best])
-    known = probability > 0 and probability >= np.float32(d.unknown_threshold or 0.0)
-    return best if known else -1, probability
-
-
-@dataclass(frozen=True, eq=False)
-class Decision:
-    """One decision of the C code, as ``l3clf_decision`` in ``l3clf.h``."""
-
-    class_id: int
-    probability: float
-    n_windows: int
-    window: int
-    probabilities: NDArray[np.float32]
-
-
-def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
-    """Return all decisions of a build since it was started."""
-    (n,) = struct.unpack("<i", chip.read(chip.address("harness_n_decisions"), 4))
-    (size,) = struct.unpack("<i", chip.read(chip.address("harness_decision_bytes"), 4))
-    content = chip.read(chip.address("harness_decisions"), n * size)
-    out = []
-    for place in range(0, n * size, size):
-        class_id, probability, n_windows, window = struct.unpack_from("<ifII", content, place)
-        probabilities = np.frombuffer(content, np.float32, len(d.class_names), place + 16)
-        out.append(Decision(class_id, probability, n_windows, window, probabilities))
-    return out

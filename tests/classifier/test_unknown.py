@@ -56,7 +56,7 @@ def bank():
 @pytest.fixture
 def with_bank(monkeypatch):
     """A bank for the embedder mfcc, which has none."""
-    monkeypatch.setattr(module, "bank_for", lambda embedder: bank())
+    monkeypatch.setattr(module, "_bank", lambda embedder: bank())
 
 
 def rejected(model, clips):
@@ -173,7 +173,7 @@ def test_a_head_without_weights_is_refused(with_bank):
         (True, r"unknown=True; expected None, 'auto' or an l3clf\.Unknown"),
         ("bank", r"unknown='bank'; expected None, 'auto' or"),
         (Unknown(background=3), r"background=3; expected 'bank', the path of a folder, or None"),
-        (Unknown(background="no such"), r"background='no such': no such folder; give 'bank', a folder"),
+        (Unknown(background="no such"), r"background='no such': no such folder; name a folder of sounds"),
         (Unknown(background=""), r"background='': a model file does not hold the recordings"),
         (Unknown(weight=0), r"weight=0; expected a number above 0"),
         (Unknown(weight=float("nan")), r"weight=nan; expected"),

@@ -139,7 +139,8 @@ def test_prune_says_what_to_give(run, data, tmp_path):
 def test_fit_with_a_group_says_that_it_has_no_effect(run, data, tmp_path):
     status, out, err = run("fit", data, "--embedder", "mfcc", "--group", "who", "--out", tmp_path / "m")
     assert (status, out) == (1, "")
-    assert "--group: fit learns from all clips at once, so groups have no effect; give it to `l3clf baseline`" in err
+    assert "--group: fit learns from all clips at once, so groups have no effect without --unknown" in err
+    assert "give it to `l3clf baseline`" in err
 
 
 def test_weights_list_says_where_files_come_from(run, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """l3clf fit: models from folders and CSV files; files that fail are named."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
-from helpers.tones import RATE, rows
+from helpers.tones import RATE, rows, write_tone
 
 import l3clf
 from l3clf.cli import main as cli
@@ -109,3 +111,88 @@ def test_fit_refuses_columns_that_are_not_clear(data, tmp_path, capsys):
     assert cli.main(["fit", str(tmp_path / "t.csv"), "--embedder", "mfcc", "--out", str(tmp_path / "m")]) == 1
     assert "columns look like times ('start_ms'), but" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+# --- unknown sounds -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """A table of two classes, in which each of six recordings of a class is three clips."""
+    lines = ["path,label,recording"]
+    for name, low in (("low", 200), ("high", 2000)):
+        for k in range(18):
+            write_tone(tmp_path / "twins" / f"{name}{k}.wav", low * (1 + k // 3 / 10), k)
+            lines.append(f"{name}{k}.wav,{name},{name}{k // 3}")
+    (tmp_path / "twins" / "meta.csv").write_text("\n".join(lines))
+    return tmp_path / "twins"
+
+
+def test_fit_learns_what_is_unknown(run, twins, tmp_path):
+    status, out, err = run("fit", twins, "--embedder", "mfcc", "--unknown", "--out", tmp_path / "m")
+    assert (status, err) == (0, "")
+    model = l3clf.load_model(tmp_path / "m")
+    assert model.unknown == "auto"
+    assert f"Unknown: without a background, below {model._threshold():.3f} (95 % interval: " in out
+    found = dict(line.split(":", 1) for line in run("info", tmp_path / "m")[1].splitlines())
+    assert float(found["unknown threshold"]) == model._threshold()
+    assert found["threshold learned"].strip() == "to keep 0.95 of known clips"
+    assert found["background"].strip() == "none"
+
+
+def test_fit_with_recordings_of_the_background(run, twins, data, tmp_path):
+    for k in range(4):
+        write_tone(tmp_path / "others" / f"{k}.wav", 6000 + 100 * k, k)
+    (tmp_path / "others" / "bad.wav").write_bytes(b"RIFF")
+    argv = ["fit", twins, "--embedder", "mfcc", "--background", tmp_path / "others", "--accept", "0.8"]
+    status, out, err = run(*argv, "--out", tmp_path / "m")
+    assert status == 1
+    assert err.count("bad.wav") == 1
+    assert "Fitted 'logistic' on 40 clips of 2 classes" in out
+    assert "Unknown: with a background, below" in out
+    model = l3clf.load_model(tmp_path / "m")
+    assert model.unknown.accept == 0.8
+    assert str(tmp_path / "others") not in json.dumps(model.unknown.get_params())
+    shown = run("info", tmp_path / "m")[1]
+    assert "one more row of the head" in shown
+    assert "to keep 0.8 of known clips" in shown
+    strict = ["predict", tmp_path / "m", twins / "low0.wav", "--unknown-threshold", "1"]
+    assert ",unknown," in run(*strict)[1]
+
+
+def test_groups_of_the_table_are_those_of_the_threshold(run, twins, tmp_path):
+    fit = ["fit", twins, "--embedder", "mfcc", "--accept", "0.9"]
+    assert run(*fit, "--group", "recording", "--out", tmp_path / "whole")[0] == 0
+    table = l3clf.datasets.load(twins, "recording")
+    model = l3clf.ClipClassifier("mfcc", unknown=l3clf.Unknown(background=None, accept=0.9))
+    model.fit(table.clips, table.labels, groups=table.groups)
+    assert l3clf.load_model(tmp_path / "whole")._threshold() == model._threshold()
+    assert model.fit(table.clips, table.labels)._threshold() != l3clf.load_model(tmp_path / "whole")._threshold()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--accept", "1.5"], "--accept 1.5; expected a number between 0 and 1, such as 0.95"),
+        (["--background", "nowhere"], "--background nowhere: no such folder; name a folder of sounds"),
+        (["--background", "bank"], "--background bank: there is none for embedder 'mfcc'; give --unknown, or the"),
+        (["--background", "EMPTY"], "EMPTY: folder without sound files; name another folder"),
+    ],
+)
+def test_what_fit_cannot_learn_from_is_said_before_any_work(run, twins, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "EMPTY").mkdir()
+    status, _, err = run("fit", twins, "--embedder", "mfcc", *argv, "--out", tmp_path / "m")
+    assert status == 1
+    assert words in err
+    assert not (tmp_path / "m").exists()
+
+
+def test_the_model_is_not_written_over_a_recording_of_the_background(run, twins, tmp_path):
+    write_tone(tmp_path / "others" / "1.wav", 6000, 1)
+    sound = tmp_path / "others" / "1.wav"
+    argv = ["fit", twins, "--embedder", "mfcc", "--background", tmp_path / "others", "--out", sound, "--force"]
+    status, _, err = run(*argv)
+    assert status == 1
+    assert "1.wav" in err
+    assert sound.read_bytes().startswith(b"RIFF")

@@ -71,7 +71,7 @@ def test_predictions_replace_a_file_only_when_complete(model, data, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("l3clf.cli.predict_command._write_csv", stop)
+        patched.setattr("l3clf.cli.predict_outputs.Rows.clip", stop)
         assert cli.main(["predict", str(model), str(data), "--out", str(out)]) == 130
     assert out.read_text() == "path,label,probability\n"
     assert cli.main(["predict", str(model), str(data), "--out", str(out)]) == 0

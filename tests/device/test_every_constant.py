@@ -27,7 +27,9 @@ FLAGS = ["-std=c99", "-fPIC", "-ffp-contract=off", "-DL3CLF_TRACE", "-DL3CLF_POR
 HEADS = {
     "linear": {"gate_dbfs": -40.0, "unknown_threshold": 0.6},
     "forest": {"head": RandomForestClassifier(8, max_depth=4, random_state=0), "pooling": "probability"},
+    "open": {"gate_dbfs": -40.0, "gate_hysteresis_db": 6.0, "unknown": l3clf.Unknown(background=None)},
 }
+EXPORTED = {"open": {"unknown_threshold": (0.5, 0.6, 0.7)}}
 KERNELS = ("conv", "depthwise", "conv", "depthwise", "conv", "depthwise", "conv", "add", "depthwise", "conv")
 LAYERS = [f"layer{n}_{kernel}" for n, kernel in enumerate((*KERNELS, "depthwise", "conv"))]
 ARRAYS = [
@@ -61,14 +63,20 @@ def made(tmp_path_factory):
     for name, options in HEADS.items():
         place = tmp_path_factory.mktemp(name)
         embedder = l3clf.load_embedder(str(TINY), precision="int8")
-        model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None, **options).fit(*sounds())
-        folder = l3clf.device.export(model, place / "c", pool_windows=2)
+        model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None, **options).fit(*learned(name))
+        folder = l3clf.device.export(model, place / "c", pool_windows=2, **EXPORTED.get(name, {}))
         harness = Path(module.__file__).with_name("harness") / "harness.c"
         sources = [*(path for path in folder.glob("l3clf*.c") if path.name != "l3clf_model.c"), harness]
         objects = [compiled(path, place / f"{path.stem}.o", folder, "-O1") for path in sources]
         tests = compiled(folder / "selftest.c", place / "selftest.o", folder, "-DL3CLF_NO_MAIN")
         out[name] = Made(folder, read_export(folder), [*objects, tests])
     return out
+
+
+def learned(name):
+    clips, labels = sounds()
+    background = [np.sin(k * np.linspace(0, 60, 2 * RATE) ** 2) * 0.2 for k in range(1, 6)] if name == "open" else []
+    return [*clips, *background], [*labels, *["background"] * len(background)]
 
 
 def compiled(source, target, folder, *flags):
@@ -232,6 +240,36 @@ def test_a_change_of_the_gate_is_seen(made, tmp_path, monkeypatch):
         verified(one, broken, monkeypatch, everything=True)
 
 
+def test_a_change_of_the_level_that_closes_the_gate_is_seen(made, tmp_path, monkeypatch):
+    one = made["open"]
+    line = re.compile(r"(GATE_CLOSE_ENERGY UINT64_C)\(\d+\)")
+    broken = changed(one, tmp_path / "c", "l3clf_model.h", lambda text: line.sub(r"\1(100)", text))
+    with pytest.raises(DeviceError, match=r"computed \d+ windows, Python \d+; write the export again"):
+        verified(one, broken, monkeypatch, everything=True)
+
+
+def test_a_change_of_a_classs_threshold_is_seen(made, tmp_path, monkeypatch):
+    one = made["open"]
+    for place in (0, 0.5, 1):
+        broken = changed(
+            one,
+            tmp_path / str(place),
+            "l3clf_model.c",
+            lambda text, at=place: number(text, "l3clf_class_thresholds", at, other),
+        )
+        found = verified(one, broken, monkeypatch)
+        assert found.signals[0].decisions_wrong > 0
+        assert_seen(found, "l3clf_class_thresholds")
+
+
+def test_a_background_that_is_taken_for_nothing_is_seen(made, tmp_path, monkeypatch):
+    one = made["open"]
+    broken = changed(one, tmp_path / "c", "l3clf_model.h", lambda text: re.sub("#define L3CLF_BACKGROUND.*", "", text))
+    found = verified(one, broken, monkeypatch, everything=True)
+    assert found.signals[0].decisions_wrong > 0
+    assert_seen(found, "L3CLF_BACKGROUND")
+
+
 # --- by name ------------------------------------------------------------------------------------------
 
 
@@ -261,13 +299,15 @@ def test_every_constant_that_is_changed_is_named(kind, made, tmp_path):
     assert altered_runtime(tmp_path / "c") == []
 
 
-@pytest.mark.parametrize("name", ["pcm", "levels", "embedding", "probabilities", "class"])
+@pytest.mark.parametrize("name", ["pcm", "levels", "embedding", "probabilities", "unknown_score", "class"])
 def test_golden_values_that_are_not_the_models_are_named(name, made, tmp_path):
     from l3clf.device.constants import altered_constants
 
     def change(text):
         if name == "class":
             return re.sub(r"golden_class = -?\d", "golden_class = 2", text)
+        if name == "unknown_score":
+            return re.sub(r"unknown_score = 0x1", "unknown_score = 0x1.1", text).replace("0x1.1.", "0x1.1")
         return number(text, f"l3clf_golden_{name}", 0.3, other)
 
     one = made["linear"]

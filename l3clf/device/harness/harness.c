@@ -9,7 +9,7 @@
 
 typedef struct {
     int32_t class_id;
-    float probability;
+    float probability, unknown_score;
     uint32_t n_windows, window;
     float probabilities[L3CLF_N_CLASSES];
 } harness_decision;
@@ -27,6 +27,7 @@ static void record(void *user, const l3clf_decision *decision)
         harness_decision *to = &harness_decisions[harness_n_decisions++];
         to->class_id = decision->class_id;
         to->probability = decision->probability;
+        to->unknown_score = decision->unknown_score;
         to->n_windows = decision->n_windows;
         to->window = decision->window;
         memcpy(to->probabilities, decision->probabilities, sizeof to->probabilities);
@@ -69,7 +70,17 @@ void harness_network(void)
     l3clf_network((int8_t *)harness_arena);
 }
 
-void harness_head(const float *x, float *probabilities)
+void harness_head(const float *x, float *rows)
 {
-    l3clf_head(x, probabilities);
+    l3clf_head(x, rows);
+}
+
+/* Decides from `rows`, and records it. */
+void harness_decide(float *rows)
+{
+    l3clf_decision decision = {0};
+    decision.n_windows = 1;
+    l3clf_decide(&decision, rows);
+    harness_n_decisions = 0;
+    record(NULL, &decision);
 }

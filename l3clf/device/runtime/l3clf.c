@@ -15,7 +15,7 @@ static void bring_frames(const l3clf_state *s)
     memcpy(input + older, s->frames, newer);
 }
 
-/* Memory in the arena for the probabilities and a vector after them; it does not overlap the network's output. */
+/* Memory in the arena for what the head says and a vector after it; it does not overlap the network's output. */
 static float *answer_memory(const l3clf_state *s)
 {
     return (float *)(void *)((int8_t *)s->arena + L3CLF_ANSWER_OFFSET);
@@ -27,7 +27,7 @@ static float *answer_memory(const l3clf_state *s)
 static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
 {
     const int8_t *steps = (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET;
-    float *vector = answer_memory(s) + L3CLF_N_CLASSES;
+    float *vector = answer_memory(s) + L3CLF_N_ROWS;
     for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
         vector[i] = (float)(steps[i] - L3CLF_OUTPUT_ZERO_POINT) * L3CLF_OUTPUT_SCALE;
     }
@@ -35,14 +35,14 @@ static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
 }
 
 /* Averages the probabilities of all windows above the gate. */
-static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
+static void pool(const l3clf_state *s, uint32_t n, float *rows)
 {
-    for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
+    for (int32_t c = 0; c < L3CLF_N_ROWS; c++) {
         float sum = 0.0F;
         for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
-            sum += s->above_gate[slot] ? s->pool[slot * L3CLF_N_CLASSES + c] : 0.0F;
+            sum += s->above_gate[slot] ? s->pool[slot * L3CLF_N_ROWS + c] : 0.0F;
         }
-        probabilities[c] = sum / (float)n;
+        rows[c] = sum / (float)n;
     }
 }
 
@@ -65,10 +65,10 @@ typedef int32_t mean_sum;
 #define VALUE(steps) (steps)
 #endif
 
-/* Computes the probabilities from the mean embedding of all windows above the gate. */
-static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
+/* Computes what the head says from the mean embedding of all windows above the gate. */
+static void pool(const l3clf_state *s, uint32_t n, float *rows)
 {
-    float *vector = probabilities + L3CLF_N_CLASSES;
+    float *vector = rows + L3CLF_N_ROWS;
     for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
         mean_sum sum = 0;
         for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
@@ -78,7 +78,7 @@ static void pool(const l3clf_state *s, uint32_t n, float *probabilities)
         }
         vector[i] = MEAN(sum, n);
     }
-    l3clf_head(vector, probabilities);
+    l3clf_head(vector, rows);
 }
 
 #endif
@@ -94,26 +94,64 @@ static uint32_t n_counted(const l3clf_state *s)
     return audible > 0 ? n : 0;
 }
 
-/* Selects the most probable class (the first among equals), or "unknown" below the threshold. */
-static void decide(l3clf_state *s)
+#ifdef L3CLF_BACKGROUND
+/* From here on, probabilities are given that the sound is not background. */
+static void leave_out_background(l3clf_decision *decision, float *rows)
 {
-    float *probabilities = answer_memory(s);
-    l3clf_decision decision = {L3CLF_UNKNOWN, 0.0F, n_counted(s), s->n_windows, probabilities};
-    memset(probabilities, 0, L3CLF_N_CLASSES * sizeof *probabilities);
-    if (decision.n_windows > 0) {
-        pool(s, decision.n_windows, probabilities);
-    }
+    float known = 0.0F;
     for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
-        if (probabilities[c] > decision.probability) {
-            decision.probability = probabilities[c];
-            decision.class_id = c;
+        known += rows[c];
+    }
+    if (known > 0.0F) {
+        for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
+            rows[c] /= known;
+        }
+        decision->probability /= known;
+    }
+}
+#endif
+
+#ifdef L3CLF_CLASS_THRESHOLDS
+#define THRESHOLD(class_id) l3clf_class_thresholds[class_id]
+#else
+#define THRESHOLD(class_id) L3CLF_UNKNOWN_THRESHOLD
+#endif
+
+/* Selects the most probable class (the first among equals), or "unknown" below the threshold. */
+void l3clf_decide(l3clf_decision *decision, float *rows)
+{
+    decision->class_id = L3CLF_UNKNOWN;
+    decision->probability = 0.0F;
+    decision->probabilities = rows;
+    for (int32_t c = 0; c < L3CLF_N_CLASSES; c++) {
+        if (rows[c] > decision->probability) {
+            decision->probability = rows[c];
+            decision->class_id = c;
         }
     }
-    if (decision.probability < L3CLF_UNKNOWN_THRESHOLD) {
-        decision.class_id = L3CLF_UNKNOWN;
+    decision->unknown_score = 1.0F - decision->probability;
+    if (decision->class_id != L3CLF_UNKNOWN && decision->probability < THRESHOLD(decision->class_id)) {
+        decision->class_id = L3CLF_UNKNOWN;
     }
+#ifdef L3CLF_BACKGROUND
+    leave_out_background(decision, rows);
+#endif
+}
+
+static void decide(l3clf_state *s)
+{
+    float *rows = answer_memory(s);
+    l3clf_decision decision = {0};
+    decision.n_windows = n_counted(s);
+    decision.window = s->n_windows;
+    memset(rows, 0, L3CLF_N_ROWS * sizeof *rows);
+    if (decision.n_windows > 0) {
+        pool(s, decision.n_windows, rows);
+    }
+    l3clf_decide(&decision, rows);
     s->class_id = decision.class_id;
     s->probability = decision.probability;
+    s->unknown_score = decision.unknown_score;
     if (s->callback) {
         s->callback(s->user, &decision);
     }
@@ -136,7 +174,9 @@ static void end_window(l3clf_state *s)
 #ifdef L3CLF_OPEN_WINDOWS
     const uint64_t energy = window_energy(s);
 #endif
-#ifdef L3CLF_GATE_ENERGY
+#ifdef L3CLF_GATE_CLOSE_ENERGY
+    above_gate = s->gate_open = energy >= (s->gate_open ? L3CLF_GATE_CLOSE_ENERGY : L3CLF_GATE_ENERGY);
+#elif defined L3CLF_GATE_ENERGY
     above_gate = energy >= L3CLF_GATE_ENERGY;
 #endif
 #ifdef L3CLF_SILENT_ENERGY
@@ -234,6 +274,7 @@ void l3clf_reset(l3clf_state *s)
     s->callback = callback;
     s->until_end = L3CLF_WINDOW;
     s->class_id = L3CLF_UNKNOWN;
+    s->unknown_score = 1.0F;
 }
 
 int l3clf_init(l3clf_state *s, void *arena, size_t arena_bytes, l3clf_callback callback, void *user)

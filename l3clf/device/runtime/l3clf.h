@@ -22,12 +22,21 @@ extern "C" {
 
 #define L3CLF_UNKNOWN (-1)
 
+/* What the head knows: the classes, and for some models a background after them. */
+#ifdef L3CLF_BACKGROUND
+#define L3CLF_N_ROWS (L3CLF_N_CLASSES + 1)
+#else
+#define L3CLF_N_ROWS L3CLF_N_CLASSES
+#endif
+
 typedef struct {
     int32_t class_id;  /* index into l3clf_class_names, or L3CLF_UNKNOWN */
-    float probability; /* of the most probable class; 0 if n_windows is 0 */
+    float probability; /* of the most probable class, given that the sound is of any; 0 if n_windows is 0 */
+    float unknown_score; /* 1 less the probability of that class with the background among the classes: what is above
+                            1 - threshold is L3CLF_UNKNOWN; 1 if n_windows is 0 */
     uint32_t n_windows; /* how many of the last L3CLF_POOL_WINDOWS windows are above the gate; 0 if all are silent */
     uint32_t window;    /* windows since l3clf_init or l3clf_reset, including this one */
-    const float *probabilities; /* of all classes; in the arena, valid during the callback only */
+    const float *probabilities; /* like `probability`, of all classes; in the arena, valid during the callback only */
 } l3clf_decision;
 
 typedef void (*l3clf_callback)(void *user, const l3clf_decision *decision);
@@ -43,11 +52,14 @@ typedef struct {
     int32_t next_slot;    /* index of the next window in the pool */
     uint32_t n_windows;
     int32_t class_id;     /* of the last decision, to be polled instead of a callback */
-    float probability;
+    float probability, unknown_score;
 #ifdef L3CLF_OPEN_WINDOWS
     uint64_t energy; /* sum of all squares so far; differences are correct even after it wraps around */
     uint64_t starts[L3CLF_OPEN_WINDOWS]; /* `energy` where each unfinished window started, a ring buffer */
     int32_t first_start, n_starts;
+#endif
+#ifdef L3CLF_GATE_CLOSE_ENERGY
+    int32_t gate_open; /* 1 from a window that opened the gate to the one that closes it */
 #endif
     int16_t pcm[L3CLF_FRAME];
     int8_t frames[L3CLF_N_FRAMES * L3CLF_N_MELS];
@@ -66,8 +78,12 @@ int l3clf_init(l3clf_state *state, void *arena, size_t arena_bytes, l3clf_callba
 /* Discards all samples and windows so far; the next sample starts a new stream. */
 void l3clf_reset(l3clf_state *state);
 
+/* Decides from what the head says, L3CLF_N_ROWS probabilities, of `decision->n_windows` windows, and turns these into
+   those of the classes given that the sound is of any. l3clf_push calls it. */
+void l3clf_decide(l3clf_decision *decision, float *rows);
+
 /* Processes samples and returns the number of decisions, one for each window that they complete. The callback may be
-   NULL; class_id and probability of the last decision stay in the state. */
+   NULL; class_id, probability and unknown_score of the last decision stay in the state. */
 int l3clf_push(l3clf_state *state, const int16_t *samples, size_t n);
 
 #ifdef __cplusplus

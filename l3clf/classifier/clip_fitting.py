@@ -1,0 +1,120 @@
+"""From the windows of training clips to a fitted head, with what is learned beside it: the gate and the threshold.
+
+Rule: it sets what `ClipClassifier` documents as its fitted attributes, and decides nothing about new clips.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio.clip import FloatArray
+from l3clf.classifier.clip_estimator import ClipEstimator
+from l3clf.classifier.decision import VECTOR_POOLINGS, above_gate, counted, pool_vectors
+from l3clf.classifier.gate import learned_gate
+from l3clf.classifier.unknown import Lesson, Unknown, bank_rows, learn
+from l3clf.embedders import Embedder
+from l3clf.errors import L3clfError, ParameterError
+from l3clf.networks.threads import one_blas_thread
+from l3clf.pipeline import Outcome
+
+__all__ = ["ClipFitting"]
+
+
+class ClipFitting(ClipEstimator):
+    """Base of the classifier: which windows count, and what is learned from them."""
+
+    head: Any
+    pooling: str
+    class_weight: Any
+    gate_dbfs: float | str | None
+    gate_hysteresis_db: float
+    random_state: Any
+    embedder_: Embedder
+    # A pickle of an earlier version has none of these.
+    unknown_threshold_: float | NDArray[np.float64] | None = None
+    unknown_threshold_interval_: NDArray[np.float64] | None = None
+    has_background_: bool = False
+    temperature_: float = 1.0
+
+    def _gate(self) -> tuple[float | None, float]:
+        """Return the gate in force, in dBFS, and its hysteresis in dB."""
+        if not isinstance(self.gate_dbfs, str):
+            return self.gate_dbfs, self.gate_hysteresis_db
+        if not hasattr(self, "gate_dbfs_"):
+            raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
+        return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
+
+    def _learn_gate(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> None:
+        """Learn the gate from clips, some of them background, if it is to be learned."""
+        self.gate_dbfs_, self.gate_hysteresis_db_ = None, self.gate_hysteresis_db
+        if not isinstance(self.gate_dbfs, str):
+            self.gate_dbfs_ = self.gate_dbfs
+            return
+        levels: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+        for outcome, quiet in zip(outcomes, is_background, strict=True):
+            if not isinstance(outcome, L3clfError):
+                levels[quiet].append(outcome.levels_dbfs)
+        self.gate_dbfs_, self.gate_hysteresis_db_ = learned_gate(*levels)
+
+    def _vectors(self, outcome: Outcome, silence_learned: bool | None = True) -> FloatArray:
+        """Return the embeddings of the windows that count; none for a clip that failed."""
+        if isinstance(outcome, L3clfError):
+            return np.zeros((0, self.embedder_.embedding_size), np.float32)
+        return outcome.vectors[self._counted(outcome.levels_dbfs, silence_learned)]
+
+    def _counted(self, levels_dbfs: FloatArray, silence_learned: bool | None) -> NDArray[np.bool_]:
+        """Return which windows of a clip count."""
+        return counted(levels_dbfs, above_gate(levels_dbfs, *self._gate()), silence_learned)
+
+    def _head_input(self, vectors: Sequence[FloatArray]) -> FloatArray:
+        """Return a row for each clip, or, where the head's probabilities are pooled, for each window."""
+        if self.pooling in VECTOR_POOLINGS:
+            return np.stack([pool_vectors(v, self.pooling) for v in vectors])
+        return np.concatenate(vectors)
+
+    def _learnable(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> list[FloatArray]:
+        """Learn the gate, and return the embeddings of each clip's windows that count."""
+        self._learn_gate(outcomes, is_background)
+        vectors = [self._vectors(outcome) for outcome in outcomes]
+        if self.gate_dbfs != "auto":
+            return vectors
+        # The gate was to leave out the background: its clips are learned whole.
+        return [
+            outcome.vectors if quiet and not isinstance(outcome, L3clfError) else v
+            for outcome, quiet, v in zip(outcomes, is_background, vectors, strict=True)
+        ]
+
+    def _fit_head(self, head: Any, vectors: Sequence[FloatArray], labels: NDArray[Any]) -> None:
+        features = self._head_input(vectors)
+        targets = np.repeat(labels, 1 if self.pooling in VECTOR_POOLINGS else [len(v) for v in vectors])
+        # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
+        with one_blas_thread() if isinstance(self.head, str) else nullcontext():
+            self.head_ = head.fit(features, targets)
+        self.classes_ = np.asarray(self.head_.classes_)
+        self.unknown_threshold_, self.unknown_threshold_interval_ = None, None
+        self.has_background_, self.temperature_ = False, 1.0
+
+    def _fit_unknown(
+        self,
+        unknown: Unknown,
+        vectors: Sequence[FloatArray],
+        labels: NDArray[Any],
+        background: Sequence[FloatArray],
+        groups: NDArray[Any] | None,
+    ) -> None:
+        """Fit the head with the background, if there is one, and learn the threshold."""
+        rows = bank_rows(unknown, self.embedder_, self.pooling)
+        if background:
+            recordings = self._head_input(background)
+            rows = np.concatenate([rows, recordings]) if len(rows) else recordings
+        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling)
+        learned = learn(
+            lesson, self.head, unknown, class_weight=self.class_weight, random_state=self.random_state, groups=groups
+        )
+        self.head_, self.classes_ = learned.head, np.unique(labels)
+        self.unknown_threshold_ = learned.threshold
+        self.unknown_threshold_interval_ = learned.interval
+        self.has_background_, self.temperature_ = len(rows) > 0, learned.temperature

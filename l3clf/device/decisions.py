@@ -1,0 +1,59 @@
+"""The decisions that a build made, read from the harness, and whether they follow from what its head says.
+
+Rule: a decision is judged by the build's own numbers, so that only the rule of `l3clf_decide` is judged.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.device.chips import Chip
+from l3clf.device.model import DeviceModel
+
+__all__ = ["Decision", "decisions", "follows"]
+
+ROUNDING = 2e-7  # of 1 less a probability in float32, and of a quotient
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """One decision of the C code, as ``l3clf_decision`` in ``l3clf.h``."""
+
+    class_id: int
+    probability: float
+    unknown_score: float
+    n_windows: int
+    window: int
+    probabilities: NDArray[np.float32]
+
+
+def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
+    """Return all decisions of a build since it was started."""
+    (n,) = struct.unpack("<i", chip.read(chip.address("harness_n_decisions"), 4))
+    (size,) = struct.unpack("<i", chip.read(chip.address("harness_decision_bytes"), 4))
+    content = chip.read(chip.address("harness_decisions"), n * size)
+    out = []
+    for place in range(0, n * size, size):
+        class_id, probability, unknown_score, n_windows, window = struct.unpack_from("<iffII", content, place)
+        probabilities = np.frombuffer(content, np.float32, len(d.class_names), place + 20)
+        out.append(Decision(class_id, probability, unknown_score, n_windows, window, probabilities))
+    return out
+
+
+def follows(d: DeviceModel, decision: Decision) -> bool:
+    """Return whether class and probability of a decision follow from its own probabilities and unknown score."""
+    best = int(decision.probabilities.argmax())
+    if decision.probability != decision.probabilities[best]:
+        return False
+    threshold = np.float32(d.thresholds[best])
+    if not d.has_background:
+        known = decision.probability > 0 and decision.probability >= threshold
+        return decision.class_id == (best if known else -1) and decision.unknown_score == np.float32(1) - np.float32(
+            decision.probability
+        )
+    confidence = 1 - decision.unknown_score
+    if abs(confidence - threshold) <= ROUNDING:  # which of them it was is not to be seen
+        return decision.class_id in (best, -1)
+    return decision.class_id == (best if decision.probability > 0 and confidence > threshold else -1)

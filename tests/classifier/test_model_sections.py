@@ -1,0 +1,165 @@
+"""What a model file says of unknown sounds: only what is right is taken, and nothing of it where there is nothing."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from helpers.model_files import edited, put, unzip
+from sklearn.ensemble import RandomForestClassifier
+
+from l3clf import ClipClassifier, Unknown, load_model, save_model
+from l3clf.embedders import WindowEmbeddings
+from l3clf.errors import ModelFileError
+
+WIDTH = 60
+
+
+def clips(k, n):
+    rng = np.random.default_rng(k)
+    return [
+        WindowEmbeddings(
+            (3 * np.eye(WIDTH)[k] + rng.normal(size=(2, WIDTH))).astype(np.float32), np.zeros((2, 2)), np.full(2, -20.0)
+        )
+        for _ in range(n)
+    ]
+
+
+X = [clip for k in range(4) for clip in clips(k, 24)]
+Y = [name for name in ("a", "b", "c", "background") for _ in range(24)]
+
+
+def fitted(labels=Y, head="logistic", **options):
+    return ClipClassifier("mfcc", head=head, cache=None, unknown=Unknown(background=None, **options)).fit(X, labels)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Files of a model with a background, of one without, of one with a threshold a class, and of a forest."""
+    folder = tmp_path_factory.mktemp("models")
+    models = {
+        "background": fitted(),
+        "none": fitted(["d" if label == "background" else label for label in Y]),
+        "per class": fitted(per_class=True),
+        "forest": fitted(head=RandomForestClassifier(3, max_depth=3, random_state=0)),
+    }
+    return {name: save_model(model, folder / name).read_bytes() for name, model in models.items()}
+
+
+def section(content):
+    return json.loads(unzip(content)["model.json"]).get("unknown")
+
+
+def test_what_the_file_says(saved):
+    document = json.loads(unzip(saved["background"])["model.json"])
+    assert document["format_version"] == 3
+    assert document["classes"]["values"] == ["a", "b", "c"]
+    assert document["arrays"]["coef"]["shape"] == [4, WIDTH]
+    assert document["unknown"]["background_row"] is True
+    assert document["unknown"]["parameter"] == "given"
+    assert len(document["unknown"]["intervals"]) == 2 * len(document["unknown"]["thresholds"]) == 2
+    assert section(saved["none"])["background_row"] is False
+    assert len(section(saved["per class"])["thresholds"]) == 3
+
+
+def test_a_model_without_sections_has_the_file_that_earlier_versions_read(tmp_path):
+    model = ClipClassifier("mfcc", cache=None).fit(X, Y)
+    document = json.loads(unzip(save_model(model, tmp_path / "m").read_bytes())["model.json"])
+    assert document["format_version"] == 2
+    assert section((tmp_path / "m").read_bytes()) is None
+    again = load_model(tmp_path / "m")
+    assert (again.unknown, again._threshold(), again.has_background_) == (None, None, False)
+
+
+@pytest.mark.parametrize("name", ["background", "none", "per class", "forest"])
+def test_a_loaded_model_is_saved_as_the_same_bytes(tmp_path, saved, name):
+    (tmp_path / "m").write_bytes(saved[name])
+    assert save_model(load_model(tmp_path / "m"), tmp_path / "again").read_bytes() == saved[name]
+
+
+@pytest.mark.parametrize("unknown", [None, "auto", Unknown(background=None, accept=0.8)])
+def test_what_a_loaded_model_says_of_the_parameter(tmp_path, unknown):
+    model = ClipClassifier("mfcc", cache=None, unknown=unknown).fit(X, Y)
+    again = load_model(save_model(model, tmp_path / "m"))
+    assert type(again.unknown) is type(unknown)
+    assert again.get_params().keys() == model.get_params().keys()
+    assert again.get_params().get("unknown__accept") == model.get_params().get("unknown__accept")
+    # The parameter is that of the next fit: to change it does not change the answers.
+    changed = save_model(model.set_params(unknown=None), tmp_path / "changed")
+    assert load_model(changed)._threshold() == model._threshold()
+
+
+def test_a_pickle_of_a_loaded_model_answers_alike(tmp_path, saved):
+    (tmp_path / "m").write_bytes(saved["forest"])
+    model = load_model(tmp_path / "m")
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.unknown_score(X), model.unknown_score(X))
+
+
+HOSTILE = {
+    "a list": ("background", put("unknown", []), "'unknown' is []"),
+    "empty": ("background", put("unknown", {}), "unknown has no field 'parameter'"),
+    "more": ("background", put("unknown", "run", "me"), "unknown has an unknown field 'run'"),
+    "in format 2": ("background", put("format_version", 2), "unknown field 'unknown'"),
+    "in format 1": ("background", put("format_version", 1), "unknown field 'unknown'"),
+    "parameter": ("background", put("unknown", "parameter", "os.system"), "'parameter' is 'os.system'"),
+    "a path": ("background", put("unknown", "background", "/etc"), "'background' is '/etc'"),
+    "weight": ("background", put("unknown", "weight", 0), "'weight' is 0"),
+    "weight text": ("background", put("unknown", "weight", "1"), "'weight' is '1'"),
+    "accept": ("background", put("unknown", "accept", 1.5), "'accept' is 1.5"),
+    "per class": ("background", put("unknown", "per_class", 1), "'per_class' is 1"),
+    "row": ("background", put("unknown", "background_row", 1), "'background_row' is 1"),
+    "row that is not there": ("none", put("unknown", "background_row", True), "(4, 60), expected (5, 60)"),
+    "row that is denied": ("background", put("unknown", "background_row", False), "(4, 60), expected (3, 60)"),
+    "row of a forest denied": ("forest", put("unknown", "background_row", False), "value.npy has shape"),
+    "no section": ("background", lambda d: d.pop("unknown"), "coef.npy has shape (4, 60), expected (3, 60)"),
+    "temperature": ("background", put("unknown", "temperature", 0), "'temperature' is 0"),
+    "temperature list": ("background", put("unknown", "temperature", [1]), "'temperature' is [1]"),
+    "no threshold": ("background", put("unknown", "thresholds", []), "'thresholds' is []"),
+    "two of three": ("per class", put("unknown", "thresholds", [0.5, 0.5]), "'thresholds' is [0.5, 0.5]"),
+    "threshold": ("background", put("unknown", "thresholds", [1.5]), "'thresholds' is [1.5]"),
+    "threshold text": ("background", put("unknown", "thresholds", ["0.5"]), "'thresholds' is ['0.5']"),
+    "threshold true": ("background", put("unknown", "thresholds", [True]), "'thresholds' is [True]"),
+    "threshold nested": ("background", put("unknown", "thresholds", [[0.5]]), "'thresholds' is [[0.5]]"),
+    "thresholds an object": ("background", put("unknown", "thresholds", {}), "'thresholds' is {}"),
+    "many thresholds": ("background", put("unknown", "thresholds", [0.5] * 100_000), "'thresholds' is [0.5, 0.5"),
+    "interval": ("background", put("unknown", "intervals", [0.1]), "'intervals' is [0.1]"),
+    "interval outside": ("background", put("unknown", "intervals", [-1, 2]), "'intervals' is [-1, 2]"),
+    "only a background": (
+        "background",
+        lambda d: (d["classes"].update(values=[]), d["arrays"]["coef"].update(shape=[1, WIDTH])),
+        "'values' is [], expected at least one label",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_section(tmp_path, saved, name):
+    kind, change, fragment = HOSTILE[name]
+    path = tmp_path / "m"
+    path.write_bytes(edited(saved[kind], change))
+    with pytest.raises(ModelFileError) as caught:
+        load_model(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 600
+    assert fragment in message
+
+
+def test_every_field_is_checked(tmp_path, saved):
+    path = tmp_path / "m"
+    for field in section(saved["per class"]):
+        for value in ({"a": 1}, [[]]):
+            path.write_bytes(edited(saved["per class"], put("unknown", field, value)))
+            with pytest.raises(ModelFileError):
+                load_model(path)
+
+
+def test_the_changes_leave_good_files_good(tmp_path, saved):
+    """Else the files above would be refused for another reason."""
+    for kind, content in saved.items():
+        (tmp_path / "m").write_bytes(edited(content, lambda document: None))
+        load_model(tmp_path / "m").predict(X)
+        (tmp_path / "m").write_bytes(edited(content, put("unknown", "intervals", [])))
+        assert np.isnan(load_model(tmp_path / "m").unknown_threshold_interval_).all(), kind
