@@ -128,7 +128,7 @@ class EventMethods(ClipEstimator):
             The recordings.
         events : iterable of iterable
             All events of each recording that are of the model's classes: `Event`s, tuples (start_s, end_s, label), or
-            the labels of a label track (`l3clf.datasets.read_labels`).
+            the labels of a label track (`l3clf.datasets.label_tracks.read_labels`).
         collars : Collars or None, default=None
             How close to a true event a found one must be to be right. None is the length of a window for its start,
             and for its end that or half of the event's length: windows know no more.
