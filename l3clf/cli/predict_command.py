@@ -173,7 +173,7 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
                 window_labels=decide(
                     one.windows.answers.probabilities,
                     model.classes_,
-                    model.unknown_threshold,
+                    model._threshold(),
                     one.windows.answers.known_shares,
                 ),
             )
