@@ -14,8 +14,7 @@ import numpy as np
 import soundfile
 
 from l3clf.audio.clip import FloatArray
-from l3clf.classifier.decision import UNKNOWN
-from l3clf.classifier.gate import BACKGROUND
+from l3clf.classifier.decision import BACKGROUND, UNKNOWN
 from l3clf.errors import ParameterError
 from l3clf.storage.atomic import cannot_write
 from l3clf.streaming.stream_classifier import StreamDecision
