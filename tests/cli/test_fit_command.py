@@ -239,3 +239,19 @@ def test_a_set_without_a_gap_gets_no_gate_and_says_so(data, tmp_path, capsys):
     assert err.count("--gate-dbfs auto: ") == 1
     assert "no gate is set: add clips of background alone" in err
     assert l3clf.load_model(model)._gate() == (None, 0.0)
+
+
+def test_unlabelled_time_of_label_tracks_is_background(run, tmp_path):
+    for k in range(4):
+        write_tone(tmp_path / "field" / f"{k}.wav", 300 + 900 * (k % 2), k, seconds=12)
+        labels = "".join(f"{t}\t{t + 1}\t{'high' if k % 2 else 'low'}\n" for t in (0, 1, 2))
+        (tmp_path / "field" / f"{k}.txt").write_text(labels)
+    command = ("fit", tmp_path / "field", "--embedder", "mfcc", "--out", tmp_path / "m.l3clf")
+    status, out, err = run(*command, "--background-s", "2s")
+    assert status == 0, err
+    assert "of 2 classes" in out
+    assert "with a background" in out
+    model = l3clf.load_model(tmp_path / "m.l3clf")
+    assert model.classes_.tolist() == ["high", "low"]
+    status, _, err = run("fit", tmp_path / "nothing", "--out", tmp_path / "m2.l3clf", "--background-s", "0")
+    assert status == 2
