@@ -48,13 +48,15 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import load_model
 
-    check_limits(args.unknown_threshold, args.gate_dbfs)  # like the checks below, before hours are spent on embeddings
+    # Like the checks below, before hours are spent on embeddings.
+    check_limits(args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db or 0.0)
     _check_options(args)
     paths, failures = expand(args.files)
     folder = _check_outputs(args, paths)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
-    for name in ("unknown_threshold", "gate_dbfs", "full_scale"):  # the model's own stay where none is given
+    # The model's own stay where none is given.
+    for name in ("unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "full_scale"):
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
     if folder is not None:

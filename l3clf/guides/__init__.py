@@ -12,8 +12,10 @@ __all__ = ["TOPICS", "read_guide", "title"]
 TOPICS = (
     "first-classifier",
     "unknown-sounds",
+    "events",
     "honest-baselines",
     "cache",
+    "real-time",
     "your-own-embedder",
     "distil-a-student",
     "microcontroller",

@@ -205,3 +205,53 @@ def test_the_model_is_not_written_over_a_recording_of_the_background(run, twins,
     assert status == 1
     assert "1.wav" in err
     assert sound.read_bytes().startswith(b"RIFF")
+
+
+def test_the_gate_is_learned_on_request_and_can_be_overridden(tmp_path, capsys):
+    data = tmp_path / "data"
+    quiet = 10 ** (-60 / 20) * np.random.default_rng(0).normal(size=2 * RATE)
+    for k in range(5):
+        for name, part in (("low", np.sin(k + 250 * np.arange(RATE))), ("high", np.sin(k + 2500 * np.arange(RATE)))):
+            (data / name).mkdir(parents=True, exist_ok=True)
+            soundfile.write(data / name / f"{k}.wav", np.concatenate([0.2 * part, quiet]) + 0, RATE)
+    model = str(tmp_path / "m")
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--gate-dbfs", "auto", "--out", model]) == 0
+    assert cli.main(["info", model, "--json"]) == 0
+    out = capsys.readouterr().out
+    gate = json.loads(out[out.index("{") :])["gate"]
+    assert gate.endswith(", stays open to 5 dB below it, learned")
+    assert -55 < float(gate.split()[0]) < -40
+    soundfile.write(tmp_path / "quiet.wav", quiet, RATE)
+    for level, known in ((), False), (("--gate-dbfs", "-80"), True):
+        assert cli.main(["predict", model, str(tmp_path / "quiet.wav"), *level]) == 0
+        assert ("unknown" not in capsys.readouterr().out) == known
+    for wrong in (["--gate-dbfs", "loud"], ["--gate-dbfs", "5"], ["--gate-hysteresis", "-1"]):
+        with pytest.raises(SystemExit) if wrong[1] == "loud" else pytest.MonkeyPatch.context():
+            assert cli.main(["fit", str(data), "--embedder", "mfcc", *wrong, "--out", model]) != 0
+        assert f"{wrong[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::l3clf.errors.LevelWarning")  # printed, as for a user
+def test_a_set_without_a_gap_gets_no_gate_and_says_so(data, tmp_path, capsys):
+    model = str(tmp_path / "m")
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--gate-dbfs", "auto", "--out", model]) == 0
+    err = capsys.readouterr().err
+    assert err.count("--gate-dbfs auto: ") == 1
+    assert "no gate is set: add clips of background alone" in err
+    assert l3clf.load_model(model)._gate() == (None, 0.0)
+
+
+def test_unlabelled_time_of_label_tracks_is_background(run, tmp_path):
+    for k in range(4):
+        write_tone(tmp_path / "field" / f"{k}.wav", 300 + 900 * (k % 2), k, seconds=12)
+        labels = "".join(f"{t}\t{t + 1}\t{'high' if k % 2 else 'low'}\n" for t in (0, 1, 2))
+        (tmp_path / "field" / f"{k}.txt").write_text(labels)
+    command = ("fit", tmp_path / "field", "--embedder", "mfcc", "--out", tmp_path / "m.l3clf")
+    status, out, err = run(*command, "--background-s", "2s")
+    assert status == 0, err
+    assert "of 2 classes" in out
+    assert "with a background" in out
+    model = l3clf.load_model(tmp_path / "m.l3clf")
+    assert model.classes_.tolist() == ["high", "low"]
+    status, _, err = run("fit", tmp_path / "nothing", "--out", tmp_path / "m2.l3clf", "--background-s", "0")
+    assert status == 2
