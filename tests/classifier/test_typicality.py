@@ -46,7 +46,7 @@ def test_fewer_clips_than_dimensions_are_enough():
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_handful_of_clips_and_constant_numbers_give_finite_shares(n):
-    vectors, labels = clips(n, 0)
+    vectors, _ = clips(n, 0)
     vectors[:, 0] = 3.0
     shares = fit_typicality(vectors, np.array(["a", "b"])[np.arange(n) % 2]).shares(np.vstack([vectors, 1e6 + vectors]))
     assert np.isfinite(shares).all()
