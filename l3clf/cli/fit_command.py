@@ -28,6 +28,11 @@ def add(commands: Any) -> None:
     fit.add_argument("--unknown", action="store_true", help=learn)
     folder = "folder of sounds that are of no class, for the background (implies --unknown)"
     fit.add_argument("--background", metavar="DIR", help=folder)
+    unlabelled = (
+        "cut the unlabelled time of recordings that have Audacity or Raven labels into pieces of this length, for the "
+        "background (implies --unknown)"
+    )
+    fit.add_argument("--background-s", type=options.seconds, metavar="S", help=unlabelled)
     accept = "share of known clips that the threshold keeps (default: 0.95; implies --unknown)"
     fit.add_argument("--accept", type=float, metavar="P", help=accept)
     group = "column of recordings, speakers, ...: clips of one are not learned while its others tell the threshold"
@@ -56,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     check_limits(args.unknown_threshold, args.gate_dbfs, hysteresis_db)  # before the problems of the table are printed
     check_unknown(unknown)
     others = background_clips(unknown)
-    table = load_table(args.data, args.group)
+    table = load_table(args.data, args.group, args.background_s)
     read = [clip.path for clip in (*table.clips, *others)]
     check_out(args, MODEL, [args.data, args.background], read)  # before hours are spent on embeddings
     for problem in table.problems():
@@ -106,7 +111,7 @@ def _unknown(args: argparse.Namespace, embedder: Any) -> Any:
     from l3clf.classifier.unknown import Unknown, automatic
 
     if args.background is None and args.accept is None:
-        return "auto" if args.unknown else None
+        return "auto" if args.unknown or args.background_s is not None else None
     accept = {} if args.accept is None else {"accept": args.accept}
     if args.background is not None:
         return Unknown(background=args.background, **accept)

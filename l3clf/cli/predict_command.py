@@ -103,7 +103,8 @@ def _predict(
         tables = []
         if folder is None:
             file = stack.enter_context(output(args.out))
-            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas)
+            learned = model.unknown_threshold_ is not None
+            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas, learned)
             file.write(rows.event_head() if args.events else rows.clip_head())
             tables.append(InOrder(file, rows.events if args.events else rows.clip))
         if args.windows_out is not None:
@@ -155,10 +156,13 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one that follows all answers names the file
         if not args.events:
-            probabilities, labels = model.predict_proba(windows), model.predict(windows)
+            all_of = model._clip_answers(windows)
+            labels = decide(all_of.probabilities, model.classes_, model._threshold(), all_of.known_shares)
             found = [
-                replace(one, label=label, probabilities=row)
-                for one, label, row in zip(found, labels, probabilities, strict=True)
+                replace(one, label=label, probabilities=row, unknown_score=float(score))
+                for one, label, row, score in zip(
+                    found, labels, all_of.probabilities, all_of.unknown_scores, strict=True
+                )
             ]
         if args.events or args.windows_out is not None:
             each = [
@@ -175,7 +179,7 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
                 window_labels=decide(
                     one.windows.answers.probabilities,
                     model.classes_,
-                    model.unknown_threshold,
+                    model._threshold(),
                     one.windows.answers.known_shares,
                 ),
             )

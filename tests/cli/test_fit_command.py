@@ -156,6 +156,15 @@ def test_fit_with_recordings_of_the_background(run, twins, data, tmp_path):
     shown = run("info", tmp_path / "m")[1]
     assert "one more row of the head" in shown
     assert "to keep 0.8 of known clips" in shown
+    status, out, _ = run("predict", tmp_path / "m", twins / "low0.wav", tmp_path / "others" / "1.wav")
+    assert out.splitlines()[0] == "path,label,probability,unknown_score"
+    known, strange = rows(out)
+    assert (known["label"], strange["label"]) == ("low", "unknown")
+    clips = [twins / "low0.wav", tmp_path / "others" / "1.wav"]
+    expected = model.set_params(cache=None).unknown_score(clips)
+    assert [float(row["unknown_score"]) for row in (known, strange)] == pytest.approx(list(expected), abs=2e-6)
+    lines = run("predict", tmp_path / "m", twins / "low0.wav", "--format", "jsonl")[1]
+    assert json.loads(lines)["unknown_score"] == pytest.approx(expected[0], abs=2e-6)
     strict = ["predict", tmp_path / "m", twins / "low0.wav", "--unknown-threshold", "1"]
     assert ",unknown," in run(*strict)[1]
 
@@ -230,3 +239,19 @@ def test_a_set_without_a_gap_gets_no_gate_and_says_so(data, tmp_path, capsys):
     assert err.count("--gate-dbfs auto: ") == 1
     assert "no gate is set: add clips of background alone" in err
     assert l3clf.load_model(model)._gate() == (None, 0.0)
+
+
+def test_unlabelled_time_of_label_tracks_is_background(run, tmp_path):
+    for k in range(4):
+        write_tone(tmp_path / "field" / f"{k}.wav", 300 + 900 * (k % 2), k, seconds=12)
+        labels = "".join(f"{t}\t{t + 1}\t{'high' if k % 2 else 'low'}\n" for t in (0, 1, 2))
+        (tmp_path / "field" / f"{k}.txt").write_text(labels)
+    command = ("fit", tmp_path / "field", "--embedder", "mfcc", "--out", tmp_path / "m.l3clf")
+    status, out, err = run(*command, "--background-s", "2s")
+    assert status == 0, err
+    assert "of 2 classes" in out
+    assert "with a background" in out
+    model = l3clf.load_model(tmp_path / "m.l3clf")
+    assert model.classes_.tolist() == ["high", "low"]
+    status, _, err = run("fit", tmp_path / "nothing", "--out", tmp_path / "m2.l3clf", "--background-s", "0")
+    assert status == 2
