@@ -12,6 +12,7 @@ __all__ = ["TOPICS", "read_guide", "title"]
 TOPICS = (
     "first-classifier",
     "honest-baselines",
+    "label-tracks",
     "cache",
     "your-own-embedder",
     "distil-a-student",

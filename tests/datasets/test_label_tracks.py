@@ -257,9 +257,7 @@ def test_a_recording_with_two_selection_tables_is_refused(tmp_path):
 
 def test_a_folder_without_selections_is_refused(tmp_path):
     recording(tmp_path / "a.wav")
-    with pytest.raises(
-        DatasetError, match=r"no labels found \(sounds: 1, .*: 0\); put the selection"
-    ):
+    with pytest.raises(DatasetError, match=r"no labels found \(sounds: 1, .*: 0\); put the selection"):
         load_raven_tables(tmp_path)
 
 
