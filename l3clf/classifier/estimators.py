@@ -138,6 +138,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
 
     # A pickle of an earlier version has none of these.
     gate_hysteresis_db: float = 0.0
+    unknown: Any = None
     silence_learned_: bool | None = None
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads

@@ -75,7 +75,7 @@ def as_events(events: Iterable[Iterable[Any]], n_recordings: int | None = None) 
     ----------
     events : iterable of iterable
         For each recording its events, in any order: `Event`s, tuples (start_s, end_s, label), or labels of a track
-        (`l3clf.datasets.read_labels`).
+        (`l3clf.datasets.label_tracks.read_labels`).
     n_recordings : int or None
         How many lists there must be.
 

@@ -26,6 +26,8 @@ from l3clf.pipeline import Outcome
 
 __all__ = ["EventMethods"]
 
+ANSWERED_AT_ONCE = 2048  # windows
+
 
 class EventMethods(ClipEstimator):
     """Events of a classifier of clips; see `ClipClassifier`, which has the parameters."""
@@ -33,7 +35,6 @@ class EventMethods(ClipEstimator):
     classes_: NDArray[Any]
     silence_learned_: bool | None
     pooling: str
-    unknown_threshold: float | None
     event_rules_: EventRules | None = None  # fit sets it; a pickle of an earlier version has none
 
     def answers(self, pools: Sequence[FloatArray]) -> Answers:
@@ -41,6 +42,9 @@ class EventMethods(ClipEstimator):
         raise NotImplementedError
 
     def _gate(self) -> tuple[float | None, float]:
+        raise NotImplementedError
+
+    def _threshold(self) -> float | NDArray[np.float64] | None:
         raise NotImplementedError
 
     def window_answers(self, X: Iterable[Any]) -> list[WindowAnswers]:
@@ -77,7 +81,12 @@ class EventMethods(ClipEstimator):
         if self.silence_learned_ is False:  # the rule of silence, for pools of one window
             counts = counts & (outcome.levels_dbfs >= SILENT_DBFS)
         pools = [outcome.vectors[i : i + int(one)] for i, one in enumerate(counts)]
-        return WindowAnswers(self.answers(pools), outcome.times_s, _duration_s(item))
+        # Heads copy their input, some in double precision: hours of it would take several times its memory.
+        some = [self.answers(pools[i : i + ANSWERED_AT_ONCE]) for i in range(0, max(1, len(pools)), ANSWERED_AT_ONCE)]
+        answers = Answers(
+            np.concatenate([each.probabilities for each in some]), np.concatenate([each.known_shares for each in some])
+        )
+        return WindowAnswers(answers, outcome.times_s, _duration_s(item))
 
     def predict_events(self, X: Iterable[Any], rules: EventRules | None = None) -> list[list[Event]]:
         """Return the events in each clip: when which class was heard.
@@ -126,7 +135,7 @@ class EventMethods(ClipEstimator):
             The recordings.
         events : iterable of iterable
             All events of each recording that are of the model's classes: `Event`s, tuples (start_s, end_s, label), or
-            the labels of a label track (`l3clf.datasets.read_labels`).
+            the labels of a label track (`l3clf.datasets.label_tracks.read_labels`).
         collars : Collars or None, default=None
             How close to a true event a found one must be to be right. None is the length of a window for its start,
             and for its end that or half of the event's length: windows know no more.
@@ -150,9 +159,6 @@ class EventMethods(ClipEstimator):
         close = Collars(window_s, window_s) if collars is None else collars
         self.event_rules_ = tuned_rules(self.window_answers(items), true, self.classes_, self._threshold(), close)
         return self.event_rules_
-
-    def _threshold(self) -> float | NDArray[np.float64] | None:
-        return self.unknown_threshold
 
     def _rules(self, asked: EventRules | None) -> EventRules:
         used = next((rules for rules in (asked, self.event_rules_) if rules is not None), EventRules())

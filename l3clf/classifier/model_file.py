@@ -206,6 +206,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
         },
         "classifier": {
             **{name: parameters[name] for name in CLASSIFIER if name != "head"},
+            "gate_dbfs": model._gate()[0],
             "head": _refittable(parameters),
         },
         "head": {"kind": head.kind, "n_features": head.n_features_in_, "silence_learned": model.silence_learned_},
@@ -272,6 +273,7 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     model.training_digest_ = document["training_digest"]
     model.expected_fingerprint_ = description["fingerprint"]
     model.silence_learned_ = checked_section("head", document["head"], HEAD)["silence_learned"]
+    model.gate_dbfs_, model.gate_hysteresis_db_ = settings["gate_dbfs"], 0.0
     restore_sections(model, checked_sections(document, len(labels)))
     return model
 

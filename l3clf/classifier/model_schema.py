@@ -133,6 +133,14 @@ SECTIONS = {
         "intervals": _LIST,
         "temperature": number(1e-3, 1e3),
     },
+    "gate": {"learned": _one_of(True, False), "hysteresis_db": number(0, 100)},
+    "events": {
+        "enter": _optional(number(1e-9, 1)),
+        "leave": _optional(number(1e-9, 1)),
+        "median_s": number(0, 1e9),
+        "min_duration_s": number(0, 1e9),
+        "min_gap_s": number(0, 1e9),
+    },
 }
 """Optional sections of files of version 3 and later."""
 STUDENT_MEMBER = {"bytes": integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from l3clf.classifier.model_schema import SECTIONS, checked_section, number, wrong_value
+from l3clf.classifier.events import EventRules
+from l3clf.classifier.model_schema import ADVICE, SECTIONS, checked_section, number, wrong_value
 from l3clf.classifier.unknown import BANK, FOLDER_OF_THE_FIT, Unknown
+from l3clf.errors import ModelFileError, ParameterError
 
 __all__ = ["checked_sections", "describe_sections", "n_rows", "restore_sections"]
 
@@ -49,6 +51,8 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
     found = {name: checked_section(name, document[name], rules) for name, rules in SECTIONS.items() if name in document}
     if "unknown" in found:
         _check_unknown(found["unknown"], n_classes)
+    if "events" in found:
+        _check_events(found["events"])
     return found
 
 
@@ -114,4 +118,46 @@ def _restore_unknown(model: Any, section: Mapping[str, Any]) -> None:
     model.temperature_ = float(section["temperature"])
 
 
-_SECTIONS: Mapping[str, Section] = {"unknown": Section(_describe_unknown, _restore_unknown)}
+# --- gate -----------------------------------------------------------------------------------------------
+
+
+def _describe_gate(model: Any) -> dict[str, Any] | None:
+    learned, hysteresis_db = isinstance(model.gate_dbfs, str), model._gate()[1]
+    return {"learned": learned, "hysteresis_db": hysteresis_db} if learned or hysteresis_db else None
+
+
+def _restore_gate(model: Any, section: Mapping[str, Any]) -> None:
+    """Set the hysteresis, and a learned gate as such; its level is `gate_dbfs` of the classifier's section."""
+    model.gate_hysteresis_db_ = float(section["hysteresis_db"])
+    if section["learned"]:
+        model.gate_dbfs = "auto"
+    else:
+        model.gate_hysteresis_db = model.gate_hysteresis_db_
+
+
+# --- events ---------------------------------------------------------------------------------------------
+
+
+def _describe_events(model: Any) -> dict[str, Any] | None:
+    """Return the rules that were tuned; the default ones are those of the l3clf that reads the file."""
+    if model.event_rules_ is None:
+        return None
+    return {name: None if value is None else float(value) for name, value in model.event_rules_.get_params().items()}
+
+
+def _check_events(section: Mapping[str, Any]) -> None:
+    try:
+        EventRules(**section).check()
+    except ParameterError as error:
+        raise ModelFileError(f"events: {error}; {ADVICE}") from error
+
+
+def _restore_events(model: Any, section: Mapping[str, Any]) -> None:
+    model.event_rules_ = EventRules(**section)
+
+
+_SECTIONS: Mapping[str, Section] = {
+    "unknown": Section(_describe_unknown, _restore_unknown),
+    "gate": Section(_describe_gate, _restore_gate),
+    "events": Section(_describe_events, _restore_events),
+}

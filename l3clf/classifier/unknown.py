@@ -314,6 +314,12 @@ def _head_maker(
             f"head={type(head).__name__}: its fit takes no sample_weight, which a background needs; give another head, "
             "or Unknown(background=None)"
         )
+    named = [value for name, value in probe.get_params().items() if name.endswith("class_weight")]
+    if not isinstance(head, str) and (dicts := [value for value in named if isinstance(value, dict)]):
+        raise ParameterError(
+            f"head={type(head).__name__}: class_weight={dicts[0]!r} names classes, which are numbers beside a "
+            "background; leave it out, or give a named head and the classifier's own class_weight"
+        )
     # The background is no class of the user's, so what classes weigh is said by the weights of their clips.
     weights = compute_sample_weight(class_weight, labels) if isinstance(head, str) else np.ones(len(labels))
 

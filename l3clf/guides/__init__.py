@@ -11,8 +11,10 @@ __all__ = ["TOPICS", "read_guide", "title"]
 
 TOPICS = (
     "first-classifier",
+    "events",
     "honest-baselines",
     "cache",
+    "real-time",
     "your-own-embedder",
     "distil-a-student",
     "microcontroller",

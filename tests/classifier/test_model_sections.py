@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from l3clf import ClipClassifier, Unknown, load_model, save_model
 from l3clf.embedders import WindowEmbeddings
-from l3clf.errors import ModelFileError
+from l3clf.errors import ModelFileError, ParameterError
 
 WIDTH = 60
 
@@ -163,3 +163,61 @@ def test_the_changes_leave_good_files_good(tmp_path, saved):
         load_model(tmp_path / "m").predict(X)
         (tmp_path / "m").write_bytes(edited(content, put("unknown", "intervals", [])))
         assert np.isnan(load_model(tmp_path / "m").unknown_threshold_interval_).all(), kind
+
+
+# --- gate -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "in_force"),
+    [
+        ({"gate_dbfs": -60.0}, 2, (-60.0, 0.0)),
+        ({"gate_dbfs": -60.0, "gate_hysteresis_db": 4.5}, 3, (-60.0, 4.5)),
+        ({"gate_dbfs": "auto"}, 3, (-50.0, 5.0)),
+        ({"gate_dbfs": "auto", "gate_hysteresis_db": 2.0}, 3, (-50.0, 2.0)),
+    ],
+)
+def test_a_gate_is_saved_as_numbers(tmp_path, options, version, in_force):
+    quiet = [WindowEmbeddings(clip.vectors, clip.times_s, np.full(2, -60.0)) for clip in clips(3, 10)]
+    model = ClipClassifier("mfcc", cache=None, **options)
+    model.fit([*X[:72], *quiet], [*Y[:72], *["background"] * 10])
+    assert model._gate() == in_force
+    content = save_model(model, tmp_path / "m").read_bytes()
+    document = json.loads(unzip(content)["model.json"])
+    assert (document["format_version"], document["classifier"]["gate_dbfs"]) == (version, in_force[0])
+    again = load_model(tmp_path / "m")
+    assert again._gate() == in_force
+    assert again.gate_dbfs == options["gate_dbfs"]
+    assert save_model(again, tmp_path / "again").read_bytes() == content
+    assert again.set_params(gate_dbfs=-70.0)._gate()[0] == -70
+
+
+def test_a_learned_gate_leaves_out_quiet_windows_but_learns_the_background_whole():
+    loud = clips(0, 12)
+    levels = np.array([-62.0, -20.0])
+    mixed = [WindowEmbeddings(clip.vectors, clip.times_s, levels) for clip in loud]
+    quiet = [WindowEmbeddings(clip.vectors, clip.times_s, np.full(2, -60.0)) for clip in clips(1, 12)]
+    model = ClipClassifier("mfcc", cache=None, gate_dbfs="auto")
+    model.fit([*mixed, *clips(2, 12), *quiet], [*["a"] * 12, *["b"] * 12, *["background"] * 12])
+    assert model.classes_.tolist() == ["a", "b", "background"]
+    assert model.gate_dbfs_ == -50.0
+    assert set(model.predict(quiet)) == {"unknown"}
+    assert [len(model._vectors(clip)) for clip in mixed] == [1] * 12
+    assert model.predict_windows(mixed[:1])[0].labels.tolist() == ["unknown", "a"]
+
+
+def test_auto_that_was_never_fitted_says_so():
+    model = ClipClassifier("mfcc", cache=None).fit(X, Y)
+    del model.gate_dbfs_  # as in a pickle of an earlier version
+    with pytest.raises(ParameterError, match="gate_dbfs='auto': not learned; fit the model again"):
+        model.set_params(gate_dbfs="auto").predict(X[:1])
+
+
+@pytest.mark.parametrize(
+    "gate", [{"learned": 1, "hysteresis_db": 2}, {"learned": True, "hysteresis_db": -1}, {"learned": True}, 3]
+)
+def test_a_gate_that_cannot_be_is_refused(tmp_path, saved, gate):
+    content = edited(saved["background"], put("gate", gate))
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(ModelFileError, match="gate"):
+        load_model(tmp_path / "m")

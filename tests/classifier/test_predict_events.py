@@ -1,11 +1,14 @@
 """Events of a fitted classifier: tones in silence at known times, and clips that cannot be answered."""
 
+import json
+
 import numpy as np
 import pytest
 from golden.make_model_format_1 import RATE, noise, tone
+from helpers.model_files import edited, unzip
 from helpers.sound_files import write
 
-from l3clf import Clip, ClipClassifier, EventRules
+from l3clf import Clip, ClipClassifier, EventRules, load_model, save_model
 from l3clf.classifier.event_matching import Collars
 from l3clf.errors import AudioError, ClipWarning, LevelWarning, ModelFileError, ParameterError
 from l3clf.evaluate import collar_scores
@@ -178,3 +181,49 @@ def test_the_weights_must_be_those_of_the_fit(model):
     other.expected_fingerprint_ = "another"
     with pytest.raises(ModelFileError, match="another"):
         other.predict_events([X[0]])
+
+
+# -- in the file of a model ------------------------------------------------------------------------------------------
+
+
+def document_of(path):
+    return json.loads(unzip(path.read_bytes())["model.json"])
+
+
+@pytest.fixture
+def tuned_file(tmp_path):
+    tuned = classifier().fit(X, Y)
+    tuned.event_rules_ = EventRules(enter=0.7, leave=0.3, median_s=2.5)
+    return save_model(tuned, tmp_path / "tuned.l3clf")
+
+
+def test_tuned_rules_are_kept_with_the_model(tuned_file):
+    loaded = load_model(tuned_file)
+    assert loaded.event_rules_.get_params() == EventRules(enter=0.7, leave=0.3, median_s=2.5).get_params()
+    assert document_of(tuned_file)["format_version"] == 3
+
+
+def test_a_model_that_was_not_tuned_has_the_file_it_had(model, tmp_path):
+    document = document_of(save_model(model, tmp_path / "a.l3clf"))
+    assert "events" not in document
+    assert document["format_version"] == 2
+    assert load_model(tmp_path / "a.l3clf").event_rules_ is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"enter": 2}, "events field 'enter' is 2, expected null or a number"),
+        ({"enter": 0.2}, "events: leave=0.3; expected a number up to enter=0.2"),
+        ({"median_s": "x"}, "events field 'median_s' is 'x'"),
+        ({"min_gap_s": -1}, "events field 'min_gap_s' is -1"),
+        ({"more": 1}, "events has an unknown field 'more'"),
+    ],
+)
+def test_rules_in_a_file_are_checked(tuned_file, change, message):
+    def edit(document):
+        document["events"].update(change)
+
+    tuned_file.write_bytes(edited(tuned_file.read_bytes(), edit))
+    with pytest.raises(ModelFileError, match=message):
+        load_model(tuned_file)

@@ -62,7 +62,7 @@ def clip_path(model, samples, rate, windows):
         if model.silence_learned_ is False and (outcome.levels_dbfs[pool] < -100).all():
             counts[:] = False
         answers = model.answers([outcome.vectors[pool][counts]])
-        label = decide(answers.probabilities, model.classes_, model.unknown_threshold, answers.known_shares)[0]
+        label = decide(answers.probabilities, model.classes_, model._threshold(), answers.known_shares)[0]
         times = outcome.times_s[pool]
         rows.append((label, answers.probabilities.max(), times[0, 0], times[-1, 1]))
     return rows
