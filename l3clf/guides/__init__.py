@@ -14,6 +14,7 @@ TOPICS = (
     "unknown-sounds",
     "events",
     "honest-baselines",
+    "label-tracks",
     "cache",
     "real-time",
     "your-own-embedder",
