@@ -81,8 +81,8 @@ def run(options: Options) -> Result:
     )
     title = f"A stream of 44.1 kHz in chunks of {options.chunk_s:g} s, one thread"
     note = (
-        "Latency is from the arrival of the sound that completes a window to the decision; the resampler holds back "
-        "another few milliseconds of sound."
+        "Latency is from the arrival of the sound that completes a window to the decision. Between 44.1 and 16 kHz the "
+        "resampler holds back another 9 to 84 ms of sound."
     )
     return Result((same, Table(title, columns, tuple(rows))), (note,))
 

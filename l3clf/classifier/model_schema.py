@@ -129,6 +129,7 @@ SECTIONS = {
         "accept": number(0, 1),
         "per_class": _one_of(True, False),
         "background_row": _one_of(True, False),
+        "distances": _one_of(True, False),
         "thresholds": _LIST,
         "intervals": _LIST,
         "temperature": number(1e-3, 1e3),

@@ -11,6 +11,7 @@ __all__ = ["TOPICS", "read_guide", "title"]
 
 TOPICS = (
     "first-classifier",
+    "unknown-sounds",
     "events",
     "honest-baselines",
     "label-tracks",
