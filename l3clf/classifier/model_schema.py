@@ -134,7 +134,7 @@ SECTIONS = {
         "temperature": number(1e-3, 1e3),
     },
     "events": {
-        "enter": _optional(number(1e-9, 1)),
+        "enter": number(1e-9, 1),
         "leave": _optional(number(1e-9, 1)),
         "median_s": number(0, 1e9),
         "min_duration_s": number(0, 1e9),
