@@ -85,6 +85,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "windows per second of the package's students, in floats and in integers, and of EfficientAT, over OpenL3's",
         f"nothing; {_SHARED} for EfficientAT; 3 minutes",
     ),
+    "stream_speed": Benchmark(
+        "stream_speed",
+        "decisions of streams beside those of clips; speed, latency and memory of a stream of three hours",
+        f"{_SHARED}; 20 minutes",
+    ),
     "cache_speed": Benchmark(
         "cache_speed",
         "reading cached embeddings compared with joblib.Memory and .npy files; embedding a folder again",

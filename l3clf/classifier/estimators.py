@@ -22,6 +22,7 @@ from l3clf.classifier.clip_warnings import (
 )
 from l3clf.classifier.decision import (
     BACKGROUND,
+    VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
     check_pooling,
@@ -122,6 +123,8 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         there were too few clips to learn it.
     has_background_ : bool
         Whether the head learned a background.
+    typicality_ : Typicality or None
+        The distances that tell what is unknown for embedders other than students, without a background.
     temperature_ : float
         By which the logits of the head "logistic" were divided to calibrate them; 1 for others and without `unknown`.
 
@@ -138,6 +141,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
 
     # A pickle of an earlier version has none of these.
     gate_hysteresis_db: float = 0.0
+    unknown: Any = None
     silence_learned_: bool | None = None
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
@@ -285,15 +289,18 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         found = Answers(np.zeros((len(pools), len(self.classes_))), np.ones(len(pools)))
         audible = [i for i, vectors in enumerate(pools) if len(vectors)]
         if audible:
-            rows = self._head_answers(self._head_input([pools[i] for i in audible]))
-            rows = pooled(rows, [len(pools[i]) for i in audible], self.pooling)
-            some = split_answers(rows, len(self.classes_))
+            rows = self._head_input([pools[i] for i in audible])
+            some = self._row_answers(rows, [len(pools[i]) for i in audible], self.pooling)
             found.probabilities[audible], found.known_shares[audible] = some.probabilities, some.known_shares
         return found
 
-    def _head_answers(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Return the head's probabilities, (n_rows, n_classes), or with the background in one more column."""
-        return np.asarray(self.head_.predict_proba(rows), np.float64)
+    def _row_answers(self, rows: FloatArray, lengths: Sequence[int], pooling: str) -> Answers:
+        """Return the answers for the head's input: a row for each clip, or, pooled after it, so many for each."""
+        joint = pooled(np.asarray(self.head_.predict_proba(rows), np.float64), lengths, pooling)
+        found = split_answers(joint, len(self.classes_))
+        if self.typicality_ is None:
+            return found
+        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows))
 
     def _threshold(self) -> float | NDArray[np.float64] | None:
         """Return the threshold in force: the one that was given, or else the one that was learned."""
@@ -370,7 +377,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         found = Answers(np.zeros((len(outcome), len(self.classes_))), np.ones(len(outcome)))
         counts = self._counted(outcome.levels_dbfs, self.silence_learned_)
         if counts.any():
-            some = split_answers(self._head_answers(outcome.vectors[counts]), len(self.classes_))
+            some = self._row_answers(outcome.vectors[counts], [], VECTOR_POOLINGS[0])  # the head's own, for each row
             found.probabilities[counts], found.known_shares[counts] = some.probabilities, some.known_shares
         labels = decide(found.probabilities, self.classes_, self._threshold(), found.known_shares)
         return WindowPredictions(labels, found.probabilities, outcome.times_s)

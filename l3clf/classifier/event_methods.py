@@ -26,6 +26,8 @@ from l3clf.pipeline import Outcome
 
 __all__ = ["EventMethods"]
 
+ANSWERED_AT_ONCE = 2048  # windows
+
 
 class EventMethods(ClipEstimator):
     """Events of a classifier of clips; see `ClipClassifier`, which has the parameters."""
@@ -79,7 +81,12 @@ class EventMethods(ClipEstimator):
         if self.silence_learned_ is False:  # the rule of silence, for pools of one window
             counts = counts & (outcome.levels_dbfs >= SILENT_DBFS)
         pools = [outcome.vectors[i : i + int(one)] for i, one in enumerate(counts)]
-        return WindowAnswers(self.answers(pools), outcome.times_s, _duration_s(item))
+        # Heads copy their input, some in double precision: hours of it would take several times its memory.
+        some = [self.answers(pools[i : i + ANSWERED_AT_ONCE]) for i in range(0, max(1, len(pools)), ANSWERED_AT_ONCE)]
+        answers = Answers(
+            np.concatenate([each.probabilities for each in some]), np.concatenate([each.known_shares for each in some])
+        )
+        return WindowAnswers(answers, outcome.times_s, _duration_s(item))
 
     def predict_events(self, X: Iterable[Any], rules: EventRules | None = None) -> list[list[Event]]:
         """Return the events in each clip: when which class was heard.

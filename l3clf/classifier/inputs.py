@@ -250,7 +250,7 @@ def check_limits(unknown_threshold: object, gate_dbfs: object, gate_hysteresis_d
     if unknown_threshold is not None:
         _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0, "None or {}")
     if gate_dbfs is not None and not (isinstance(gate_dbfs, str) and gate_dbfs == "auto"):
-        _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0, "None or {}, or 'auto'")
+        _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0, "None or {}, or auto")
     _check_number("gate_hysteresis_db", gate_hysteresis_db, 0.0, MAX_HYSTERESIS_DB, "{}")
 
 

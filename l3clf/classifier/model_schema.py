@@ -129,10 +129,12 @@ SECTIONS = {
         "accept": number(0, 1),
         "per_class": _one_of(True, False),
         "background_row": _one_of(True, False),
+        "distances": _one_of(True, False),
         "thresholds": _LIST,
         "intervals": _LIST,
         "temperature": number(1e-3, 1e3),
     },
+    "gate": {"learned": _one_of(True, False), "hysteresis_db": number(0, 100)},
     "events": {
         "enter": number(1e-9, 1),
         "leave": _optional(number(1e-9, 1)),

@@ -31,7 +31,7 @@ FALLBACK_THRESHOLD = 0.5
 MIN_CLIPS_PER_CLASS = 20
 """A class with fewer out-of-fold answers has the common threshold: 5 % of them would be less than one clip."""
 MAX_TEMPERATURE = 5.0
-_N_RESAMPLES = 300
+_N_RESAMPLES = 200
 _INTERVAL = (2.5, 97.5)  # percent
 
 

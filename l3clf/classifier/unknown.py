@@ -8,7 +8,8 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,6 +32,7 @@ from l3clf.classifier.thresholds import (
     best_temperature,
     learn_thresholds,
 )
+from l3clf.classifier.typicality import Typicality, fit_typicality
 from l3clf.datasets.folders import find_sounds, warn_of_unknown
 from l3clf.embedders import Embedder
 from l3clf.errors import ClipWarning, ParameterError
@@ -46,6 +48,7 @@ __all__ = [
     "background_clips",
     "bank_rows",
     "check_unknown",
+    "is_student",
     "learn",
     "resolved",
     "split_answers",
@@ -56,6 +59,8 @@ FOLDER_OF_THE_FIT = ""
 """What a loaded model says where its background was a folder of recordings, which a model file does not name."""
 BACKGROUND_C = 0.03
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1000.0
+MIN_CLIPS_FOR_DISTANCES = 5  # of the smallest class: the spread of fewer says too little
+MAX_CLIPS_FOR_DISTANCES = 5000  # of all classes; more would take minutes and tell nothing new
 
 Codes: TypeAlias = NDArray[np.intp]
 
@@ -69,7 +74,8 @@ class Unknown(BaseEstimator):
         What the classes are told from, as one more class that is never predicted. "bank" is the bank of embeddings
         that ships with l3mini and l3base: sounds of all kinds, for the pooling "mean". A path is a folder of recordings
         of your own, which join the bank where the embedder has one and are used alone where it has none. None is no
-        background: the classes' own probabilities alone decide.
+        background: the probabilities of the classes decide, and, for embedders other than students, the pooling "mean"
+        and classes of five clips or more, the distance to what was learned.
     weight : float, default=1.0
         What the whole background weighs in the training, as a multiple of what an average class weighs.
     accept : float, default=0.95
@@ -160,6 +166,13 @@ def automatic(embedder: Embedder, pooling: str) -> Unknown:
     return Unknown() if pooling == "mean" and _bank(embedder) is not None else Unknown(background=None)
 
 
+def is_student(embedder: Embedder) -> bool:
+    """Return whether an embedder is a student, which may go to a chip."""
+    from l3clf.embedders.student import Student  # here, because students import ONNX Runtime
+
+    return isinstance(embedder, Student)
+
+
 def bank_rows(unknown: Unknown, embedder: Embedder, pooling: str) -> FloatArray:
     """Return the rows of the bank to learn from, (n, embedding_size); none without a bank."""
     bank = _bank(embedder) if unknown.background is not None and pooling == "mean" else None
@@ -231,11 +244,14 @@ class Learned:
     thresholds : Thresholds
     temperature : float
         By which the head's logits were divided; 1 where they were not.
+    typicality : Typicality or None
+        The distances by which known shares are multiplied.
     """
 
     head: Any
     thresholds: Thresholds
     temperature: float
+    typicality: Typicality | None
 
     @property
     def threshold(self) -> float | NDArray[np.float64]:
@@ -255,6 +271,7 @@ def learn(
     head: Any,
     unknown: Unknown,
     *,
+    distances: bool = False,
     class_weight: Any = None,
     random_state: Any = 0,
     groups: NDArray[Any] | None = None,
@@ -267,6 +284,8 @@ def learn(
     head : str or classifier
         See `ClipClassifier`; ``class_weight`` and ``random_state`` too.
     unknown : Unknown
+    distances : bool, default=False
+        Whether distances are to serve where there is no background.
     groups : array of shape (n_clips,), optional
         Clips of one group are not learned while others of it are asked about.
 
@@ -295,11 +314,23 @@ def learn(
             np.concatenate([weights, np.full(len(lesson.background), share)]),
         )
 
+    distances = distances and not has_background and np.bincount(codes).min() >= MIN_CLIPS_FOR_DISTANCES
+    measure = partial(_fit_distances, lesson, codes) if distances else None
+    everything = np.arange(len(codes))
     # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
     with one_blas_thread() if isinstance(head, str) else nullcontext():
-        fitted = fit(np.arange(len(codes)), lesson.labels)
-        held_out = _cross_fit(lesson, codes, len(classes), group_codes, lambda chosen: fit(chosen, codes))
-    return _judged(fitted, held_out, head, unknown, group_codes, len(classes))
+        fitted = fit(everything, lesson.labels)
+        held_out = _cross_fit(lesson, codes, len(classes), group_codes, lambda chosen: fit(chosen, codes), measure)
+    learned = _judged(fitted, held_out, head, unknown, group_codes, len(classes))
+    return replace(learned, typicality=measure(everything)) if measure and len(held_out.clips) else learned
+
+
+def _fit_distances(lesson: Lesson, codes: Codes, chosen: NDArray[np.intp]) -> Typicality:
+    """Return the distances to the chosen clips, or to some of them where they are many."""
+    most = max(MIN_CLIPS_FOR_DISTANCES, MAX_CLIPS_FOR_DISTANCES // len(np.unique(codes)))
+    order = np.random.default_rng(0).permutation(chosen)
+    some = np.concatenate([order[codes[order] == code][:most] for code in np.unique(codes[chosen])])
+    return fit_typicality(np.concatenate([lesson.clips[i] for i in some.tolist()]), codes[some])
 
 
 def _head_maker(
@@ -313,6 +344,12 @@ def _head_maker(
         raise ParameterError(
             f"head={type(head).__name__}: its fit takes no sample_weight, which a background needs; give another head, "
             "or Unknown(background=None)"
+        )
+    named = [value for name, value in probe.get_params().items() if name.endswith("class_weight")]
+    if not isinstance(head, str) and (dicts := [value for value in named if isinstance(value, dict)]):
+        raise ParameterError(
+            f"head={type(head).__name__}: class_weight={dicts[0]!r} names classes, which are numbers beside a "
+            "background; leave it out, or give a named head and the classifier's own class_weight"
         )
     # The background is no class of the user's, so what classes weigh is said by the weights of their clips.
     weights = compute_sample_weight(class_weight, labels) if isinstance(head, str) else np.ones(len(labels))
@@ -356,6 +393,8 @@ class _HeldOut:
         Their classes.
     rows : sequence of arrays of shape (n_rows, n_columns)
         The heads' probabilities for the rows of each; the background's last, if there is one.
+    shares : array of shape (n,), float64
+        How typical each is of what was learned; ones where distances do not serve.
     n_classes : int
     pooling : str
     """
@@ -363,6 +402,7 @@ class _HeldOut:
     clips: NDArray[np.intp]
     codes: Codes
     rows: Sequence[NDArray[np.float64]]
+    shares: NDArray[np.float64]
     n_classes: int
     pooling: str
 
@@ -373,16 +413,23 @@ class _HeldOut:
             logs = np.log(np.maximum(rows, 1e-300)) / temperature
             powers = np.exp(logs - logs.max(axis=1, keepdims=True))
             rows = powers / powers.sum(axis=1, keepdims=True)
-        return split_answers(pooled(rows, [len(each) for each in self.rows], self.pooling), self.n_classes)
+        found = split_answers(pooled(rows, [len(each) for each in self.rows], self.pooling), self.n_classes)
+        return replace(found, known_shares=found.known_shares * self.shares)
 
 
 def _cross_fit(
-    lesson: Lesson, codes: Codes, n_classes: int, groups: Codes | None, fit: Callable[[NDArray[np.intp]], Any]
+    lesson: Lesson,
+    codes: Codes,
+    n_classes: int,
+    groups: Codes | None,
+    fit: Callable[[NDArray[np.intp]], Any],
+    measure: Callable[[NDArray[np.intp]], Typicality] | None,
 ) -> _HeldOut:
     """Answer for each clip by a head that learned neither it nor others of its group."""
     n_columns = n_classes + (len(lesson.background) > 0)
     folds = assigned_folds(codes, groups)
     found: dict[int, NDArray[np.float64]] = {}
+    shares = np.ones(len(codes))
     for fold in range(int(folds.max()) + 1) if folds.max() else ():
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         test = test[
@@ -391,14 +438,15 @@ def _cross_fit(
         if not len(test) or len(np.unique(codes[train])) + (len(lesson.background) > 0) < 2:
             continue
         head = fit(train)
-        rows = np.zeros((int(lesson.lengths[test].sum()), n_columns))
-        rows[:, head.classes_.astype(np.intp)] = head.predict_proba(
-            np.concatenate([lesson.clips[i] for i in test.tolist()])
-        )
+        asked = np.concatenate([lesson.clips[i] for i in test.tolist()])
+        rows = np.zeros((len(asked), n_columns))
+        rows[:, head.classes_.astype(np.intp)] = head.predict_proba(asked)
+        if measure is not None:
+            shares[test] = measure(train).shares(asked)
         ends = np.cumsum(lesson.lengths[test])[:-1]
         found.update(zip(test.tolist(), np.split(rows, ends), strict=True))
     clips = np.array(sorted(found), np.intp)
-    return _HeldOut(clips, codes[clips], [found[i] for i in clips.tolist()], n_classes, lesson.pooling)
+    return _HeldOut(clips, codes[clips], [found[i] for i in clips.tolist()], shares[clips], n_classes, lesson.pooling)
 
 
 def _judged(
@@ -413,7 +461,7 @@ def _judged(
             stacklevel=4,
         )
         thresholds = learn_thresholds(np.zeros(0), np.zeros(0, np.intp), n_classes, unknown.accept, unknown.per_class)
-        return Learned(fitted, thresholds, 1.0)
+        return Learned(fitted, thresholds, 1.0, None)
     temperature = 1.0
     if head == "logistic" and held_out.pooling != "vote":  # votes do not depend on it
         temperature = best_temperature(lambda value: held_out.answers(value).probabilities, held_out.codes)
@@ -427,7 +475,7 @@ def _judged(
         bool(unknown.per_class),
         None if groups is None else groups[held_out.clips],
     )
-    return Learned(fitted, thresholds, temperature)
+    return Learned(fitted, thresholds, temperature, None)
 
 
 def _divide_logits(fitted: Any, temperature: float) -> None:

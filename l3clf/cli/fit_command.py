@@ -23,11 +23,16 @@ def add(commands: Any) -> None:
     pooling = "how windows are combined into one prediction for a clip (default: mean)"
     fit.add_argument("--pooling", choices=options.POOLINGS, default="mean", help=pooling)
     fit.add_argument("--class-weight", choices=("balanced",), help="weight classes inversely to their size")
-    options.add_decision(fit)
+    options.add_decision(fit, learns=True)
     learn = 'learn which sounds are "unknown", from a background and a threshold that keeps most known clips'
     fit.add_argument("--unknown", action="store_true", help=learn)
     folder = "folder of sounds that are of no class, for the background (implies --unknown)"
     fit.add_argument("--background", metavar="DIR", help=folder)
+    unlabelled = (
+        "cut the unlabelled time of recordings that have Audacity or Raven labels into pieces of this length, for the "
+        "background (implies --unknown)"
+    )
+    fit.add_argument("--background-s", type=options.seconds, metavar="S", help=unlabelled)
     accept = "share of known clips that the threshold keeps (default: 0.95; implies --unknown)"
     fit.add_argument("--accept", type=float, metavar="P", help=accept)
     group = "column of recordings, speakers, ...: clips of one are not learned while its others tell the threshold"
@@ -52,10 +57,11 @@ def _run(args: argparse.Namespace) -> int:
             "--group: fit learns from all clips at once, so groups have no effect without --unknown; give it to "
             "`l3clf baseline`, which keeps each group in one fold"
         )
-    check_limits(args.unknown_threshold, args.gate_dbfs)  # before the problems of the table are printed
+    hysteresis_db = args.gate_hysteresis_db or 0.0
+    check_limits(args.unknown_threshold, args.gate_dbfs, hysteresis_db)  # before the problems of the table are printed
     check_unknown(unknown)
     others = background_clips(unknown)
-    table = load_table(args.data, args.group)
+    table = load_table(args.data, args.group, args.background_s)
     read = [clip.path for clip in (*table.clips, *others)]
     check_out(args, MODEL, [args.data, args.background], read)  # before hours are spent on embeddings
     for problem in table.problems():
@@ -71,6 +77,7 @@ def _run(args: argparse.Namespace) -> int:
         class_weight=args.class_weight,
         unknown_threshold=args.unknown_threshold,
         gate_dbfs=args.gate_dbfs,
+        gate_hysteresis_db=hysteresis_db,
         cache=args.cache,
         n_jobs=args.jobs,
         on_error="nan",  # fits on the good clips; the others are listed in `failures_`
@@ -104,7 +111,7 @@ def _unknown(args: argparse.Namespace, embedder: Any) -> Any:
     from l3clf.classifier.unknown import Unknown, automatic
 
     if args.background is None and args.accept is None:
-        return "auto" if args.unknown else None
+        return "auto" if args.unknown or args.background_s is not None else None
     accept = {} if args.accept is None else {"accept": args.accept}
     if args.background is not None:
         return Unknown(background=args.background, **accept)

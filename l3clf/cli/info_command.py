@@ -69,12 +69,12 @@ def _describe(path: Path) -> dict[str, Any]:
         return _embeddings(place) | size
     if path.is_dir() and is_export(path):
         settings = {name.replace("_", " "): value for name, value in (export_settings(path) or {}).items()}
-        gate = settings.pop("gate dbfs", None)
+        gate = settings.pop("gate dbfs"), settings.pop("gate hysteresis db") or 0.0
         return {
             "export": str(path),
             **_model(place),
             **settings,
-            "gate": gate if gate is None else f"{gate:g} dBFS",
+            "gate": _gate(*gate),
         } | size
     return (_student(place) if _is_student(place) else _model(place)) | size
 
@@ -103,11 +103,19 @@ def _model(path: Path) -> dict[str, Any]:
         "pooling": model.pooling,
         "unknown threshold": _threshold(model),
         **_unknown(model),
-        "gate": None if model.gate_dbfs is None else f"{model.gate_dbfs:g} dBFS",
+        "gate": _gate(*model._gate(), isinstance(model.gate_dbfs, str)),
         **_events(model),
         "training digest": model.training_digest_,
         "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),
     }
+
+
+def _gate(gate_dbfs: float | None, hysteresis_db: float, learned: bool = False) -> str | None:
+    """Return a gate in words."""
+    if gate_dbfs is None:
+        return None
+    stays = f", stays open to {hysteresis_db:g} dB below it" if hysteresis_db else ""
+    return f"{gate_dbfs:g} dBFS{stays}{', learned' if learned else ''}"
 
 
 def _threshold(model: Any) -> Any:

@@ -112,10 +112,25 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     add_work(parser)
 
 
-def add_decision(parser: argparse.ArgumentParser) -> None:
-    """Add the options that turn probabilities into a decision."""
+def add_decision(parser: argparse.ArgumentParser, learns: bool = False) -> None:
+    """Add the options that turn probabilities into a decision; for fit, which `learns`, the gate may be "auto"."""
     parser.add_argument("--unknown-threshold", type=float, metavar="P", help='predict "unknown" below this probability')
-    parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="leave out windows below this level, in dBFS")
+    text = "leave out windows below this level, in dBFS"
+    if learns:
+        learned = f'{text}; "auto": learn it from the clips, with its hysteresis'
+        parser.add_argument("--gate-dbfs", type=level_or_auto, metavar="DB|auto", help=learned)
+    else:
+        parser.add_argument("--gate-dbfs", type=float, metavar="DB", help=text)
+    text = "once a window is above the gate, take windows until one is so far below it (default: 0)"
+    parser.add_argument("--gate-hysteresis", dest="gate_hysteresis_db", type=float, metavar="DB", help=text)
+
+
+def level_or_auto(text: str) -> float | str:
+    """Parse the value of --gate-dbfs of fit."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a level in dBFS, such as -50, or auto") from None
 
 
 def add_full_scale(parser: argparse.ArgumentParser) -> None:

@@ -48,13 +48,15 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import load_model
 
-    check_limits(args.unknown_threshold, args.gate_dbfs)  # like the checks below, before hours are spent on embeddings
+    # Like the checks below, before hours are spent on embeddings.
+    check_limits(args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db or 0.0)
     _check_options(args)
     paths, failures = expand(args.files)
     folder = _check_outputs(args, paths)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
-    for name in ("unknown_threshold", "gate_dbfs", "full_scale"):  # the model's own stay where none is given
+    # The model's own stay where none is given.
+    for name in ("unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "full_scale"):
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
     if folder is not None:
@@ -101,7 +103,8 @@ def _predict(
         tables = []
         if folder is None:
             file = stack.enter_context(output(args.out))
-            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas)
+            learned = model.unknown_threshold_ is not None
+            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas, learned)
             file.write(rows.event_head() if args.events else rows.clip_head())
             tables.append(InOrder(file, rows.events if args.events else rows.clip))
         if args.windows_out is not None:
@@ -153,19 +156,19 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one that follows all answers names the file
         if not args.events:
-            probabilities, labels = model.predict_proba(windows), model.predict(windows)
+            all_of = model._clip_answers(windows)
+            labels = decide(all_of.probabilities, model.classes_, model._threshold(), all_of.known_shares)
             found = [
-                replace(one, label=label, probabilities=row)
-                for one, label, row in zip(found, labels, probabilities, strict=True)
+                replace(one, label=label, probabilities=row, unknown_score=float(score))
+                for one, label, row, score in zip(
+                    found, labels, all_of.probabilities, all_of.unknown_scores, strict=True
+                )
             ]
         if args.events or args.windows_out is not None:
-            each = [
-                replace(answered, duration_s=_duration_s(path))
-                for answered, path in zip(model.window_answers(windows), paths, strict=True)
-            ]
+            each = model.window_answers(windows)
             found = [replace(one, windows=answered) for one, answered in zip(found, each, strict=True)]
     if args.events:
-        found = [replace(one, events=model.events_of(one.windows)) for one in found]
+        found = [replace(one, events=_events(model, one)) for one in found]
     if args.windows_out is not None:
         found = [
             replace(
@@ -173,7 +176,7 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
                 window_labels=decide(
                     one.windows.answers.probabilities,
                     model.classes_,
-                    model.unknown_threshold,
+                    model._threshold(),
                     one.windows.answers.known_shares,
                 ),
             )
@@ -182,14 +185,20 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
     return found
 
 
-def _duration_s(path: str) -> float | None:
+def _events(model: Any, answer: Answer) -> list[Any]:
+    """Return the events in a file, of which none ends after it."""
     from l3clf.audio.clip import Clip
     from l3clf.audio.decode import duration_s
 
+    events: list[Any] = model.events_of(answer.windows)
+    # Only where the last window counts: the length of some files is found by reading them once more.
+    if all(event.end_s <= answer.windows.times_s[-1, 0] for event in events):
+        return events
     try:
-        return duration_s(Clip(path))
+        length_s = duration_s(Clip(answer.path))
     except L3clfError:  # it was good when it was embedded
-        return None
+        return events
+    return list(model.events_of(replace(answer.windows, duration_s=length_s)))
 
 
 def _levels(outcome: Any) -> Any:

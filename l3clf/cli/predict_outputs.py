@@ -32,6 +32,7 @@ class Answer:
     label : object
         Its class, where clips are asked for.
     probabilities : array of shape (n_classes,) or None
+    unknown_score : float
     events : sequence of Event
     windows : WindowAnswers or None
     window_labels : sequence
@@ -41,6 +42,7 @@ class Answer:
     path: str
     label: Any = None
     probabilities: Any = None
+    unknown_score: float = 0.0
     events: Sequence[Any] = ()
     windows: Any = None
     window_labels: Any = ()
@@ -57,23 +59,29 @@ class Rows:
         JSON lines instead of CSV.
     escape : bool
         Whether to escape formulas in CSV.
+    unknown : bool, default=False
+        Whether clips have an unknown score: those of a model that learned what is unknown.
     """
 
     classes: Sequence[Any]
     json_lines: bool
     escape: bool
+    unknown: bool = False
 
     def clip_head(self) -> str:
         """Return what a table of clips begins with."""
-        return "" if self.json_lines else csv_line(["path", "label", "probability"])
+        more = ["unknown_score"] if self.unknown else []
+        return "" if self.json_lines else csv_line(["path", "label", "probability", *more])
 
     def clip(self, answer: Answer) -> str:
         """Return the row of a clip."""
         best = float(answer.probabilities.max())
         if not self.json_lines:
-            return self._csv(answer.path, [answer.label, f"{best:.6f}"])
-        named = self._named(answer.probabilities)
-        return _json({"path": answer.path, "label": answer.label, "probability": best, "probabilities": named})
+            more = [f"{answer.unknown_score:.6f}"] if self.unknown else []
+            return self._csv(answer.path, [answer.label, f"{best:.6f}", *more])
+        found = {"path": answer.path, "label": answer.label, "probability": best}
+        found |= {"unknown_score": answer.unknown_score} if self.unknown else {}
+        return _json({**found, "probabilities": self._named(answer.probabilities)})
 
     def event_head(self) -> str:
         """Return what a table of events begins with."""

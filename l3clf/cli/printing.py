@@ -19,6 +19,7 @@ __all__ = ["Terminal", "command_words", "note", "printable", "say", "take_any_na
 # Parameters of the library that have another name, or several, on the command line.
 _FLAGS = {
     "embedder": ("--embedder", "--embedders"),
+    "gate_hysteresis_db": ("--gate-hysteresis",),
     "head": ("--head", "--heads"),
     "hop_s": ("--hop",),
     "n_jobs": ("--jobs",),

@@ -9,6 +9,7 @@ from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.describe import Description
 from l3clf.datasets.folders import SOUND_SUFFIXES, find_sounds, load_csv, load_folder
 from l3clf.datasets.published import load_esc, load_fsdd, load_urbansound8k
+from l3clf.datasets.raven import load_raven_tables
 from l3clf.datasets.recognise import load
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "load_esc",
     "load_folder",
     "load_fsdd",
+    "load_raven_tables",
     "load_urbansound8k",
 ]

@@ -6,8 +6,9 @@ Rule: a piece of a recording carries the recording as its group, so that none is
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import duration_s
@@ -19,10 +20,13 @@ from l3clf.errors import AudioError, DatasetError, L3clfError, ParameterError
 __all__ = [
     "BACKGROUND",
     "POINT_S",
+    "TrackKind",
     "background_clips",
     "find_tracks",
     "load_audacity_labels",
+    "load_tracks",
     "pieces",
+    "texts_of",
 ]
 
 POINT_S = 1.0  # about one window of the embedders
@@ -70,12 +74,40 @@ def load_audacity_labels(
     DatasetWarning
         If recordings without labels, or files with an unknown suffix, were left out.
     """
+    return load_tracks(folder, AUDACITY, point_s, background_s)
+
+
+class TrackKind(NamedTuple):
+    """A kind of files that label pieces of recordings.
+
+    Attributes
+    ----------
+    name : str
+        Of several, for messages and the table's origin.
+    find : callable
+        Returns the file that belongs to each sound.
+    read : callable
+        Returns the labels in a file.
+    advice : str
+        What to do where none is found.
+    """
+
+    name: str
+    find: Callable[[Iterable[str]], dict[str, str]]
+    read: Callable[[str | os.PathLike[str]], list[Label]]
+    advice: str
+
+
+def load_tracks(
+    folder: str | os.PathLike[str], kind: TrackKind, point_s: float = POINT_S, background_s: float | None = None
+) -> ClipTable:
+    """Load recordings with labels of one kind; see `load_audacity_labels`."""
     root = Path(folder)
     _check_point_s(point_s)
     _check_background_s(background_s)
     sounds = find_sounds(root)
     warn_of_unknown(root)
-    tracks = find_tracks(sounds)
+    tracks = kind.find(sounds)
     owners: dict[str, str] = {}
     for sound, track in tracks.items():
         if owners.setdefault(track, sound) != sound:
@@ -83,7 +115,7 @@ def load_audacity_labels(
                 f"{track}: belongs to both {Path(owners[track]).name!r} and {Path(sound).name!r}; "
                 "remove or rename one of the recordings"
             )
-    found = {sound: pieces(track, sound, point_s) for sound, track in tracks.items()}
+    found = {sound: pieces(track, sound, point_s, kind.read) for sound, track in tracks.items()}
     if background_s is not None:
         for sound, labelled in found.items():
             clips = background_clips(sound, [clip for clip, _ in labelled], background_s)
@@ -91,16 +123,15 @@ def load_audacity_labels(
     rows = [(sound, clip, label) for sound, labelled in found.items() for clip, label in labelled]
     if not rows:
         raise DatasetError(
-            f"{root}: no labels found (sounds: {len(sounds)}, text files beside them: {len(tracks)}); put the exported "
-            "labels of a recording beside it under the same name, such as dawn.wav and dawn.txt"
+            f"{root}: no labels found (sounds: {len(sounds)}, text files beside them: {len(tracks)}); {kind.advice}"
         )
     if unlabelled := [sound for sound in sounds if not found.get(sound)]:
-        warn_left_out(root, "recordings without labels", unlabelled)
+        warn_left_out(root, "recordings without labels", unlabelled, stacklevel=5)
     table = ClipTable(
         [clip for _, clip, _ in rows],
         [label for _, _, label in rows],
         groups=[Path(os.path.relpath(sound, root)).as_posix() for sound, _, _ in rows],
-        origin="Audacity label tracks: groups are the recordings",
+        origin=f"{kind.name}: groups are the recordings",
     )
     return with_doubts(root, table)
 
@@ -113,20 +144,47 @@ def find_tracks(sounds: Iterable[str]) -> dict[str, str]:
     DatasetError
         If a folder cannot be listed.
     """
-    found: dict[str, str] = {}
-    texts: dict[Path, dict[str, str]] = {}
+    tracks = texts_of(sounds)
+    found = {sound: [text for text in texts if _stem(text) == _stem(Path(sound))] for sound, texts in tracks.items()}
+    return {sound: str(texts[-1]) for sound, texts in found.items() if texts}
+
+
+def texts_of(sounds: Iterable[str]) -> dict[str, list[Path]]:
+    """Return the text files beside each sound whose names begin with its stem, sorted.
+
+    Raises
+    ------
+    DatasetError
+        If a folder cannot be listed.
+    """
+    found: dict[str, list[Path]] = {}
+    by_folder: dict[Path, dict[str, list[Path]]] = {}
     for sound in sounds:
         folder = Path(sound).parent
-        if folder not in texts:  # listed once, however many sounds it has
-            listed = [path for path in entries(folder) if path.suffix.lower() == TRACK_SUFFIX and path.is_file()]
-            texts[folder] = {_stem(path): str(path) for path in listed}
-        track = texts[folder].get(_stem(Path(sound)))
-        if track is not None:
-            found[sound] = track
+        if folder not in by_folder:  # listed once, however many sounds it has
+            by_beginning: dict[str, list[Path]] = {}
+            by_folder[folder] = by_beginning
+            for path in entries(folder):
+                if path.suffix.lower() == TRACK_SUFFIX and path.is_file():
+                    for beginning in _beginnings(_normal(path.name)):
+                        by_beginning.setdefault(beginning, []).append(path)
+        texts = by_folder[folder].get(_stem(Path(sound)))
+        if texts:
+            found[sound] = texts
     return found
 
 
-def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) -> list[tuple[Clip, str]]:
+def _beginnings(name: str) -> Iterator[str]:
+    """Yield a name up to each of its dots: "a.b.txt" gives "a" and "a.b"."""
+    return (name[:i] for i, character in enumerate(name) if character == "." and i)
+
+
+def pieces(
+    track: str | os.PathLike[str],
+    sound: str,
+    point_s: float = POINT_S,
+    read: Callable[[str | os.PathLike[str]], list[Label]] = read_labels,
+) -> list[tuple[Clip, str]]:
     """Return the labelled pieces of a recording, each with its label.
 
     Parameters
@@ -137,6 +195,8 @@ def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) 
         The recording. Its header is read only if the track has point labels.
     point_s : float, default=1.0
         Seconds to take around a point label, less where the recording starts or ends.
+    read : callable
+        Returns the labels in the track.
 
     Returns
     -------
@@ -150,7 +210,7 @@ def pieces(track: str | os.PathLike[str], sound: str, point_s: float = POINT_S) 
         If `point_s` is not a positive number.
     """
     _check_point_s(point_s)
-    labels = read_labels(track)
+    labels = read(track)
     length_s = _length_s(sound) if any(label.is_point for label in labels) else math.inf
     return [(_piece(track, sound, label, length_s, point_s), label.text) for label in labels]
 
@@ -215,8 +275,12 @@ def _check_background_s(value: object) -> None:
 
 
 def _stem(path: Path) -> str:
+    return _normal(path.stem)
+
+
+def _normal(name: str) -> str:
     # macOS may store an accent as a character of its own (NFD), other systems as part of its letter (NFC).
-    return unicodedata.normalize("NFC", path.stem)
+    return unicodedata.normalize("NFC", name)
 
 
 def _length_s(sound: str) -> float:
@@ -239,3 +303,11 @@ def _piece(track: str | os.PathLike[str], sound: str, label: Label, length_s: fl
         return Clip(sound, start_s, end_s)
     except L3clfError as error:  # point_s is so small that rounding leaves nothing of the piece
         raise DatasetError(f"{track}, line {label.line}: {error}") from None
+
+
+AUDACITY = TrackKind(
+    "Audacity label tracks",
+    find_tracks,
+    read_labels,
+    "put the exported labels of a recording beside it under the same name, such as dawn.wav and dawn.txt",
+)

@@ -114,11 +114,11 @@ def entries(folder: Path) -> list[Path]:
         raise DatasetError(f"{folder}: cannot be listed ({error.strerror}); give a readable folder") from None
 
 
-def warn_left_out(folder: Path, what: str, sounds: Sequence[str]) -> None:
+def warn_left_out(folder: Path, what: str, sounds: Sequence[str], stacklevel: int = 4) -> None:
     """Warn about sounds that were left out of a table."""
     shown = some(os.path.relpath(sound, folder) for sound in sounds)
     # stacklevel: the line of the user that called the loader.
-    warnings.warn(f"{folder}: {what} were left out ({len(sounds):,}): {shown}", DatasetWarning, stacklevel=4)
+    warnings.warn(f"{folder}: {what} were left out ({len(sounds):,}): {shown}", DatasetWarning, stacklevel=stacklevel)
 
 
 def with_doubts(source: object, table: ClipTable) -> ClipTable:

@@ -10,12 +10,22 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from l3clf.datasets.audacity import POINT_S, TrackKind, load_tracks, texts_of
+from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.describe import some
 from l3clf.datasets.label_tracks import MAX_HZ, Label, decimal, label_problem, parse_times, text_of
 from l3clf.errors import DatasetError
 
-__all__ = ["ANNOTATIONS", "is_selection_table", "read_selections", "selection_lines"]
+__all__ = [
+    "ANNOTATIONS",
+    "find_tables",
+    "is_selection_table",
+    "load_raven_tables",
+    "read_selections",
+    "selection_lines",
+]
 
 START, END = "Begin Time (s)", "End Time (s)"
 LOW, HIGH = "Low Freq (Hz)", "High Freq (Hz)"
@@ -65,6 +75,69 @@ def read_selections(path: str | os.PathLike[str], column: str | None = None) -> 
         seen.add(selection)
         labels.append(_label(f"{path}, line {number}", values, wanted, number))
     return labels
+
+
+def load_raven_tables(
+    folder: str | os.PathLike[str],
+    column: str | None = None,
+    point_s: float = POINT_S,
+    background_s: float | None = None,
+) -> ClipTable:
+    """Load recordings with Raven's selection tables: each selection is a clip, each recording a group.
+
+    Parameters
+    ----------
+    folder : path
+        Searched for recordings at any depth, each with its table beside it: ``dawn.wav`` and
+        ``dawn.Table.1.selections.txt``, ``dawn.selections.txt`` or ``dawn.txt``.
+    column : str or None, default=None
+        The column that holds the class; see `read_selections`.
+    point_s, background_s
+        See `load_audacity_labels`.
+
+    Returns
+    -------
+    ClipTable
+        Sorted by recording, then in the order of the table, the background last.
+
+    Raises
+    ------
+    DatasetError
+        If there are no selections, a row cannot be parsed, or a recording has several tables.
+    ParameterError
+        If `point_s` or `background_s` is out of its range.
+
+    Warns
+    -----
+    DatasetWarning
+        If recordings without selections, or files with an unknown suffix, were left out.
+    """
+    kind = TrackKind(
+        "Raven selection tables",
+        find_tables,
+        lambda path: read_selections(path, column),
+        "put the selection table of a recording beside it, such as dawn.wav and dawn.Table.1.selections.txt",
+    )
+    return load_tracks(folder, kind, point_s, background_s)
+
+
+def find_tables(sounds: Iterable[str]) -> dict[str, str]:
+    """Return the selection table beside each sound, by the sound's path.
+
+    Raises
+    ------
+    DatasetError
+        If a folder cannot be listed, or a sound has several tables.
+    """
+    found: dict[str, str] = {}
+    for sound, texts in texts_of(sounds).items():
+        tables = [str(text) for text in texts if is_selection_table(text)]
+        if len(tables) > 1:
+            names = some(Path(table).name for table in tables)
+            raise DatasetError(f"{sound}: has {len(tables)} selection tables ({names}); keep the one to be used")
+        if tables:
+            found[sound] = tables[0]
+    return found
 
 
 def is_selection_table(path: str | os.PathLike[str]) -> bool:

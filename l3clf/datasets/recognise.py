@@ -16,6 +16,7 @@ from l3clf.datasets.frames import is_frame, read_frame
 from l3clf.datasets.label_tracks import is_track
 from l3clf.datasets.layouts import LAYOUTS
 from l3clf.datasets.published import FSDD_SOUNDS, META_NAME, fsdd_names, load_fsdd, with_esc_names
+from l3clf.datasets.raven import find_tables, load_raven_tables
 from l3clf.errors import DatasetError
 
 __all__ = ["as_table", "load"]
@@ -39,6 +40,7 @@ def load(
     *,
     path_column: str = "path",
     label_column: str = "label",
+    background_s: float | None = None,
 ) -> ClipTable:
     """Load a data set, recognising its layout.
 
@@ -48,7 +50,8 @@ def load(
     1. a table, if it has a ``meta.csv``;
     2. ESC or UrbanSound8K as published, if it has an ``esc50.csv`` (in it or in ``meta``) or an
        ``UrbanSound8K.csv`` (in it or in ``metadata``);
-    3. recordings with Audacity label tracks, if there are such text files beside sounds of the same stem;
+    3. recordings with Audacity label tracks, or else with Raven selection tables, if there are such text files beside
+       sounds of the same stem;
     4. spoken digits, if all sounds are in the folder itself, or all are in ``recordings``, and are named as
        FSDD's are (see `load_fsdd`);
     5. a folder for each class, if subfolders contain sounds; if all of them are named as ESC's are, folds
@@ -65,6 +68,9 @@ def load(
         Column of the CSV whose values must not be split between training and test.
     path_column, label_column : str
         Columns of the CSV that hold the paths and the labels.
+    background_s : float or None, default=None
+        Length of the pieces into which the unlabelled time of recordings with labels is cut; see
+        `load_audacity_labels`.
 
     Returns
     -------
@@ -84,12 +90,14 @@ def load(
         See `load_csv`.
     """
     if is_frame(data):
+        _refuse_background("the data frame", background_s)
         return with_doubts("the data frame", ClipTable(**read_frame(data, group, path_column, label_column)))
     path = Path(data)
     if not (path.is_file() or path.is_dir()):
         raise DatasetError(f"{path}: no such file or folder; give a CSV, or a folder with a subfolder for each class")
     table = _table_in(path) if path.is_dir() else path
     if table is not None:
+        _refuse_background(path, background_s)
         return load_csv(table, group, path_column=path_column, label_column=label_column)
     columns = (("group", group, None), ("path_column", path_column, "path"), ("label_column", label_column, "label"))
     for name, value, default in columns:
@@ -97,7 +105,15 @@ def load(
             raise DatasetError(
                 f"{path}: {name}={value!r} names a column, but the folder has no {META_NAME}; add one or omit {name}"
             )
-    return _load_untabled(path)
+    return _load_untabled(path, background_s)
+
+
+def _refuse_background(data: object, background_s: float | None) -> None:
+    if background_s is not None:
+        raise DatasetError(
+            f"{data}: background_s={background_s!r} cuts the unlabelled time of recordings with labels beside them, "
+            "and there are none; omit it"
+        )
 
 
 def _table_in(folder: Path) -> Path | None:
@@ -113,7 +129,7 @@ def _table_in(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _load_untabled(folder: Path) -> ClipTable:
+def _load_untabled(folder: Path, background_s: float | None) -> ClipTable:
     sounds = find_sounds(folder)
     tops = [Path(sound).relative_to(folder).parts for sound in sounds]
     loose = [sound for sound, top in zip(sounds, tops, strict=True) if len(top) == 1]
@@ -125,7 +141,10 @@ def _load_untabled(folder: Path) -> ClipTable:
             f"({some(os.path.relpath(track, folder) for track in tracks)}); choose load_folder or load_audacity_labels"
         )
     if tracks:
-        return load_audacity_labels(folder)
+        return load_audacity_labels(folder, background_s=background_s)
+    if find_tables(sounds):
+        return load_raven_tables(folder, background_s=background_s)
+    _refuse_background(folder, background_s)
     # Before classes: "recordings" would be read as a single class.
     if (bool(loose), classes) in ((True, []), (False, [FSDD_SOUNDS])) and fsdd_names(sounds):
         return load_fsdd(folder)

@@ -1,6 +1,7 @@
 """A fitted model, checked and lowered for a microcontroller."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -154,6 +155,11 @@ def device_model(
     if not hasattr(model, "head_"):
         raise DeviceError("model: not fitted; call fit first, or give a model file of l3clf fit")
     student = _student(model.embedder_)
+    if getattr(model, "typicality_", None) is not None:
+        raise DeviceError(
+            "model: it tells unknown sounds by distances, which the C runtime does not compute; fit with a background: "
+            "with l3mini and its bank, or with recordings, unknown=Unknown(background=DIR)"
+        )
     check_pooling(model.pooling)
     if model.pooling not in POOLINGS:
         raise DeviceError(
@@ -172,12 +178,14 @@ def device_model(
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
     threshold = _threshold(model, unknown_threshold)
-    gate, hysteresis = model._gate()
-    gate = gate if gate_dbfs is None else gate_dbfs
-    hysteresis = hysteresis if gate_hysteresis_db is None else gate_hysteresis_db
-    check_limits(None, gate, hysteresis)
-    if isinstance(gate, str):
-        raise DeviceError(f"gate_dbfs={gate!r}: learned by fit only; give a number, or export a model that learned it")
+    given = {"gate_dbfs": gate_dbfs, "gate_hysteresis_db": gate_hysteresis_db}
+    own = copy(model).set_params(**{name: value for name, value in given.items() if value is not None})
+    check_limits(None, own.gate_dbfs, own.gate_hysteresis_db)
+    if isinstance(gate_dbfs, str):
+        raise DeviceError(
+            f"gate_dbfs={gate_dbfs!r}: only fit learns it; give a number, or export a model that learned it"
+        )
+    gate, hysteresis = own._gate()
     names = tuple(str(name) for name in model.classes_)  # without characters that a C string cannot hold: freeze_head
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(

@@ -11,9 +11,12 @@ __all__ = ["TOPICS", "read_guide", "title"]
 
 TOPICS = (
     "first-classifier",
+    "unknown-sounds",
     "events",
     "honest-baselines",
+    "label-tracks",
     "cache",
+    "real-time",
     "your-own-embedder",
     "distil-a-student",
     "microcontroller",

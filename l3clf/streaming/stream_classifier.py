@@ -209,7 +209,7 @@ class StreamClassifier:
         above = np.concatenate([state.above, gate])
         starts_s = np.concatenate([state.starts_s, new.times_s[:, 0]])
         answers = model.answers(pool_windows(vectors, levels, above, self.windows, model.silence_learned_, n))
-        labels = decide(answers.probabilities, model.classes_, model.unknown_threshold, answers.known_shares)
+        labels = decide(answers.probabilities, model.classes_, model._threshold(), answers.known_shares)
         first = len(vectors) - n
         rows = zip(labels.tolist(), answers.probabilities, answers.unknown_scores.tolist(), strict=True)
         decisions = [

@@ -34,6 +34,7 @@ SMALL = {
     "events": {"embedders": ("mfcc",), "unknown": ("none",), "hours": 0.02, "tuning_hours": 0.01, "folds": (2, 2)},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
+    "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},
     "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
     "footprint": {"minutes": 0.1, "openl3_minutes": 0.02, "repeats": 1},
@@ -55,7 +56,7 @@ NEEDS = {
     "pool_share_alike": ("tensorflow", "torch"),
 }
 OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike"}
-READ_THE_POOL = {*OF_THE_POOL, "events"}
+READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
     "device_table": 3,
@@ -63,6 +64,7 @@ TABLES = {
     "openl3_parity": 2,
     "l3mini_table": 2,
     "cache_speed": 2,
+    "stream_speed": 2,
     "events": 2,
     "baseline_accuracy": 3,
 }

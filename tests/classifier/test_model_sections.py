@@ -5,12 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers.model_files import edited, put, unzip
+from helpers.model_files import edited, put, unzip, with_array
 from sklearn.ensemble import RandomForestClassifier
 
 from l3clf import ClipClassifier, Unknown, load_model, save_model
 from l3clf.embedders import WindowEmbeddings
-from l3clf.errors import ModelFileError
+from l3clf.errors import ModelFileError, ParameterError
 
 WIDTH = 60
 
@@ -163,3 +163,134 @@ def test_the_changes_leave_good_files_good(tmp_path, saved):
         load_model(tmp_path / "m").predict(X)
         (tmp_path / "m").write_bytes(edited(content, put("unknown", "intervals", [])))
         assert np.isnan(load_model(tmp_path / "m").unknown_threshold_interval_).all(), kind
+
+
+# --- gate -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "in_force"),
+    [
+        ({"gate_dbfs": -60.0}, 2, (-60.0, 0.0)),
+        ({"gate_dbfs": -60.0, "gate_hysteresis_db": 4.5}, 3, (-60.0, 4.5)),
+        ({"gate_dbfs": "auto"}, 3, (-50.0, 5.0)),
+        ({"gate_dbfs": "auto", "gate_hysteresis_db": 2.0}, 3, (-50.0, 2.0)),
+    ],
+)
+def test_a_gate_is_saved_as_numbers(tmp_path, options, version, in_force):
+    quiet = [WindowEmbeddings(clip.vectors, clip.times_s, np.full(2, -60.0)) for clip in clips(3, 10)]
+    model = ClipClassifier("mfcc", cache=None, **options)
+    model.fit([*X[:72], *quiet], [*Y[:72], *["background"] * 10])
+    assert model._gate() == in_force
+    content = save_model(model, tmp_path / "m").read_bytes()
+    document = json.loads(unzip(content)["model.json"])
+    assert (document["format_version"], document["classifier"]["gate_dbfs"]) == (version, in_force[0])
+    again = load_model(tmp_path / "m")
+    assert again._gate() == in_force
+    assert again.gate_dbfs == options["gate_dbfs"]
+    assert save_model(again, tmp_path / "again").read_bytes() == content
+    assert again.set_params(gate_dbfs=-70.0)._gate()[0] == -70
+
+
+def test_a_learned_gate_leaves_out_quiet_windows_but_learns_the_background_whole():
+    loud = clips(0, 12)
+    levels = np.array([-62.0, -20.0])
+    mixed = [WindowEmbeddings(clip.vectors, clip.times_s, levels) for clip in loud]
+    quiet = [WindowEmbeddings(clip.vectors, clip.times_s, np.full(2, -60.0)) for clip in clips(1, 12)]
+    model = ClipClassifier("mfcc", cache=None, gate_dbfs="auto")
+    model.fit([*mixed, *clips(2, 12), *quiet], [*["a"] * 12, *["b"] * 12, *["background"] * 12])
+    assert model.classes_.tolist() == ["a", "b", "background"]
+    assert model.gate_dbfs_ == -50.0
+    assert set(model.predict(quiet)) == {"unknown"}
+    assert [len(model._vectors(clip)) for clip in mixed] == [1] * 12
+    assert model.predict_windows(mixed[:1])[0].labels.tolist() == ["unknown", "a"]
+
+
+def test_auto_that_was_never_fitted_says_so():
+    model = ClipClassifier("mfcc", cache=None).fit(X, Y)
+    del model.gate_dbfs_  # as in a pickle of an earlier version
+    with pytest.raises(ParameterError, match="gate_dbfs='auto': not learned; fit the model again"):
+        model.set_params(gate_dbfs="auto").predict(X[:1])
+
+
+@pytest.mark.parametrize(
+    "gate", [{"learned": 1, "hysteresis_db": 2}, {"learned": True, "hysteresis_db": -1}, {"learned": True}, 3]
+)
+def test_a_gate_that_cannot_be_is_refused(tmp_path, saved, gate):
+    content = edited(saved["background"], put("gate", gate))
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(ModelFileError, match="gate"):
+        load_model(tmp_path / "m")
+
+
+# --- distances ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far():
+    return [WindowEmbeddings(3 * clip.vectors, clip.times_s, clip.levels_dbfs) for clip in clips(30, 5)]
+
+
+def test_distances_come_back_as_they_were_saved(tmp_path, saved, far):
+    (tmp_path / "m").write_bytes(saved["none"])
+    model = load_model(tmp_path / "m")
+    original = fitted(["d" if label == "background" else label for label in Y])
+    assert original.typicality_ is not None
+    np.testing.assert_allclose(model.unknown_score(X + far), original.unknown_score(X + far), atol=1e-6)
+    known = model.predict_proba(far).max(axis=1)
+    shares = model.typicality_.shares(np.stack([clip.vectors.mean(axis=0) for clip in far]))
+    np.testing.assert_allclose(1 - model.unknown_score(far), known * shares, atol=1e-6)
+    assert (shares < 0.5).all()
+
+
+def test_distances_are_for_the_mean_without_a_background(saved):
+    labels = ["d" if label == "background" else label for label in Y]
+    for pooling in ("max", "mean+std", "vote"):
+        assert ClipClassifier("mfcc", pooling=pooling, cache=None, unknown="auto").fit(X, labels).typicality_ is None
+    assert fitted().typicality_ is None
+    assert ClipClassifier("mfcc", cache=None, unknown="auto").fit(X, labels).fit(X, Y).typicality_ is None
+
+
+def test_a_class_of_few_clips_has_no_distances():
+    few = X[:24] + X[24:28]
+    assert ClipClassifier("mfcc", cache=None, unknown="auto").fit(few, Y[:24] + ["b"] * 4).typicality_ is None
+
+
+FAR = {
+    "denied": (put("unknown", "distances", False), "unknown field 'typicality_mean'"),
+    "1": (put("unknown", "distances", 1), "'distances' is 1"),
+    "less": (lambda d: d["arrays"].pop("typicality_limits"), "arrays has no field 'typicality_limits'"),
+    "shape": (put("arrays", "typicality_centres", "shape", [3, WIDTH]), "typicality_centres.npy has shape (3, 60)"),
+    "huge": (put("arrays", "typicality_components", "shape", [10**6, WIDTH]), "typicality_components.npy has shape"),
+    "dtype": (put("arrays", "typicality_mean", "dtype", "<f4"), "typicality_mean.npy is float32"),
+    "checksum": (put("arrays", "typicality_mean", "sha256", "0" * 64), "typicality_mean.npy does not match"),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_hostile_distances(tmp_path, saved, name):
+    change, fragment = FAR[name]
+    (tmp_path / "m").write_bytes(edited(saved["none"], change))
+    with pytest.raises(ModelFileError) as caught:
+        load_model(tmp_path / "m")
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "fragment"),
+    [("mean", np.nan, "holds NaN"), ("scale", 0.0, "not above 0"), ("spreads", -1.0, "not above 0")],
+)
+def test_hostile_numbers_of_distances(tmp_path, saved, array, value, fragment):
+    def change(numbers):
+        numbers[0] = value
+        return numbers
+
+    (tmp_path / "m").write_bytes(with_array(saved["none"], f"typicality_{array}", change))
+    with pytest.raises(ModelFileError, match=rf"typicality_{array}\.npy holds .*{fragment.split()[-1]}"):
+        load_model(tmp_path / "m")
+
+
+def test_distances_beside_a_background_are_refused(tmp_path, saved):
+    (tmp_path / "m").write_bytes(edited(saved["background"], put("unknown", "distances", True)))
+    with pytest.raises(ModelFileError, match="arrays has no field 'typicality_mean'"):
+        load_model(tmp_path / "m")

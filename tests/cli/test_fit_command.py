@@ -156,6 +156,15 @@ def test_fit_with_recordings_of_the_background(run, twins, data, tmp_path):
     shown = run("info", tmp_path / "m")[1]
     assert "one more row of the head" in shown
     assert "to keep 0.8 of known clips" in shown
+    status, out, _ = run("predict", tmp_path / "m", twins / "low0.wav", tmp_path / "others" / "1.wav")
+    assert out.splitlines()[0] == "path,label,probability,unknown_score"
+    known, strange = rows(out)
+    assert (known["label"], strange["label"]) == ("low", "unknown")
+    clips = [twins / "low0.wav", tmp_path / "others" / "1.wav"]
+    expected = model.set_params(cache=None).unknown_score(clips)
+    assert [float(row["unknown_score"]) for row in (known, strange)] == pytest.approx(list(expected), abs=2e-6)
+    lines = run("predict", tmp_path / "m", twins / "low0.wav", "--format", "jsonl")[1]
+    assert json.loads(lines)["unknown_score"] == pytest.approx(expected[0], abs=2e-6)
     strict = ["predict", tmp_path / "m", twins / "low0.wav", "--unknown-threshold", "1"]
     assert ",unknown," in run(*strict)[1]
 
@@ -196,3 +205,53 @@ def test_the_model_is_not_written_over_a_recording_of_the_background(run, twins,
     assert status == 1
     assert "1.wav" in err
     assert sound.read_bytes().startswith(b"RIFF")
+
+
+def test_the_gate_is_learned_on_request_and_can_be_overridden(tmp_path, capsys):
+    data = tmp_path / "data"
+    quiet = 10 ** (-60 / 20) * np.random.default_rng(0).normal(size=2 * RATE)
+    for k in range(5):
+        for name, part in (("low", np.sin(k + 250 * np.arange(RATE))), ("high", np.sin(k + 2500 * np.arange(RATE)))):
+            (data / name).mkdir(parents=True, exist_ok=True)
+            soundfile.write(data / name / f"{k}.wav", np.concatenate([0.2 * part, quiet]) + 0, RATE)
+    model = str(tmp_path / "m")
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--gate-dbfs", "auto", "--out", model]) == 0
+    assert cli.main(["info", model, "--json"]) == 0
+    out = capsys.readouterr().out
+    gate = json.loads(out[out.index("{") :])["gate"]
+    assert gate.endswith(", stays open to 5 dB below it, learned")
+    assert -55 < float(gate.split()[0]) < -40
+    soundfile.write(tmp_path / "quiet.wav", quiet, RATE)
+    for level, known in ((), False), (("--gate-dbfs", "-80"), True):
+        assert cli.main(["predict", model, str(tmp_path / "quiet.wav"), *level]) == 0
+        assert ("unknown" not in capsys.readouterr().out) == known
+    for wrong in (["--gate-dbfs", "loud"], ["--gate-dbfs", "5"], ["--gate-hysteresis", "-1"]):
+        with pytest.raises(SystemExit) if wrong[1] == "loud" else pytest.MonkeyPatch.context():
+            assert cli.main(["fit", str(data), "--embedder", "mfcc", *wrong, "--out", model]) != 0
+        assert f"{wrong[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::l3clf.errors.LevelWarning")  # printed, as for a user
+def test_a_set_without_a_gap_gets_no_gate_and_says_so(data, tmp_path, capsys):
+    model = str(tmp_path / "m")
+    assert cli.main(["fit", str(data), "--embedder", "mfcc", "--gate-dbfs", "auto", "--out", model]) == 0
+    err = capsys.readouterr().err
+    assert err.count("--gate-dbfs auto: ") == 1
+    assert "no gate is set: add clips of background alone" in err
+    assert l3clf.load_model(model)._gate() == (None, 0.0)
+
+
+def test_unlabelled_time_of_label_tracks_is_background(run, tmp_path):
+    for k in range(4):
+        write_tone(tmp_path / "field" / f"{k}.wav", 300 + 900 * (k % 2), k, seconds=12)
+        labels = "".join(f"{t}\t{t + 1}\t{'high' if k % 2 else 'low'}\n" for t in (0, 1, 2))
+        (tmp_path / "field" / f"{k}.txt").write_text(labels)
+    command = ("fit", tmp_path / "field", "--embedder", "mfcc", "--out", tmp_path / "m.l3clf")
+    status, out, err = run(*command, "--background-s", "2s")
+    assert status == 0, err
+    assert "of 2 classes" in out
+    assert "with a background" in out
+    model = l3clf.load_model(tmp_path / "m.l3clf")
+    assert model.classes_.tolist() == ["high", "low"]
+    status, _, err = run("fit", tmp_path / "nothing", "--out", tmp_path / "m2.l3clf", "--background-s", "0")
+    assert status == 2

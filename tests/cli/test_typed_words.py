@@ -19,7 +19,7 @@ L3MINI = ["fit", "data", "--embedder", "l3mini", "--out", "m"]
     [
         ([*FIT, "--jobs", "0"], "--jobs 0; expected a number of threads >= 1, or -1 for all cores"),
         ([*FIT, "--unknown-threshold", "1.5"], "--unknown-threshold 1.5; expected a number from 0 to 1"),
-        ([*FIT, "--gate-dbfs", "5"], "--gate-dbfs 5.0; expected a number from -200 to 0"),
+        ([*FIT, "--gate-dbfs", "5"], "--gate-dbfs 5.0; expected a number from -200 to 0, or auto"),
         ([*L3MINI, "--option", "precision=int9"], "--option precision=int9; expected float32 or int8"),
         (
             [*L3MINI, "--option", f"revision={LONG}"],

@@ -3,12 +3,14 @@
 import math
 
 import pytest
+from helpers.sound_files import tone, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from l3clf.datasets import load, load_raven_tables
 from l3clf.datasets.label_tracks import Label, decimal, is_track, label_lines, read_labels
 from l3clf.datasets.raven import is_selection_table, read_selections, selection_lines
-from l3clf.errors import DatasetError
+from l3clf.errors import DatasetError, DatasetWarning
 
 SECONDS = st.floats(0, 1e6, allow_subnormal=False)  # any, not only those of six decimals
 TEXTS = (
@@ -216,3 +218,54 @@ def test_numbers_of_further_columns_are_written(tmp_path):
         ["wren", "0.500000"],
         ["robin", "1.000000"],
     ]
+
+
+# Folders of recordings with selection tables
+
+
+def recording(path, seconds=8.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write(path, tone(seconds=seconds, rate=8000), rate=8000)
+
+
+@pytest.mark.parametrize("name", ["a.Table.1.selections.txt", "a.selections.txt", "a.txt"])
+def test_recordings_with_selection_tables_are_a_data_set(tmp_path, name):
+    recording(tmp_path / "site" / "a.wav")
+    recording(tmp_path / "b.wav")
+    text = selection_lines([Label(1.0, 2.0, "wren"), Label(4.0, 4.0, "robin")], 4000.0)
+    track(tmp_path / "site" / name, text)
+    track(tmp_path / "site" / "a.transcript.txt", "what was said")
+    with pytest.warns(DatasetWarning, match=r"recordings without labels were left out \(1\): b\.wav"):
+        table = load(tmp_path)
+    assert table.labels.tolist() == ["wren", "robin"]
+    assert table.groups.tolist() == ["site/a.wav"] * 2
+    assert [(clip.start_s, clip.end_s) for clip in table.clips] == [(1.0, 2.0), (3.5, 4.5)]
+    assert "Raven" in table.origin
+    with pytest.warns(DatasetWarning, match="recordings without labels"):
+        found = load_raven_tables(tmp_path, background_s=2.0)
+    assert found.labels.tolist() == ["wren", "robin", "background"]
+    assert (found.clips[2].start_s, found.clips[2].end_s) == (5.5, 7.5)
+
+
+def test_a_recording_with_two_selection_tables_is_refused(tmp_path):
+    recording(tmp_path / "a.wav")
+    for number in (1, 2):
+        track(tmp_path / f"a.Table.{number}.selections.txt", selection_lines([Label(1.0, 2.0, "wren")], 4000.0))
+    with pytest.raises(DatasetError, match=r"a\.wav: has 2 selection tables \(a\.Table\.1.*\); keep the one"):
+        load(tmp_path)
+
+
+def test_a_folder_without_selections_is_refused(tmp_path):
+    recording(tmp_path / "a.wav")
+    with pytest.raises(DatasetError, match=r"no labels found \(sounds: 1, .*: 0\); put the selection"):
+        load_raven_tables(tmp_path)
+
+
+def test_unlabelled_time_needs_labels(tmp_path):
+    for label in ("x", "y"):
+        recording(tmp_path / label / "a.wav")
+    with pytest.raises(DatasetError, match=r"background_s=2\.0 cuts the unlabelled time .*; omit it"):
+        load(tmp_path, background_s=2.0)
+    track(tmp_path / "meta.csv", "path,label\nx/a.wav,x\n")
+    with pytest.raises(DatasetError, match="omit it"):
+        load(tmp_path, background_s=2.0)

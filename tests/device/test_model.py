@@ -34,6 +34,13 @@ def test_other_embedders_are_refused():
         device_model(model)
 
 
+def test_distances_are_refused():
+    model = fitted()
+    model.typicality_ = object()
+    with pytest.raises(DeviceError, match="by distances, which the C runtime does not compute; fit with a background"):
+        device_model(model)
+
+
 def test_other_heads_are_refused():
     from sklearn.naive_bayes import GaussianNB
 

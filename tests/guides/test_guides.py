@@ -22,6 +22,8 @@ NOT_RUN = {
     "from l3clf.distill import Augmentation, Schedule, distil": "trains for hours",
     "l3clf fit l3clf-demo/sounds --embedder l3mini --option precision=int8 --out model.l3clf \\": "compiles for a chip",
     "l3clf verify firmware --audio l3clf-demo/new": "takes an emulated chip half a minute; tests/device does the same",
+    'pip install "l3clf[mic]"          # on Linux also the package libportaudio2': "listens to a microphone",
+    "ffmpeg -loglevel error -i rtsp://camera/1 -f wav - | l3clf listen sounds.l3clf -": "needs a camera",
     "l3clf weights fetch openl3 efficientat --folder weights     # with a network": "downloads",
 }
 
