@@ -136,7 +136,7 @@ SECTIONS = {
     },
     "gate": {"learned": _one_of(True, False), "hysteresis_db": number(0, 100)},
     "events": {
-        "enter": _optional(number(1e-9, 1)),
+        "enter": number(1e-9, 1),
         "leave": _optional(number(1e-9, 1)),
         "median_s": number(0, 1e9),
         "min_duration_s": number(0, 1e9),
