@@ -9,16 +9,20 @@ from l3clf.classifier.event_matching import Collars
 from l3clf.evaluate.crossval import CrossValidation, cross_validate, cross_validate_poolings, learning_curve_points
 from l3clf.evaluate.event_scores import EventScores, Scores, collar_scores, segment_scores
 from l3clf.evaluate.leakage import Duplicate, find_duplicates, guess_groups
+from l3clf.evaluate.open_set import OPEN_SET_METRICS, OpenSet, OpenSetDraw, leave_out
 from l3clf.evaluate.psd_score import PsdScore, PsdsCriteria, psds
 from l3clf.evaluate.scoring import METRICS, majority_floor, score, scores
 from l3clf.evaluate.splits import Split, make_split
 
 __all__ = [
     "METRICS",
+    "OPEN_SET_METRICS",
     "Collars",
     "CrossValidation",
     "Duplicate",
     "EventScores",
+    "OpenSet",
+    "OpenSetDraw",
     "PsdScore",
     "PsdsCriteria",
     "Scores",
@@ -29,6 +33,7 @@ __all__ = [
     "find_duplicates",
     "guess_groups",
     "learning_curve_points",
+    "leave_out",
     "majority_floor",
     "make_split",
     "psds",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from l3clf.errors import ParameterError
 from l3clf.evaluate.splits import Labels, Split
 
-__all__ = ["METRICS", "majority_floor", "score", "scores"]
+__all__ = ["METRICS", "majority_floor", "resampling_weights", "score", "scores"]
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
@@ -95,7 +95,7 @@ def scores(
         the Bootstrap, 1993).
     """
     true, predicted, n_classes = _as_indices(truth, predictions)
-    resamples = _resampling_weights(groups, len(truth), n_resamples, seed)
+    resamples = resampling_weights(groups, len(truth), n_resamples, seed)
     drawn = [[_score(true, predicted, n_classes, m, weights) for m in METRICS] for weights in resamples]
     bounds = np.percentile(drawn, [2.5, 97.5], axis=0)
     out: dict[str, float] = {}
@@ -108,7 +108,7 @@ def scores(
     return out
 
 
-def _resampling_weights(groups: Labels | None, n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def resampling_weights(groups: Labels | None, n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield for each resample how often each clip is drawn; all of them at once would be large."""
     # `unit` is the number of each clip's group: what is drawn, with replacement, is a group.
     unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
