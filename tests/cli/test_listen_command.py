@@ -92,6 +92,17 @@ def test_a_person_reads_each_change(run, pipe, model, sound):
     assert out.splitlines()[0] == "     1.000 s  low  " + out.split()[3]
 
 
+def test_the_gate_of_the_command_has_a_hysteresis(run, pipe, model, sound):
+    fading = np.concatenate([sound[:RATE], 0.1 * sound[:RATE]])
+    heard = []
+    for hysteresis_db in (0, 30):
+        pipe(wav(fading))
+        gate = ("--gate-dbfs", -30, "--gate-hysteresis", hysteresis_db)
+        _, out, _ = run("listen", model, "-", "--format", "jsonl", "--windows", 1, *gate)
+        heard.append([each["label"] != "unknown" for each in records(out)])
+    assert heard == [[True, True, False], [True, True, True]]
+
+
 def test_raw_samples(run, pipe, model, sound):
     pipe((sound * 32767).astype("<i2").tobytes())
     status, out, _ = run("listen", model, "-", "--windows", 1, "--gate-dbfs", -40, "--rate", RATE)
@@ -192,6 +203,9 @@ def test_devices_are_listed(run, plug, monkeypatch):
         (["-", "--windows", 0], 1, "--windows 0; expected a whole number of at least 1"),
         (["-", "--rate", 5], 1, "standard input: sample rate of 5.0 Hz"),
         (["-", "--rate", 8000, "--channels", 0], 1, "--channels 0; expected 1 to 64"),
+        (["-", "--channels", 2], 1, "--channels 2: is of raw PCM, which has no rate; give --rate, too"),
+        (["a.wav", "--dtype", "int16"], 1, "--dtype int16: is of raw PCM, which has no rate; give --rate, too"),
+        (["-", "--gate-dbfs", -40, "--gate-hysteresis", -3], 1, "--gate-hysteresis -3.0; expected a number from 0"),
         (["-", "--rate", "x"], 2, "expected a number greater than 0"),
         (["--device", "Phone"], 1, "--device Phone: No input device matching 'Phone'; choose one that"),
     ],
