@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.clip_estimator import ClipEstimator
+from l3clf.classifier.cross_fitting import Lesson, learn
 from l3clf.classifier.decision import VECTOR_POOLINGS, above_gate, counted, pool_vectors
 from l3clf.classifier.gate import learned_gate
-from l3clf.classifier.unknown import Lesson, Unknown, bank_rows, learn
+from l3clf.classifier.typicality import Typicality
+from l3clf.classifier.unknown import Unknown, bank_rows, is_student
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ParameterError
 from l3clf.networks.threads import one_blas_thread
@@ -38,6 +40,7 @@ class ClipFitting(ClipEstimator):
     unknown_threshold_interval_: NDArray[np.float64] | None = None
     has_background_: bool = False
     temperature_: float = 1.0
+    typicality_: Typicality | None = None
 
     def _gate(self) -> tuple[float | None, float]:
         """Return the gate in force, in dBFS, and its hysteresis in dB."""
@@ -95,7 +98,7 @@ class ClipFitting(ClipEstimator):
             self.head_ = head.fit(features, targets)
         self.classes_ = np.asarray(self.head_.classes_)
         self.unknown_threshold_, self.unknown_threshold_interval_ = None, None
-        self.has_background_, self.temperature_ = False, 1.0
+        self.has_background_, self.temperature_, self.typicality_ = False, 1.0, None
 
     def _fit_unknown(
         self,
@@ -112,8 +115,16 @@ class ClipFitting(ClipEstimator):
             rows = np.concatenate([rows, recordings]) if len(rows) else recordings
         lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling)
         learned = learn(
-            lesson, self.head, unknown, class_weight=self.class_weight, random_state=self.random_state, groups=groups
+            lesson,
+            self.head,
+            unknown,
+            # Students are for chips, which have no room for a covariance.
+            distances=self.pooling == "mean" and not is_student(self.embedder_),
+            class_weight=self.class_weight,
+            random_state=self.random_state,
+            groups=groups,
         )
+        self.typicality_ = learned.typicality
         self.head_, self.classes_ = learned.head, np.unique(labels)
         self.unknown_threshold_ = learned.threshold
         self.unknown_threshold_interval_ = learned.interval

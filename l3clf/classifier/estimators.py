@@ -20,8 +20,10 @@ from l3clf.classifier.clip_warnings import (
     warn_of_silence,
     warn_of_training,
 )
+from l3clf.classifier.cross_fitting import pooled, split_answers
 from l3clf.classifier.decision import (
     BACKGROUND,
+    VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
     check_pooling,
@@ -42,9 +44,7 @@ from l3clf.classifier.inputs import (
 from l3clf.classifier.unknown import (
     background_clips,
     check_unknown,
-    pooled,
     resolved,
-    split_answers,
 )
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
@@ -122,6 +122,8 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         there were too few clips to learn it.
     has_background_ : bool
         Whether the head learned a background.
+    typicality_ : Typicality or None
+        The distances that tell what is unknown for embedders other than students, without a background.
     temperature_ : float
         By which the logits of the head "logistic" were divided to calibrate them; 1 for others and without `unknown`.
 
@@ -286,15 +288,18 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         found = Answers(np.zeros((len(pools), len(self.classes_))), np.ones(len(pools)))
         audible = [i for i, vectors in enumerate(pools) if len(vectors)]
         if audible:
-            rows = self._head_answers(self._head_input([pools[i] for i in audible]))
-            rows = pooled(rows, [len(pools[i]) for i in audible], self.pooling)
-            some = split_answers(rows, len(self.classes_))
+            rows = self._head_input([pools[i] for i in audible])
+            some = self._row_answers(rows, [len(pools[i]) for i in audible], self.pooling)
             found.probabilities[audible], found.known_shares[audible] = some.probabilities, some.known_shares
         return found
 
-    def _head_answers(self, rows: FloatArray) -> NDArray[np.float64]:
-        """Return the head's probabilities, (n_rows, n_classes), or with the background in one more column."""
-        return np.asarray(self.head_.predict_proba(rows), np.float64)
+    def _row_answers(self, rows: FloatArray, lengths: Sequence[int], pooling: str) -> Answers:
+        """Return the answers for the head's input: a row for each clip, or, pooled after it, so many for each."""
+        joint = pooled(np.asarray(self.head_.predict_proba(rows), np.float64), lengths, pooling)
+        found = split_answers(joint, len(self.classes_))
+        if self.typicality_ is None:
+            return found
+        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows))
 
     def _threshold(self) -> float | NDArray[np.float64] | None:
         """Return the threshold in force: the one that was given, or else the one that was learned."""
@@ -371,7 +376,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         found = Answers(np.zeros((len(outcome), len(self.classes_))), np.ones(len(outcome)))
         counts = self._counted(outcome.levels_dbfs, self.silence_learned_)
         if counts.any():
-            some = split_answers(self._head_answers(outcome.vectors[counts]), len(self.classes_))
+            some = self._row_answers(outcome.vectors[counts], [], VECTOR_POOLINGS[0])  # the head's own, for each row
             found.probabilities[counts], found.known_shares[counts] = some.probabilities, some.known_shares
         labels = decide(found.probabilities, self.classes_, self._threshold(), found.known_shares)
         return WindowPredictions(labels, found.probabilities, outcome.times_s)

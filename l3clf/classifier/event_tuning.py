@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.classifier.event_matching import Collars, Spans, matched, spans_by_label
-from l3clf.classifier.events import DEFAULT_ENTER, LEAVE_SHARE, Event, EventRules, WindowAnswers, find_events
+from l3clf.classifier.events import LEAVE_SHARE, Event, EventRules, WindowAnswers, find_events
 
 __all__ = ["tuned_rules"]
 
-# In each list, what is nearer to the default comes first.
-ENTER = (None, 0.5, 0.6, 0.4, 0.7, 0.3, 0.8, 0.2, 0.9, 0.1, 0.95, 0.05, 0.98)
+# What is tried besides the default, which comes first.
+ENTER = (0.85, 0.7, 0.9, 0.6, 0.95, 0.5, 0.98, 0.4, 0.3, 0.2, 0.1, 0.05)
 LEAVE_SHARES = (LEAVE_SHARE, 0.7, 0.3, 0.85, 1.0)
 MEDIAN_WINDOWS = (3, 1, 5, 7, 11)
-MIN_DURATIONS_S = (0.5, 0.0, 1.0, 1.5, 2.0, 3.0)
-MIN_GAPS_S = (1.0, 0.0, 0.6, 1.6, 2.1, 3.1, 5.1)
+MIN_DURATIONS_S = (0.0, 1.0, 1.5, 2.0, 3.0)
+MIN_GAPS_S = (0.0, 0.6, 1.1, 1.6, 2.1, 3.6, 5.1)
 MAX_ROUNDS = 5  # two or three are usual
 
-Choice = tuple[tuple[str, float | None], ...]
+Choice = tuple[tuple[str, float], ...]
 
 
 def tuned_rules(
@@ -63,15 +63,16 @@ def tuned_rules(
         Collars() if collars is None else collars,
     )
     hop_s = min((float(np.diff(each.times_s[:2, 0])[0]) for each in search.found if len(each.times_s) > 1), default=0.5)
-    steps: Mapping[str, Sequence[float | None]] = {
-        "enter": ENTER,
-        "median_s": [n * hop_s for n in MEDIAN_WINDOWS],
+    default = EventRules()
+    steps: Mapping[str, Sequence[float]] = {
+        "enter": (default.enter, *ENTER),
+        "median_s": (default.median_s, *(n * hop_s for n in MEDIAN_WINDOWS)),
         "leave_share": LEAVE_SHARES,
-        "min_gap_s": MIN_GAPS_S,
-        "min_duration_s": MIN_DURATIONS_S,
+        "min_gap_s": (default.min_gap_s, *MIN_GAPS_S),
+        "min_duration_s": (default.min_duration_s, *MIN_DURATIONS_S),
     }
     best = {name: values[0] for name, values in steps.items()}
-    pairs = [{**best, "enter": enter, "median_s": m} for m in steps["median_s"] for enter in ENTER]
+    pairs = [{**best, "enter": enter, "median_s": m} for m in steps["median_s"] for enter in steps["enter"]]
     best = max(pairs, key=search.f1)  # the first of several
     for _ in range(MAX_ROUNDS):
         before = best
@@ -97,19 +98,16 @@ class _Search:
         self._threshold = threshold
         self._known: dict[Choice, float] = {}
 
-    def rules(self, choice: Mapping[str, float | None]) -> EventRules:
+    def rules(self, choice: Mapping[str, float]) -> EventRules:
         """Return the rules of a choice, whose threshold to leave by is a share of that to enter by."""
         rest = dict(choice)
         share = rest.pop("leave_share")
         rules: EventRules = EventRules().set_params(**rest)
-        one = DEFAULT_ENTER if self._threshold is None else self._threshold
-        enter = one if rules.enter is None else rules.enter
-        # A model's thresholds may be one for each class; half of each is all that rules can say of these.
-        if share is not None and share != LEAVE_SHARE and np.ndim(enter) == 0:
-            rules.leave = round(share * float(enter), 6)
+        if share != LEAVE_SHARE:
+            rules.leave = round(share * rules.enter, 6)
         return rules
 
-    def f1(self, choice: Mapping[str, float | None]) -> float:
+    def f1(self, choice: Mapping[str, float]) -> float:
         """Return the F1 of all events together."""
         key = tuple(sorted(choice.items()))
         if key not in self._known:

@@ -19,7 +19,6 @@ from l3clf.errors import ParameterError
 
 __all__ = ["Event", "EventRules", "WindowAnswers", "cell_edges", "find_events", "smoothed_scores", "window_scores"]
 
-DEFAULT_ENTER = 0.5  # more likely than all other classes together, where the model has no threshold of its own
 LEAVE_SHARE = 0.5
 SAME_TIME_S = 1e-6  # sums of hops differ in their last digits
 
@@ -59,30 +58,31 @@ class EventRules(BaseEstimator):
 
     Parameters
     ----------
-    enter : float or None, default=None
-        Score with which an event begins, above 0, up to 1. None is the threshold of the model, below which it says
-        "unknown" (one for each class, if the model has these), or 0.5 if it has none.
+    enter : float, default=0.8
+        Score with which an event begins, above 0, up to 1. The model's threshold counts where it is higher: below it a
+        window is "unknown". It is often lower, since it is meant for clips that are likely to be of a class, while most
+        windows of a long recording are of none: with it alone, most events would be false.
     leave : float or None, default=None
-        Score below which an event ends, up to `enter`. None is half of `enter`.
+        Score below which an event ends, up to `enter`. None is half of the score with which it begins.
     median_s : float, default=1.5
         Length of the median filter in seconds, rounded to an odd number of windows, of which an event then needs more
         than half: two of three with the default hop. 0 is no filter.
     min_duration_s : float, default=0.5
-    min_gap_s : float, default=1.0
+    min_gap_s : float, default=2.5
 
     Examples
     --------
-    >>> EventRules(enter=0.8).get_params()["enter"]
-    0.8
+    >>> EventRules(enter=0.9).get_params()["enter"]
+    0.9
     """
 
     def __init__(
         self,
-        enter: float | None = None,
+        enter: float = 0.8,
         leave: float | None = None,
         median_s: float = 1.5,
         min_duration_s: float = 0.5,
-        min_gap_s: float = 1.0,
+        min_gap_s: float = 2.5,
     ) -> None:
         self.enter = enter
         self.leave = leave
@@ -98,11 +98,11 @@ class EventRules(BaseEstimator):
         ParameterError
             If one is out of its range, or `leave` is above `enter`.
         """
-        for name in ("enter", "leave"):
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value <= 1):
-                raise ParameterError(f"{name}={value!r}; expected None or a number above 0, up to 1")
-        if self.enter is not None and self.leave is not None and self.leave > self.enter:
+        if not _is_share(self.enter):
+            raise ParameterError(f"enter={self.enter!r}; expected a number above 0, up to 1")
+        if self.leave is not None and not _is_share(self.leave):
+            raise ParameterError(f"leave={self.leave!r}; expected None or a number above 0, up to 1")
+        if self.leave is not None and self.leave > self.enter:
             raise ParameterError(f"leave={self.leave!r}; expected a number up to enter={self.enter!r}")
         for name in ("median_s", "min_duration_s", "min_gap_s"):
             value = getattr(self, name)
@@ -113,8 +113,8 @@ class EventRules(BaseEstimator):
         self, n_classes: int, model_threshold: float | NDArray[np.float64] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the scores with which events of each class begin, and below which they end."""
-        own = DEFAULT_ENTER if model_threshold is None else model_threshold
-        enter = np.broadcast_to(np.asarray(own if self.enter is None else self.enter, np.float64), n_classes)
+        highest = np.maximum(self.enter, 0.0 if model_threshold is None else model_threshold)
+        enter = np.broadcast_to(np.asarray(highest, np.float64), n_classes)
         return enter, np.minimum(enter * LEAVE_SHARE if self.leave is None else self.leave, enter)
 
 
@@ -135,6 +135,10 @@ class WindowAnswers:
     answers: Answers
     times_s: NDArray[np.float64]
     duration_s: float | None
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= 1
 
 
 def _is_number(value: object) -> bool:
@@ -215,7 +219,7 @@ def find_events(
     rules : EventRules or None, default=None
         None are the default rules.
     threshold : float, array of shape (n_classes,) or None
-        Of the model, for rules without `enter`.
+        Of the model, which counts where it is above `enter`.
     duration_s : float or None
         See `cell_edges`.
 
@@ -235,7 +239,7 @@ def find_events(
     >>> p = np.array([0.1, 0.9, 0.9, 0.8, 0.1, 0.2])
     >>> times_s = np.arange(6)[:, np.newaxis] * 0.5 + [0.0, 1.0]
     >>> answers = Answers(np.stack([p, 1 - p], axis=1), known_shares=np.ones(6))
-    >>> find_events(answers, times_s, ["bark", "rain"], EventRules(median_s=0))
+    >>> find_events(answers, times_s, ["bark", "rain"], EventRules(median_s=0, min_gap_s=0))
     [Event(start_s=0.0, end_s=0.75, label='rain', score=0.9), Event(start_s=0.75, end_s=2.25, label='bark', score=0.9),
     Event(start_s=2.25, end_s=3.5, label='rain', score=0.9)]
     """

@@ -48,7 +48,16 @@ from l3clf.classifier.model_schema import (
     parsed_document,
     wrong_value,
 )
-from l3clf.classifier.model_sections import checked_sections, describe_sections, n_rows, restore_sections
+from l3clf.classifier.model_sections import (
+    MEMBERS,
+    check_array_facts,
+    checked_sections,
+    describe_sections,
+    n_rows,
+    restore_arrays,
+    restore_sections,
+    section_arrays,
+)
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, described_embedder, embedder_names
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
@@ -61,6 +70,7 @@ MODEL: Final = Kind("a model file", zip_member_begins(JSON, json.dumps(FORMAT).e
 _MAX_JSON = 4 << 20  # room for tens of thousands of classes
 _MAX_TOTAL = MAX_STORED_BYTES
 _LIMITS = {JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in HEADS.values() for name in head.members}
+_LIMITS |= dict.fromkeys((f"{name}.npy" for name in MEMBERS), _MAX_TOTAL)
 _LIMITS |= STUDENT_MEMBERS
 _NPY_START = b"\x93NUMPY\x01\x00"  # magic string and version 1.0
 _MAX_NPY_HEADER = 10 + 0xFFFF  # bytes: magic string, version and length, and the longest that the length can say
@@ -177,14 +187,15 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     if not hasattr(model, "head_"):
         raise ModelFileError("the ClipClassifier is not fitted; call fit before saving")
     head = freeze_head(model.head_)
-    contents = {name: _npy(array) for name, array in head.arrays().items()}
+    arrays = head.arrays() | section_arrays(model)
+    contents = {name: _npy(array) for name, array in arrays.items()}
     document = _describe(model, head)
     if sections := describe_sections(model):
         document.update(format_version=FORMAT_VERSION, **sections)
     student = student_members(model.embedder_, document["embedder"]["fingerprint"])
     if student:
         document["student"] = describe_student(student)
-    document["arrays"] = {name: _entry(array, contents[name]) for name, array in head.arrays().items()}
+    document["arrays"] = {name: _entry(array, contents[name]) for name, array in arrays.items()}
     text = json.dumps(document, indent=1, default=_plain)
     members = {JSON: text.encode()} | {f"{name}.npy": content for name, content in contents.items()} | student
     if sum(map(len, members.values())) > _MAX_TOTAL or len(text) > _MAX_JSON:
@@ -274,6 +285,11 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     model.expected_fingerprint_ = description["fingerprint"]
     model.silence_learned_ = checked_section("head", document["head"], HEAD)["silence_learned"]
     model.gate_dbfs_, model.gate_hysteresis_db_ = settings["gate_dbfs"], 0.0
+    more = {
+        name: _array(f"{name}.npy", members[f"{name}.npy"], document["arrays"][name])
+        for name in _more_members(document)
+    }
+    restore_arrays(model, more)
     restore_sections(model, checked_sections(document, len(labels)))
     return model
 
@@ -288,10 +304,16 @@ def _announced(document: Mapping[str, Any]) -> dict[str, int]:
     facts = checked_section("head", document["head"], HEAD)
     classes = checked_section("classes", document["classes"], CLASSES)
     kind = HEADS[facts["kind"]]
-    table = checked_section("arrays", document["arrays"], dict.fromkeys(kind.members, OBJECT))
+    n_classes = len(classes["values"])
+    sections = checked_sections(document, n_classes)
+    more = _more_members(document)
+    table = checked_section("arrays", document["arrays"], dict.fromkeys((*kind.members, *more), OBJECT))
     described = {name: _array_facts(name, table[name]) for name in kind.members}
-    sections = checked_sections(document, len(classes["values"]))
-    kind.check_shapes(described, n_rows(sections, len(classes["values"])), facts["n_features"])
+    kind.check_shapes(described, n_rows(sections, n_classes), facts["n_features"])
+    beside = {name: _array_facts(name, table[name]) for name in more}
+    if beside:
+        check_array_facts(beside, n_classes, facts["n_features"])
+    described |= beside
     data = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in described.items()}
     sizes = {f"{name}.npy": _MAX_NPY_HEADER + size for name, size in data.items()}
     if "student" in document:
@@ -300,6 +322,11 @@ def _announced(document: Mapping[str, Any]) -> dict[str, int]:
         ).items():
             sizes[name] = checked_section(f"student entry of {name}", entry, STUDENT_MEMBER)["bytes"]
     return sizes
+
+
+def _more_members(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the arrays beside those of the head, of a document whose sections are checked."""
+    return MEMBERS if "unknown" in document and document["unknown"]["distances"] else ()
 
 
 def _array_facts(name: str, entry: Any) -> ArrayFacts:

@@ -9,13 +9,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from l3clf.classifier.events import EventRules
+from l3clf.classifier.frozen_heads import ArrayFacts
 from l3clf.classifier.model_schema import ADVICE, SECTIONS, checked_section, number, wrong_value
+from l3clf.classifier.typicality import PREFIX, Typicality
 from l3clf.classifier.unknown import BANK, FOLDER_OF_THE_FIT, Unknown
 from l3clf.errors import ModelFileError, ParameterError
 
-__all__ = ["checked_sections", "describe_sections", "n_rows", "restore_sections"]
+__all__ = [
+    "MEMBERS",
+    "check_array_facts",
+    "checked_sections",
+    "describe_sections",
+    "n_rows",
+    "restore_arrays",
+    "restore_sections",
+    "section_arrays",
+]
+
+MEMBERS = tuple(PREFIX + name for name in Typicality.members)
+"""Names of the arrays that a model may have beside those of its head."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,23 @@ def n_rows(document: Mapping[str, Any], n_classes: int) -> int:
     return n_classes + ("unknown" in document and document["unknown"]["background_row"])
 
 
+def section_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a fitted classifier beside those of its head, by name: those of its distances, if any."""
+    return {} if model.typicality_ is None else {PREFIX + k: v for k, v in model.typicality_.arrays().items()}
+
+
+def check_array_facts(facts: Mapping[str, ArrayFacts], n_classes: int, size: int) -> None:
+    """Check types and shapes of the arrays of distances, before they are read."""
+    Typicality.check_facts({name.removeprefix(PREFIX): one for name, one in facts.items()}, n_classes, size)
+
+
+def restore_arrays(model: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Set what the arrays beside those of the head are on a loaded classifier."""
+    plain = {name.removeprefix(PREFIX): one for name, one in arrays.items()}
+    n_classes, size = len(model.classes_), model.head_.n_features_in_
+    model.typicality_ = Typicality.from_arrays(plain, n_classes, size) if plain else None
+
+
 def restore_sections(model: Any, sections: Mapping[str, Mapping[str, Any]]) -> None:
     """Set what the checked sections say on a loaded classifier."""
     for name, section in sections.items():
@@ -84,6 +116,7 @@ def _describe_unknown(model: Any) -> dict[str, Any] | None:
         "accept": unknown.accept,
         "per_class": bool(unknown.per_class),
         "background_row": model.has_background_,
+        "distances": model.typicality_ is not None,
         "thresholds": np.atleast_1d(threshold).tolist(),
         "intervals": [] if np.isnan(intervals).any() else intervals.ravel().tolist(),
         "temperature": model.temperature_,

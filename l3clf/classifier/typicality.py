@@ -21,10 +21,12 @@ from sklearn.model_selection import StratifiedKFold
 from l3clf.classifier.frozen_heads import ArrayFacts
 from l3clf.errors import ModelFileError
 
-__all__ = ["Typicality", "fit_typicality"]
+__all__ = ["PREFIX", "Typicality", "fit_typicality"]
 
 Array = npt.NDArray[Any]
 
+PREFIX = "typicality_"
+"""Of the names that its arrays have in a model file."""
 MAX_COMPONENTS = 256
 """Directions in which the covariance is kept; in all others it is the sphere."""
 N_FOLDS = 5
@@ -238,4 +240,4 @@ def _with_limits(fitted: Typicality, held_out: Array) -> Typicality:
 
 
 def _bad(member: str, found: str) -> ModelFileError:
-    return ModelFileError(f"{member}.npy {found}; save or copy the model again")
+    return ModelFileError(f"{PREFIX}{member}.npy {found}; save or copy the model again")

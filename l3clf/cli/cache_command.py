@@ -34,11 +34,11 @@ def add(commands: Any) -> None:
 
 def _info(args: argparse.Namespace) -> int:
     info = _open_cache(args).info()
-    clips, files = counted(info["entries"], "clip"), counted(info["files"], "sound file")
-    say(f"{info['path']}: {clips}, {info['bytes'] / 1e6:.1f} MB, {files} known")
+    entries, files = counted(info["entries"], "entry", "entries"), counted(info["files"], "sound file")
+    say(f"{info['path']}: {entries}, {info['bytes'] / 1e6:.1f} MB, {files} known")
     for fingerprint, row in info["embedders"].items():
-        clips = counted(row["entries"], "clip")
-        say(f"  {row['embedder']:10} {fingerprint}  {clips}, {row['bytes'] / 1e6:.1f} MB")
+        entries = counted(row["entries"], "entry", "entries")
+        say(f"  {row['embedder']:10} {fingerprint}  {entries}, {row['bytes'] / 1e6:.1f} MB")
     return 0
 
 

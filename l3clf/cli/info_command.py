@@ -104,6 +104,7 @@ def _model(path: Path) -> dict[str, Any]:
         "unknown threshold": _threshold(model),
         **_unknown(model),
         "gate": _gate(*model._gate(), isinstance(model.gate_dbfs, str)),
+        **_events(model),
         "training digest": model.training_digest_,
         "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),
     }
@@ -135,6 +136,14 @@ def _unknown(model: Any) -> dict[str, Any]:
         "threshold learned": f"to keep {accept:.4g} of known clips{by_hand}",
         "95 % interval": intervals[0] if len(intervals) == 1 else intervals,
     }
+
+
+def _events(model: Any) -> dict[str, Any]:
+    """Return the rules of events that were tuned, if they were."""
+    if model.event_rules_ is None:
+        return {}
+    rules = model.event_rules_.get_params().items()
+    return {"rules of events": ", ".join(f"{name}={value:g}" for name, value in rules if value is not None)}
 
 
 def _student(path: Path) -> dict[str, Any]:

@@ -165,13 +165,10 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
                 )
             ]
         if args.events or args.windows_out is not None:
-            each = [
-                replace(answered, duration_s=_duration_s(path))
-                for answered, path in zip(model.window_answers(windows), paths, strict=True)
-            ]
+            each = model.window_answers(windows)
             found = [replace(one, windows=answered) for one, answered in zip(found, each, strict=True)]
     if args.events:
-        found = [replace(one, events=model.events_of(one.windows)) for one in found]
+        found = [replace(one, events=_events(model, one)) for one in found]
     if args.windows_out is not None:
         found = [
             replace(
@@ -188,14 +185,20 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
     return found
 
 
-def _duration_s(path: str) -> float | None:
+def _events(model: Any, answer: Answer) -> list[Any]:
+    """Return the events in a file, of which none ends after it."""
     from l3clf.audio.clip import Clip
     from l3clf.audio.decode import duration_s
 
+    events: list[Any] = model.events_of(answer.windows)
+    # Only where the last window counts: the length of some files is found by reading them once more.
+    if all(event.end_s <= answer.windows.times_s[-1, 0] for event in events):
+        return events
     try:
-        return duration_s(Clip(path))
+        length_s = duration_s(Clip(answer.path))
     except L3clfError:  # it was good when it was embedded
-        return None
+        return events
+    return list(model.events_of(replace(answer.windows, duration_s=length_s)))
 
 
 def _levels(outcome: Any) -> Any:

@@ -73,6 +73,7 @@ class Work:
     def __init__(self, sources: Sequence[Source], embedder: Embedder) -> None:
         self.sources, self.embedder = sources, embedder
         self.cache: EmbeddingCache | None = None
+        self.hop_s = 0.0
         self.keys: dict[int, CacheKey] = {}
         self.same: dict[int, list[int]] = {i: [i] for i in range(len(sources))}
         self.states: dict[int, FileState | None] = {}
@@ -87,7 +88,7 @@ class Work:
         """Find out the keys of the clips, and which share one."""
         states = {i: _state_of(source) for i, source in enumerate(self.sources)}
         found = identities(self.sources, cache)
-        self.cache, self.states, self.same = cache, states, {}
+        self.cache, self.hop_s, self.states, self.same = cache, hop_s, states, {}
         first: dict[CacheKey, int] = {}
         revisions = {each.decoder: decode_revision(each.decoder) for each in found if isinstance(each, FileIdentity)}
         for i, identity in enumerate(found):
@@ -125,17 +126,24 @@ class Work:
 
     def _looked_up(self, cache: EmbeddingCache, indices: Sequence[int]) -> dict[int, Found]:
         stored = cache.get_many([self.keys[i] for i in indices])
+        size, width = piece_parts(self.embedder) * self.embedder.batch_windows, self.embedder.embedding_size
         found: dict[int, Found] = {}
         for i in indices:
             one = stored.pop(self.keys[i], None)
             if one is not None and np.isfinite(one.vectors).all():  # earlier versions stored what is now rejected
                 found[i] = one
-            elif one is None and is_large(self.sources[i]):
-                size = piece_parts(self.embedder) * self.embedder.batch_windows
+            if one is None and self._may_be_long(self.sources[i], size):
                 long = read_long(cache, self.keys[i])
-                width = self.embedder.embedding_size
                 found[i] = read_pieces(cache, self.keys[i], size, width) if long is None else long
         return found
+
+    def _may_be_long(self, source: Source, size: int) -> bool:
+        """Return whether a clip can have pieces of so many windows: not if it is a short piece of a large file."""
+        if isinstance(source, Clip) and source.end_s is not None:
+            length_s = source.end_s - source.start_s + self.embedder.window_s
+            if length_s < (size - 1) * self.hop_s:
+                return False
+        return is_large(source)
 
     def _level_notes(self, i: int, stored: StoredWindows) -> list[LevelNote]:
         """Return what is doubtful about the level and header of a clip that comes from the cache."""

@@ -11,8 +11,10 @@ __all__ = ["TOPICS", "read_guide", "title"]
 
 TOPICS = (
     "first-classifier",
+    "unknown-sounds",
     "events",
     "honest-baselines",
+    "label-tracks",
     "cache",
     "real-time",
     "your-own-embedder",

@@ -153,8 +153,9 @@ class Microphone:
             time.sleep(TRY_AGAIN_S)
             if isinstance(self._device, int):  # numbers may have changed, the name has not
                 self._device = name
-            with suppress(AudioError, ParameterError, self._module.PortAudioError):
+            with suppress(self._module.PortAudioError):
                 self._module._terminate()  # PortAudio keeps the list of devices that it found at its start
+            with suppress(AudioError, ParameterError, self._module.PortAudioError):
                 self._module._initialize()
                 return self._opened()
         raise AudioError(
@@ -166,7 +167,7 @@ class Microphone:
         """Yield what comes until the device stops."""
         while True:
             # First, so that what comes until it stops is read below.
-            stopped = not stream.active or time.perf_counter() - self._heard_at_s > MAX_QUIET_S
+            stopped = not self._is_active(stream) or time.perf_counter() - self._heard_at_s > MAX_QUIET_S
             is_empty = True
             while (found := self._ring.read()) is not None:
                 is_empty = False
@@ -178,6 +179,12 @@ class Microphone:
                 return
             if is_empty:
                 time.sleep(POLL_S)
+
+    def _is_active(self, stream: Any) -> bool:
+        try:
+            return bool(stream.active)
+        except self._module.PortAudioError:  # PortAudio has lost it
+            return False
 
     def _take(self, indata: Any, frames: int, clock: Any, status: Any) -> None:
         """Copy what PortAudio has: this is its thread, which must not wait."""

@@ -32,7 +32,7 @@ SMALL = {
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
     "device_table": {"teacher": False, "others": (), "folds": 1, "verified": 1, "student": TINY},
-    "events": {"embedders": ("mfcc",), "unknown": ("none",), "hours": 0.02, "tuning_hours": 0.01, "folds": (2, 2)},
+    "events": {"embedders": ("mfcc",), "models": ("plain",), "hours": 0.02, "tuning_hours": 0.01, "folds": (2, 2)},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
     "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},

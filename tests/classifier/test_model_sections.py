@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers.model_files import edited, put, unzip
+from helpers.model_files import edited, put, unzip, with_array
 from sklearn.ensemble import RandomForestClassifier
 
 from l3clf import ClipClassifier, Unknown, load_model, save_model
@@ -220,4 +220,77 @@ def test_a_gate_that_cannot_be_is_refused(tmp_path, saved, gate):
     content = edited(saved["background"], put("gate", gate))
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(ModelFileError, match="gate"):
+        load_model(tmp_path / "m")
+
+
+# --- distances ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far():
+    return [WindowEmbeddings(3 * clip.vectors, clip.times_s, clip.levels_dbfs) for clip in clips(30, 5)]
+
+
+def test_distances_come_back_as_they_were_saved(tmp_path, saved, far):
+    (tmp_path / "m").write_bytes(saved["none"])
+    model = load_model(tmp_path / "m")
+    original = fitted(["d" if label == "background" else label for label in Y])
+    assert original.typicality_ is not None
+    np.testing.assert_allclose(model.unknown_score(X + far), original.unknown_score(X + far), atol=1e-6)
+    known = model.predict_proba(far).max(axis=1)
+    shares = model.typicality_.shares(np.stack([clip.vectors.mean(axis=0) for clip in far]))
+    np.testing.assert_allclose(1 - model.unknown_score(far), known * shares, atol=1e-6)
+    assert (shares < 0.5).all()
+
+
+def test_distances_are_for_the_mean_without_a_background(saved):
+    labels = ["d" if label == "background" else label for label in Y]
+    for pooling in ("max", "mean+std", "vote"):
+        assert ClipClassifier("mfcc", pooling=pooling, cache=None, unknown="auto").fit(X, labels).typicality_ is None
+    assert fitted().typicality_ is None
+    assert ClipClassifier("mfcc", cache=None, unknown="auto").fit(X, labels).fit(X, Y).typicality_ is None
+
+
+def test_a_class_of_few_clips_has_no_distances():
+    few = X[:24] + X[24:28]
+    assert ClipClassifier("mfcc", cache=None, unknown="auto").fit(few, Y[:24] + ["b"] * 4).typicality_ is None
+
+
+FAR = {
+    "denied": (put("unknown", "distances", False), "unknown field 'typicality_mean'"),
+    "1": (put("unknown", "distances", 1), "'distances' is 1"),
+    "less": (lambda d: d["arrays"].pop("typicality_limits"), "arrays has no field 'typicality_limits'"),
+    "shape": (put("arrays", "typicality_centres", "shape", [3, WIDTH]), "typicality_centres.npy has shape (3, 60)"),
+    "huge": (put("arrays", "typicality_components", "shape", [10**6, WIDTH]), "typicality_components.npy has shape"),
+    "dtype": (put("arrays", "typicality_mean", "dtype", "<f4"), "typicality_mean.npy is float32"),
+    "checksum": (put("arrays", "typicality_mean", "sha256", "0" * 64), "typicality_mean.npy does not match"),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_hostile_distances(tmp_path, saved, name):
+    change, fragment = FAR[name]
+    (tmp_path / "m").write_bytes(edited(saved["none"], change))
+    with pytest.raises(ModelFileError) as caught:
+        load_model(tmp_path / "m")
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "value", "fragment"),
+    [("mean", np.nan, "holds NaN"), ("scale", 0.0, "not above 0"), ("spreads", -1.0, "not above 0")],
+)
+def test_hostile_numbers_of_distances(tmp_path, saved, array, value, fragment):
+    def change(numbers):
+        numbers[0] = value
+        return numbers
+
+    (tmp_path / "m").write_bytes(with_array(saved["none"], f"typicality_{array}", change))
+    with pytest.raises(ModelFileError, match=rf"typicality_{array}\.npy holds .*{fragment.split()[-1]}"):
+        load_model(tmp_path / "m")
+
+
+def test_distances_beside_a_background_are_refused(tmp_path, saved):
+    (tmp_path / "m").write_bytes(edited(saved["background"], put("unknown", "distances", True)))
+    with pytest.raises(ModelFileError, match="arrays has no field 'typicality_mean'"):
         load_model(tmp_path / "m")

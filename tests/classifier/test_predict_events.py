@@ -72,10 +72,9 @@ def test_embeddings_serve_as_clips(model):
     assert model.predict_events(model.embed([sound])) == model.predict_events([sound])
 
 
-def test_the_unknown_threshold_is_the_one_to_enter_by():
+def test_windows_below_the_unknown_threshold_begin_no_event():
     strict = classifier(unknown_threshold=1.0).fit(X, Y)
-    assert strict.predict_events([scene((2.0, 5.0))]) == [[]]
-    assert len(strict.predict_events([scene((2.0, 5.0))], EventRules(enter=0.5))[0]) > 0
+    assert strict.predict_events([scene((2.0, 5.0))], EventRules(enter=0.1)) == [[]]
 
 
 def test_clips_that_fail_have_no_events_and_a_warning(model, tmp_path):
@@ -213,7 +212,7 @@ def test_a_model_that_was_not_tuned_has_the_file_it_had(model, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"enter": 2}, "events field 'enter' is 2, expected null or a number"),
+        ({"enter": 2}, "events field 'enter' is 2, expected a number"),
         ({"enter": 0.2}, "events: leave=0.3; expected a number up to enter=0.2"),
         ({"median_s": "x"}, "events field 'median_s' is 'x'"),
         ({"min_gap_s": -1}, "events field 'min_gap_s' is -1"),

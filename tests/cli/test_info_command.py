@@ -37,6 +37,15 @@ def test_info_of_a_model_is_all_that_predict_uses(run, data, tmp_path):
     assert found["size"] == f"{path.stat().st_size / 1000:,.1f} kB"
 
 
+def test_info_tells_the_rules_of_events_that_were_tuned(run, model, tmp_path):
+    tuned = l3clf.load_model(model)
+    tuned.event_rules_ = l3clf.EventRules(enter=0.7, median_s=0)
+    status, out, _ = run("info", l3clf.save_model(tuned, tmp_path / "tuned"))
+    assert status == 0
+    assert lines_of(out)["rules of events"].strip() == "enter=0.7, median_s=0, min_duration_s=0.5, min_gap_s=2.5"
+    assert "rules of events" not in run("info", model)[1]
+
+
 def test_info_of_a_model_of_before_names_the_revision_that_it_uses(run):
     status, out, _ = run("info", TINY.parent / "l3mini_1" / "model.l3clf")
     assert status == 0

@@ -267,3 +267,21 @@ def test_the_reader_of_the_output_may_go(process):
     process.stdin.close()
     assert process.wait(30) == 1
     assert process.stderr.read() == b""
+
+
+def test_ctrl_c_closes_the_microphone(run, plug, model, sound, monkeypatch):
+    plug([*blocks(sound[: 2 * RATE]), "hang"])
+
+    calls = []
+
+    def interrupted(seconds):
+        calls.append(sys.modules["sounddevice"].played.is_set())
+        if calls[-2:] == [True, True]:  # all was read between the two
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(microphone.time, "sleep", interrupted)
+    status, out, err = run("listen", model, "--format", "jsonl")
+    assert status == 0
+    assert [each["end_s"] for each in records(out)] == [1.0, 1.5, 2.0]
+    assert "2.0 s of sound, 3 decisions" in err
+    assert sys.modules["sounddevice"].closed == 1

@@ -21,8 +21,9 @@ class FakeSoundDevice:
     ----------
     scripts : list of list
         For each time that a stream is opened, what happens: an array is a block of samples; "overflow" is reported with
-        the next block, ("overflow", seconds) with the length by the device's clock; "gone" ends the stream; "hang" lets
-        it call back no more; an Exception is raised by the opening.
+        the next block, ("overflow", seconds) with the length by the device's clock; "gone" ends the stream; "broken"
+        makes it an error to ask whether it is active; "hang" lets it call back no more; an Exception is raised by the
+        opening.
     rates : list of float
         The device's rate at each opening.
     """
@@ -71,16 +72,22 @@ class _Stream:
         self._module, self._script, self._rate, self._callback = module, script, samplerate, callback
         self._thread = threading.Thread(target=self._play, daemon=True)
         self._stop = threading.Event()
-        self.active = False
+        self._is_active, self._is_broken = False, False
+
+    @property
+    def active(self):
+        if self._is_broken:
+            raise PortAudioError("Invalid stream pointer")
+        return self._is_active
 
     def start(self):
-        self.active = True
+        self._is_active = True
         self._thread.start()
 
     def close(self):
         self._stop.set()
         self._thread.join()
-        self.active = False
+        self._is_active = self._is_broken = False
         self._module.closed += 1
 
     def _play(self):
@@ -93,9 +100,9 @@ class _Stream:
                 self._callback(buffer[: len(step)], len(step), SimpleNamespace(inputBufferAdcTime=clock_s), status)
                 buffer[:] = np.nan
                 clock_s, overflow = clock_s + len(step) / self._rate, False
-            elif step == "gone":
+            elif step in ("gone", "broken"):
                 time.sleep(0.05)
-                self.active = False
+                self._is_active, self._is_broken = False, step == "broken"
                 self._module.played.set()
                 return
             elif step == "overflow":

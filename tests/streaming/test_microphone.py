@@ -67,8 +67,9 @@ def test_all_that_comes_before_the_device_vanishes_is_heard(plug):
     assert module.refreshed == microphone.TRIES
 
 
-def test_a_device_that_hangs_has_vanished(plug):
-    plug([counting(0, 500), "hang"])
+@pytest.mark.parametrize("end", ["hang", "broken"])
+def test_a_device_that_hangs_or_is_lost_has_vanished(plug, end):
+    plug([counting(0, 500), end])
     ((samples, _),), error = heard()
     assert len(samples) == 500
     assert_sentence(error, "cannot be opened again")

@@ -85,11 +85,11 @@ def assert_same(decisions, expected):
     np.testing.assert_allclose(np.array(numbers), np.array([row[1:] for row in expected], float), atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 9000), min_size=1, max_size=6).filter(any),
     rate=st.sampled_from(RATES),
-    seconds=st.integers(1, 6),
+    seconds=st.integers(1, 4),
     windows=st.integers(1, 12),
     seed=st.integers(0, 99),
 )
@@ -331,5 +331,4 @@ def test_random_cuts_of_twenty_recordings(model, shared):
     rng = np.random.default_rng(0)
     for samples, rate in clips:
         expected = clip_path(model, samples, rate, 10)
-        for _ in range(2):
-            assert_same(streamed(StreamClassifier(model), samples, rate, [*cuts_of(rng, len(samples))]), expected)
+        assert_same(streamed(StreamClassifier(model), samples, rate, [*cuts_of(rng, len(samples))]), expected)
