@@ -36,7 +36,7 @@ from l3clf.networks.threads import one_blas_thread
 
 __all__ = ["BACKGROUND_C", "Learned", "Lesson", "learn", "pooled", "split_answers"]
 
-# Both were chosen on clips of the open pools from other collections than the bank's: see benchmarks/background/README.md.
+# Both were chosen on clips of the open pools from other collections than the bank's: benchmarks/background/README.md.
 BACKGROUND_C = 0.03
 """Of the head "logistic" where it learns a background."""
 BACKGROUND_CLASSES = 7.0
