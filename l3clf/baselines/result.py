@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf._version import __version__
+from l3clf.baselines.left_out_rows import ACCEPT, LeftOut
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import save_model
 from l3clf.datasets import ClipTable
 from l3clf.errors import L3clfError
 from l3clf.evaluate import CrossValidation, Duplicate, Split
-from l3clf.report import Mistake, Page, table_text, write_csv, write_html, write_json
+from l3clf.report import Mistake, Page, table_text, unlearned_text, write_csv, write_html, write_json
 from l3clf.report.contents import percent
 from l3clf.storage.atomic import cannot_write
 from l3clf.storage.outputs import FolderRecord
@@ -28,7 +29,7 @@ __all__ = ["OUTPUTS", "BaselineReport", "Result", "write_files"]
 
 OUTPUTS = (
     *("table.csv", "table.json", "model.l3clf", "report.html"),
-    *(f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning")),
+    *(f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning", "open-set")),
 )
 """What `write_files` writes."""
 
@@ -90,6 +91,8 @@ class BaselineReport:
         Pooled embeddings of the best row's embedder.
     curve : list of dict
         The learning curve; empty if it was not requested.
+    open_set : list of LeftOut
+        How well the best row tells sounds of classes that it did not learn; empty if it was not requested.
     name : str
         Name of the data set.
     unwritten : list of L3clfError
@@ -106,6 +109,7 @@ class BaselineReport:
     duplicates: list[Duplicate]
     vectors: NDArray[np.float32]
     curve: list[dict[str, Any]] = field(default_factory=list)
+    open_set: list[LeftOut] = field(default_factory=list)
     name: str = "a data set"
     unwritten: list[L3clfError] = field(default_factory=list)
 
@@ -133,7 +137,8 @@ class BaselineReport:
         )
 
     def __str__(self) -> str:
-        return table_text(self.table, self.floor_rows)
+        tables = table_text(self.table, self.floor_rows), unlearned_text([each.row for each in self.open_set])
+        return "\n\n".join(filter(None, tables))
 
     def mistakes(self) -> list[Mistake]:
         """Return the best row's mistakes, the most confident first."""
@@ -171,7 +176,7 @@ def write_files(
     """
     writer = _Writer(folder, [])
     writer.attempt(lambda: write_csv(report.table, folder / "table.csv"))
-    writer.attempt(lambda: write_json(report.table, folder / "table.json"))
+    writer.attempt(lambda: write_json(report.table, folder / "table.json", more=_more(report)))
     place = folder / "model.l3clf"
     if model is None:
         place.unlink(missing_ok=True)
@@ -185,6 +190,7 @@ def write_files(
         floors=report.floor_rows,
         description=report.data.describe().items(),
         notes=[words(note) for note in report.notes],
+        unlearned=[each.row for each in report.open_set],
         pictures=pictures,
         mistakes=report.mistakes()[:MAX_MISTAKES],
         failures=[words(str(failure)) for failure in (*report.failures, *writer.problems)],
@@ -193,6 +199,11 @@ def write_files(
     )
     writer.attempt(lambda: write_html(page, folder / "report.html"))
     return writer.problems
+
+
+def _more(report: BaselineReport) -> dict[str, Any]:
+    """What table.json says beside the rows."""
+    return {"open_set": [each.row for each in report.open_set]} if report.open_set else {}
 
 
 class _Writer:
@@ -248,6 +259,10 @@ def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[P
     if report.curve:
         caption, floor = "Learning curve: would more clips help?", report.floors["accuracy"]
         add("learning.png", caption, plots.learning_curve, report.curve, floor=floor)
+    if report.open_set:
+        caption = "Coverage against accuracy, and clips of classes that were left out: what a stricter threshold gives."
+        lines = {each.row["how"]: each.curve for each in report.open_set}
+        add("open-set.png", caption, plots.coverage_curve, lines, accept=ACCEPT)
     return pictures
 
 

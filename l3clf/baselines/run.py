@@ -23,6 +23,7 @@ from l3clf.audio.decode import decode_revision
 from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
 from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
+from l3clf.baselines.left_out_rows import LeftOut, left_out_rows
 from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
 from l3clf.classifier.decision import check_pooling, pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
@@ -51,6 +52,7 @@ from l3clf.evaluate import (
     find_duplicates,
     guess_groups,
     learning_curve_points,
+    leave_out,
     majority_floor,
     make_split,
     scores,
@@ -80,6 +82,7 @@ def baseline(
     n_jobs: int | None = None,
     tune: bool = False,
     learning_curve: bool = False,
+    open_set: bool = False,
     commands: Sequence[str] = (),
     words: Callable[[str], str] = str,
     say: Say | None = None,
@@ -106,6 +109,8 @@ def baseline(
         Whether to choose C of the logistic regression by cross-validation inside the training folds.
     learning_curve : bool, default=False
         Whether to fit the best combination with fewer clips of each class too.
+    open_set : bool, default=False
+        Whether to leave classes out of the best combination, and see how well it tells that it never learned them.
     commands : sequence of str
         Commands that the report names to reproduce it.
     words : callable, default=str
@@ -152,6 +157,8 @@ def baseline(
     manageable(wanted, table.labels)
     if len(table):
         make_split(table.labels, table.folds, table.groups)
+        if open_set:
+            leave_out(table.labels)
     folder = None if out is None else claim_folder(out, MARK, force=force)
     embedded = _embed_all(table, embedders, options)
     data = embedded.table
@@ -178,6 +185,7 @@ def baseline(
         duplicates=duplicates,
         vectors=_pooled(embedded.windows[best.embedder.name]),
         curve=_curve(best, embedded, split, options) if learning_curve else [],
+        open_set=_left_out(best, embedded, split, options) if open_set else [],
         name=_name(table),
     )
     if folder is not None:
@@ -397,6 +405,13 @@ def _curve(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> 
     data = embedded.table
     model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
     return learning_curve_points(model, windows, data.labels, split, data.groups, options.n_jobs)
+
+
+def _left_out(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> list[LeftOut]:
+    options.tell("Leaving classes out, to see whether the best row tells that it never learned them ...")
+    data = embedded.table
+    model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
+    return left_out_rows(model, windows, data.labels, split, data.groups, options.n_jobs)
 
 
 def _notes(table: ClipTable, split: Split, duplicates: Sequence[Duplicate]) -> list[str]:

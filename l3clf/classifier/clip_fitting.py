@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
 from l3clf.classifier.clip_estimator import ClipEstimator
+from l3clf.classifier.cross_fitting import Lesson, learn
 from l3clf.classifier.decision import VECTOR_POOLINGS, above_gate, counted, pool_vectors
 from l3clf.classifier.gate import learned_gate
 from l3clf.classifier.typicality import Typicality
-from l3clf.classifier.unknown import Lesson, Unknown, bank_rows, is_student, learn
+from l3clf.classifier.unknown import Unknown, bank_rows, is_student
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ParameterError
 from l3clf.networks.threads import one_blas_thread

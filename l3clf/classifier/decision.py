@@ -26,6 +26,7 @@ __all__ = [
     "MixedDecisions",
     "WindowPredictions",
     "above_gate",
+    "accepted",
     "check_pooling",
     "counted",
     "decide",
@@ -277,6 +278,27 @@ def pool_probabilities(probabilities: Probabilities, pooling: str) -> Probabilit
     return votes / len(probabilities)
 
 
+def accepted(answers: Answers, unknown_threshold: float | NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """Return for which pools the most probable class, the first among equals, is probable enough.
+
+    Parameters
+    ----------
+    answers : Answers
+    unknown_threshold : float, array of shape (n_classes,) or None
+        See `decide`.
+
+    Returns
+    -------
+    array of shape (n,), bool
+        False for a pool without a window that counts and for a clip that failed.
+    """
+    # The C runtime repeats this, so ties go to the first class and the threshold itself is still a class.
+    probabilities = np.nan_to_num(answers.probabilities)
+    best = probabilities.max(axis=1, initial=0.0)
+    limits = np.broadcast_to(0.0 if unknown_threshold is None else unknown_threshold, probabilities.shape[1])
+    return np.asarray((best > 0) & (best * answers.known_shares >= limits[probabilities.argmax(axis=1)]))
+
+
 def decide(
     probabilities: Probabilities,
     classes: NDArray[Any],
@@ -306,14 +328,11 @@ def decide(
     >>> decide(np.array([[0.9, 0.1], [0.5, 0.5]]), np.array(["cat", "dog"]), 0.6).tolist()
     ['cat', 'unknown']
     """
-    # The C runtime repeats this, so ties go to the first class and the threshold itself is still a class.
     failed = np.isnan(probabilities).any(axis=1)
-    first = np.where(failed, 0, probabilities.argmax(axis=1))
-    best = np.where(failed, 0.0, probabilities.max(axis=1, initial=0.0))
-    limits = np.broadcast_to(0.0 if unknown_threshold is None else unknown_threshold, len(classes))[first]
-    shares = 1.0 if known_shares is None else known_shares
-    unsure = ~failed & ((best <= 0) | (best * shares < limits))
-    decisions: NDArray[Any] = classes[first]
+    unsure = ~failed & ~accepted(
+        Answers(probabilities, np.ones(1) if known_shares is None else known_shares), unknown_threshold
+    )
+    decisions: NDArray[Any] = classes[np.where(failed, 0, probabilities.argmax(axis=1))]
     if not (failed.any() or unsure.any()):
         return decisions
     strings = all(isinstance(label, str) for label in classes.tolist())

@@ -20,6 +20,7 @@ from l3clf.classifier.clip_warnings import (
     warn_of_silence,
     warn_of_training,
 )
+from l3clf.classifier.cross_fitting import pooled, split_answers
 from l3clf.classifier.decision import (
     BACKGROUND,
     VECTOR_POOLINGS,
@@ -43,9 +44,7 @@ from l3clf.classifier.inputs import (
 from l3clf.classifier.unknown import (
     background_clips,
     check_unknown,
-    pooled,
     resolved,
-    split_answers,
 )
 from l3clf.embedders import Embedder
 from l3clf.errors import L3clfError, ModelFileError, ParameterError

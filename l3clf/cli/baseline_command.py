@@ -33,6 +33,9 @@ def add(commands: Any) -> None:
     baseline.add_argument(
         "--learning-curve", action="store_true", help="also train on fewer clips, to see if more would help"
     )
+    baseline.add_argument(
+        "--open-set", action="store_true", help="also leave classes out, to see if sounds never learned are told"
+    )
     baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
     options.add_hop(baseline)
     options.add_work(baseline)
@@ -57,6 +60,7 @@ def _run(args: argparse.Namespace) -> int:
         n_jobs=args.jobs,
         tune=args.tune,
         learning_curve=args.learning_curve,
+        open_set=args.open_set,
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         words=lambda text: command_words(text, args.parser),
         say=None if args.quiet else note,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.classifier.cross_fitting import split_answers
 from l3clf.classifier.decision import UNKNOWN, decide
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, LinearHead
-from l3clf.classifier.unknown import split_answers
 from l3clf.device.chips import Chip, HostChip
 from l3clf.device.decisions import Decision, decisions, follows
 from l3clf.device.emit_head import rounded_down

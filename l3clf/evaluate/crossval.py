@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from l3clf.classifier.decision import PROBABILITY_POOLINGS, decide
+from l3clf.classifier.decision import PROBABILITY_POOLINGS, accepted, decide
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.evaluate.scoring import scores
@@ -23,6 +23,7 @@ from l3clf.pipeline import in_parallel, n_threads
 
 __all__ = ["CrossValidation", "cross_validate", "cross_validate_poolings", "learning_curve_points"]
 
+LEAST = float(np.finfo(float).tiny)  # a threshold that all but 0 reach
 CURVE_KEYS = ("accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -97,12 +98,13 @@ def cross_validate_poolings(
         raise ParameterError(f"poolings={list(poolings)!r}: they do not train the same head; give one at a time")
     folds = [(train, test) for train, test in split if len(test)]
     results = _fit_folds(model, poolings, windows, labels, folds, n_jobs)
-    limit = model.unknown_threshold
-    return [_joined(labels, folds, [(known, each[k]) for known, each in results], limit) for k in range(len(poolings))]
+    return [_joined(labels, folds, [(known, each[k]) for known, each in results]) for k in range(len(poolings))]
 
 
-FoldResult: TypeAlias = tuple[Labels, list[NDArray[np.float64]]]
-"""The classes in the training folds, and for each pooling their probabilities for the test clips."""
+Found: TypeAlias = tuple[NDArray[np.float64], NDArray[np.bool_]]
+"""The probabilities of the classes for the test clips, and which of these are not "unknown"."""
+FoldResult: TypeAlias = tuple[Labels, list[Found]]
+"""The classes in the training folds, and what was found with each pooling."""
 Folds: TypeAlias = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
@@ -117,8 +119,11 @@ def _fit_folds(
     def job(fold: int) -> tuple[int, FoldResult]:
         train, test = folds[fold]
         fitted = clone(model).set_params(pooling=poolings[0]).fit([windows[i] for i in train], labels[train])
-        tested = [windows[i] for i in test]
-        return fold, (fitted.classes_, [fitted.set_params(pooling=p).predict_proba(tested) for p in poolings])
+        return fold, (fitted.classes_, [_found(fitted.set_params(pooling=p), test) for p in poolings])
+
+    def _found(fitted: ClipClassifier, test: NDArray[np.intp]) -> Found:
+        answers = fitted._clip_answers([windows[i] for i in test])
+        return answers.probabilities, accepted(answers, fitted._threshold())
 
     jobs = (partial(job, fold) for fold in range(len(folds)))
     # Warning filters belong to the whole process, so they are set here instead of in each thread.
@@ -161,7 +166,7 @@ def learning_curve_points(
     for size in sizes:
         fewer = [(_some_of_each(labels, train, size, seed), test) for train, test in folds]
         results = _fit_folds(model, [model.pooling], windows, labels, fewer, n_jobs)
-        joined = _joined(labels, fewer, [(known, each) for known, (each,) in results], model.unknown_threshold)
+        joined = _joined(labels, fewer, [(known, each) for known, (each,) in results])
         spread = scores(labels, joined.predictions, split.test_fold, groups)
         per_class = float(np.mean([len(train) / len(np.unique(labels[train])) for train, _ in fewer]))
         points.append({"clips_per_class": per_class} | {key: spread[key] for key in CURVE_KEYS})
@@ -176,14 +181,11 @@ def _some_of_each(labels: Labels, train: NDArray[np.intp], size: int, seed: int)
     return np.sort(np.concatenate(kept))
 
 
-def _joined(
-    labels: Labels,
-    folds: Folds,
-    results: Sequence[tuple[Labels, NDArray[np.float64]]],
-    unknown_threshold: float | None,
-) -> CrossValidation:
+def _joined(labels: Labels, folds: Folds, results: Sequence[tuple[Labels, Found]]) -> CrossValidation:
     classes = np.unique(labels)
     probabilities = np.zeros((len(labels), len(classes)))  # stays 0 for classes that a fold did not train
-    for (_, test), (known, found) in zip(folds, results, strict=True):
+    known_shares = np.zeros(len(labels))
+    for (_, test), (known, (found, is_known)) in zip(folds, results, strict=True):
         probabilities[np.ix_(test, np.searchsorted(classes, known))] = found
-    return CrossValidation(decide(probabilities, classes, unknown_threshold), probabilities, classes)
+        known_shares[test] = is_known  # each fold's model decided, by a threshold that may be its own
+    return CrossValidation(decide(probabilities, classes, LEAST, known_shares), probabilities, classes)

@@ -188,13 +188,11 @@ def open_set(
     windows: Sequence[Any],
     labels: Labels,
     split: Split,
+    left_out: Sequence[tuple[Any, ...]] | None = None,
     *,
-    n_out: int = 1,
-    draws: int | None = None,
     accept: float = 0.95,
     groups: Labels | None = None,
     n_jobs: int | None = None,
-    seed: int = 0,
 ) -> OpenSet:
     """Leave classes out of the training, and see how well their clips are told from those of the known classes.
 
@@ -206,8 +204,8 @@ def open_set(
     labels : array of shape (n_clips,)
     split : Split
         Every fold is tested in every draw.
-    n_out, draws, seed
-        See `leave_out`.
+    left_out : sequence of tuple, optional
+        The classes that are left out in each draw; default: what `leave_out` returns.
     accept : float, default=0.95
         The share of known clips to accept.
     groups : array of shape (n_clips,), optional
@@ -227,7 +225,7 @@ def open_set(
     """
     if not 0 < accept < 1:
         raise ParameterError(f"accept={accept!r}; expected a number between 0 and 1, such as 0.95")
-    chosen = leave_out(labels, n_out, draws, seed)
+    chosen = leave_out(labels) if left_out is None else left_out
     out = [np.isin(labels, each) for each in chosen]
     jobs = [(d, train[~out[d][train]], test) for d in range(len(chosen)) for train, test in split if len(test)]
     for d, train, _ in jobs:

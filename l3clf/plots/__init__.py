@@ -7,8 +7,16 @@ and the same arguments give the same bytes.
 
 from l3clf.plots.clipmap import embedding_map
 from l3clf.plots.confusion import confusion_matrix
+from l3clf.plots.coverage import coverage_curve
 from l3clf.plots.curve import learning_curve
 from l3clf.plots.epochs import training_curve
 from l3clf.plots.recall import per_class_recall
 
-__all__ = ["confusion_matrix", "embedding_map", "learning_curve", "per_class_recall", "training_curve"]
+__all__ = [
+    "confusion_matrix",
+    "coverage_curve",
+    "embedding_map",
+    "learning_curve",
+    "per_class_recall",
+    "training_curve",
+]

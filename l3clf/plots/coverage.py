@@ -101,8 +101,11 @@ def _coverage_figure(series: dict[str, FloatArray], title: str | None, accept: f
 
 def _summary(series: dict[str, FloatArray], accept: float) -> list[str]:
     """Return what each line says at the coverage that is marked."""
-    return [
-        f"{name}: at {100 * accept:.0f} % coverage {100 * float(np.interp(accept, coverage, rejected)):.0f} % of unknown "
-        f"clips are rejected, and {100 * float(np.interp(accept, coverage, accuracy)):.0f} % of the accepted are right"
-        for name, (coverage, accuracy, rejected) in series.items()
-    ]
+    lines = []
+    for name, (coverage, accuracy, rejected) in series.items():
+        out, right = (100 * np.interp(accept, coverage, each) for each in (rejected, accuracy))
+        lines.append(
+            f"{name}: at {100 * accept:.0f} % coverage {out:.0f} % of unknown clips are rejected, and {right:.0f} % of "
+            "the accepted are right"
+        )
+    return lines

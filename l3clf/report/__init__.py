@@ -9,6 +9,7 @@ from l3clf.report.contents import COLUMNS
 from l3clf.report.page import Page, write_html
 from l3clf.report.players import Mistake
 from l3clf.report.terminal import table_text
+from l3clf.report.unlearned import unlearned_text
 from l3clf.report.writers import write_csv, write_json
 
-__all__ = ["COLUMNS", "Mistake", "Page", "table_text", "write_csv", "write_html", "write_json"]
+__all__ = ["COLUMNS", "Mistake", "Page", "table_text", "unlearned_text", "write_csv", "write_html", "write_json"]

@@ -16,6 +16,7 @@ from l3clf.report.contents import Floors, Row
 from l3clf.report.html_table import results
 from l3clf.report.markup import Html, data, data_uri, escaped, join, tag
 from l3clf.report.players import Mistake, mistakes_list
+from l3clf.report.unlearned import unlearned_section
 from l3clf.report.writers import write_text
 
 __all__ = ["Page", "write_html"]
@@ -41,6 +42,8 @@ class Page:
         Properties of the data set.
     notes : sequence of str
         How the data was split, and warnings.
+    unlearned : sequence of mappings
+        Rows of the table about classes that were left out; see `unlearned_section`.
     pictures : sequence of (path, caption)
         PNG files.
     mistakes : sequence of Mistake
@@ -59,6 +62,7 @@ class Page:
     floors: Floors = ()
     description: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    unlearned: Sequence[Row] = ()
     pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
     mistakes: Sequence[Mistake] = ()
     failures: Sequence[str] = ()
@@ -104,6 +108,7 @@ def _sections(page: Page) -> list[tuple[str, str, Html]]:
     sections = [
         ("results", "Results", results(page.rows, page.floors)),
         ("notes", "How it was measured", _list(page.notes)),
+        ("unlearned", "Sounds that were never learned", unlearned_section(page.unlearned)),
         ("pictures", "Pictures", join(_picture(path, caption) for path, caption in page.pictures)),
         ("mistakes", "Worst mistakes", mistakes_list(page.mistakes)),
         ("data", "Data set", _pairs(page.description)),

@@ -27,6 +27,8 @@ def test_the_table_has_a_row_for_each_cell_best_first(table):
         (head, pooling) for head in ("logistic", "forest") for pooling in ("mean", "mean+std", "vote")
     }
     assert report.floors["accuracy"] <= 0.25
+    assert report.open_set == []
+    assert "AUROC" not in str(report)
     assert accuracies[0] > 0.6
     assert set(report.model.predict(table.clips)) <= set(table.labels)
 
@@ -143,3 +145,22 @@ def test_poolings_that_share_a_head_share_its_time_and_have_cells_of_their_own(t
         assert [row["accuracy"] for row in again.table] == [row["accuracy"] for row in first.table]
         with np.load(cell) as new, np.load(io.BytesIO(kept)) as old:
             np.testing.assert_array_equal(new["probabilities"], old["probabilities"])
+
+
+def test_classes_are_left_out_on_request(table, tmp_path):
+    some = table.subset(np.isin(table.labels, np.unique(table.labels)[:3]))
+    some = ClipTable(some.clips, some.labels, folds=np.arange(len(some)) % 2)
+    report = run(some, heads=["logistic"], open_set=True, out=tmp_path / "b")
+    rows = [each.row for each in report.open_set]
+    assert [row["how"] for row in rows] == ["the head alone", 'unknown="auto"']
+    assert all(0 <= row[key] <= 1 for row in rows for key in ("auroc", "unknown_accepted", "accuracy_accepted"))
+    assert "AUROC" in str(report)
+    assert json.loads((tmp_path / "b/table.json").read_text())["open_set"] == rows
+    assert (tmp_path / "b/pictures/open-set.png").is_file()
+    assert "Sounds that were never learned" in (tmp_path / "b/report.html").read_text(encoding="utf-8")
+
+
+def test_too_few_classes_to_leave_one_out_are_named_before_anything_is_embedded(table):
+    two = table.subset(np.isin(table.labels, np.unique(table.labels)[:2]))
+    with pytest.raises(DatasetError, match="2 classes, of which 1 would be left out; give at least 3"):
+        run(two, heads=["logistic"], open_set=True)

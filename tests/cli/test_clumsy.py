@@ -124,7 +124,7 @@ def test_one_of_something_is_singular(run, data, tmp_path):
     sound, cache = data / "low" / "0.wav", tmp_path / "c"
     argv = ["embed", sound, "--embedder", "mfcc", "--hop", "9", "--out", tmp_path / "x.npz"]
     assert run(*argv, "--cache", cache)[1].startswith("Embeddings of 1 file, ")
-    assert ": 1 clip, " in run("cache", "info", "--cache", cache)[1]
+    assert ": 1 entry, " in run("cache", "info", "--cache", cache)[1]
     assert run("cache", "verify", "--cache", cache)[1] == "1 entry checked, 0 damaged entries dropped\n"
     assert run("cache", "prune", "--cache", cache, "--max-mb", "0.001")[1] == "1 entry removed\n"
 

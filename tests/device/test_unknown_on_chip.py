@@ -231,3 +231,12 @@ def test_real_sounds_are_rejected_by_an_emulated_chip_where_python_rejects_them(
         assert classes == expected
         found += classes
     assert -1 in found
+
+
+def test_a_model_with_the_bank_goes_onto_the_chip_with_what_it_learned():
+    embedder = l3clf.load_embedder("l3mini", precision="int8")
+    model = l3clf.ClipClassifier(embedder, sample_rate=RATE, cache=None, unknown="auto")
+    d = device_model(model.fit(_embedded(0.5, True), sounds()[1]))
+    assert d.has_background
+    assert d.unknown_threshold == model.unknown_threshold_
+    assert (len(d.head.coef), len(d.class_names)) == (4, 3)

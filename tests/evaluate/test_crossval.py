@@ -6,7 +6,7 @@ from helpers.embedded_sets import easy_set, embedded
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-from l3clf import ClipClassifier, WindowEmbeddings
+from l3clf import ClipClassifier, Unknown, WindowEmbeddings
 from l3clf.errors import ParameterError
 from l3clf.evaluate import (
     cross_validate,
@@ -31,6 +31,17 @@ def test_cross_validation_is_cross_val_predict(head, pooling):
     expected = cross_val_predict(model, embedded(vectors), labels, cv=PredefinedSplit(split.test_fold))
     assert found.predictions.tolist() == expected.tolist()
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_each_fold_decides_by_the_threshold_that_it_learned(per_class):
+    vectors, labels = easy_set(90, spread=3)
+    split = make_split(labels)
+    model = ClipClassifier("mfcc", unknown=Unknown(background=None, accept=0.7, per_class=per_class))
+    found = cross_validate(model, embedded(vectors), labels, split)
+    expected = cross_val_predict(model, embedded(vectors), labels, cv=PredefinedSplit(split.test_fold))
+    assert found.predictions.tolist() == expected.tolist()
+    assert 0.1 < (found.predictions == "unknown").mean() < 0.6
 
 
 @pytest.mark.parametrize("head", ["logistic", FOREST], ids=["logistic", "forest"])
