@@ -165,7 +165,7 @@ class EventMethods(ClipEstimator):
         return self.event_rules_
 
     def _rules(self, asked: EventRules | None) -> EventRules:
-        # Shares of distances seldom reach the default score, even for training clips: there the model's threshold is it.
+        # Scores from distances seldom reach the default, even those of training clips: the threshold alone counts then.
         default = EventRules() if self.typicality_ is None else EventRules(enter=LOWEST_ENTER)
         used = next((rules for rules in (asked, self.event_rules_) if rules is not None), default)
         if not isinstance(used, EventRules):
