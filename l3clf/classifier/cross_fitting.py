@@ -36,8 +36,11 @@ from l3clf.networks.threads import one_blas_thread
 
 __all__ = ["BACKGROUND_C", "Learned", "Lesson", "learn", "pooled", "split_answers"]
 
+# Both were chosen on clips of the open pools from other collections than the bank's: benchmarks/background/README.md.
 BACKGROUND_C = 0.03
 """Of the head "logistic" where it learns a background."""
+BACKGROUND_CLASSES = 7.0
+"""How many average classes the background weighs as much as, if its weight is 1."""
 MIN_CLIPS_FOR_DISTANCES = 5  # of the smallest class: the spread of fewer says too little
 MAX_CLIPS_FOR_DISTANCES = 5000  # of all classes; more would take minutes and tell nothing new
 
@@ -143,7 +146,8 @@ def learn(
         if not has_background:
             return make().fit(rows, np.repeat(targets[chosen], lengths))
         weights = np.repeat(clip_weights[chosen], lengths)
-        share = unknown.weight * weights.sum() / (len(np.unique(codes[chosen])) * len(lesson.background))
+        weight = unknown.weight * BACKGROUND_CLASSES * weights.sum() / len(np.unique(codes[chosen]))
+        share = weight / len(lesson.background)
         return _fit_weighted(
             make(),
             np.concatenate([rows, lesson.background]),
