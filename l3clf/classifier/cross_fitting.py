@@ -60,12 +60,15 @@ class Lesson:
         The rows of the background; none if there is no background.
     pooling : str
         How the head's answers for a clip's rows become one.
+    windows : sequence of arrays of shape (n_windows, embedding_size)
+        The windows of each clip.
     """
 
     clips: Sequence[FloatArray]
     labels: NDArray[Any]
     background: FloatArray
     pooling: str
+    windows: Sequence[FloatArray]
 
     @property
     def lengths(self) -> NDArray[np.intp]:
@@ -171,7 +174,8 @@ def _fit_distances(lesson: Lesson, codes: Codes, chosen: NDArray[np.intp]) -> Ty
     most = max(MIN_CLIPS_FOR_DISTANCES, MAX_CLIPS_FOR_DISTANCES // len(np.unique(codes)))
     order = np.random.default_rng(0).permutation(chosen)
     some = np.concatenate([order[codes[order] == code][:most] for code in np.unique(codes[chosen])])
-    return fit_typicality(np.concatenate([lesson.clips[i] for i in some.tolist()]), codes[some])
+    rows, windows = zip(*((lesson.clips[i], lesson.windows[i]) for i in some.tolist()), strict=True)
+    return fit_typicality(np.concatenate(rows), codes[some], windows)
 
 
 def _head_maker(
@@ -283,7 +287,7 @@ def _cross_fit(
         rows = np.zeros((len(asked), n_columns))
         rows[:, head.classes_.astype(np.intp)] = head.predict_proba(asked)
         if measure is not None:
-            shares[test] = measure(train).shares(asked)
+            shares[test] = measure(train).shares(asked, [len(lesson.windows[i]) for i in test.tolist()])
         ends = np.cumsum(lesson.lengths[test])[:-1]
         found.update(zip(test.tolist(), np.split(rows, ends), strict=True))
     clips = np.array(sorted(found), np.intp)

@@ -294,12 +294,12 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         return found
 
     def _row_answers(self, rows: FloatArray, lengths: Sequence[int], pooling: str) -> Answers:
-        """Return the answers for the head's input: a row for each clip, or, pooled after it, so many for each."""
+        """Return the answers for the head's input: rows of clips of so many windows, or of windows without lengths."""
         joint = pooled(np.asarray(self.head_.predict_proba(rows), np.float64), lengths, pooling)
         found = split_answers(joint, len(self.classes_))
         if self.typicality_ is None:
             return found
-        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows))
+        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows, lengths or 1))
 
     def _threshold(self) -> float | NDArray[np.float64] | None:
         """Return the threshold in force: the one that was given, or else the one that was learned."""
