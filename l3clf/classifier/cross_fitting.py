@@ -36,8 +36,11 @@ from l3clf.networks.threads import one_blas_thread
 
 __all__ = ["BACKGROUND_C", "Learned", "Lesson", "learn", "pooled", "split_answers"]
 
+# Both were chosen on clips of the open pools from other collections than the bank's: benchmarks/background/README.md.
 BACKGROUND_C = 0.03
 """Of the head "logistic" where it learns a background."""
+BACKGROUND_CLASSES = 7.0
+"""How many average classes the background weighs as much as, if its weight is 1."""
 MIN_CLIPS_FOR_DISTANCES = 5  # of the smallest class: the spread of fewer says too little
 MAX_CLIPS_FOR_DISTANCES = 5000  # of all classes; more would take minutes and tell nothing new
 
@@ -57,12 +60,15 @@ class Lesson:
         The rows of the background; none if there is no background.
     pooling : str
         How the head's answers for a clip's rows become one.
+    windows : sequence of arrays of shape (n_windows, embedding_size)
+        The windows of each clip.
     """
 
     clips: Sequence[FloatArray]
     labels: NDArray[Any]
     background: FloatArray
     pooling: str
+    windows: Sequence[FloatArray]
 
     @property
     def lengths(self) -> NDArray[np.intp]:
@@ -143,7 +149,8 @@ def learn(
         if not has_background:  # labels, because the head's class_weight may name them
             return make().fit(rows, np.repeat(lesson.labels[chosen], lengths))
         weights = np.repeat(clip_weights[chosen], lengths)
-        share = unknown.weight * weights.sum() / (len(np.unique(codes[chosen])) * len(lesson.background))
+        weight = unknown.weight * BACKGROUND_CLASSES * weights.sum() / len(np.unique(codes[chosen]))
+        share = weight / len(lesson.background)
         return _fit_weighted(
             make(),
             np.concatenate([rows, lesson.background]),
@@ -167,7 +174,8 @@ def _fit_distances(lesson: Lesson, codes: Codes, chosen: NDArray[np.intp]) -> Ty
     most = max(MIN_CLIPS_FOR_DISTANCES, MAX_CLIPS_FOR_DISTANCES // len(np.unique(codes)))
     order = np.random.default_rng(0).permutation(chosen)
     some = np.concatenate([order[codes[order] == code][:most] for code in np.unique(codes[chosen])])
-    return fit_typicality(np.concatenate([lesson.clips[i] for i in some.tolist()]), codes[some])
+    rows, windows = zip(*((lesson.clips[i], lesson.windows[i]) for i in some.tolist()), strict=True)
+    return fit_typicality(np.concatenate(rows), codes[some], windows)
 
 
 def _head_maker(
@@ -279,7 +287,7 @@ def _cross_fit(
         known = head.classes_ if has_background else np.searchsorted(classes, head.classes_)
         rows[:, known.astype(np.intp)] = head.predict_proba(asked)
         if measure is not None:
-            shares[test] = measure(train).shares(asked)
+            shares[test] = measure(train).shares(asked, [len(lesson.windows[i]) for i in test.tolist()])
         ends = np.cumsum(lesson.lengths[test])[:-1]
         found.update(zip(test.tolist(), np.split(rows, ends), strict=True))
     clips = np.array(sorted(found), np.intp)

@@ -297,12 +297,12 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         return found
 
     def _row_answers(self, rows: FloatArray, lengths: Sequence[int], pooling: str) -> Answers:
-        """Return the answers for the head's input: a row for each clip, or, pooled after it, so many for each."""
+        """Return the answers for the head's input: rows of clips of so many windows, or of windows without lengths."""
         joint = pooled(np.asarray(self.head_.predict_proba(rows), np.float64), lengths, pooling)
         found = split_answers(joint, len(self.classes_))
         if self.typicality_ is None:
             return found
-        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows))
+        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows, lengths or 1))
 
     def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
         """Return the head's own answer for each window, whatever the pooling; zeros for those that do not count."""

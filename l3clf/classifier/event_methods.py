@@ -26,6 +26,8 @@ from l3clf.pipeline import Outcome
 
 __all__ = ["EventMethods"]
 
+LOWEST_ENTER = 0.01  # below every threshold that is learned, which counts where it is higher
+
 
 class EventMethods(ClipEstimator):
     """Events of a classifier of clips; see `ClipClassifier`, which has the parameters."""
@@ -33,6 +35,7 @@ class EventMethods(ClipEstimator):
     classes_: NDArray[Any]
     silence_learned_: bool | None
     pooling: str
+    typicality_: Any
     event_rules_: EventRules | None = None  # fit sets it; a pickle of an earlier version has none
 
     def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
@@ -86,7 +89,8 @@ class EventMethods(ClipEstimator):
         ----------
         X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
         rules : EventRules or None, default=None
-            How windows become events; None are the rules tuned for this model, or else the default ones.
+            How windows become events; None are the rules tuned for this model, or else the default ones. Where unknown
+            sounds are told by distances (embedders without a bank), the default to enter by is the model's threshold.
 
         Returns
         -------
@@ -152,7 +156,9 @@ class EventMethods(ClipEstimator):
         return self.event_rules_
 
     def _rules(self, asked: EventRules | None) -> EventRules:
-        used = next((rules for rules in (asked, self.event_rules_) if rules is not None), EventRules())
+        # Scores from distances seldom reach the default, even those of training clips: the threshold alone counts then.
+        default = EventRules() if self.typicality_ is None else EventRules(enter=LOWEST_ENTER)
+        used = next((rules for rules in (asked, self.event_rules_) if rules is not None), default)
         if not isinstance(used, EventRules):
             raise ParameterError(f"rules={used!r}; expected an EventRules or None")
         used.check()  # before any clip is read
