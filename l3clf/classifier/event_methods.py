@@ -3,7 +3,7 @@
 Rule: each window is answered on its own, by the head that answers clips; `events` makes events of the answers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -28,8 +28,6 @@ __all__ = ["EventMethods"]
 
 LOWEST_ENTER = 0.01  # below every threshold that is learned, which counts where it is higher
 
-ANSWERED_AT_ONCE = 2048  # windows
-
 
 class EventMethods(ClipEstimator):
     """Events of a classifier of clips; see `ClipClassifier`, which has the parameters."""
@@ -40,8 +38,7 @@ class EventMethods(ClipEstimator):
     typicality_: Any
     event_rules_: EventRules | None = None  # fit sets it; a pickle of an earlier version has none
 
-    def answers(self, pools: Sequence[FloatArray]) -> Answers:
-        """Return what the head says of pools of windows; see `ClipClassifier`."""
+    def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
         raise NotImplementedError
 
     def _gate(self) -> tuple[float | None, float]:
@@ -79,17 +76,11 @@ class EventMethods(ClipEstimator):
 
     def _window_answers(self, item: Item, outcome: Outcome) -> WindowAnswers:
         if isinstance(outcome, L3clfError):
-            return WindowAnswers(self.answers([]), np.zeros((0, 2)), None)
+            return WindowAnswers(Answers(np.zeros((0, len(self.classes_))), np.ones(0)), np.zeros((0, 2)), None)
         counts = above_gate(outcome.levels_dbfs, *self._gate())
         if self.silence_learned_ is False:  # the rule of silence, for pools of one window
             counts = counts & (outcome.levels_dbfs >= SILENT_DBFS)
-        pools = [outcome.vectors[i : i + int(one)] for i, one in enumerate(counts)]
-        # Heads copy their input, some in double precision: hours of it would take several times its memory.
-        some = [self.answers(pools[i : i + ANSWERED_AT_ONCE]) for i in range(0, max(1, len(pools)), ANSWERED_AT_ONCE)]
-        answers = Answers(
-            np.concatenate([each.probabilities for each in some]), np.concatenate([each.known_shares for each in some])
-        )
-        return WindowAnswers(answers, outcome.times_s, _duration_s(item))
+        return WindowAnswers(self._answers_of_each(outcome.vectors, counts), outcome.times_s, _duration_s(item))
 
     def predict_events(self, X: Iterable[Any], rules: EventRules | None = None) -> list[list[Event]]:
         """Return the events in each clip: when which class was heard.

@@ -80,12 +80,12 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.streaming.listening import Listener
     from l3clf.streaming.stream_classifier import StreamClassifier
 
-    check_limits(args.unknown_threshold, args.gate_dbfs)
+    check_limits(args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db or 0.0)
     _check_source(args)
     model = load_model(args.model, weights=args.weights)
     full_scale = model.full_scale if args.full_scale is None else args.full_scale
     model.set_params(full_scale=None)  # of floating-point files, whose blocks come with 1
-    for name in ("unknown_threshold", "gate_dbfs"):
+    for name in ("unknown_threshold", "gate_dbfs", "gate_hysteresis_db"):
         if getattr(args, name) is not None:
             model.set_params(**{name: getattr(args, name)})
     stream = StreamClassifier(model, args.hop_s, args.windows)

@@ -235,3 +235,13 @@ def test_rules_in_a_file_are_checked(tuned_file, change, message):
     tuned_file.write_bytes(edited(tuned_file.read_bytes(), edit))
     with pytest.raises(ModelFileError, match=message):
         load_model(tuned_file)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "probability", "vote"])
+def test_windows_are_answered_as_by_predict_windows(pooling):
+    """One window has one vote: with the votes, every window would be of some class for certain."""
+    model = classifier(head="forest", pooling=pooling).fit(X, Y)
+    clips = [scene((0.2, 2.7), seconds=4.0, level=0.05)]
+    (found,), (expected,) = model.window_answers(clips), model.predict_windows(clips)
+    np.testing.assert_array_equal(found.answers.probabilities, expected.probabilities)
+    assert (found.answers.probabilities.max(axis=1) < 1).any()

@@ -92,6 +92,17 @@ def test_a_person_reads_each_change(run, pipe, model, sound):
     assert out.splitlines()[0] == "     1.000 s  low  " + out.split()[3]
 
 
+def test_the_gate_stays_open_as_far_as_is_asked(run, pipe, model):
+    fading = np.concatenate([tone(220), np.float32(0.05) * tone(220), np.float32(0.001) * tone(220)])
+    heard = []
+    for more in ((), ("--gate-hysteresis", 30)):
+        pipe(wav(fading))
+        status, out, _ = run("listen", model, "-", "--windows", 1, "--gate-dbfs", -20, "--format", "jsonl", *more)
+        assert status == 0
+        heard.append(sum(each["label"] != "unknown" for each in records(out)))
+    assert heard[0] < heard[1] < len(records(out))
+
+
 def test_raw_samples(run, pipe, model, sound):
     pipe((sound * 32767).astype("<i2").tobytes())
     status, out, _ = run("listen", model, "-", "--windows", 1, "--gate-dbfs", -40, "--rate", RATE)
