@@ -50,6 +50,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "accuracy of the package's students and their peers, sizes, speed; their integers beside tflite-micro's",
         f"{_SHARED}, tflite-micro; 15 minutes",
     ),
+    "open_set": Benchmark(
+        "open_set_table",
+        "how well sounds that were never learned are told: classes of ESC-10 and FSDD left out; noise, silence, speech",
+        f"{_SHARED}; 30 minutes",
+    ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",
         "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",

@@ -5,6 +5,7 @@ credits is about all of them.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ __all__ = ["LENGTH_S", "NOISES", "Sound", "noises", "pool_sounds", "spread_out"]
 
 LENGTH_S = 5.0  # of a clip of the pools, from its start
 RATE_HZ = 16_000
-COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
-LEVELS_DBFS = (-10, -20, -30, -40, -50, -60, -70, -80)
-NOISES = len(COLOURS) * len(LEVELS_DBFS)
+COLOURS = (0.0, 0.5, 1.0, 1.5, 2.0)  # exponents: 0 is white noise, 1 pink, 2 brown
+LEVELS_DBFS = range(-8, -80, -3)
+TAKES = 2
+NOISES = len(COLOURS) * len(LEVELS_DBFS) * TAKES
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,13 @@ def pool_sounds(data: Path) -> list[Sound]:
 
 
 def noises(seed: int = 0) -> list[Sound]:
-    """Return noise of three colours at levels from -10 to -80 dBFS (RMS)."""
+    """Return noise of five colours at levels from -8 to -77 dBFS (RMS), `NOISES` sounds."""
     rng = np.random.default_rng(seed)
     found = []
-    for colour, exponent in COLOURS.items():
-        for level in LEVELS_DBFS:
-            noise = coloured_noise(round(LENGTH_S * RATE_HZ), exponent, rng)
-            noise *= np.float32(10 ** (level / 20)) / np.sqrt(np.mean(np.square(noise)))
-            name = f"{colour} noise at {level} dBFS"
-            found.append(Sound(name, Samples(np.clip(noise, -1, 1), RATE_HZ, name)))
+    for take, exponent, level in product(range(TAKES), COLOURS, LEVELS_DBFS):
+        noise = coloured_noise(round(LENGTH_S * RATE_HZ), exponent, rng) * np.float32(10 ** (level / 20))
+        name = f"noise of 1/f^{exponent:g} at {level} dBFS, {take + 1}"
+        found.append(Sound(name, Samples(np.clip(noise, -1, 1), RATE_HZ, name)))
     return found
 
 

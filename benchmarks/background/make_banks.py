@@ -55,7 +55,7 @@ class Options:
         A folder, made if it is missing.
     """
 
-    clips: int = 1000
+    clips: int = 830
     seed: int = 0
     out: Path = DATA
 

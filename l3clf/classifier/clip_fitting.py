@@ -113,7 +113,7 @@ class ClipFitting(ClipEstimator):
         if background:
             recordings = self._head_input(background)
             rows = np.concatenate([rows, recordings]) if len(rows) else recordings
-        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling)
+        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling, vectors)
         learned = learn(
             lesson,
             self.head,

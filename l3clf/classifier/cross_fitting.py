@@ -36,8 +36,11 @@ from l3clf.networks.threads import one_blas_thread
 
 __all__ = ["BACKGROUND_C", "Learned", "Lesson", "learn", "pooled", "split_answers"]
 
+# Both were chosen on clips of the open pools from other collections than the bank's: benchmarks/background/README.md.
 BACKGROUND_C = 0.03
 """Of the head "logistic" where it learns a background."""
+BACKGROUND_CLASSES = 7.0
+"""How many average classes the background weighs as much as, if its weight is 1."""
 MIN_CLIPS_FOR_DISTANCES = 5  # of the smallest class: the spread of fewer says too little
 MAX_CLIPS_FOR_DISTANCES = 5000  # of all classes; more would take minutes and tell nothing new
 
@@ -57,12 +60,15 @@ class Lesson:
         The rows of the background; none if there is no background.
     pooling : str
         How the head's answers for a clip's rows become one.
+    windows : sequence of arrays of shape (n_windows, embedding_size)
+        The windows of each clip.
     """
 
     clips: Sequence[FloatArray]
     labels: NDArray[Any]
     background: FloatArray
     pooling: str
+    windows: Sequence[FloatArray]
 
     @property
     def lengths(self) -> NDArray[np.intp]:
@@ -137,13 +143,14 @@ def learn(
     has_background = len(lesson.background) > 0
     make, clip_weights = _head_maker(head, class_weight, random_state, lesson.labels, has_background)
 
-    def fit(chosen: NDArray[np.intp], targets: NDArray[Any]) -> Any:
+    def fit(chosen: NDArray[np.intp]) -> Any:
         rows = np.concatenate([lesson.clips[i] for i in chosen.tolist()])
         lengths = lesson.lengths[chosen]
-        if not has_background:
-            return make().fit(rows, np.repeat(targets[chosen], lengths))
+        if not has_background:  # labels, because the head's class_weight may name them
+            return make().fit(rows, np.repeat(lesson.labels[chosen], lengths))
         weights = np.repeat(clip_weights[chosen], lengths)
-        share = unknown.weight * weights.sum() / (len(np.unique(codes[chosen])) * len(lesson.background))
+        weight = unknown.weight * BACKGROUND_CLASSES * weights.sum() / len(np.unique(codes[chosen]))
+        share = weight / len(lesson.background)
         return _fit_weighted(
             make(),
             np.concatenate([rows, lesson.background]),
@@ -156,8 +163,8 @@ def learn(
     everything = np.arange(len(codes))
     # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
     with one_blas_thread() if isinstance(head, str) else nullcontext():
-        fitted = fit(everything, lesson.labels)
-        held_out = _cross_fit(lesson, codes, len(classes), group_codes, lambda chosen: fit(chosen, codes), measure)
+        fitted = fit(everything)
+        held_out = _cross_fit(lesson, classes, codes, group_codes, fit, measure)
     learned = _judged(fitted, held_out, head, unknown, group_codes, len(classes))
     return replace(learned, typicality=measure(everything)) if measure and len(held_out.clips) else learned
 
@@ -167,7 +174,8 @@ def _fit_distances(lesson: Lesson, codes: Codes, chosen: NDArray[np.intp]) -> Ty
     most = max(MIN_CLIPS_FOR_DISTANCES, MAX_CLIPS_FOR_DISTANCES // len(np.unique(codes)))
     order = np.random.default_rng(0).permutation(chosen)
     some = np.concatenate([order[codes[order] == code][:most] for code in np.unique(codes[chosen])])
-    return fit_typicality(np.concatenate([lesson.clips[i] for i in some.tolist()]), codes[some])
+    rows, windows = zip(*((lesson.clips[i], lesson.windows[i]) for i in some.tolist()), strict=True)
+    return fit_typicality(np.concatenate(rows), codes[some], windows)
 
 
 def _head_maker(
@@ -256,34 +264,36 @@ class _HeldOut:
 
 def _cross_fit(
     lesson: Lesson,
+    classes: NDArray[Any],
     codes: Codes,
-    n_classes: int,
     groups: Codes | None,
     fit: Callable[[NDArray[np.intp]], Any],
     measure: Callable[[NDArray[np.intp]], Typicality] | None,
 ) -> _HeldOut:
     """Answer for each clip by a head that learned neither it nor others of its group."""
-    n_columns = n_classes + (len(lesson.background) > 0)
+    has_background = len(lesson.background) > 0
     folds = assigned_folds(codes, groups)
     found: dict[int, NDArray[np.float64]] = {}
     shares = np.ones(len(codes))
     for fold in range(int(folds.max()) + 1) if folds.max() else ():
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        test = test[
-            np.isin(codes[test], codes[train])
-        ]  # a class that was not learned says nothing about those that were
-        if not len(test) or len(np.unique(codes[train])) + (len(lesson.background) > 0) < 2:
+        # A class that was not learned says nothing about those that were.
+        test = test[np.isin(codes[test], codes[train])]
+        if not len(test) or len(np.unique(codes[train])) + has_background < 2:
             continue
         head = fit(train)
         asked = np.concatenate([lesson.clips[i] for i in test.tolist()])
-        rows = np.zeros((len(asked), n_columns))
-        rows[:, head.classes_.astype(np.intp)] = head.predict_proba(asked)
+        rows = np.zeros((len(asked), len(classes) + has_background))
+        known = head.classes_ if has_background else np.searchsorted(classes, head.classes_)
+        rows[:, known.astype(np.intp)] = head.predict_proba(asked)
         if measure is not None:
-            shares[test] = measure(train).shares(asked)
+            shares[test] = measure(train).shares(asked, [len(lesson.windows[i]) for i in test.tolist()])
         ends = np.cumsum(lesson.lengths[test])[:-1]
         found.update(zip(test.tolist(), np.split(rows, ends), strict=True))
     clips = np.array(sorted(found), np.intp)
-    return _HeldOut(clips, codes[clips], [found[i] for i in clips.tolist()], shares[clips], n_classes, lesson.pooling)
+    return _HeldOut(
+        clips, codes[clips], [found[i] for i in clips.tolist()], shares[clips], len(classes), lesson.pooling
+    )
 
 
 def _judged(

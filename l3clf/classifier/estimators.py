@@ -53,6 +53,8 @@ from l3clf.pipeline import Outcome
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
+ANSWERED_AT_ONCE = 2048  # windows
+
 
 class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
@@ -232,7 +234,8 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
             self._fit_unknown(unknown, [vectors[i] for i in used], targets, background, group_of)
         self.silence_learned_ = bool(silent_clips(outcomes, used))
         self.event_rules_ = None
-        learned = [[*sources, *extra][i] for i in used + other]
+        everything = [*sources, *extra]
+        learned = [everything[i] for i in used + other]
         answers = np.array([*targets.tolist(), *[BACKGROUND] * len(other)], object)
         self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
         return self
@@ -296,12 +299,23 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         return found
 
     def _row_answers(self, rows: FloatArray, lengths: Sequence[int], pooling: str) -> Answers:
-        """Return the answers for the head's input: a row for each clip, or, pooled after it, so many for each."""
+        """Return the answers for the head's input: rows of clips of so many windows, or of windows without lengths."""
         joint = pooled(np.asarray(self.head_.predict_proba(rows), np.float64), lengths, pooling)
         found = split_answers(joint, len(self.classes_))
         if self.typicality_ is None:
             return found
-        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows))
+        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows, lengths or 1))
+
+    def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
+        """Return the head's own answer for each window, whatever the pooling; zeros for those that do not count."""
+        found = Answers(np.zeros((len(vectors), len(self.classes_))), np.ones(len(vectors)))
+        counted = np.flatnonzero(counts)
+        # Heads copy their input, some in double precision: hours of it would take several times its memory.
+        for first in range(0, len(counted), ANSWERED_AT_ONCE):
+            chosen = counted[first : first + ANSWERED_AT_ONCE]
+            some = self._row_answers(vectors[chosen], [], VECTOR_POOLINGS[0])
+            found.probabilities[chosen], found.known_shares[chosen] = some.probabilities, some.known_shares
+        return found
 
     def _threshold(self) -> float | NDArray[np.float64] | None:
         """Return the threshold in force: the one that was given, or else the one that was learned."""
@@ -365,6 +379,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
             If the pooling is "mean+std": a single window has no standard deviation.
         """
         check_is_fitted(self)
+        self._check_parameters()  # set_params may have changed them since the fit
         if self.pooling == "mean+std":
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         sources = as_sources(X, self.sample_rate, self.full_scale)
@@ -375,11 +390,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
         if isinstance(outcome, L3clfError):
             return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
-        found = Answers(np.zeros((len(outcome), len(self.classes_))), np.ones(len(outcome)))
-        counts = self._counted(outcome.levels_dbfs, self.silence_learned_)
-        if counts.any():
-            some = self._row_answers(outcome.vectors[counts], [], VECTOR_POOLINGS[0])  # the head's own, for each row
-            found.probabilities[counts], found.known_shares[counts] = some.probabilities, some.known_shares
+        found = self._answers_of_each(outcome.vectors, self._counted(outcome.levels_dbfs, self.silence_learned_))
         labels = decide(found.probabilities, self.classes_, self._threshold(), found.known_shares)
         return WindowPredictions(labels, found.probabilities, outcome.times_s)
 

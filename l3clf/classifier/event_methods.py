@@ -3,7 +3,7 @@
 Rule: each window is answered on its own, by the head that answers clips; `events` makes events of the answers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,7 @@ from l3clf.pipeline import Outcome
 
 __all__ = ["EventMethods"]
 
-ANSWERED_AT_ONCE = 2048  # windows
+LOWEST_ENTER = 0.01  # below every threshold that is learned, which counts where it is higher
 
 
 class EventMethods(ClipEstimator):
@@ -35,10 +35,10 @@ class EventMethods(ClipEstimator):
     classes_: NDArray[Any]
     silence_learned_: bool | None
     pooling: str
+    typicality_: Any
     event_rules_: EventRules | None = None  # fit sets it; a pickle of an earlier version has none
 
-    def answers(self, pools: Sequence[FloatArray]) -> Answers:
-        """Return what the head says of pools of windows; see `ClipClassifier`."""
+    def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
         raise NotImplementedError
 
     def _gate(self) -> tuple[float | None, float]:
@@ -76,17 +76,11 @@ class EventMethods(ClipEstimator):
 
     def _window_answers(self, item: Item, outcome: Outcome) -> WindowAnswers:
         if isinstance(outcome, L3clfError):
-            return WindowAnswers(self.answers([]), np.zeros((0, 2)), None)
+            return WindowAnswers(Answers(np.zeros((0, len(self.classes_))), np.ones(0)), np.zeros((0, 2)), None)
         counts = above_gate(outcome.levels_dbfs, *self._gate())
         if self.silence_learned_ is False:  # the rule of silence, for pools of one window
             counts = counts & (outcome.levels_dbfs >= SILENT_DBFS)
-        pools = [outcome.vectors[i : i + int(one)] for i, one in enumerate(counts)]
-        # Heads copy their input, some in double precision: hours of it would take several times its memory.
-        some = [self.answers(pools[i : i + ANSWERED_AT_ONCE]) for i in range(0, max(1, len(pools)), ANSWERED_AT_ONCE)]
-        answers = Answers(
-            np.concatenate([each.probabilities for each in some]), np.concatenate([each.known_shares for each in some])
-        )
-        return WindowAnswers(answers, outcome.times_s, _duration_s(item))
+        return WindowAnswers(self._answers_of_each(outcome.vectors, counts), outcome.times_s, _duration_s(item))
 
     def predict_events(self, X: Iterable[Any], rules: EventRules | None = None) -> list[list[Event]]:
         """Return the events in each clip: when which class was heard.
@@ -95,7 +89,8 @@ class EventMethods(ClipEstimator):
         ----------
         X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
         rules : EventRules or None, default=None
-            How windows become events; None are the rules tuned for this model, or else the default ones.
+            How windows become events; None are the rules tuned for this model, or else the default ones. Where unknown
+            sounds are told by distances (embedders without a bank), the default to enter by is the model's threshold.
 
         Returns
         -------
@@ -161,7 +156,9 @@ class EventMethods(ClipEstimator):
         return self.event_rules_
 
     def _rules(self, asked: EventRules | None) -> EventRules:
-        used = next((rules for rules in (asked, self.event_rules_) if rules is not None), EventRules())
+        # Scores from distances seldom reach the default, even those of training clips: the threshold alone counts then.
+        default = EventRules() if self.typicality_ is None else EventRules(enter=LOWEST_ENTER)
+        used = next((rules for rules in (asked, self.event_rules_) if rules is not None), default)
         if not isinstance(used, EventRules):
             raise ParameterError(f"rules={used!r}; expected an EventRules or None")
         used.check()  # before any clip is read

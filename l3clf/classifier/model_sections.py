@@ -65,7 +65,7 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
     """
     found = {name: checked_section(name, document[name], rules) for name, rules in SECTIONS.items() if name in document}
     if "unknown" in found:
-        _check_unknown(found["unknown"], n_classes)
+        _check_unknown(found["unknown"], n_classes, document["classifier"]["pooling"])
     if "events" in found:
         _check_events(found["events"])
     return found
@@ -128,9 +128,11 @@ def _portable(background: Any) -> str | None:
     return background if background in (None, BANK) else FOLDER_OF_THE_FIT
 
 
-def _check_unknown(section: Mapping[str, Any], n_classes: int) -> None:
+def _check_unknown(section: Mapping[str, Any], n_classes: int, pooling: str) -> None:
     if not n_classes:  # the background alone would be a head
         raise wrong_value("classes field 'values'", [], "at least one label")
+    if section["distances"] and pooling != "mean":  # they are of one row for each clip
+        raise wrong_value("unknown field 'distances'", True, f"false with pooling {pooling!r}")
     share = number(0, 1)
     n = len(section["thresholds"])
     if n not in (1, n_classes) or not all(map(share.holds, section["thresholds"])):

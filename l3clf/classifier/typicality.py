@@ -3,14 +3,16 @@
 Each class is a Gaussian around its mean; all share one covariance, shrunk towards a sphere (Ledoit and Wolf, A
 well-conditioned estimator for large-dimensional covariance matrices, Journal of Multivariate Analysis 88, 2004), since
 there are seldom more clips than dimensions. The squared Mahalanobis distance to the nearest class mean becomes a share
-between 0 and 1, whose middle and slope come from training clips that a fit of the other folds did not see.
+between 0 and 1, whose middle and slope come from training clips that a fit of the other folds did not see. Windows
+scatter more than the mean of many, so they have a middle and a slope of their own; pools of some windows are between
+these, in proportion to the inverse of their number, as the variance of a mean is.
 
 Rule: shares multiply probabilities, so a clip is known only if the head is sure of a class and the clip is as near to
 some class as held-out training clips are.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -30,6 +32,7 @@ PREFIX = "typicality_"
 MAX_COMPONENTS = 256
 """Directions in which the covariance is kept; in all others it is the sphere."""
 N_FOLDS = 5
+MAX_WINDOWS = 10  # of a clip: more say little
 SHARE_INSIDE = 0.95  # of held-out training clips: their distances are below the one where the share is a half
 SLOPE = 2.0  # spreads of the held-out distances to the next natural logarithm of the odds
 _SPREADS = 3.29  # standard deviations of a normal distribution from its 5 % to its 95 % point
@@ -51,8 +54,11 @@ class Typicality:
         Standard deviation along each, and in all other directions.
     centres : array of shape (n_classes, size), float64
         Means of the classes, standardised.
-    limits : array of shape (2,), float64
-        The distance at which the share is a half, and that by which the odds change by a factor of e.
+    limits : array of shape (2, 2), float64
+        The distance at which the share is a half, and that by which the odds change by a factor of e; first of clips,
+        then of single windows.
+    length : array of shape (1,), float64
+        Number of windows of the clips, 1 or more.
     """
 
     mean: Array
@@ -61,6 +67,7 @@ class Typicality:
     spreads: Array
     centres: Array
     limits: Array
+    length: Array
 
     members: ClassVar[Mapping[str, int]] = {
         "mean": 1,
@@ -68,7 +75,8 @@ class Typicality:
         "components": 2,
         "spreads": 1,
         "centres": 2,
-        "limits": 1,
+        "limits": 2,
+        "length": 1,
     }
 
     def distances(self, vectors: Array) -> npt.NDArray[np.float64]:
@@ -91,20 +99,24 @@ class Typicality:
             found[first : first + _ROWS] = np.maximum(squares.min(axis=1), 0) / len(self.mean)
         return found
 
-    def shares(self, vectors: Array) -> npt.NDArray[np.float64]:
+    def shares(self, vectors: Array, n_windows: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
         """Return how typical vectors are of what was learned.
 
         Parameters
         ----------
         vectors : array of shape (n, size)
-            Pooled embeddings, as in the fit.
+            Means of windows' embeddings.
+        n_windows : array of shape (n,) or int, optional
+            Of how many windows each is the mean; None: as many as the clips of the fit.
 
         Returns
         -------
         array of shape (n,), float64
             From 0 to 1: a half for a vector that is as far away as one in twenty held-out training clips.
         """
-        middle, slope = self.limits
+        inverse, shortest = 1 / np.asarray(self.length if n_windows is None else n_windows), 1 / self.length[0]
+        of_window = np.clip((inverse - shortest) / max(1 - shortest, 1e-9), 0, 1)
+        middle, slope = self.limits[0][:, None] + (self.limits[1] - self.limits[0])[:, None] * of_window
         return np.asarray(expit((middle - self.distances(vectors)) / slope), np.float64)
 
     def _whitened(self, rows: Array) -> Array:
@@ -139,8 +151,10 @@ class Typicality:
         for name in ("scale", "spreads"):
             if not (arrays[name] > 0).all():
                 raise _bad(name, "holds values that are not above 0")
-        if not arrays["limits"][1] > 0:
+        if not (arrays["limits"][:, 1] > 0).all():
             raise _bad("limits", "has a slope that is not above 0")
+        if not arrays["length"][0] >= 1:
+            raise _bad("length", "is below 1")
         return cls(**arrays)
 
     @classmethod
@@ -171,22 +185,25 @@ class Typicality:
             "components": (min(n, MAX_COMPONENTS, size), size),
             "spreads": (n + 1,),
             "centres": (n_classes, size),
-            "limits": (2,),
+            "limits": (2, 2),
+            "length": (1,),
         }
         for name, shape in shapes.items():
             if facts[name].shape != shape:
                 raise _bad(name, f"has shape {facts[name].shape}, expected {shape}")
 
 
-def fit_typicality(vectors: Array, labels: Array) -> Typicality:
-    """Learn how far from its class a clip usually is.
+def fit_typicality(vectors: Array, labels: Array, windows: Sequence[Array] | None = None) -> Typicality:
+    """Learn how far from its class a clip usually is, and a single window of it.
 
     Parameters
     ----------
     vectors : array of shape (n, size)
-        Pooled embeddings of training clips.
+        Means of the embeddings of training clips' windows.
     labels : array of shape (n,)
         Their classes; two or more.
+    windows : sequence of arrays of shape (n_windows, size), optional
+        The windows of each clip; None: each clip is one window.
 
     Returns
     -------
@@ -194,7 +211,16 @@ def fit_typicality(vectors: Array, labels: Array) -> Typicality:
     """
     rows = np.asarray(vectors, np.float64)
     _, classes = np.unique(labels, return_inverse=True)
-    return _with_limits(_gaussians(rows, classes), _held_out_distances(rows, classes))
+    parts = [rows[i : i + 1] for i in range(len(rows))] if windows is None else [_some(each) for each in windows]
+    of_clips, of_windows = _held_out_distances(rows, classes, parts)
+    length = 1.0 if windows is None else float(np.median([len(each) for each in windows]))
+    limits = np.stack([_limits(of_clips), _limits(of_windows)])
+    return replace(_gaussians(rows, classes), limits=limits, length=np.array([length]))
+
+
+def _some(windows: Array) -> Array:
+    """Return some windows of a clip, evenly spaced."""
+    return windows[np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(np.intp)]
 
 
 def _gaussians(rows: Array, classes: Array) -> Typicality:
@@ -204,7 +230,7 @@ def _gaussians(rows: Array, classes: Array) -> Typicality:
     present = np.unique(classes)
     centres = np.stack([z[classes == one].mean(axis=0) for one in present])
     components, spreads = _covariance(z - centres[np.searchsorted(present, classes)])
-    return Typicality(mean, scale, components, spreads, centres, np.array([1.0, 1.0]))
+    return Typicality(mean, scale, components, spreads, centres, np.ones((2, 2)), np.ones(1))
 
 
 def _covariance(residuals: Array) -> tuple[Array, Array]:
@@ -222,21 +248,23 @@ def _covariance(residuals: Array) -> tuple[Array, Array]:
     return directions[:kept], np.sqrt(np.maximum([*along, elsewhere], _MIN_VARIANCE))
 
 
-def _held_out_distances(rows: Array, classes: Array) -> Array:
-    """Distances of clips to what the other folds hold; to all clips, where there are too few for folds."""
+def _held_out_distances(rows: Array, classes: Array, windows: Sequence[Array]) -> tuple[Array, Array]:
+    """Distances of clips, and of their windows, to what the other folds hold; to all clips, where there are few."""
     n_folds = min(N_FOLDS, int(np.bincount(classes).min()))
     if n_folds < 2:
-        return _gaussians(rows, classes).distances(rows)
-    found = np.empty(len(rows))
+        fitted = _gaussians(rows, classes)
+        return fitted.distances(rows), fitted.distances(np.concatenate(windows))
+    of_clips, of_windows = np.empty(len(rows)), []
     for train, test in StratifiedKFold(n_folds, shuffle=True, random_state=0).split(rows, classes):
-        found[test] = _gaussians(rows[train], classes[train]).distances(rows[test])
-    return found
+        fitted = _gaussians(rows[train], classes[train])
+        of_clips[test] = fitted.distances(rows[test])
+        of_windows.append(fitted.distances(np.concatenate([windows[i] for i in test.tolist()])))
+    return of_clips, np.concatenate(of_windows)
 
 
-def _with_limits(fitted: Typicality, held_out: Array) -> Typicality:
+def _limits(held_out: Array) -> Array:
     low, high = np.quantile(held_out, [1 - SHARE_INSIDE, SHARE_INSIDE])
-    slope = max(SLOPE * (high - low) / _SPREADS, 1e-9)
-    return Typicality(**{**fitted.arrays(), "limits": np.array([high, slope])})
+    return np.array([high, max(SLOPE * (high - low) / _SPREADS, 1e-9)])
 
 
 def _bad(member: str, found: str) -> ModelFileError:

@@ -44,7 +44,8 @@ class Unknown(BaseEstimator):
         background: the probabilities of the classes decide, and, for embedders other than students, the pooling "mean"
         and classes of five clips or more, the distance to what was learned.
     weight : float, default=1.0
-        What the whole background weighs in the training, as a multiple of what an average class weighs.
+        What the whole background weighs in the training: at 1 as much as seven average classes, which told sounds of
+        other collections best; a lighter one lets more unknown sounds pass.
     accept : float, default=0.95
         The share of clips of the known classes to keep: the threshold is learned for it.
     per_class : bool, default=False

@@ -118,8 +118,12 @@ def _fit_folds(
 ) -> list[FoldResult]:
     def job(fold: int) -> tuple[int, FoldResult]:
         train, test = folds[fold]
-        fitted = clone(model).set_params(pooling=poolings[0]).fit([windows[i] for i in train], labels[train])
-        return fold, (fitted.classes_, [_found(fitted.set_params(pooling=p), test) for p in poolings])
+        found: list[Found] = []
+        for pooling in poolings:
+            if not found or model.unknown is not None:  # a threshold is learned for one pooling
+                fitted = clone(model).set_params(pooling=pooling).fit([windows[i] for i in train], labels[train])
+            found.append(_found(fitted.set_params(pooling=pooling), test))
+        return fold, (fitted.classes_, found)
 
     def _found(fitted: ClipClassifier, test: NDArray[np.intp]) -> Found:
         answers = fitted._clip_answers([windows[i] for i in test])

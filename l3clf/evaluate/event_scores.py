@@ -117,7 +117,7 @@ def collar_scores(
             false.append(np.delete(other, j, axis=0))
         substitutions += leftover_pairs(_by_start(missed), _by_start(false), collars)
     n_true, n_found, n_right = counts.sum(axis=0)
-    errors = (n_true - n_right) + (n_found - n_right) - substitutions
+    errors = float(n_true + n_found - 2 * n_right - substitutions)
     return _scores(labels, counts, errors)
 
 

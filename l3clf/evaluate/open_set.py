@@ -82,7 +82,7 @@ class OpenSet:
         n = len(self.draws[0].known)
 
         def means(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.nanmean([one.metrics(weights, self.accept) for one in ranked], axis=0)
+            return np.asarray(np.nanmean([one.metrics(weights, self.accept) for one in ranked], axis=0))
 
         with warnings.catch_warnings():  # a resample may hold no clip of a left-out class: it says nothing of the draw
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -264,6 +264,7 @@ FAR = {
     "huge": (put("arrays", "typicality_components", "shape", [10**6, WIDTH]), "typicality_components.npy has shape"),
     "dtype": (put("arrays", "typicality_mean", "dtype", "<f4"), "typicality_mean.npy is float32"),
     "checksum": (put("arrays", "typicality_mean", "sha256", "0" * 64), "typicality_mean.npy does not match"),
+    "other pooling": (put("classifier", "pooling", "vote"), "'distances' is True, expected false with pooling 'vote'"),
 }
 
 

@@ -8,7 +8,7 @@ from golden.make_model_format_1 import RATE, noise, tone
 from helpers.model_files import edited, unzip
 from helpers.sound_files import write
 
-from l3clf import Clip, ClipClassifier, EventRules, load_model, save_model
+from l3clf import Clip, ClipClassifier, EventRules, Unknown, load_model, save_model
 from l3clf.classifier.event_matching import Collars
 from l3clf.errors import AudioError, ClipWarning, LevelWarning, ModelFileError, ParameterError
 from l3clf.evaluate import collar_scores
@@ -75,6 +75,15 @@ def test_embeddings_serve_as_clips(model):
 def test_windows_below_the_unknown_threshold_begin_no_event():
     strict = classifier(unknown_threshold=1.0).fit(X, Y)
     assert strict.predict_events([scene((2.0, 5.0))], EventRules(enter=0.1)) == [[]]
+
+
+def test_scores_from_distances_are_compared_with_the_threshold_alone():
+    """They are about 0.8 for typical clips, and lower for single windows: the default would find next to nothing."""
+    far = classifier(unknown=Unknown(background=None)).fit(X, Y)
+    assert far.typicality_ is not None
+    answers = far.window_answers([noise(3)])[0]
+    assert far.events_of(answers) == far.events_of(answers, EventRules(enter=1e-3))
+    assert EventRules().enter > far._threshold()
 
 
 def test_clips_that_fail_have_no_events_and_a_warning(model, tmp_path):
@@ -226,3 +235,13 @@ def test_rules_in_a_file_are_checked(tuned_file, change, message):
     tuned_file.write_bytes(edited(tuned_file.read_bytes(), edit))
     with pytest.raises(ModelFileError, match=message):
         load_model(tuned_file)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "probability", "vote"])
+def test_windows_are_answered_as_by_predict_windows(pooling):
+    """One window has one vote: with the votes, every window would be of some class for certain."""
+    model = classifier(head="forest", pooling=pooling).fit(X, Y)
+    clips = [scene((0.2, 2.7), seconds=4.0, level=0.05)]
+    (found,), (expected,) = model.window_answers(clips), model.predict_windows(clips)
+    np.testing.assert_array_equal(found.answers.probabilities, expected.probabilities)
+    assert (found.answers.probabilities.max(axis=1) < 1).any()

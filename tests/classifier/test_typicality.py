@@ -34,6 +34,22 @@ def test_a_clip_at_the_edge_of_what_was_held_out_has_half_a_share():
     assert fitted.shares(clips(300, 2, shift=15)[0]).max() < shares.min()
 
 
+def test_windows_that_scatter_more_than_their_mean_are_as_typical_as_clips():
+    def recordings(seed):
+        rng = np.random.default_rng(seed)
+        means, labels = clips(600, seed)
+        return [mean + rng.normal(0, 6, (16, SIZE)) for mean in means], labels
+
+    windows, labels = recordings(0)
+    fitted = fit_typicality(np.stack([each.mean(axis=0) for each in windows]), labels, windows)
+    others = recordings(1)[0]
+    for n in (1, 2, 4, 16):
+        pools = np.stack([each[:n].mean(axis=0) for each in others])
+        assert (fitted.shares(pools, n) >= 0.5).mean() == pytest.approx(0.95, abs=0.03)
+    assert (fitted.shares(np.concatenate(others)) >= 0.5).mean() < 0.5  # as if each were a clip
+    assert (fitted.shares(clips(300, 2, shift=200)[0], 1) < 0.5).all()
+
+
 def test_fewer_clips_than_dimensions_are_enough():
     rng = np.random.default_rng(0)
     centres = rng.normal(0, 1, (2, 400))
@@ -84,7 +100,9 @@ def test_it_is_the_same_from_its_arrays():
         ("centres", lambda a: a * np.nan, "NaN"),
         ("components", lambda a: a.astype(np.float32), "float64"),
         ("components", lambda a: np.vstack([a, a, a]), "has shape"),
-        ("limits", lambda a: np.array([1.0, 0.0]), "slope"),
+        ("limits", lambda a: a * [1.0, 0.0], "slope"),
+        ("limits", lambda a: a[0], "2-D"),
+        ("length", lambda a: 0 * a, "below 1"),
         ("limits", None, "is missing"),
     ],
 )

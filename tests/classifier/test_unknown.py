@@ -133,8 +133,8 @@ def test_parameters_are_reached_cloned_and_pickled(with_bank):
 
 
 def test_grid_search_over_the_weight(with_bank):
-    search = GridSearchCV(classifier(unknown=Unknown()), {"unknown__weight": [0.5, 500.0]}, cv=2).fit(X, Y)
-    assert search.best_params_ == {"unknown__weight": 0.5}
+    search = GridSearchCV(classifier(unknown=Unknown()), {"unknown__weight": [0.07, 70.0]}, cv=2).fit(X, Y)
+    assert search.best_params_ == {"unknown__weight": 0.07}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,18 @@ GROUPS = np.arange(48) // 4
 BACKGROUND = cloud(2, 24)
 
 
+# --- what classes weigh ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["logistic", LogisticRegression(class_weight={"a": 1, "b": 9})], ids=["named", "own"])
+def test_weights_that_name_classes_serve_without_a_background(head):
+    named = {"class_weight": {"a": 1, "b": 9}} if isinstance(head, str) else {}
+    model = classifier(head=head, unknown=Unknown(background=None), **named).fit(X, Y)
+    assert model.classes_.tolist() == ["a", "b"]
+    assert 0 < model.unknown_threshold_ < 1
+    assert model.unknown_threshold_interval_[0] <= model.unknown_threshold_
+
+
 # --- groups -------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from l3clf.embedders import parallel_run
 from l3clf.embedders.mfcc import Mfcc
 
 
-def write_recording(path, seed=0, parts=((200, 3), (2000, 3))):
+def write_recording(path, seed=0, parts=((200, 3), (2400, 3))):
     """A recording of tones one after another: low, then high."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sounds = [0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE)) / RATE) for hz, seconds in parts]
@@ -32,7 +32,7 @@ def write_recording(path, seed=0, parts=((200, 3), (2000, 3))):
 def field(tmp_path):
     """A folder of recordings."""
     write_recording(tmp_path / "field" / "dawn.wav")
-    write_recording(tmp_path / "field" / "site 2" / "dusk.wav", 1, ((2000, 2), (200, 4)))
+    write_recording(tmp_path / "field" / "site 2" / "dusk.wav", 1, ((2400, 2), (200, 4)))
     return tmp_path / "field"
 
 

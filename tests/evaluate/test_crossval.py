@@ -44,8 +44,12 @@ def test_each_fold_decides_by_the_threshold_that_it_learned(per_class):
     assert 0.1 < (found.predictions == "unknown").mean() < 0.6
 
 
-@pytest.mark.parametrize("head", ["logistic", FOREST], ids=["logistic", "forest"])
-def test_poolings_of_one_head_are_the_same_together_and_alone(head):
+@pytest.mark.parametrize(
+    ("head", "unknown"),
+    [("logistic", None), ("logistic", Unknown(background=None, accept=0.8)), (FOREST, None)],
+    ids=["logistic", "logistic-unknown", "forest"],
+)
+def test_poolings_of_one_head_are_the_same_together_and_alone(head, unknown):
     vectors, labels = easy_set(30, spread=3)
     windows = [
         WindowEmbeddings(v + np.float32(0.5) * np.eye(3, 60, dtype=np.float32), np.zeros((3, 2)), np.full(3, -20.0))
@@ -53,9 +57,10 @@ def test_poolings_of_one_head_are_the_same_together_and_alone(head):
     ]
     split = make_split(labels)
     poolings = ["vote", "probability"]
-    together = cross_validate_poolings(ClipClassifier("mfcc", head), poolings, windows, labels, split)
+    together = cross_validate_poolings(ClipClassifier("mfcc", head, unknown=unknown), poolings, windows, labels, split)
     for pooling, found in zip(poolings, together, strict=True):
-        alone = cross_validate(ClipClassifier("mfcc", head, pooling=pooling), windows, labels, split)
+        model = ClipClassifier("mfcc", head, pooling=pooling, unknown=unknown)
+        alone = cross_validate(model, windows, labels, split)
         np.testing.assert_array_equal(found.probabilities, alone.probabilities)
         np.testing.assert_array_equal(found.predictions, alone.predictions)
     assert (together[0].probabilities != together[1].probabilities).any()
