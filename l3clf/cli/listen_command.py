@@ -37,8 +37,8 @@ def add(commands: Any) -> None:
     listen.add_argument("--list-devices", action=_ListDevices, help="print the microphones and exit")
     raw = "standard input is raw PCM at this sample rate, in Hz"
     listen.add_argument("--rate", type=options.positive, metavar="HZ", help=raw)
-    listen.add_argument("--channels", type=int, default=1, metavar="N", help="of raw PCM (default: 1)")
-    listen.add_argument("--dtype", choices=RAW_TYPES, default="int16", help="of raw PCM (default: int16)")
+    listen.add_argument("--channels", type=int, metavar="N", help="of raw PCM (default: 1)")
+    listen.add_argument("--dtype", choices=RAW_TYPES, help="of raw PCM (default: int16)")
     listen.add_argument("--hop", dest="hop_s", type=options.seconds, metavar="S", help="seconds between decisions")
     windows = "how many windows a decision is about (default: 10)"
     listen.add_argument("--windows", type=int, metavar="N", help=windows)
@@ -127,6 +127,9 @@ def _listen(pieces: Iterable["StreamPiece"], listener: "Listener", screen: "_Scr
 def _check_source(args: argparse.Namespace) -> None:
     if args.rate is not None and args.sound != "-":
         raise ParameterError("--rate: is of raw PCM; give - for standard input")
+    for name in ("channels", "dtype"):
+        if getattr(args, name) is not None and args.rate is None:
+            raise ParameterError(f"--{name} {getattr(args, name)}: is of raw PCM, which has no rate; give --rate, too")
     if args.device is not None and args.sound is not None:
         raise ParameterError(f"--device: is of the microphone; leave out {args.sound}, or the device")
     if args.sound == "-" and (sys.stdin is None or sys.stdin.isatty()):
@@ -144,7 +147,8 @@ def _pieces(args: argparse.Namespace, full_scale: float | None) -> Generator["St
                 note("listening to the microphone; Ctrl-C ends it")
             yield piece
     elif args.sound == "-":
-        raw = None if args.rate is None else PcmFormat(args.rate, args.channels, args.dtype)
+        channels = 1 if args.channels is None else args.channels
+        raw = None if args.rate is None else PcmFormat(args.rate, channels, args.dtype or "int16")
         yield from piped_blocks(cast(Any, sys.stdin.buffer), raw, full_scale)
     else:
         yield from played_blocks(args.sound, full_scale)
