@@ -5,7 +5,7 @@ Rule: it sets what `ClipClassifier` documents as its fitted attributes, and deci
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,19 @@ class ClipFitting(ClipEstimator):
         if not hasattr(self, "gate_dbfs_"):
             raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
         return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
+
+    def set_gate(self, gate_dbfs: float | None = None, hysteresis_db: float | None = None) -> Self:
+        """Replace the gate of a fitted model, its hysteresis, or both; what is None stays as it is.
+
+        Unlike the parameter ``gate_hysteresis_db``, a hysteresis of 0 is none here, also where the gate was learned.
+        """
+        if gate_dbfs is None and hysteresis_db is not None:
+            gate_dbfs = self._gate()[0]  # as a number, because 0 beside "auto" stands for what was learned
+        if gate_dbfs is not None:
+            self.gate_dbfs = gate_dbfs
+        if hysteresis_db is not None:
+            self.gate_hysteresis_db = hysteresis_db
+        return self
 
     def _learn_gate(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> None:
         """Learn the gate from clips, some of them background, if it is to be learned."""

@@ -55,10 +55,9 @@ def _run(args: argparse.Namespace) -> int:
     folder = _check_outputs(args, paths)
     model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
-    # The model's own stay where none is given.
-    for name in ("unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "full_scale"):
-        if getattr(args, name) is not None:
-            model.set_params(**{name: getattr(args, name)})
+    if args.full_scale is not None:
+        model.set_params(full_scale=args.full_scale)
+    options.set_decision(model, args)
     if folder is not None:
         check_class_names(model.classes_, args.format)
         folder.high_hz = model.embedder_.sample_rate / 2

@@ -178,8 +178,7 @@ def device_model(
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
     threshold = _threshold(model, unknown_threshold)
-    given = {"gate_dbfs": gate_dbfs, "gate_hysteresis_db": gate_hysteresis_db}
-    own = copy(model).set_params(**{name: value for name, value in given.items() if value is not None})
+    own = copy(model).set_gate(gate_dbfs, gate_hysteresis_db)
     check_limits(None, own.gate_dbfs, own.gate_hysteresis_db)
     if isinstance(gate_dbfs, str):
         raise DeviceError(

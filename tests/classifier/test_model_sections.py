@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from copy import copy
 
 import numpy as np
 import pytest
@@ -204,6 +205,17 @@ def test_a_learned_gate_leaves_out_quiet_windows_but_learns_the_background_whole
     assert set(model.predict(quiet)) == {"unknown"}
     assert [len(model._vectors(clip)) for clip in mixed] == [1] * 12
     assert model.predict_windows(mixed[:1])[0].labels.tolist() == ["unknown", "a"]
+
+
+def test_a_gate_that_is_set_counts_instead_of_the_learned_one():
+    model = ClipClassifier("mfcc", gate_dbfs="auto")
+    model.gate_dbfs_, model.gate_hysteresis_db_ = -50.0, 5.0
+    assert model._gate() == (-50.0, 5.0)
+    assert copy(model).set_gate()._gate() == (-50.0, 5.0)
+    assert copy(model).set_gate(hysteresis_db=0.0)._gate() == (-50.0, 0.0)
+    assert copy(model).set_gate(hysteresis_db=3.0)._gate() == (-50.0, 3.0)
+    assert copy(model).set_gate(-30.0)._gate() == (-30.0, 0.0)
+    assert ClipClassifier("mfcc", gate_dbfs=-40.0, gate_hysteresis_db=6.0).set_gate(-30.0)._gate() == (-30.0, 6.0)
 
 
 def test_auto_that_was_never_fitted_says_so():
