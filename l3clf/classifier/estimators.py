@@ -43,6 +43,7 @@ from l3clf.classifier.inputs import (
     digest_of,
 )
 from l3clf.classifier.unknown import (
+    Unknown,
     background_clips,
     check_unknown,
     resolved,
@@ -245,6 +246,21 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         check_pooling(self.pooling)
         check_limits(self.unknown_threshold, self.gate_dbfs, self.gate_hysteresis_db)
         check_unknown(self.unknown)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, as every estimator of scikit-learn does; ``unknown__weight`` is that of an `Unknown`.
+
+        Raises
+        ------
+        ParameterError
+            If `unknown` is no `Unknown`, and so has no parameters of its own.
+        """
+        nested = next((name for name in params if name.startswith("unknown__")), None)
+        unknown = params.get("unknown", self.unknown)
+        if nested is not None and not isinstance(unknown, Unknown):
+            raise ParameterError(f"{nested}: unknown={unknown!r} has no parameters; give unknown=l3clf.Unknown()")
+        super().set_params(**params)
+        return self
 
     def predict_proba(self, X: Iterable[Any]) -> NDArray[np.float64]:
         """Return the probability of each class for each clip.

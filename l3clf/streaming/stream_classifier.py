@@ -192,8 +192,8 @@ class StreamClassifier:
         ParameterError
             If `duration_s` is negative or not finite.
         """
-        if not 0 <= duration_s < float("inf"):
-            raise ParameterError(f"duration_s={duration_s}; expected a finite number of seconds of at least 0")
+        if not isinstance(duration_s, int | float | np.number) or not 0 <= duration_s < float("inf"):
+            raise ParameterError(f"duration_s={duration_s!r}; expected a finite number of seconds of at least 0")
         decisions = self.flush()
         self._state = _State(self._state.next_s + duration_s)
         return decisions

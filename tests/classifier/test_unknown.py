@@ -132,6 +132,16 @@ def test_parameters_are_reached_cloned_and_pickled(with_bank):
     assert fitted.predict(STRANGE).tolist() == model.predict(STRANGE).tolist()
 
 
+@pytest.mark.parametrize("unknown", ["auto", None])
+def test_what_has_no_parameters_is_said_in_a_search(with_bank, unknown):
+    with pytest.raises(
+        ParameterError, match=r"^unknown__weight: unknown=('auto'|None) has no parameters; give unknown="
+    ):
+        classifier(unknown=unknown).set_params(unknown__weight=2.0)
+    both = classifier(unknown=unknown).set_params(unknown=Unknown(), unknown__weight=2.0)
+    assert both.unknown.weight == 2.0
+
+
 def test_grid_search_over_the_weight(with_bank):
     search = GridSearchCV(classifier(unknown=Unknown()), {"unknown__weight": [0.07, 70.0]}, cv=2).fit(X, Y)
     assert search.best_params_ == {"unknown__weight": 0.07}

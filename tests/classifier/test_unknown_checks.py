@@ -153,6 +153,7 @@ def test_a_head_with_weights_needs_no_requests_where_metadata_is_routed():
 # --- labels and few clips -----------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:y. a class is named:l3clf.errors.ClipWarning")
 @pytest.mark.parametrize("labels", [(3, -1), (True, False), (0.0, 2.0), ("x", "unknown")])
 def test_labels_keep_their_type(tmp_path, labels):
     y = np.repeat(labels, 24)

@@ -202,7 +202,7 @@ def test_lost_sound_is_a_gap_in_time(model):
     found = stream.push(sound, RATE) + stream.skip(10.0) + stream.push(sound, RATE) + stream.flush()
     alone = clip_path(model, sound, RATE, 10)
     assert_same(found, [*alone, *((*row[:2], row[2] + 12, row[3] + 12) for row in alone)])
-    for bad in (-1, float("nan"), float("inf")):
+    for bad in (-1, float("nan"), float("inf"), "2"):
         with pytest.raises(ParameterError, match="duration_s"):
             stream.skip(bad)
 
