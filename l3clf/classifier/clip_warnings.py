@@ -3,6 +3,7 @@
 Rule: one warning for all clips of a call, with their number and the name of the first.
 """
 
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from l3clf.audio.clip import Samples
 from l3clf.audio.framing import SILENCE_DBFS
 from l3clf.audio.levels import MIN_SAMPLES, SILENT_DBFS, all_silent
+from l3clf.classifier.decision import BACKGROUND, UNKNOWN
 from l3clf.classifier.inputs import Item
 from l3clf.datasets.describe import some
 from l3clf.embedders import WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, LevelWarning, ParameterError
 from l3clf.pipeline import Outcome
 
-__all__ = ["report_failures", "silent_clips", "warn_of_silence", "warn_of_training"]
+__all__ = ["report_failures", "silent_clips", "warn_of_background", "warn_of_silence", "warn_of_training"]
 
 
 MAX_LISTED_FAILURES = 20
@@ -83,6 +85,38 @@ def warn_of_training(
     clips, own, kept = [sources[i] for i in known], [outcomes[i] for i in known], [place[i] for i in used]
     _warn_of_unused(labels[known], kept, own, gate_dbfs)
     _warn_of_silent_labels(clips, labels[known], kept, silent_clips(own, kept), own)
+
+
+def warn_of_background(
+    sources: Sequence[Item],
+    labels: NDArray[Any],
+    outcomes: Sequence[Outcome],
+    used: Sequence[int],
+    other: Sequence[int],
+) -> None:
+    """Warn of clips of a class whose sound is in the background, too, and of a class named as the answer is.
+
+    Parameters
+    ----------
+    sources, labels, outcomes : sequence
+        The clips; `outcomes` may go on with those of a folder of background.
+    used, other : sequence of int
+        The clips of classes and those of the background.
+    """
+    heard = {_sound(outcomes[i]) for i in other}
+    both = [i for i in used if _sound(outcomes[i]) in heard] if heard else []
+    if both:
+        text = f"{_named(both, sources)}: labelled {labels[both[0]].item()!r}, and the same sound is in the background"
+        advice = 'take it out of the background, or more sounds of its class are "unknown"'
+        warnings.warn(f"{text}; {advice}", ClipWarning, stacklevel=3)
+    if UNKNOWN in labels[list(used)].tolist():
+        text = f"y: a class is named {UNKNOWN!r}, which is also the answer to sounds of no class"
+        advice = f"name it {BACKGROUND!r} to have it learned as background, or give it another name"
+        warnings.warn(f"{text}; {advice}", ClipWarning, stacklevel=3)
+
+
+def _sound(outcome: Outcome) -> bytes:
+    return hashlib.sha256(outcome.vectors.tobytes()).digest() if isinstance(outcome, WindowEmbeddings) else b""
 
 
 def _warn_of_unused(

@@ -17,6 +17,7 @@ from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of 
 from l3clf.classifier.clip_fitting import ClipFitting
 from l3clf.classifier.clip_warnings import (
     silent_clips,
+    warn_of_background,
     warn_of_silence,
     warn_of_training,
 )
@@ -227,6 +228,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         if unknown is None:
             self._fit_head(head, [vectors[i] for i in used], targets)
         else:
+            warn_of_background(sources, labels, outcomes, used, other)
             background = [vectors[i] for i in other]
             group_of = group_of if group_of is None else group_of[used]
             self._fit_unknown(unknown, [vectors[i] for i in used], targets, background, group_of)

@@ -1,6 +1,7 @@
 """``l3clf fit``: fit a classifier on labelled clips and save it."""
 
 import argparse
+import os
 import time
 import warnings
 from pathlib import Path
@@ -45,6 +46,7 @@ def _run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from l3clf.baselines.cells import Cell, may_be_too_large
+    from l3clf.classifier.decision import BACKGROUND
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
@@ -64,7 +66,9 @@ def _run(args: argparse.Namespace) -> int:
     table = load_table(args.data, args.group, args.background_s)
     read = [clip.path for clip in (*table.clips, *others)]
     check_out(args, MODEL, [args.data, args.background], read)  # before hours are spent on embeddings
-    for problem in table.problems():
+    # Few clips of the background, or all in one group, are no problem.
+    classes = table if unknown is None else table.subset(table.labels != BACKGROUND)
+    for problem in (classes if len(classes) else table).problems():
         tell(problem, args.parser)
     for size in may_be_too_large([Cell(embedder, args.head, args.pooling, tune=False)], np.array(table.labels)):
         tell(size.rstrip("."), args.parser)
@@ -96,8 +100,9 @@ def _run(args: argparse.Namespace) -> int:
         print_failures(getattr(model, "failures_", []), args)
     save_model(model, args.out, force=args.force)
     clips = counted(len(table) + len(others) - len(model.failures_), "clip")
+    beside = " and the background" if others or len(classes) < len(table) else ""
     say(
-        f"Fitted {model.head!r} on {clips} of {counted(len(model.classes_), 'class', 'classes')} "
+        f"Fitted {model.head!r} on {clips} of {counted(len(model.classes_), 'class', 'classes')}{beside} "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
     )
     for line in _about_unknown(model):
@@ -114,7 +119,11 @@ def _unknown(args: argparse.Namespace, embedder: Any) -> Any:
         return "auto" if args.unknown or args.background_s is not None else None
     accept = {} if args.accept is None else {"accept": args.accept}
     if args.background is not None:
-        return Unknown(background=args.background, **accept)
+        if not args.background:
+            raise ParameterError("--background: the name is empty; name a folder of sounds")
+        # As a path, a folder "bank" is not taken for the bank.
+        is_folder = os.path.isdir(args.background)  # noqa: PTH112 - False for a name that is too long
+        return Unknown(background=Path(args.background) if is_folder else args.background, **accept)
     return automatic(embedder, args.pooling).set_params(**accept)
 
 
@@ -125,4 +134,7 @@ def _about_unknown(model: Any) -> list[str]:
     low, high = model.unknown_threshold_interval_
     interval = f" (95 % interval: {low:.3f} to {high:.3f})" if low == low else ""
     background = "with a background" if model.has_background_ else "without a background"
-    return [f"Unknown: {background}, below {model.unknown_threshold_:.3f}{interval}."]
+    learned = f"{model.unknown_threshold_:.3f}{interval}"
+    if model.unknown_threshold is None:
+        return [f"Unknown: {background}, below {learned}."]
+    return [f"Unknown: {background}, below {model.unknown_threshold:g} (--unknown-threshold); {learned} was learned."]

@@ -130,10 +130,12 @@ def _unknown(model: Any) -> dict[str, Any]:
         return {}
     accept = 0.95 if isinstance(model.unknown, str) or model.unknown is None else model.unknown.accept
     by_hand = "" if model.unknown_threshold is None else ", which is not used"
-    intervals = [" to ".join(f"{end:.4f}" for end in ends) for ends in np.atleast_2d(model.unknown_threshold_interval_)]
+    ends = np.atleast_2d(model.unknown_threshold_interval_)
+    intervals = ["not known: too few clips" if np.isnan(low) else f"{low:.4f} to {high:.4f}" for low, high in ends]
+    learned = f"to keep {accept:.4g} of known clips" if not np.isnan(ends).all() else "not from clips: too few"
     return {
         "background": "one more row of the head" if model.has_background_ else None,
-        "threshold learned": f"to keep {accept:.4g} of known clips{by_hand}",
+        "threshold learned": learned + by_hand,
         "95 % interval": intervals[0] if len(intervals) == 1 else intervals,
     }
 

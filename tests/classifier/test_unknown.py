@@ -222,6 +222,16 @@ def test_background_is_a_class_like_others_without_unknown():
     assert "background" in model.classes_
 
 
+def test_a_sound_of_a_class_in_the_background_is_said(with_bank):
+    with pytest.warns(ClipWarning, match=r"^2 of 92 clips, the first X\[0\]: labelled 'bark', and the same sound"):
+        classifier(unknown="auto").fit([*X, X[0], X[1]], [*Y, *["background"] * 2])
+
+
+def test_a_class_named_as_the_answer_is_said(with_bank):
+    with pytest.warns(ClipWarning, match=r"^y: a class is named 'unknown', which is also the answer to sounds of no"):
+        classifier(unknown="auto").fit(X, ["unknown" if label == "rain" else label for label in Y])
+
+
 # --- thresholds and files -----------------------------------------------------------------------------
 
 

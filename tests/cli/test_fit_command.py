@@ -148,7 +148,7 @@ def test_fit_with_recordings_of_the_background(run, twins, data, tmp_path):
     status, out, err = run(*argv, "--out", tmp_path / "m")
     assert status == 1
     assert err.count("bad.wav") == 1
-    assert "Fitted 'logistic' on 40 clips of 2 classes" in out
+    assert "Fitted 'logistic' on 40 clips of 2 classes and the background" in out
     assert "Unknown: with a background, below" in out
     model = l3clf.load_model(tmp_path / "m")
     assert model.unknown.accept == 0.8
@@ -167,6 +167,42 @@ def test_fit_with_recordings_of_the_background(run, twins, data, tmp_path):
     assert json.loads(lines)["unknown_score"] == pytest.approx(expected[0], abs=2e-6)
     strict = ["predict", tmp_path / "m", twins / "low0.wav", "--unknown-threshold", "1"]
     assert ",unknown," in run(*strict)[1]
+
+
+def test_a_folder_of_the_name_bank_is_a_folder(run, twins, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tone(tmp_path / "bank" / "1.wav", 6000, 1)
+    status, out, err = run("fit", twins, "--embedder", "mfcc", "--background", "bank", "--out", tmp_path / "m")
+    assert (status, err) == (0, "")
+    assert "on 37 clips of 2 classes and the background" in out
+
+
+def test_the_threshold_of_the_command_is_the_one_that_counts(run, twins, tmp_path):
+    argv = ["fit", twins, "--embedder", "mfcc", "--unknown", "--unknown-threshold", "0.3", "--out", tmp_path / "m"]
+    learned = l3clf.load_model(tmp_path / "m").unknown_threshold_ if run(*argv)[0] == 0 else None
+    out = run(*argv)[1]
+    assert "Unknown: without a background, below 0.3 (--unknown-threshold); " in out
+    assert f"{learned:.3f} (95 % interval: " in out
+
+
+@pytest.mark.filterwarnings("always::l3clf.errors.ClipWarning")  # printed, as for a user
+def test_few_clips_of_the_background_are_no_problem_but_few_of_a_class_are(run, tmp_path):
+    for name, hz, n in (("low", 300, 5), ("high", 2000, 5), ("background", 6000, 1)):
+        for k in range(n):
+            write_tone(tmp_path / "set" / name / f"{k}.wav", hz + 10 * k, k)
+    argv = ["fit", tmp_path / "set", "--embedder", "mfcc", "--unknown", "--out", tmp_path / "m"]
+    status, out, err = run(*argv)
+    assert (status, err) == (0, "")
+    assert "on 11 clips of 2 classes and the background" in out
+    for k in range(1, 5):
+        (tmp_path / "set" / "low" / f"{k}.wav").unlink()
+        (tmp_path / "set" / "high" / f"{k}.wav").unlink()
+    status, _, err = run(*argv, "--force")
+    assert "classes have fewer than 5 clips (2 of 2): 'high' (1), 'low' (1)" in err
+    assert "too few clips to learn a threshold from" in err
+    shown = run("info", tmp_path / "m")[1]
+    assert "nan" not in shown
+    assert "not known: too few clips" in shown
 
 
 def test_groups_of_the_table_are_those_of_the_threshold(run, twins, tmp_path):
@@ -189,6 +225,8 @@ def test_groups_of_the_table_are_those_of_the_threshold(run, twins, tmp_path):
         (["--background", "nowhere"], "--background nowhere: no such folder; name a folder of sounds"),
         (["--background", "bank"], "--background bank: there is none for embedder 'mfcc'; give --unknown, or the"),
         (["--background", "EMPTY"], "EMPTY: folder without sound files; name another folder"),
+        (["--background", ""], "--background: the name is empty; name a folder of sounds"),
+        (["--background", "x" * 5000], "x: no such folder; name a folder of sounds"),
     ],
 )
 def test_what_fit_cannot_learn_from_is_said_before_any_work(run, twins, tmp_path, monkeypatch, argv, words):
