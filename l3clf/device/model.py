@@ -184,7 +184,7 @@ def device_model(
         raise DeviceError(
             f"gate_dbfs={gate_dbfs!r}: only fit learns it; give a number, or export a model that learned it"
         )
-    gate, hysteresis = own._gate()
+    gate, hysteresis = own.gate_in_force()
     names = tuple(str(name) for name in model.classes_)  # without characters that a C string cannot hold: freeze_head
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(
@@ -207,7 +207,7 @@ def device_model(
 
 def _threshold(model: ClipClassifier, given: float | Sequence[float] | None) -> float | tuple[float, ...] | None:
     """Return the threshold in force: one, or one for each class."""
-    found = model._threshold() if given is None else given
+    found = model.threshold_in_force() if given is None else given
     values = np.ravel(np.asarray(found, object)).tolist()
     for value in values:
         check_limits(value, None)
