@@ -74,7 +74,7 @@ class OpenSet:
         -------
         dict
             auroc: how probably a left-out clip has a higher unknown score than a known one; unknown_accepted: the
-            share of left-out clips that are accepted where `accept` of the known ones are (FPR at 95 %);
+            share of left-out clips that are accepted where `accept` of the known ones are (false positives);
             accuracy_accepted: of the known clips that are accepted then; accuracy: of all known clips. For each,
             NAME_low and NAME_high (percentile bootstrap over clips or groups).
         """
