@@ -26,7 +26,7 @@ from l3clf.pipeline import Outcome
 
 __all__ = ["EventMethods"]
 
-LOWEST_ENTER = 0.01  # below every threshold that is learned, which counts where it is higher
+ENTER_BY_DISTANCE = 0.5  # the share of a window at the edge of what is typical; those of typical ones are about 0.8
 
 
 class EventMethods(ClipEstimator):
@@ -92,7 +92,7 @@ class EventMethods(ClipEstimator):
         X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
         rules : EventRules or None, default=None
             How windows become events; None are the rules tuned for this model, or else the default ones. Where unknown
-            sounds are told by distances (embedders without a bank), the default to enter by is the model's threshold.
+            sounds are told by distances (embedders without a bank), the default to enter by is 0.5.
 
         Returns
         -------
@@ -160,8 +160,8 @@ class EventMethods(ClipEstimator):
         return self.event_rules_
 
     def _rules(self, asked: EventRules | None) -> EventRules:
-        # Scores from distances seldom reach the default, even those of training clips: the threshold alone counts then.
-        default = EventRules() if self.typicality_ is None else EventRules(enter=LOWEST_ENTER)
+        # Scores from distances seldom reach the usual default, even those of training clips.
+        default = EventRules() if self.typicality_ is None else EventRules(enter=ENTER_BY_DISTANCE)
         used = next((rules for rules in (asked, self.event_rules_) if rules is not None), default)
         if not isinstance(used, EventRules):
             raise ParameterError(f"rules={used!r}; expected an EventRules or None")

@@ -77,13 +77,14 @@ def test_windows_below_the_unknown_threshold_begin_no_event():
     assert strict.predict_events([scene((2.0, 5.0))], EventRules(enter=0.1)) == [[]]
 
 
-def test_scores_from_distances_are_compared_with_the_threshold_alone():
-    """They are about 0.8 for typical clips, and lower for single windows: the default would find next to nothing."""
+def test_scores_from_distances_have_a_lower_default():
+    """They are about 0.8 for what is typical: the usual default would find next to nothing."""
     far = classifier(unknown=Unknown(background=None)).fit(X, Y)
     assert far.typicality_ is not None
-    answers = far.window_answers([noise(3)])[0]
-    assert far.events_of(answers) == far.events_of(answers, EventRules(enter=1e-3))
-    assert EventRules().enter > far.threshold_in_force()
+    answers = far.window_answers([scene((2.0, 5.0))])[0]
+    assert far.events_of(answers) == far.events_of(answers, EventRules(enter=0.5))
+    assert len(far.events_of(answers)) == 1
+    assert EventRules().enter > 0.5
 
 
 def test_clips_that_fail_have_no_events_and_a_warning(model, tmp_path):
