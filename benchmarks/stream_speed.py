@@ -25,7 +25,7 @@ from benchmarks.materials import esc10, fsdd, weights_folder
 from benchmarks.record import Cell, Result, Table
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.decode import load
-from l3clf.classifier.decision import above_gate, decide, pool_windows
+from l3clf.classifier.decision import above_gate, pool_windows
 from l3clf.embedders import Embedder
 from l3clf.networks.threads import one_blas_thread
 from l3clf.streaming.stream_classifier import StreamClassifier
@@ -131,10 +131,10 @@ def compared(model: l3clf.ClipClassifier, options: Options) -> Table:
 
 def clip_decisions(model: l3clf.ClipClassifier, whole: l3clf.WindowEmbeddings, windows: int) -> list[str]:
     """Return the labels that the rule of `decision` gives the windows of a clip."""
-    above = above_gate(whole.levels_dbfs, *model._gate())
+    above = above_gate(whole.levels_dbfs, *model.gate_in_force())
     pools = pool_windows(whole.vectors, whole.levels_dbfs, above, windows, model.silence_learned_)
     answers = model.answers(pools)
-    labels: list[str] = decide(answers.probabilities, model.classes_, model._threshold(), answers.known_shares).tolist()
+    labels: list[str] = model.labels_of(answers).tolist()
     return labels
 
 

@@ -5,7 +5,7 @@ Rule: it sets what `ClipClassifier` documents as its fitted attributes, and deci
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +42,37 @@ class ClipFitting(ClipEstimator):
     temperature_: float = 1.0
     typicality_: Typicality | None = None
 
-    def _gate(self) -> tuple[float | None, float]:
-        """Return the gate in force, in dBFS, and its hysteresis in dB."""
+    def gate_in_force(self) -> tuple[float | None, float]:
+        """Return the gate that decides: the one that was given, or else the one that was learned.
+
+        Returns
+        -------
+        gate_dbfs : float or None
+        hysteresis_db : float
+
+        Raises
+        ------
+        ParameterError
+            If it is to be learned, and the model is not fitted.
+        """
         if not isinstance(self.gate_dbfs, str):
             return self.gate_dbfs, self.gate_hysteresis_db
         if not hasattr(self, "gate_dbfs_"):
             raise ParameterError("gate_dbfs='auto': not learned; fit the model again")
         return self.gate_dbfs_, self.gate_hysteresis_db or self.gate_hysteresis_db_
+
+    def set_gate(self, gate_dbfs: float | None = None, hysteresis_db: float | None = None) -> Self:
+        """Replace the gate of a fitted model, its hysteresis, or both; what is None stays as it is.
+
+        Unlike the parameter ``gate_hysteresis_db``, a hysteresis of 0 is none here, also where the gate was learned.
+        """
+        if gate_dbfs is None and hysteresis_db is not None:
+            gate_dbfs = self.gate_in_force()[0]  # as a number, because 0 beside "auto" stands for what was learned
+        if gate_dbfs is not None:
+            self.gate_dbfs = gate_dbfs
+        if hysteresis_db is not None:
+            self.gate_hysteresis_db = hysteresis_db
+        return self
 
     def _learn_gate(self, outcomes: Sequence[Outcome], is_background: Sequence[bool]) -> None:
         """Learn the gate from clips, some of them background, if it is to be learned."""
@@ -70,7 +94,7 @@ class ClipFitting(ClipEstimator):
 
     def _counted(self, levels_dbfs: FloatArray, silence_learned: bool | None) -> NDArray[np.bool_]:
         """Return which windows of a clip count."""
-        return counted(levels_dbfs, above_gate(levels_dbfs, *self._gate()), silence_learned)
+        return counted(levels_dbfs, above_gate(levels_dbfs, *self.gate_in_force()), silence_learned)
 
     def _head_input(self, vectors: Sequence[FloatArray]) -> FloatArray:
         """Return a row for each clip, or, where the head's probabilities are pooled, for each window."""

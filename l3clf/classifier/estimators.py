@@ -224,7 +224,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         check_classes(labels[known])
         used = [i for i in known if len(vectors[i])]
         other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
-        warn_of_training(sources, labels, outcomes, known, used, self._gate()[0])
+        warn_of_training(sources, labels, outcomes, known, used, self.gate_in_force()[0])
         targets = labels[used]
         if unknown is None:
             self._fit_head(head, [vectors[i] for i in used], targets)
@@ -282,14 +282,29 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         ModelFileError
             If the model was loaded from a file and its embedder now differs from the one it was fitted with.
         """
-        return self._clip_answers(X).probabilities
+        return self.clip_answers(X).probabilities
 
-    def _clip_answers(self, X: Iterable[Any]) -> Answers:
+    def clip_answers(self, X: Iterable[Any]) -> Answers:
+        """Return what the head says of each clip, before the threshold: `predict_proba` and `unknown_score` in one.
+
+        Parameters
+        ----------
+        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
+
+        Returns
+        -------
+        Answers
+
+        Raises
+        ------
+        AudioError
+            If a clip cannot be embedded and ``on_error="raise"``.
+        """
         check_is_fitted(self)
         self._check_parameters()  # set_params may have changed them since the fit
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self._gate()[0], self.silence_learned_)
+        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_)
         answers = self.answers([self._vectors(outcome, self.silence_learned_) for outcome in outcomes])
         answers.probabilities[[i for i, outcome in enumerate(outcomes) if isinstance(outcome, L3clfError)]] = np.nan
         return answers
@@ -333,8 +348,14 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
             found.probabilities[chosen], found.known_shares[chosen] = some.probabilities, some.known_shares
         return found
 
-    def _threshold(self) -> float | NDArray[np.float64] | None:
-        """Return the threshold in force: the one that was given, or else the one that was learned."""
+    def threshold_in_force(self) -> float | NDArray[np.float64] | None:
+        """Return the threshold that decides: the one that was given, or else the one that was learned.
+
+        Returns
+        -------
+        float, array of shape (n_classes,) or None
+            A clip is "unknown" where 1 less its unknown score is below it; an array has one for each class.
+        """
         return self.unknown_threshold_ if self.unknown_threshold is None else self.unknown_threshold
 
     def unknown_score(self, X: Iterable[Any]) -> NDArray[np.float64]:
@@ -356,7 +377,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         AudioError
             If a clip cannot be embedded and ``on_error="raise"``.
         """
-        return self._clip_answers(X).unknown_scores
+        return self.clip_answers(X).unknown_scores
 
     def predict(self, X: Iterable[Any]) -> NDArray[Any]:
         """Return the class of each clip, or "unknown".
@@ -374,8 +395,11 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
             it is None, and the array is of objects where a clip failed or is "unknown": such answers are counted
             by `score`, while scikit-learn's own scorers need strings.
         """
-        answers = self._clip_answers(X)
-        return decide(answers.probabilities, self.classes_, self._threshold(), answers.known_shares)
+        return self.labels_of(self.clip_answers(X))
+
+    def labels_of(self, answers: Answers) -> NDArray[Any]:
+        """Return the class of each pool of windows, or "unknown", by the threshold in force; see `predict`."""
+        return decide(answers.probabilities, self.classes_, self.threshold_in_force(), answers.known_shares)
 
     def predict_windows(self, X: Iterable[Any]) -> list[WindowPredictions]:
         """Return the classes and probabilities of each window of each clip.
@@ -400,15 +424,14 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self._gate()[0], self.silence_learned_)
+        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_)
         return [self._window_predictions(outcome) for outcome in outcomes]
 
     def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
         if isinstance(outcome, L3clfError):
             return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
         found = self._answers_of_each(outcome.vectors, self._counted(outcome.levels_dbfs, self.silence_learned_))
-        labels = decide(found.probabilities, self.classes_, self._threshold(), found.known_shares)
-        return WindowPredictions(labels, found.probabilities, outcome.times_s)
+        return WindowPredictions(self.labels_of(found), found.probabilities, outcome.times_s)
 
     def _own_embedder(self) -> Embedder:
         """Return the fitted embedder; raise ModelFileError if it is not the one the head was fitted with."""

@@ -41,10 +41,12 @@ class EventMethods(ClipEstimator):
     def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
         raise NotImplementedError
 
-    def _gate(self) -> tuple[float | None, float]:
+    def gate_in_force(self) -> tuple[float | None, float]:
+        """Return the gate that decides; see `ClipClassifier`."""
         raise NotImplementedError
 
-    def _threshold(self) -> float | NDArray[np.float64] | None:
+    def threshold_in_force(self) -> float | NDArray[np.float64] | None:
+        """Return the threshold that decides; see `ClipClassifier`."""
         raise NotImplementedError
 
     def window_answers(self, X: Iterable[Any]) -> list[WindowAnswers]:
@@ -71,13 +73,13 @@ class EventMethods(ClipEstimator):
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         items = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(items, self._own_embedder())
-        warn_of_silence(items, outcomes, self._gate()[0], self.silence_learned_)
+        warn_of_silence(items, outcomes, self.gate_in_force()[0], self.silence_learned_)
         return [self._window_answers(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
 
     def _window_answers(self, item: Item, outcome: Outcome) -> WindowAnswers:
         if isinstance(outcome, L3clfError):
             return WindowAnswers(Answers(np.zeros((0, len(self.classes_))), np.ones(0)), np.zeros((0, 2)), None)
-        counts = above_gate(outcome.levels_dbfs, *self._gate())
+        counts = above_gate(outcome.levels_dbfs, *self.gate_in_force())
         if self.silence_learned_ is False:  # the rule of silence, for pools of one window
             counts = counts & (outcome.levels_dbfs >= SILENT_DBFS)
         return WindowAnswers(self._answers_of_each(outcome.vectors, counts), outcome.times_s, _duration_s(item))
@@ -113,7 +115,7 @@ class EventMethods(ClipEstimator):
             found.times_s,
             self.classes_,
             self._rules(rules),
-            threshold=self._threshold(),
+            threshold=self.threshold_in_force(),
             duration_s=found.duration_s,
         )
 
@@ -152,7 +154,9 @@ class EventMethods(ClipEstimator):
         check_labels(true, self.classes_)
         window_s = self._own_embedder().window_s
         close = Collars(window_s, window_s) if collars is None else collars
-        self.event_rules_ = tuned_rules(self.window_answers(items), true, self.classes_, self._threshold(), close)
+        self.event_rules_ = tuned_rules(
+            self.window_answers(items), true, self.classes_, self.threshold_in_force(), close
+        )
         return self.event_rules_
 
     def _rules(self, asked: EventRules | None) -> EventRules:

@@ -217,7 +217,7 @@ def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str,
         },
         "classifier": {
             **{name: parameters[name] for name in CLASSIFIER if name != "head"},
-            "gate_dbfs": model._gate()[0],
+            "gate_dbfs": model.gate_in_force()[0],
             "head": _refittable(parameters),
         },
         "head": {"kind": head.kind, "n_features": head.n_features_in_, "silence_learned": model.silence_learned_},

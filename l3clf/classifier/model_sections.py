@@ -157,7 +157,7 @@ def _restore_unknown(model: Any, section: Mapping[str, Any]) -> None:
 
 
 def _describe_gate(model: Any) -> dict[str, Any] | None:
-    learned, hysteresis_db = isinstance(model.gate_dbfs, str), model._gate()[1]
+    learned, hysteresis_db = isinstance(model.gate_dbfs, str), model.gate_in_force()[1]
     return {"learned": learned, "hysteresis_db": hysteresis_db} if learned or hysteresis_db else None
 
 

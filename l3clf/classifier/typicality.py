@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
 from scipy.special import expit
 from sklearn.model_selection import StratifiedKFold
 
@@ -236,16 +237,25 @@ def _gaussians(rows: Array, classes: Array) -> Typicality:
 def _covariance(residuals: Array) -> tuple[Array, Array]:
     """Return directions, and the standard deviation along each and elsewhere, of a shrunk covariance."""
     n, size = residuals.shape
-    _, singular, directions = np.linalg.svd(residuals, full_matrices=False)
-    variances = singular**2 / n
-    sphere = variances.sum() / size
-    distance = (variances**2).sum() - size * sphere**2  # to the sphere, of the sample covariance; squared
-    noise = ((residuals**2).sum(axis=1) ** 2).sum() / n**2 - (variances**2).sum() / n  # of that covariance
+    is_tall = n > size
+    product = (residuals.T @ residuals if is_tall else residuals @ residuals.T) / n  # their eigenvalues are the same
+    total, squares = product.trace(), (product**2).sum()  # of the variances, also those that are not computed
+    last = len(product) - 1
+    variances, vectors = eigh(product, subset_by_index=[max(0, last + 1 - MAX_COMPONENTS), last])
+    kept = variances > 1e-9 * variances[-1]
+    kept[-1] = True  # zero where all clips of a class are alike
+    variances, directions = variances[kept][::-1], vectors.T[kept][::-1]
+    if not is_tall:
+        directions = directions @ residuals
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), _MIN_VARIANCE)
+    sphere = total / size
+    distance = squares - size * sphere**2  # to the sphere, of the sample covariance; squared
+    noise = ((residuals**2).sum(axis=1) ** 2).sum() / n**2 - squares / n  # of that covariance
     shrinkage = float(np.clip(noise / distance, 0, 1)) if distance > 0 else 1.0
-    kept = min(MAX_COMPONENTS, int((variances > 1e-9 * variances[0]).sum()))
-    along = (1 - shrinkage) * variances[:kept] + shrinkage * sphere
-    elsewhere = shrinkage * sphere + (1 - shrinkage) * variances[kept:].sum() / max(1, size - kept)
-    return directions[:kept], np.sqrt(np.maximum([*along, elsewhere], _MIN_VARIANCE))
+    along = (1 - shrinkage) * variances + shrinkage * sphere
+    rest = max(0.0, float(total - variances.sum())) / max(1, size - len(variances))
+    elsewhere = shrinkage * sphere + (1 - shrinkage) * rest
+    return directions, np.sqrt(np.maximum([*along, elsewhere], _MIN_VARIANCE))
 
 
 def _held_out_distances(rows: Array, classes: Array, windows: Sequence[Array]) -> tuple[Array, Array]:

@@ -103,7 +103,7 @@ def _model(path: Path) -> dict[str, Any]:
         "pooling": model.pooling,
         "unknown threshold": _threshold(model),
         **_unknown(model),
-        "gate": _gate(*model._gate(), isinstance(model.gate_dbfs, str)),
+        "gate": _gate(*model.gate_in_force(), isinstance(model.gate_dbfs, str)),
         **_events(model),
         "training digest": model.training_digest_,
         "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),
@@ -120,7 +120,7 @@ def _gate(gate_dbfs: float | None, hysteresis_db: float, learned: bool = False) 
 
 def _threshold(model: Any) -> Any:
     """Return the threshold in force, or those of the classes."""
-    found = model._threshold()
+    found = model.threshold_in_force()
     return [round(value, 4) for value in found.tolist()] if isinstance(found, np.ndarray) else found
 
 

@@ -85,9 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     model = load_model(args.model, weights=args.weights)
     full_scale = model.full_scale if args.full_scale is None else args.full_scale
     model.set_params(full_scale=None)  # of floating-point files, whose blocks come with 1
-    for name in ("unknown_threshold", "gate_dbfs", "gate_hysteresis_db"):
-        if getattr(args, name) is not None:
-            model.set_params(**{name: getattr(args, name)})
+    options.set_decision(model, args)
     stream = StreamClassifier(model, args.hop_s, args.windows)
     keeper = None
     if args.save is not None:

@@ -121,8 +121,16 @@ def add_decision(parser: argparse.ArgumentParser, learns: bool = False) -> None:
         parser.add_argument("--gate-dbfs", type=level_or_auto, metavar="DB|auto", help=learned)
     else:
         parser.add_argument("--gate-dbfs", type=float, metavar="DB", help=text)
-    text = "once a window is above the gate, take windows until one is so far below it (default: 0)"
+    default = "0, or learned with the gate" if learns else "that of the model"
+    text = f"once a window is above the gate, take windows until one is so far below it (default: {default})"
     parser.add_argument("--gate-hysteresis", dest="gate_hysteresis_db", type=float, metavar="DB", help=text)
+
+
+def set_decision(model: Any, args: argparse.Namespace) -> None:
+    """Let the options of `add_decision` that were given count; the model's own stay where none is."""
+    if args.unknown_threshold is not None:
+        model.set_params(unknown_threshold=args.unknown_threshold)
+    model.set_gate(args.gate_dbfs, args.gate_hysteresis_db)
 
 
 def level_or_auto(text: str) -> float | str:

@@ -57,10 +57,9 @@ def _run(args: argparse.Namespace) -> int:
     model = load_model(args.model, weights=args.weights)
     _check_windows(args, model.pooling)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
-    # The model's own stay where none is given.
-    for name in ("unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "full_scale"):
-        if getattr(args, name) is not None:
-            model.set_params(**{name: getattr(args, name)})
+    if args.full_scale is not None:
+        model.set_params(full_scale=args.full_scale)
+    options.set_decision(model, args)
     if folder is not None:
         check_class_names(model.classes_, args.format)
         folder.high_hz = model.embedder_.sample_rate / 2
@@ -146,7 +145,9 @@ def _predict(
             if folder is not None:
                 folder.flush()
     kept = sorted(silent)
-    warn_of_silence([Clip(paths[i]) for i in kept], [silent[i] for i in kept], model._gate()[0], model.silence_learned_)
+    warn_of_silence(
+        [Clip(paths[i]) for i in kept], [silent[i] for i in kept], model.gate_in_force()[0], model.silence_learned_
+    )
     return [failures[i] for i in sorted(failures)]
 
 
@@ -166,16 +167,14 @@ def _batches(finished: Iterator[tuple[int, Any]]) -> Iterator[dict[int, Any]]:
 
 def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows: Sequence[Any]) -> list[Answer]:
     """Return what the model says of files, of which the windows are known."""
-    from l3clf.classifier.decision import decide
-
     if not paths:
         return []
     found = [Answer(path) for path in paths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LevelWarning)  # about X[0]; the one that follows all answers names the file
         if not args.events:
-            all_of = model._clip_answers(windows)
-            labels = decide(all_of.probabilities, model.classes_, model._threshold(), all_of.known_shares)
+            all_of = model.clip_answers(windows)
+            labels = model.labels_of(all_of)
             found = [
                 replace(one, label=label, probabilities=row, unknown_score=float(score))
                 for one, label, row, score in zip(
@@ -188,18 +187,7 @@ def _answers(args: argparse.Namespace, model: Any, paths: Sequence[str], windows
     if args.events:
         found = [replace(one, events=_events(model, one)) for one in found]
     if args.windows_out is not None:
-        found = [
-            replace(
-                one,
-                window_labels=decide(
-                    one.windows.answers.probabilities,
-                    model.classes_,
-                    model._threshold(),
-                    one.windows.answers.known_shares,
-                ),
-            )
-            for one in found
-        ]
+        found = [replace(one, window_labels=model.labels_of(one.windows.answers)) for one in found]
     return found
 
 

@@ -178,14 +178,13 @@ def device_model(
     layers, aliases = lower(network)
     head = freeze_head(model.head_)
     threshold = _threshold(model, unknown_threshold)
-    given = {"gate_dbfs": gate_dbfs, "gate_hysteresis_db": gate_hysteresis_db}
-    own = copy(model).set_params(**{name: value for name, value in given.items() if value is not None})
+    own = copy(model).set_gate(gate_dbfs, gate_hysteresis_db)
     check_limits(None, own.gate_dbfs, own.gate_hysteresis_db)
     if isinstance(gate_dbfs, str):
         raise DeviceError(
             f"gate_dbfs={gate_dbfs!r}: only fit learns it; give a number, or export a model that learned it"
         )
-    gate, hysteresis = own._gate()
+    gate, hysteresis = own.gate_in_force()
     names = tuple(str(name) for name in model.classes_)  # without characters that a C string cannot hold: freeze_head
     plan = plan_memory(network, layers, aliases)
     return DeviceModel(
@@ -208,7 +207,7 @@ def device_model(
 
 def _threshold(model: ClipClassifier, given: float | Sequence[float] | None) -> float | tuple[float, ...] | None:
     """Return the threshold in force: one, or one for each class."""
-    found = model._threshold() if given is None else given
+    found = model.threshold_in_force() if given is None else given
     values = np.ravel(np.asarray(found, object)).tolist()
     for value in values:
         check_limits(value, None)

@@ -126,8 +126,8 @@ def _fit_folds(
         return fold, (fitted.classes_, found)
 
     def _found(fitted: ClipClassifier, test: NDArray[np.intp]) -> Found:
-        answers = fitted._clip_answers([windows[i] for i in test])
-        return answers.probabilities, accepted(answers, fitted._threshold())
+        answers = fitted.clip_answers([windows[i] for i in test])
+        return answers.probabilities, accepted(answers, fitted.threshold_in_force())
 
     jobs = (partial(job, fold) for fold in range(len(folds)))
     # Warning filters belong to the whole process, so they are set here instead of in each thread.

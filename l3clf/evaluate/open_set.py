@@ -74,7 +74,7 @@ class OpenSet:
         -------
         dict
             auroc: how probably a left-out clip has a higher unknown score than a known one; unknown_accepted: the
-            share of left-out clips that are accepted where `accept` of the known ones are (FPR at 95 %);
+            share of left-out clips that are accepted where `accept` of the known ones are (false positives);
             accuracy_accepted: of the known clips that are accepted then; accuracy: of all known clips. For each,
             NAME_low and NAME_high (percentile bootstrap over clips or groups).
         """
@@ -237,9 +237,8 @@ def open_set(
 
     def job(d: int, train: NDArray[np.intp], test: NDArray[np.intp]) -> None:
         fitted = clone(model).fit([windows[i] for i in train], labels[train])
-        tested = [windows[i] for i in test]
-        probabilities = fitted.predict_proba(tested)
-        scores[d, test] = fitted.unknown_score(tested)
+        answers = fitted.clip_answers([windows[i] for i in test])
+        probabilities, scores[d, test] = answers.probabilities, answers.unknown_scores
         named = fitted.classes_[probabilities.argmax(axis=1)] == labels[test]
         right[d, test] = named & (probabilities.max(axis=1) > 0)  # zeros: no window counts
 

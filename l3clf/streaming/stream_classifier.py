@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.sound_file import check_rate
-from l3clf.classifier.decision import DEFAULT_WINDOWS, above_gate, decide, pool_windows
+from l3clf.classifier.decision import DEFAULT_WINDOWS, above_gate, pool_windows
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.inputs import check_whole
 from l3clf.embedders import WindowEmbeddings
@@ -203,13 +203,13 @@ class StreamClassifier:
         state, model, n = self._state, self.model, len(new)
         if n == 0:
             return []
-        gate = above_gate(new.levels_dbfs, *model._gate(), is_open=bool(state.above[-1:].any()))
+        gate = above_gate(new.levels_dbfs, *model.gate_in_force(), is_open=bool(state.above[-1:].any()))
         vectors = new.vectors if state.vectors is None else np.concatenate([state.vectors, new.vectors])
         levels = np.concatenate([state.levels_dbfs, new.levels_dbfs])
         above = np.concatenate([state.above, gate])
         starts_s = np.concatenate([state.starts_s, new.times_s[:, 0]])
         answers = model.answers(pool_windows(vectors, levels, above, self.windows, model.silence_learned_, n))
-        labels = decide(answers.probabilities, model.classes_, model._threshold(), answers.known_shares)
+        labels = model.labels_of(answers)
         first = len(vectors) - n
         rows = zip(labels.tolist(), answers.probabilities, answers.unknown_scores.tolist(), strict=True)
         decisions = [

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from copy import copy
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_a_model_without_sections_has_the_file_that_earlier_versions_read(tmp_pa
     assert document["format_version"] == 2
     assert section((tmp_path / "m").read_bytes()) is None
     again = load_model(tmp_path / "m")
-    assert (again.unknown, again._threshold(), again.has_background_) == (None, None, False)
+    assert (again.unknown, again.threshold_in_force(), again.has_background_) == (None, None, False)
 
 
 @pytest.mark.parametrize("name", ["background", "none", "per class", "forest"])
@@ -86,7 +87,7 @@ def test_what_a_loaded_model_says_of_the_parameter(tmp_path, unknown):
     assert again.get_params().get("unknown__accept") == model.get_params().get("unknown__accept")
     # The parameter is that of the next fit: to change it does not change the answers.
     changed = save_model(model.set_params(unknown=None), tmp_path / "changed")
-    assert load_model(changed)._threshold() == model._threshold()
+    assert load_model(changed).threshold_in_force() == model.threshold_in_force()
 
 
 def test_a_pickle_of_a_loaded_model_answers_alike(tmp_path, saved):
@@ -181,15 +182,15 @@ def test_a_gate_is_saved_as_numbers(tmp_path, options, version, in_force):
     quiet = [WindowEmbeddings(clip.vectors, clip.times_s, np.full(2, -60.0)) for clip in clips(3, 10)]
     model = ClipClassifier("mfcc", cache=None, **options)
     model.fit([*X[:72], *quiet], [*Y[:72], *["background"] * 10])
-    assert model._gate() == in_force
+    assert model.gate_in_force() == in_force
     content = save_model(model, tmp_path / "m").read_bytes()
     document = json.loads(unzip(content)["model.json"])
     assert (document["format_version"], document["classifier"]["gate_dbfs"]) == (version, in_force[0])
     again = load_model(tmp_path / "m")
-    assert again._gate() == in_force
+    assert again.gate_in_force() == in_force
     assert again.gate_dbfs == options["gate_dbfs"]
     assert save_model(again, tmp_path / "again").read_bytes() == content
-    assert again.set_params(gate_dbfs=-70.0)._gate()[0] == -70
+    assert again.set_params(gate_dbfs=-70.0).gate_in_force()[0] == -70
 
 
 def test_a_learned_gate_leaves_out_quiet_windows_but_learns_the_background_whole():
@@ -204,6 +205,20 @@ def test_a_learned_gate_leaves_out_quiet_windows_but_learns_the_background_whole
     assert set(model.predict(quiet)) == {"unknown"}
     assert [len(model._vectors(clip)) for clip in mixed] == [1] * 12
     assert model.predict_windows(mixed[:1])[0].labels.tolist() == ["unknown", "a"]
+
+
+def test_a_gate_that_is_set_counts_instead_of_the_learned_one():
+    model = ClipClassifier("mfcc", gate_dbfs="auto")
+    model.gate_dbfs_, model.gate_hysteresis_db_ = -50.0, 5.0
+    assert model.gate_in_force() == (-50.0, 5.0)
+    assert copy(model).set_gate().gate_in_force() == (-50.0, 5.0)
+    assert copy(model).set_gate(hysteresis_db=0.0).gate_in_force() == (-50.0, 0.0)
+    assert copy(model).set_gate(hysteresis_db=3.0).gate_in_force() == (-50.0, 3.0)
+    assert copy(model).set_gate(-30.0).gate_in_force() == (-30.0, 0.0)
+    assert ClipClassifier("mfcc", gate_dbfs=-40.0, gate_hysteresis_db=6.0).set_gate(-30.0).gate_in_force() == (
+        -30.0,
+        6.0,
+    )
 
 
 def test_auto_that_was_never_fitted_says_so():

@@ -83,7 +83,7 @@ def test_scores_from_distances_are_compared_with_the_threshold_alone():
     assert far.typicality_ is not None
     answers = far.window_answers([noise(3)])[0]
     assert far.events_of(answers) == far.events_of(answers, EventRules(enter=1e-3))
-    assert EventRules().enter > far._threshold()
+    assert EventRules().enter > far.threshold_in_force()
 
 
 def test_clips_that_fail_have_no_events_and_a_warning(model, tmp_path):

@@ -114,3 +114,13 @@ def test_damaged_arrays_are_refused(name, change, message):
         arrays[name] = change(arrays[name])
     with pytest.raises(ModelFileError, match=message):
         Typicality.from_arrays(arrays, CLASSES, SIZE)
+
+
+def test_classes_whose_clips_are_all_alike():
+    """Nothing scatters then: what is not exactly as learned is far away, and a model file holds such distances too."""
+    alike = np.repeat(np.eye(2, 6), 5, axis=0)
+    fitted = fit_typicality(alike, np.repeat([0, 1], 5))
+    again = Typicality.from_arrays(fitted.arrays(), 2, 6)
+    assert len(again.components) == 1
+    np.testing.assert_array_equal(again.shares(alike), fitted.shares(alike))
+    assert again.shares(np.ones((1, 6)))[0] < 0.01 < 0.4 < again.shares(alike).min()

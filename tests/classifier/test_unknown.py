@@ -90,16 +90,16 @@ def test_the_bank_keeps_out_what_was_never_learned(with_bank):
 def test_predict_applies_the_learned_threshold_unless_one_is_given(with_bank):
     model = classifier(unknown="auto").fit(X, Y)
     scores = 1 - model.unknown_score(NEW)
-    assert model._threshold() == model.unknown_threshold_
+    assert model.threshold_in_force() == model.unknown_threshold_
     np.testing.assert_array_equal(model.predict(NEW) == "unknown", scores < model.unknown_threshold_)
     model.set_params(unknown_threshold=0.999)
-    assert model._threshold() == 0.999
+    assert model.threshold_in_force() == 0.999
     np.testing.assert_array_equal(model.predict(NEW) == "unknown", scores < 0.999)
 
 
 def test_without_unknown_nothing_is_learned(with_bank):
     model = classifier().fit(X, Y)
-    assert model._threshold() is None
+    assert model.threshold_in_force() is None
     assert not model.has_background_
     assert model.predict_proba(X).shape == (90, 3)
     np.testing.assert_allclose(model.unknown_score(X), 1 - model.predict_proba(X).max(axis=1))
@@ -109,7 +109,7 @@ def test_without_unknown_nothing_is_learned(with_bank):
 def test_fitting_again_without_forgets_the_threshold(with_bank):
     model = classifier(unknown="auto").fit(X, Y)
     again = model.set_params(unknown=None).fit(X, Y)
-    assert again._threshold() is None
+    assert again.threshold_in_force() is None
     assert again.unknown_threshold_interval_ is None
     np.testing.assert_array_equal(again.predict_proba(NEW), classifier().fit(X, Y).predict_proba(NEW))
 
@@ -205,7 +205,7 @@ def test_the_bank_is_for_the_mean(with_bank, pooling):
         classifier(unknown=Unknown(), pooling=pooling).fit(X, Y)
     model = classifier(unknown="auto", pooling=pooling).fit(X, Y)
     assert not model.has_background_
-    assert 0 < model._threshold() <= 1
+    assert 0 < model.threshold_in_force() <= 1
 
 
 # --- recordings as the background ---------------------------------------------------------------------
@@ -249,17 +249,17 @@ def test_too_few_clips_are_said(with_bank):
     one_each = [X[0], X[30], X[60]]
     with pytest.warns(ClipWarning, match=r"^unknown: too few clips to learn a threshold from; 0\.5 is used"):
         model = classifier(unknown="auto").fit(one_each, CLASSES)
-    assert model._threshold() == 0.5
+    assert model.threshold_in_force() == 0.5
     assert np.isnan(model.unknown_threshold_interval_).all()
 
 
 @pytest.mark.parametrize("per_class", [False, True])
 def test_round_trip_of_a_model_file(with_bank, tmp_path, per_class):
     model = classifier(unknown=Unknown(accept=0.9, per_class=per_class)).fit(X, Y)
-    assert np.shape(model._threshold()) == ((3,) if per_class else ())
+    assert np.shape(model.threshold_in_force()) == ((3,) if per_class else ())
     again = load_model(save_model(model, tmp_path / "m"))
     assert again.unknown.get_params() == model.unknown.get_params()
-    np.testing.assert_array_equal(again._threshold(), model._threshold())
+    np.testing.assert_array_equal(again.threshold_in_force(), model.threshold_in_force())
     np.testing.assert_array_equal(again.unknown_threshold_interval_, model.unknown_threshold_interval_)
     assert again.classes_.tolist() == list(CLASSES)
     assert again.predict(STRANGE + NEW).tolist() == model.predict(STRANGE + NEW).tolist()
@@ -298,5 +298,5 @@ def test_a_file_of_format_2_loads_and_answers_as_before():
     assert model.predict_proba(clips)[:, 1].tolist() == pytest.approx(list(old.ANSWERS), abs=1e-6)
     assert model.predict(clips).tolist() == ["tone", "tone", "unknown"]
     assert model.unknown is None
-    assert model._threshold() == 0.6
+    assert model.threshold_in_force() == 0.6
     assert not model.has_background_

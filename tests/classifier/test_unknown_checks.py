@@ -87,8 +87,8 @@ def twins():
 def test_without_groups_twins_make_the_threshold_too_high(twins):
     X, y, groups = twins
     model = classifier(unknown=Unknown(background=None, accept=0.9))
-    leaking = model.fit(X, y)._threshold()
-    honest = model.fit(X, y, groups=groups)._threshold()
+    leaking = model.fit(X, y).threshold_in_force()
+    honest = model.fit(X, y, groups=groups).threshold_in_force()
     assert leaking > honest + 0.05
 
 
@@ -125,7 +125,7 @@ def test_routed_groups_reach_the_folds_and_the_fit(recorder):
         )
     assert [len(groups) for groups in recorder.seen] == [8, 8, 8]
     assert len({tuple(groups) for groups in recorder.seen}) == 3
-    assert all(0 < model._threshold() < 1 for model in found["estimator"])
+    assert all(0 < model.threshold_in_force() < 1 for model in found["estimator"])
 
 
 def test_without_routing_groups_are_parameters_of_the_fit(recorder):
@@ -168,15 +168,15 @@ def test_a_class_of_one_clip_is_learned_and_tells_nothing_about_the_threshold():
     rare = cloud(5, 1)
     model = classifier(unknown=Unknown(background=None)).fit([*X, *rare], [*Y, "rare"])
     assert model.classes_.tolist() == ["a", "b", "rare"]
-    assert 0 < model._threshold() < 1
+    assert 0 < model.threshold_in_force() < 1
     per_class = classifier(unknown=Unknown(background=None, per_class=True)).fit([*X, *rare], [*Y, "rare"])
-    assert per_class._threshold()[2] == model._threshold()
+    assert per_class.threshold_in_force()[2] == model.threshold_in_force()
 
 
 def test_one_group_is_too_few():
     with pytest.warns(ClipWarning, match=r"^unknown: too few clips to learn a threshold from; 0\.5 is used"):
         model = classifier(unknown=Unknown(background=None, per_class=True)).fit(X, Y, groups=[1] * 48)
-    assert model._threshold().tolist() == [0.5, 0.5]
+    assert model.threshold_in_force().tolist() == [0.5, 0.5]
 
 
 def test_groups_of_a_single_class_tell_what_they_can():

@@ -133,9 +133,9 @@ def test_fit_learns_what_is_unknown(run, twins, tmp_path):
     assert (status, err) == (0, "")
     model = l3clf.load_model(tmp_path / "m")
     assert model.unknown == "auto"
-    assert f"Unknown: without a background, below {model._threshold():.3f} (95 % interval: " in out
+    assert f"Unknown: without a background, below {model.threshold_in_force():.3f} (95 % interval: " in out
     found = dict(line.split(":", 1) for line in run("info", tmp_path / "m")[1].splitlines())
-    assert float(found["unknown threshold"]) == model._threshold()
+    assert float(found["unknown threshold"]) == model.threshold_in_force()
     assert found["threshold learned"].strip() == "to keep 0.95 of known clips"
     assert found["background"].strip() == "none"
 
@@ -211,8 +211,11 @@ def test_groups_of_the_table_are_those_of_the_threshold(run, twins, tmp_path):
     table = l3clf.datasets.load(twins, "recording")
     model = l3clf.ClipClassifier("mfcc", unknown=l3clf.Unknown(background=None, accept=0.9))
     model.fit(table.clips, table.labels, groups=table.groups)
-    assert l3clf.load_model(tmp_path / "whole")._threshold() == model._threshold()
-    assert model.fit(table.clips, table.labels)._threshold() != l3clf.load_model(tmp_path / "whole")._threshold()
+    assert l3clf.load_model(tmp_path / "whole").threshold_in_force() == model.threshold_in_force()
+    assert (
+        model.fit(table.clips, table.labels).threshold_in_force()
+        != l3clf.load_model(tmp_path / "whole").threshold_in_force()
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,7 @@ def test_a_set_without_a_gap_gets_no_gate_and_says_so(data, tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count("--gate-dbfs auto: ") == 1
     assert "no gate is set: add clips of background alone" in err
-    assert l3clf.load_model(model)._gate() == (None, 0.0)
+    assert l3clf.load_model(model).gate_in_force() == (None, 0.0)
 
 
 def test_unlabelled_time_of_label_tracks_is_background(run, tmp_path):

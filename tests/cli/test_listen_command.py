@@ -101,6 +101,13 @@ def test_the_gate_stays_open_as_far_as_is_asked(run, pipe, model):
         assert status == 0
         heard.append(sum(each["label"] != "unknown" for each in records(out)))
     assert heard[0] < heard[1] < len(records(out))
+    learned = l3clf.load_model(model).set_params(gate_dbfs="auto")
+    learned.gate_dbfs_, learned.gate_hysteresis_db_ = -20.0, 30.0
+    l3clf.save_model(learned, model)
+    for more, expected in (((), heard[1]), (("--gate-hysteresis", 0), heard[0])):
+        pipe(wav(fading))
+        status, out, _ = run("listen", model, "-", "--windows", 1, "--format", "jsonl", *more)
+        assert sum(each["label"] != "unknown" for each in records(out)) == expected
 
 
 def test_raw_samples(run, pipe, model, sound):

@@ -45,7 +45,7 @@ def fitted(kind):
         center=False,
         gate_dbfs=-30.0,
         gate_hysteresis_db=12.0,
-        unknown=l3clf.Unknown(background=None),
+        unknown=l3clf.Unknown(background=None, weight=1 / 7),
         **HEADS[kind],
     )
     background = model.embed([sweep(k) for k in range(1, 7)])

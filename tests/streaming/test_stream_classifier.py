@@ -50,7 +50,7 @@ def model():
 def clip_path(model, samples, rate, windows):
     """The decisions that the clip path makes of each run of windows, one clip for each, without any code of streams."""
     outcome = model.embedder_.embed(samples, rate, hop_s=model.hop_s, center=False)
-    is_open, gate, hysteresis = False, *model._gate()
+    is_open, gate, hysteresis = False, *model.gate_in_force()
     above = []
     for level in outcome.levels_dbfs:  # written out, one window after another
         is_open = gate is None or level >= gate or (is_open and level >= gate - hysteresis)
@@ -62,7 +62,7 @@ def clip_path(model, samples, rate, windows):
         if model.silence_learned_ is False and (outcome.levels_dbfs[pool] < -100).all():
             counts[:] = False
         answers = model.answers([outcome.vectors[pool][counts]])
-        label = decide(answers.probabilities, model.classes_, model._threshold(), answers.known_shares)[0]
+        label = decide(answers.probabilities, model.classes_, model.threshold_in_force(), answers.known_shares)[0]
         times = outcome.times_s[pool]
         rows.append((label, answers.probabilities.max(), times[0, 0], times[-1, 1]))
     return rows
