@@ -1,12 +1,12 @@
 """``l3clf predict``: classify sound files with a saved model, or find the events in them."""
 
 import argparse
+import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from l3clf.cli import options
@@ -54,6 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     paths, failures = expand(args.files)
     folder = _check_outputs(args, paths)
     model = load_model(args.model, weights=args.weights)
+    _check_windows(args, model.pooling)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
     if args.full_scale is not None:
         model.set_params(full_scale=args.full_scale)
@@ -71,8 +72,24 @@ def _check_options(args: argparse.Namespace) -> None:
         raise ParameterError(f"--format {args.format}: writes events; add --events")
     if args.format in SUFFIXES and args.out is None:
         raise ParameterError(f"--format {args.format}: writes a file for each recording; name a folder with --out")
-    if args.out is not None and args.windows_out is not None and Path(args.out) == Path(args.windows_out):
+    if args.out is not None and args.windows_out is not None and _is_same_file(args.out, args.windows_out):
         raise ParameterError(f"--windows-out {args.windows_out}: is the file of --out, too; name another file")
+
+
+def _is_same_file(name: str, other: str) -> bool:
+    try:
+        return os.path.realpath(name) == os.path.realpath(other)
+    except (OSError, ValueError):  # no file names, which the check of each says
+        return False
+
+
+def _check_windows(args: argparse.Namespace, pooling: str) -> None:
+    if pooling == "mean+std" and (args.events or args.windows_out is not None):
+        option = "--events" if args.events else "--windows-out"
+        raise ParameterError(
+            f"{option}: {args.model} pools windows by mean+std, and a single window has no standard deviation; fit a "
+            "model with another --pooling"
+        )
 
 
 def _check_outputs(args: argparse.Namespace, paths: Sequence[str]) -> LabelFolder | None:

@@ -144,6 +144,8 @@ def _load_untabled(folder: Path, background_s: float | None) -> ClipTable:
         return load_audacity_labels(folder, background_s=background_s)
     if find_tables(sounds):
         return load_raven_tables(folder, background_s=background_s)
+    if background_s is not None and find_tracks(sounds):  # they are asked for: what is wrong with them is said
+        return load_audacity_labels(folder, background_s=background_s)
     _refuse_background(folder, background_s)
     # Before classes: "recordings" would be read as a single class.
     if (bool(loose), classes) in ((True, []), (False, [FSDD_SOUNDS])) and fsdd_names(sounds):

@@ -119,6 +119,7 @@ def test_labels_are_never_put_beside_sounds_nor_over_files_of_others(run, model,
             "--format raven: writes a file for each recording; name a folder with --out",
         ),
         (("--out", "x.csv", "--windows-out", "x.csv"), "--windows-out x.csv: is the file of --out, too"),
+        (("--out", "x.csv", "--windows-out", "field/../x.csv"), "x.csv: is the file of --out, too"),
         (("--windows-out", "field/dawn.wav"), "is read by the same command"),
         (("--windows-out", "no such folder/x.csv"), "its folder does not exist"),
         (("--events", "--out", "other"), "is a folder"),
@@ -131,6 +132,17 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(run, model, field, t
     assert (status, out) == (1, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--events", "--windows-out"])
+def test_pooling_that_has_no_windows_is_refused_before_any_work(run, data, field, tmp_path, option):
+    model = tmp_path / "m.l3clf"
+    assert run("fit", data, "--embedder", "mfcc", "--pooling", "mean+std", "--out", model)[0] == 0
+    windows = tmp_path / "w.csv"
+    status, out, err = run("predict", model, field, option, *([] if option == "--events" else [windows]))
+    assert (status, out) == (1, "")
+    assert f"l3clf: {option}: {model} pools windows by mean+std, and a single window has no" in err
+    assert not windows.exists()
 
 
 def test_a_class_that_cannot_be_a_label_is_refused_before_any_work(run, data, field, tmp_path):

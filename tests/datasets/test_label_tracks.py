@@ -269,3 +269,10 @@ def test_unlabelled_time_needs_labels(tmp_path):
     track(tmp_path / "meta.csv", "path,label\nx/a.wav,x\n")
     with pytest.raises(DatasetError, match="omit it"):
         load(tmp_path, background_s=2.0)
+
+
+def test_what_is_wrong_with_labels_is_said_where_unlabelled_time_is_asked_for(tmp_path):
+    recording(tmp_path / "a.wav")
+    track(tmp_path / "a.txt", "one\ttwo\towl\n")
+    with pytest.raises(DatasetError, match=r"a\.txt, line 1: "):
+        load(tmp_path, background_s=2.0)
