@@ -238,8 +238,8 @@ class _HeldOut:
         Their classes.
     rows : sequence of arrays of shape (n_rows, n_columns)
         The heads' probabilities for the rows of each; the background's last, if there is one.
-    shares : array of shape (n,), float64
-        How typical each is of what was learned; ones where distances do not serve.
+    shares : array of shape (n_clips,), float64, or None
+        How typical each clip is of what was learned, by its number; None where distances do not serve.
     n_classes : int
     pooling : str
     """
@@ -247,7 +247,7 @@ class _HeldOut:
     clips: NDArray[np.intp]
     codes: Codes
     rows: Sequence[NDArray[np.float64]]
-    shares: NDArray[np.float64]
+    shares: NDArray[np.float64] | None
     n_classes: int
     pooling: str
 
@@ -259,7 +259,7 @@ class _HeldOut:
             powers = np.exp(logs - logs.max(axis=1, keepdims=True))
             rows = powers / powers.sum(axis=1, keepdims=True)
         found = split_answers(pooled(rows, [len(each) for each in self.rows], self.pooling), self.n_classes)
-        return replace(found, known_shares=found.known_shares * self.shares)
+        return found if self.shares is None else with_distances(found, self.shares[self.clips], temperature)
 
 
 def _cross_fit(
@@ -274,7 +274,7 @@ def _cross_fit(
     has_background = len(lesson.background) > 0
     folds = assigned_folds(codes, groups)
     found: dict[int, NDArray[np.float64]] = {}
-    shares = np.ones(len(codes))
+    shares = None if measure is None else np.ones(len(codes))
     for fold in range(int(folds.max()) + 1) if folds.max() else ():
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         # A class that was not learned says nothing about those that were.
@@ -286,14 +286,12 @@ def _cross_fit(
         rows = np.zeros((len(asked), len(classes) + has_background))
         known = head.classes_ if has_background else np.searchsorted(classes, head.classes_)
         rows[:, known.astype(np.intp)] = head.predict_proba(asked)
-        if measure is not None:
+        if measure is not None and shares is not None:
             shares[test] = measure(train).shares(asked, [len(lesson.windows[i]) for i in test.tolist()])
         ends = np.cumsum(lesson.lengths[test])[:-1]
         found.update(zip(test.tolist(), np.split(rows, ends), strict=True))
     clips = np.array(sorted(found), np.intp)
-    return _HeldOut(
-        clips, codes[clips], [found[i] for i in clips.tolist()], shares[clips], len(classes), lesson.pooling
-    )
+    return _HeldOut(clips, codes[clips], [found[i] for i in clips.tolist()], shares, len(classes), lesson.pooling)
 
 
 def _judged(
@@ -362,3 +360,23 @@ def split_answers(rows: NDArray[np.float64], n_classes: int) -> Answers:
     known = rows[:, :n_classes]
     shares = known.sum(axis=1)
     return Answers(known / np.where(shares > 0, shares, 1.0)[:, None], np.minimum(shares, 1.0))
+
+
+def with_distances(found: Answers, shares: NDArray[np.float64], temperature: float) -> Answers:
+    """Return answers whose known shares are those of distances, and less where the head was not sure.
+
+    Calibration makes the head's answers sharper: they then say better how often the best class is right, and worse
+    whether the sound is of any class. So what is multiplied by the shares is the head's probability before it.
+
+    Parameters
+    ----------
+    found : Answers
+        Of a head without a background.
+    shares : array of shape (n,), float64
+        See `Typicality.shares`.
+    temperature : float
+        By which the head's logits were divided.
+    """
+    best, before = found.probabilities.max(axis=1), found.probabilities**temperature
+    less_sure = before.max(axis=1) / (before.sum(axis=1) * best)
+    return Answers(found.probabilities, shares * np.minimum(less_sure, 1.0))

@@ -21,7 +21,7 @@ from l3clf.classifier.clip_warnings import (
     warn_of_silence,
     warn_of_training,
 )
-from l3clf.classifier.cross_fitting import pooled, split_answers
+from l3clf.classifier.cross_fitting import pooled, split_answers, with_distances
 from l3clf.classifier.decision import (
     BACKGROUND,
     VECTOR_POOLINGS,
@@ -335,7 +335,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         found = split_answers(joint, len(self.classes_))
         if self.typicality_ is None:
             return found
-        return Answers(found.probabilities, found.known_shares * self.typicality_.shares(rows, lengths or 1))
+        return with_distances(found, self.typicality_.shares(rows, lengths or 1), self.temperature_)
 
     def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
         """Return the head's own answer for each window, whatever the pooling; zeros for those that do not count."""

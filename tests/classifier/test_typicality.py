@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import chi2
 
+from l3clf.classifier.cross_fitting import with_distances
+from l3clf.classifier.decision import Answers
 from l3clf.classifier.typicality import MAX_COMPONENTS, Typicality, fit_typicality
 from l3clf.errors import ModelFileError
 
@@ -87,6 +90,15 @@ def test_it_is_the_same_from_its_arrays():
     fitted, rows = fit_typicality(*clips(60, 0)), clips(40, 1)[0]
     again = Typicality.from_arrays(fitted.arrays(), CLASSES, SIZE)
     assert np.array_equal(again.shares(rows), fitted.shares(rows))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0])
+def test_what_calibration_made_sharper_counts_as_it_was(temperature):
+    logits, shares = np.random.default_rng(0).normal(0, 2, (50, 4)), np.random.default_rng(1).uniform(size=50)
+    sharp = Answers(softmax(logits / temperature, axis=1), np.ones(50))
+    found = with_distances(sharp, shares, temperature)
+    np.testing.assert_array_equal(found.probabilities, sharp.probabilities)
+    np.testing.assert_allclose(1 - found.unknown_scores, shares * softmax(logits, axis=1).max(axis=1))
 
 
 @pytest.mark.parametrize(
