@@ -60,7 +60,7 @@ OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike
 READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
-    "open_set": 2,
+    "open_set": 3,
     "device_table": 3,
     "footprint": 2,
     "openl3_parity": 2,
