@@ -101,7 +101,7 @@ def threshold_that_keeps(scores: Floats, accept: float) -> float:
 
     Examples
     --------
-    >>> threshold_that_keeps(np.arange(1, 20) / 20, 0.95)
+    >>> round(threshold_that_keeps(np.arange(1, 20) / 20, 0.95), 6)
     0.05
     """
     return float(np.quantile(scores, 1 - accept, method="weibull"))
