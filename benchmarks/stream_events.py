@@ -114,8 +114,6 @@ def _measure(options: Options, work: Path) -> Result:
         (
             "An event counts for F1 if it starts within 1 s of a true one and ends within 1 s, or half of its length, "
             "of its end. PSDS 1 and 2 are the two scenarios of DCASE's task 4, with the recording as one clip.",
-            "Most false events without a gate are of one class, the sneezes of ESC-10: their clips are mostly digital "
-            "silence, so that what is faint is learned as a sneeze.",
         ),
     )
 
