@@ -105,8 +105,8 @@ def learned_thresholds(
         rare = [repr(name) for name in targets.classes[~has_own].tolist()]
         unit = "clips" if groups is None else "groups"
         warnings.warn(
-            f"{some(rare, MAX_LISTED_TAGS)}: fewer than {MIN_CLIPS_FOR_THRESHOLD} {unit} with the tag, too few to tell its "
-            f"threshold; {thresholds[~has_own][0]:.2f} is used, that of all tags together",
+            f"{some(rare, MAX_LISTED_TAGS)}: fewer than {MIN_CLIPS_FOR_THRESHOLD} {unit} with the tag, too few to tell "
+            f"its threshold; {thresholds[~has_own][0]:.2f} is used, that of all tags together",
             ClipWarning,
             stacklevel=4,
         )
