@@ -10,6 +10,7 @@ from .classifier.events import Event as Event
 from .classifier.events import EventRules as EventRules
 from .classifier.model_file import load_model as load_model
 from .classifier.model_file import save_model as save_model
+from .classifier.tagger import ClipTagger as ClipTagger
 from .classifier.unknown import Unknown as Unknown
 from .datasets.clip_table import ClipTable as ClipTable
 from .embedders import load_embedder as load_embedder

@@ -40,6 +40,7 @@ PUBLIC = {
     "ClipClassifier",
     "ClipEmbedder",
     "ClipTable",
+    "ClipTagger",
     "Embedder",
     "EmbeddingCache",
     "Event",
