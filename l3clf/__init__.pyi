@@ -19,5 +19,6 @@ from .embedders.base import Embedder as Embedder
 from .embedders.base import WindowEmbeddings as WindowEmbeddings
 from .errors import L3clfError as L3clfError
 from .errors import L3clfWarning as L3clfWarning
+from .search.embedding_index import EmbeddingIndex as EmbeddingIndex
 from .storage.embedding_cache import EmbeddingCache as EmbeddingCache
 from .streaming.stream_classifier import StreamClassifier as StreamClassifier
