@@ -12,6 +12,7 @@ __all__ = ["TOPICS", "read_guide", "title"]
 TOPICS = (
     "first-classifier",
     "unknown-sounds",
+    "several-labels",
     "events",
     "honest-baselines",
     "label-tracks",
