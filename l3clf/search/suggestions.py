@@ -13,6 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import Clip, FloatArray, Samples
@@ -23,6 +24,7 @@ from l3clf.datasets.csv_rows import read_sheet
 from l3clf.datasets.csv_table import UNFILLED
 from l3clf.embedders import WindowEmbeddings
 from l3clf.errors import L3clfError, LevelWarning, ParameterError
+from l3clf.networks.threads import one_blas_thread
 from l3clf.search.embedded import embed_items, stretches
 from l3clf.search.nearest import unit_rows
 from l3clf.storage.atomic import replacing
@@ -34,6 +36,8 @@ __all__ = ["SUGGESTIONS", "Suggestion", "Suggestions", "suggest", "uncertainties
 HEADER = ("path", "label", "guess", "uncertainty")
 CLIPS_AT_ONCE = 256  # answered together, because a forest takes as long for one clip as for many
 WINDOWS_AT_ONCE = 1 << 15
+CANDIDATES = 10  # for each clip that is chosen
+MIN_WEIGHT = 1e-6
 MAX_TABLE = 1 << 26  # bytes
 
 
@@ -161,8 +165,12 @@ def suggest(model: Any, clips: Iterable[Any], n: int = 20) -> Suggestions:
 
     Notes
     -----
-    Greedy k-centre selection, weighted by the margin: each choice has the largest product of its uncertainty and its
-    distance (1 less the cosine of the mean embeddings) to the nearest one that is chosen already.
+    The ten times `n` clips that are least certain (by `uncertainties`) are clustered by k-means into `n` clusters of
+    their mean embeddings, scaled to length 1 and weighted by their uncertainty; the clip nearest to the centre of each
+    is chosen [1]_. Of the least certain clips alone, many are alike, and those that are unlike all others are often no
+    example of any class.
+
+    .. [1] F. Zhdanov, "Diverse mini-batch active learning", arXiv:1901.05954, 2019.
 
     Examples
     --------
@@ -231,7 +239,7 @@ def uncertainties(model: Any, answers: Answers) -> NDArray[np.float64]:
 
 
 def choose(vectors: FloatArray, weights: NDArray[np.float64], n: int) -> list[int]:
-    """Choose vectors one after another: each has the largest product of weight and distance to those chosen before.
+    """Choose vectors of large weight that are unlike each other; see `suggest`.
 
     Parameters
     ----------
@@ -242,19 +250,27 @@ def choose(vectors: FloatArray, weights: NDArray[np.float64], n: int) -> list[in
     Returns
     -------
     list of int
-        At most `n`. Copies of what is chosen come last, and then in the order of their weights.
+        At most `n`, by descending weight; copies are chosen only where nothing else is left.
     """
     rows = unit_rows(vectors)
-    distances = np.ones(len(rows))
-    left = np.ones(len(rows), np.bool_)
-    chosen: list[int] = []
-    for _ in range(min(n, len(rows))):
-        # Equal products, such as those of copies, are told apart by weight; what has weight 0 comes last.
-        best = np.lexsort((-weights, -weights * distances, ~left))[0]
-        chosen.append(int(best))
-        left[best] = False
-        distances = np.minimum(distances, np.maximum(0, 1 - rows @ rows[best]))
-    return chosen
+    by_weight = np.argsort(-weights, kind="stable")
+    _, first = np.unique(rows[by_weight], axis=0, return_index=True)
+    distinct = by_weight[np.sort(first)]
+    among = distinct[: CANDIDATES * n]
+    chosen = _central(rows[among], weights[among], n) if len(among) > n else np.arange(len(among))
+    kept = among[chosen]
+    rest = [i for i in dict.fromkeys([*distinct.tolist(), *by_weight.tolist()]) if i not in set(kept.tolist())]
+    found = [*kept.tolist(), *rest[: max(0, n - len(kept))]]
+    return sorted(found, key=lambda i: -weights[i])
+
+
+def _central(rows: FloatArray, weights: NDArray[np.float64], n: int) -> NDArray[np.intp]:
+    """Return the row that is nearest to the centre of each of `n` clusters."""
+    with one_blas_thread():
+        clusters = KMeans(n, n_init=1, random_state=0).fit(rows, sample_weight=weights + MIN_WEIGHT)
+    away = ((rows - clusters.cluster_centers_[clusters.labels_]) ** 2).sum(axis=1)
+    order = np.lexsort((away, clusters.labels_))  # the nearest of each cluster first
+    return order[np.unique(clusters.labels_[order], return_index=True)[1]]
 
 
 def is_tagger(model: Any) -> bool:

@@ -42,16 +42,24 @@ def test_the_uncertainty_of_a_tagger_is_that_of_the_tag_nearest_to_its_threshold
 
 
 def test_choices_are_uncertain_and_unlike_each_other():
-    vectors = np.array([[1, 0], [1, 0.01], [0, 1], [-1, 0], [1, 0]], np.float32)
-    assert choose(vectors, np.array([0.9, 1.0, 0.5, 0.2, 0.9]), 3) == [1, 2, 3]
-    assert choose(vectors, np.array([0.9, 1.0, 0.0, 0.0, 0.9]), 10)[:1] == [1]
-    assert sorted(choose(vectors, np.zeros(5), 10)) == [0, 1, 2, 3, 4]
+    rng = np.random.default_rng(0)
+    centres = np.repeat(np.eye(4), 6, axis=0)
+    vectors = (centres + 0.1 * rng.normal(0, 1, centres.shape)).astype(np.float32)
+    weights = np.where(np.arange(24) < 18, rng.uniform(0.8, 1, 24), 0.1)  # the fourth kind is certain
+    chosen = choose(vectors, weights, 3)
+    assert sorted(k // 6 for k in chosen) == [0, 1, 2]
+    assert np.argsort(-weights)[:3].tolist() != chosen  # which are not of three kinds
+    assert weights[chosen].tolist() == sorted(weights[chosen], reverse=True)
+    assert choose(vectors, weights, 3) == chosen
+    assert sorted(choose(vectors, np.zeros(24), 99)) == list(range(24))
 
 
 def test_copies_come_last():
     vectors, _ = easy_set(n=12)
-    order = choose(np.concatenate([vectors, vectors]), np.ones(24), 24)
-    assert len({k % 12 for k in order[:12]}) == 12
+    twice = np.concatenate([vectors, vectors])
+    for n in (3, 11, 12):
+        assert len({k % 12 for k in choose(twice, np.ones(24), n)}) == n
+    assert sorted(choose(twice, np.ones(24), 24)) == list(range(24))
 
 
 def test_what_lies_between_the_classes_is_suggested_first(model):
