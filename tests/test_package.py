@@ -44,6 +44,7 @@ PUBLIC = {
     "EmbeddingCache",
     "Event",
     "EventRules",
+    "Filtered",
     "L3clfError",
     "L3clfWarning",
     "Unknown",
