@@ -30,8 +30,8 @@ from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
-from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.filtered import needs_whole_clips
+from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import (
     MAX_EMBEDDING_SIZE,
     MAX_WINDOW_S,
