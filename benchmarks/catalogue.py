@@ -55,6 +55,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "how well sounds that were never learned are told: classes of ESC-10 and FSDD left out; noise, silence, speech",
         f"{_SHARED}; 30 minutes",
     ),
+    "filters": Benchmark(
+        "filter_gains",
+        "what band limits and denoising do to accuracy: ESC-10 clean, under rumble and under steady noise; few clips",
+        f"{_SHARED}; 15 minutes",
+    ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",
         "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",
