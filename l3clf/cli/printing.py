@@ -22,6 +22,7 @@ _FLAGS = {
     "gate_hysteresis_db": ("--gate-hysteresis",),
     "head": ("--head", "--heads"),
     "hop_s": ("--hop",),
+    "n": ("-n",),
     "n_jobs": ("--jobs",),
     "pool_windows": ("--windows",),
     "poolings": ("--pooling",),
