@@ -64,6 +64,7 @@ from l3clf.classifier.model_student import carried_student, check_fingerprint, d
 from l3clf.classifier.tag_heads import freeze_tag_head
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, described_embedder, embedder_names
+from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 from l3clf.storage.safezip import read_zip, write_zip
@@ -119,7 +120,7 @@ def save_model(model: ClipClassifier | ClipTagger, path: str | os.PathLike[str],
     target = check_kind(path, MODEL, force=force, error=ModelFileError)
     with _naming(target):
         members = _members(model)
-        _rebuild(members, getattr(model.embedder_, "weights", None))
+        _rebuild(members, getattr(unfiltered(model.embedder_), "weights", None))
     write_zip(target, members)
     return target
 
@@ -217,13 +218,13 @@ def _members(model: ClipClassifier | ClipTagger) -> dict[str, bytes]:
 def _describe(model: ClipClassifier | ClipTagger, head: FrozenHead) -> dict[str, Any]:
     """Return the contents of model.json, without the table of arrays."""
     embedder, parameters = model.embedder_, model.get_params(deep=False)
-    expected = model.expected_fingerprint_
+    expected, described = model.expected_fingerprint_, unfiltered(embedder)  # what filters it is a section
     return {
         "format": FORMAT,
         "format_version": FORMAT_WITHOUT_SECTIONS,
         "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "embedder": {
-            **{name: getattr(embedder, name) for name in ("name", "options", *EMBEDDER_FACTS)},
+            **{name: getattr(described, name) for name in ("name", "options", *EMBEDDER_FACTS)},
             "fingerprint": embedder.fingerprint if expected is None else expected,
         },
         "classifier": {
@@ -282,10 +283,10 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     head = _head(document, members, labels)
     _check_width(head, description["embedding_size"], settings["pooling"])
     student = carried_student(members, document["student"]) if "student" in document else None
-    embedder = _embedder(description, weights if student is None else student)
+    embedder = _embedder(document, weights if student is None else student)
     if student is not None:
         check_fingerprint(embedder, description["fingerprint"])
-        embedder = embedder if weights is None else _embedder(description, weights)
+        embedder = embedder if weights is None else _embedder(document, weights)
     _check_hop(embedder, settings)
 
     model = _unfitted(document, embedder=embedder, **{**settings, "head": settings["head"] or head})
@@ -368,8 +369,9 @@ def _check_width(head: FrozenHead, embedding_size: int, pooling: str) -> None:
         )
 
 
-def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
-    """Build the embedder without reading its weights."""
+def _embedder(document: Mapping[str, Any], weights: Any) -> Embedder:
+    """Build the embedder, with its filters, without reading its weights."""
+    description = document["embedder"]
     name, options = description["name"], description["options"]
     # Weights are a path on another machine: they come from the caller of load_model.
     checked_section("embedder options", options, dict.fromkeys(options.keys() - {"weights"}, OPTION))
@@ -385,7 +387,10 @@ def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
     for fact, value in facts.items():
         if description[fact] != value:
             raise wrong_value(f"embedder field {fact!r}", description[fact], f"{value!r}, as in this l3clf's {name!r}")
-    return embedder
+    try:
+        return Filtered(embedder, **document["filters"]) if "filters" in document else embedder
+    except ParameterError as error:
+        raise ModelFileError(f"filters: {error}; {ADVICE}") from error
 
 
 def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:

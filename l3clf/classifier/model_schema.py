@@ -146,6 +146,7 @@ SECTIONS = {
         "intervals": _LIST,
         "temperature": number(1e-3, 1e3),
     },
+    "filters": {"band_hz": _optional(_LIST), "denoise": _one_of(None, "stationary")},
     "gate": {"learned": _one_of(True, False), "hysteresis_db": number(0, 100)},
     "events": {
         "enter": number(1e-9, 1),

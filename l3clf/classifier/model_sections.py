@@ -19,6 +19,7 @@ from l3clf.classifier.tag_labels import check_label
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.classifier.typicality import PREFIX, Typicality
 from l3clf.classifier.unknown import BANK, FOLDER_OF_THE_FIT, Unknown
+from l3clf.embedders.filtered import Filtered
 from l3clf.errors import ModelFileError, ParameterError
 
 __all__ = [
@@ -75,6 +76,8 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
         _check_unknown(found["unknown"], n_classes, document["classifier"]["pooling"])
     if "events" in found:
         _check_events(found["events"])
+    if "filters" in found:
+        _check_filters(found["filters"])
     return found
 
 
@@ -160,6 +163,27 @@ def _restore_unknown(model: Any, section: Mapping[str, Any]) -> None:
     model.temperature_ = float(section["temperature"])
 
 
+# --- filters --------------------------------------------------------------------------------------------
+
+
+def _describe_filters(model: Any) -> dict[str, Any] | None:
+    embedder = model.embedder_
+    return embedder.filters if isinstance(embedder, Filtered) and not embedder.is_plain else None
+
+
+def _check_filters(section: Mapping[str, Any]) -> None:
+    """Check that a band is two numbers, before a number of any size is made a float."""
+    band, edge = section["band_hz"], number(0, 1e6)
+    if band is not None and not (len(band) == 2 and all(map(edge.holds, band))):
+        raise wrong_value("filters field 'band_hz'", band, f"null or a list of two of {edge.expected}")
+    if band is None and section["denoise"] is None:
+        raise wrong_value("filters", section, "at least one filter")
+
+
+def _restore_filters(model: Any, section: Mapping[str, Any]) -> None:
+    """Do nothing: the embedder was built with them."""
+
+
 # --- gate -----------------------------------------------------------------------------------------------
 
 
@@ -232,6 +256,7 @@ def _restore_tags(model: Any, section: Mapping[str, Any]) -> None:
 
 _SECTIONS: Mapping[str, Section] = {
     "unknown": Section(_describe_unknown, _restore_unknown),
+    "filters": Section(_describe_filters, _restore_filters),
     "gate": Section(_describe_gate, _restore_gate),
     "events": Section(_describe_events, _restore_events),
     "tags": Section(_describe_tags, _restore_tags),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from l3clf.cli import options
+from l3clf.cli import options, tuning
 from l3clf.cli.files import check_out, load_table, print_failures
 from l3clf.cli.printing import say, tell
 from l3clf.errors import ClipWarning, ParameterError, counted
@@ -41,6 +41,11 @@ def add(commands: Any) -> None:
     fit.add_argument("--tags", action="store_true", help=tags)
     group = "column of recordings, speakers, ...: clips of one are not learned while its others tell the threshold"
     fit.add_argument("--group", metavar="COLUMN", help=group)
+    tune = (
+        "first train the embedder, a student (default: l3mini), on the labels; it is written to a folder beside MODEL "
+        "(the extra `distill`)"
+    )
+    fit.add_argument("--fine-tune", action="store_true", help=tune)
     options.add_embedding(fit)
     options.add_force(fit)
 
@@ -57,7 +62,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.unknown import background_clips, check_unknown
     from l3clf.datasets.describe import tag_problems
 
-    embedder = options.embedder_of(args)
+    embedder = options.embedder_of(args, tuning.USUAL if args.fine_tune else "openl3")
     unknown = _unknown(args, embedder)
     _check_tags(args, unknown)
     if args.group is not None and unknown is None and not args.tags:
@@ -83,6 +88,8 @@ def _run(args: argparse.Namespace) -> int:
         warn_of_several(args, table.labels.tolist())
     for size in sizes:
         tell(size.rstrip("."), args.parser)
+    if args.fine_tune:
+        embedder = tuning.fine_tuned(args, embedder, table)
     settings: dict[str, Any] = {
         "embedder": embedder,
         "head": args.head,
@@ -134,6 +141,7 @@ def _check_tags(args: argparse.Namespace, unknown: Any) -> None:
         "--unknown, --background, --background-s, --accept": unknown is not None,
         "--unknown-threshold": args.unknown_threshold is not None,
         "--pooling vote": args.pooling == "vote",
+        "--fine-tune": args.fine_tune,
     }
     for option, given in asked.items():
         if given:

@@ -14,6 +14,7 @@ TOPICS = (
     "unknown-sounds",
     "several-labels",
     "events",
+    "similar-sounds",
     "honest-baselines",
     "label-tracks",
     "cache",
