@@ -116,9 +116,9 @@ def _value(number: str) -> float:
     return float(number.rstrip("FfUuLl"))
 
 
-def altered_runtime(d: DeviceModel, folder: Path) -> list[str]:
-    """Return which of the runtime's files are missing or are not as this version of l3clf writes them."""
-    written = runtime_files(d.tags).items()
+def altered_runtime(folder: Path, tags: bool = False) -> list[str]:
+    """Return which of the runtime's files are missing or are not as this l3clf writes them, for taggers or not."""
+    written = runtime_files(tags).items()
     return [name for name, content in written if name not in _EXAMPLES and _bytes(folder / name) != content]
 
 

@@ -200,7 +200,7 @@ def verify(
         self_tested = outcome(host.call("l3clf_selftest")) if _has_self_test(place) else None
         references, failures = _references(d, chosen, say)
         found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
-        found.altered, found.edited = altered_constants(d, place), altered_runtime(d, place)
+        found.altered, found.edited = altered_constants(d, place), altered_runtime(place, d.tags)
         found.missing, found.self_test = tools.missing(), self_tested
         progress = Progress(say, sum(len(one.expected.levels) for one in references), 1 + len(builds))
         _run_build(found, name, d, host, references, progress)

@@ -1,13 +1,20 @@
 """Events of a tagger: each tag on its own, so that they may overlap."""
 
+import json
+
 import numpy as np
 import pytest
 from golden.make_model_format_1 import RATE, noise, tone
+from helpers.sound_files import write
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from l3clf import ClipTagger, EventRules, load_model, save_model
+from l3clf.cli import main as cli
+from l3clf.cli.predict_outputs import Answer, Rows
+from l3clf.datasets.label_tracks import read_labels
+from l3clf.datasets.raven import read_selections
 from l3clf.errors import ParameterError
 
 TONES, NOISES = [tone(660 + 10 * k) for k in range(8)], [noise(k) for k in range(8)]
@@ -86,3 +93,29 @@ def test_windows_of_silence_are_in_no_event():
     lowest = tagger(threshold=0.0).fit(X, Y)
     (events,) = lowest.predict_events([scene()], EventRules(enter=1e-9, median_s=0, min_gap_s=0))
     assert all(event.end_s <= 13.0 for event in events)
+
+
+# --- by command ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("how", "read"), [("audacity", read_labels), ("raven", read_selections)])
+def test_label_tracks_have_a_row_for_each_tag(model, how, read, tmp_path):
+    save_model(model, tmp_path / "m.l3clf")
+    write(tmp_path / "long.wav", scene(), RATE)
+    asked = ["predict", tmp_path / "m.l3clf", tmp_path / "long.wav", "--events", "--format", how, "--cache", "none"]
+    assert cli.main([*map(str, asked), "--out", str(tmp_path / "out")]) == 0
+    (path,) = (tmp_path / "out").glob("long*.txt")
+    found = [(label.text, label.start_s, label.end_s) for label in read(path)]
+    (events,) = model.predict_events([tmp_path / "long.wav"])
+    assert [name for name, *_ in found] == [event.label for event in events] == ["tone", "noise"]
+    for (_, *span), event in zip(found, events, strict=True):
+        assert span == pytest.approx([event.start_s, event.end_s], abs=1e-3)
+
+
+def test_tables_have_a_row_for_each_tag(model):
+    (events,) = model.predict_events([scene()])
+    answer = Answer("long.wav", events=events)
+    rows = Rows(model.classes_, json_lines=False, escape=False).events(answer).splitlines()
+    assert [row.split(",")[3] for row in rows] == ["tone", "noise"]
+    records = map(json.loads, Rows(model.classes_, json_lines=True, escape=False).events(answer).splitlines())
+    assert [(record["label"], record["start_s"]) for record in records] == [(e.label, e.start_s) for e in events]
