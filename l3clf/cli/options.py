@@ -94,7 +94,6 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedder",
         metavar="E",
-        default="openl3",
         help="openl3 (default), l3base, l3mini, l3micro, efficientat, mfcc, yamnet, edgel3, speech, or the path of a "
         "student file",
     )
@@ -214,8 +213,8 @@ def seconds(text: str) -> float:
         ) from None
 
 
-def embedder_of(args: argparse.Namespace) -> Any:
-    """Return the embedder that the arguments describe, without loading its weights."""
+def embedder_of(args: argparse.Namespace, usual: str = "openl3") -> Any:
+    """Return the embedder that the arguments describe, `usual` if none, without loading its weights."""
     from l3clf.embedders import load_embedder
     from l3clf.embedders.filtered import Filtered
 
@@ -223,7 +222,7 @@ def embedder_of(args: argparse.Namespace) -> Any:
     if args.weights is not None:
         options["weights"] = args.weights
     try:
-        embedder = load_embedder(args.embedder, **options)
+        embedder = load_embedder(usual if args.embedder is None else args.embedder, **options)
     except ParameterError as error:
         words = str(error)
         for name, value in options.items():  # as they were typed, and not as Python's
