@@ -19,6 +19,7 @@ TOPICS = (
     "label-tracks",
     "cache",
     "real-time",
+    "filters",
     "your-own-embedder",
     "distil-a-student",
     "microcontroller",
