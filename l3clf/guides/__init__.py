@@ -18,6 +18,7 @@ TOPICS = (
     "cache",
     "real-time",
     "your-own-embedder",
+    "fine-tuning",
     "distil-a-student",
     "microcontroller",
     "troubleshooting",
