@@ -47,6 +47,7 @@ PUBLIC = {
     "EmbeddingIndex",
     "Event",
     "EventRules",
+    "Filtered",
     "L3clfError",
     "L3clfWarning",
     "Unknown",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from l3clf._version import __version__
 from l3clf.audio.decode import decode_revision
-from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
+from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders, with_filters
 from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
 from l3clf.baselines.contenders import Contender, Training, check_contenders, contender_answers, refitted_contender
@@ -90,6 +90,8 @@ def baseline(
     say: Say | None = None,
     weights: str | os.PathLike[str] | None = None,
     force: bool = False,
+    band_hz: tuple[float, float] | None = None,
+    denoise: str | None = None,
 ) -> BaselineReport:
     """Cross-validate embedders x heads x poolings on a data set, and fit the best combination on all clips.
 
@@ -126,6 +128,9 @@ def baseline(
         A folder of weight files to search besides the usual places.
     force : bool, default=False
         Whether `out` may hold other files, and files of its own that were changed, which are then replaced.
+    band_hz, denoise
+        See `Filtered`: if given, each embedder is also tried with sound that is filtered so, in rows beside those
+        without. An embedder that was not named and does not hear that band is only tried without.
 
     Returns
     -------
@@ -154,7 +159,9 @@ def baseline(
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
-    embedders = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
+    found = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
+    embedders, unfit = with_filters(found, band_hz, denoise, asked_for=embedders is not None)
+    missing += unfit
     wanted = _grid(embedders, heads, poolings, tune)
     check_contenders(contenders)
     # Raises before hours are spent on embedding what would only fail later.

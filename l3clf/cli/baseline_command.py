@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
     baseline.add_argument(
         "--open-set", action="store_true", help="also leave classes out, to see if sounds never learned are told"
     )
+    options.add_filters(baseline, "; in rows beside those without")
     tune = (
         "also train a student (each one named, or l3mini) on the labels inside each fold, and its network from "
         "scratch: two rows, and minutes for each fold (the extra `distill`)"
@@ -72,6 +73,8 @@ def _run(args: argparse.Namespace) -> int:
         say=None if args.quiet else note,
         weights=args.weights,
         force=args.force,
+        band_hz=None if args.band is None else tuple(args.band),
+        denoise=args.denoise,
     )
     say(report)
     for each in report.notes:

@@ -31,6 +31,7 @@ from l3clf.cli import (
     options,
     predict_command,
     similar_command,
+    suggest_command,
     verify_command,
     weights_command,
 )
@@ -46,6 +47,7 @@ COMMANDS = (
     predict_command,
     listen_command,
     similar_command,
+    suggest_command,
     baseline_command,
     embed_command,
     distill_command,

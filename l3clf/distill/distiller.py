@@ -30,6 +30,7 @@ from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
+from l3clf.embedders.filtered import needs_whole_clips
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import (
     MAX_EMBEDDING_SIZE,
@@ -262,6 +263,10 @@ def _teachers(teachers: str | Embedder | Sequence[str | Embedder]) -> list[Embed
     embedders = [as_embedder(t) for t in ([teachers] if isinstance(teachers, str | Embedder) else teachers)]
     if not embedders:
         raise ParameterError("teachers: found none; expected one or more embedders")
+    if whole := [e.name for e in embedders if needs_whole_clips(e)]:
+        raise ParameterError(
+            f"teacher {whole[0]!r}: it denoises whole clips, but a student learns from windows; give it without denoise"
+        )
     first = embedders[0]
     if not MIN_WINDOW_S <= first.window_s <= MAX_WINDOW_S:
         raise ParameterError(

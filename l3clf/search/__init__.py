@@ -4,5 +4,6 @@ Rule: a search is exact, and its memory does not grow with the number of its que
 """
 
 from l3clf.search.embedding_index import EmbeddingIndex, Match, similar
+from l3clf.search.suggestions import Suggestion, Suggestions, suggest
 
-__all__ = ["EmbeddingIndex", "Match", "similar"]
+__all__ = ["EmbeddingIndex", "Match", "Suggestion", "Suggestions", "similar", "suggest"]
