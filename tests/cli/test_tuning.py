@@ -49,6 +49,8 @@ def test_fit_writes_a_student_and_a_model_that_needs_no_other_file(data, tmp_pat
         (["--embedder", "openl3"], "--fine-tune: openl3 is not a student"),
         (["--unknown"], "--fine-tune: with --unknown the threshold would be learned on the clips that the student"),
         (["--accept", "0.9"], "--fine-tune: with --unknown"),
+        (["--band", "100", "4000"], "--fine-tune: a student is trained on the whole band; leave out --band, or"),
+        (["--denoise"], "--fine-tune: a student is trained on sounds as they are; leave out --denoise"),
     ],
 )
 def test_what_does_not_go_together_is_refused(data, tmp_path, run, more, message):
