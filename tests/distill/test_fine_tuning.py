@@ -107,6 +107,7 @@ def test_from_scratch_begins_with_other_weights(tmp_path):
         ({"labels": LABELS[1:]}, "labels: found 7; expected one for each of 8 clips"),
         ({"student": "mfcc"}, "init='mfcc': not a student"),
         ({"epochs": 0}, "epochs=0"),
+        ({"label_weight": -1.0}, "label_weight=-1.0"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_first(tmp_path, options, message):
@@ -124,8 +125,14 @@ def test_few_clips_are_heard_in_more_variations():
 
 
 def test_rows_are_named_and_told_apart():
-    rows = [FineTuned("l3mini"), FineTuned("l3mini", from_scratch=True), FineTuned("l3micro"), FineTuned(seed=1)]
+    rows = [
+        FineTuned("l3mini"),
+        FineTuned("l3mini", from_scratch=True),
+        FineTuned("l3micro"),
+        FineTuned(seed=1),
+        FineTuned(label_weight=1),
+    ]
     names = [row.name for row in rows]
     assert names[:3] == ["l3mini (fine-tuned)", "l3mini (from scratch)", "l3micro (fine-tuned)"]
-    assert len({row.key for row in rows}) == 4
+    assert len({row.key for row in rows}) == 5
     assert FineTuned("l3mini").key == FineTuned(l3clf.load_embedder("l3mini")).key
