@@ -184,8 +184,8 @@ class FineTuned:
 
     @property
     def name(self) -> str:
-        """Of its row."""
-        return f"{student_named(self.student).name} ({'from scratch' if self.from_scratch else 'fine-tuned'})"
+        """Of its row; a longer one would be cut in a terminal."""
+        return f"{student_named(self.student).name} {'scratch' if self.from_scratch else 'tuned'}"
 
     @property
     def key(self) -> str:

@@ -81,11 +81,11 @@ def test_baseline_trains_two_rows_more(data, tmp_path, run, quick, monkeypatch):
     status, out, err = run(*command, "--cache", "none", "--out", tmp_path / "out")
     assert status == 0, err
     rows = json.loads((tmp_path / "out" / "table.json").read_text(encoding="utf-8"))["rows"]
-    names = ["mfcc", "student", "student (fine-tuned)", "student (from scratch)"]
+    names = ["mfcc", "student", "student scratch", "student tuned"]
     assert sorted(row["embedder"] for row in rows) == names
-    assert "student (from scratch)" in out
-    assert "student (from scratch): 2 of 2 folds to train, about 1 minute or more" in err
-    assert "student (fine-tuned): fold 1 of 2 in" in err
+    assert "student scratch" in out
+    assert "student scratch: 2 of 2 folds to train, about 2 minutes or more" in err
+    assert "student tuned: fold 1 of 2 in" in err
 
 
 WITHOUT = """

@@ -133,6 +133,6 @@ def test_rows_are_named_and_told_apart():
         FineTuned(label_weight=1),
     ]
     names = [row.name for row in rows]
-    assert names[:3] == ["l3mini (fine-tuned)", "l3mini (from scratch)", "l3micro (fine-tuned)"]
+    assert names[:3] == ["l3mini tuned", "l3mini scratch", "l3micro tuned"]
     assert len({row.key for row in rows}) == 5
     assert FineTuned("l3mini").key == FineTuned(l3clf.load_embedder("l3mini")).key
