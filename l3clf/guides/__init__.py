@@ -21,6 +21,7 @@ TOPICS = (
     "real-time",
     "filters",
     "your-own-embedder",
+    "fine-tuning",
     "distil-a-student",
     "microcontroller",
     "troubleshooting",
