@@ -36,6 +36,7 @@ ROOMS = (
     "cli",
 )
 PUBLIC = {
+    "Augmentation",
     "Clip",
     "ClipClassifier",
     "ClipEmbedder",

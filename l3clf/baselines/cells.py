@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.classifier.decision import PROBABILITY_POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import FOREST_TREES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder
-from l3clf.errors import DatasetError
+from l3clf.errors import DatasetError, counted
 
 __all__ = ["Cell", "manageable", "may_be_too_large", "n_rows"]
 
@@ -33,21 +34,23 @@ class Cell:
     head: str
     pooling: str
     tune: bool
+    augment: Augmentation | None = None
 
     @property
     def head_name(self) -> str:
         """Name of the head in the table."""
-        return "logistic (C tuned)" if self.tune else self.head
+        name = "logistic (C tuned)" if self.tune else self.head
+        return name if self.augment is None else f"{name} + {counted(self.augment.copies, 'copy', 'copies')}"
 
     @property
     def fit(self) -> tuple[str, str, str]:
         """Key of the fitted head: equal for poolings of the probabilities of one head."""
-        return self.embedder.name, self.head, "windows" if self.pooling in PROBABILITY_POOLINGS else self.pooling
+        return self.embedder.name, self.head_name, "windows" if self.pooling in PROBABILITY_POOLINGS else self.pooling
 
     def classifier(self, hop_s: float) -> ClipClassifier:
         """Return the unfitted classifier that this row cross-validates."""
         head = tuned_logistic() if self.tune else self.head
-        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
+        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s, augment=self.augment)
 
     def bytes_needed(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the memory for fitting the head on this many rows."""
@@ -122,6 +125,7 @@ def may_be_too_large(
 
 def n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
     """Return the number of rows on which the head of a cell is fitted; see `manageable`."""
+    each = 1 if cell.augment is None else 1 + cell.augment.copies
     if windows is None or cell.pooling not in PROBABILITY_POOLINGS:
-        return n_clips
-    return sum(len(clip) for clip in windows[cell.embedder.name])
+        return each * n_clips
+    return each * sum(len(clip) for clip in windows[cell.embedder.name])

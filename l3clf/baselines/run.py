@@ -19,12 +19,14 @@ import sklearn
 from numpy.typing import NDArray
 
 from l3clf._version import __version__
+from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.audio.decode import decode_revision
 from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
 from l3clf.baselines.cell_files import read_cell, write_cell
 from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
 from l3clf.baselines.left_out_rows import LeftOut, left_out_rows
 from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
+from l3clf.classifier.augmented import SourcedWindows, check_augment
 from l3clf.classifier.decision import check_pooling, pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, check_size
@@ -83,6 +85,7 @@ def baseline(
     tune: bool = False,
     learning_curve: bool = False,
     open_set: bool = False,
+    augment: Augmentation | None = None,
     commands: Sequence[str] = (),
     words: Callable[[str], str] = str,
     say: Say | None = None,
@@ -111,6 +114,9 @@ def baseline(
         Whether to fit the best combination with fewer clips of each class too.
     open_set : bool, default=False
         Whether to leave classes out of the best combination, and see how well it tells that it never learned them.
+    augment : Augmentation, optional
+        If given, each row is there a second time, fitted on changed copies of the training clips of each fold too;
+        clips that are scored are never changed. It needs the cache.
     commands : sequence of str
         Commands that the report names to reproduce it.
     words : callable, default=str
@@ -144,13 +150,16 @@ def baseline(
     """
     table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
+    check_augment(augment)
+    if augment is not None and options.cache is None:
+        raise ParameterError("cache=None: copies of clips would be made anew in each fold; give a cache with augment")
     if out is not None:  # before anything takes time
         _check_outputs(check_folder(out, MARK, force=force), table, options.cache, force)
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
     embedders = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
-    wanted = _grid(embedders, heads, poolings, tune)
+    wanted = _grid(embedders, heads, poolings, tune, augment)
     # Raises before hours are spent on embedding what would only fail later.
     for embedder in embedders:
         check_ready(embedder)
@@ -216,7 +225,13 @@ class _Options:
             self.say(text)
 
 
-def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[Cell]:
+def _grid(
+    embedders: Sequence[Embedder],
+    heads: Sequence[str],
+    poolings: Sequence[str],
+    tune: bool,
+    augment: Augmentation | None,
+) -> list[Cell]:
     for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
         if not values or isinstance(values, str):
             raise ParameterError(f"{name}={values!r}; expected a list of at least one")
@@ -229,7 +244,10 @@ def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequenc
     names = [embedder.name for embedder in embedders]
     if len(set(names)) < len(names):
         raise ParameterError(f"embedders: {', '.join(names)}; give each only once")
-    return [Cell(e, h, p, tune and h == "logistic") for e in embedders for h in heads for p in poolings]
+    each = (None,) if augment is None else (None, augment)
+    return [
+        Cell(e, h, p, tune and h == "logistic", a) for e in embedders for h in heads for p in poolings for a in each
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +258,21 @@ class _Embedded:
     windows: dict[str, list[WindowEmbeddings]]
     clips_per_s: dict[str, float | None]
     failures: list[L3clfError]
+
+    def items(self, cell: Cell) -> Sequence[WindowEmbeddings]:
+        """Return the windows of each clip for a cell, with its sound if copies are to be made of it."""
+        windows = self.windows[cell.embedder.name]
+        if cell.augment is None:
+            return windows
+        return [
+            SourcedWindows(each.vectors, each.times_s, each.levels_dbfs, clip)
+            for each, clip in zip(windows, self.table.clips, strict=True)
+        ]
+
+
+def _classifier(cell: Cell, options: _Options) -> ClipClassifier:
+    model = cell.classifier(options.hop_s)
+    return model if cell.augment is None else model.set_params(cache=options.cache, n_jobs=options.n_jobs)
 
 
 def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Options) -> _Embedded:
@@ -338,10 +371,12 @@ class _CellStore:
         return [found[i] for i in range(len(cells))]
 
     def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
-        model, poolings = cells[0].classifier(self.options.hop_s), [cell.pooling for cell in cells]
-        windows, labels = self.embedded.windows[cells[0].embedder.name], self.embedded.table.labels
+        model, poolings = _classifier(cells[0], self.options), [cell.pooling for cell in cells]
+        windows, labels = self.embedded.items(cells[0]), self.embedded.table.labels
         rows = n_rows(cells[0], len(labels), self.embedded.windows)
         at_once = min(n_threads(self.options.n_jobs), cells[0].folds_at_once(rows, len(np.unique(labels))))
+        if cells[0].augment is not None:  # folds share copies, which folds at once would each make
+            at_once = 1
         return cross_validate_poolings(model, poolings, windows, labels, self.split, at_once)
 
     def _digest(self, cell: Cell) -> str:
@@ -355,6 +390,7 @@ class _CellStore:
             self.data,
             self.split.test_fold.tolist(),
             *([self.revisions] if self.revisions else ()),  # what a file decodes to
+            *([repr(cell.augment)] if cell.augment is not None else ()),
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
@@ -403,14 +439,14 @@ def _duplicates(embedded: _Embedded, split: Split, options: _Options) -> list[Du
 
 def _curve(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> list[dict[str, Any]]:
     data = embedded.table
-    model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
+    model, windows = _classifier(best, options), embedded.items(best)
     return learning_curve_points(model, windows, data.labels, split, data.groups, options.n_jobs)
 
 
 def _left_out(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> list[LeftOut]:
     options.tell("Leaving classes out, to see whether the best row tells that it never learned them ...")
     data = embedded.table
-    model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
+    model, windows = _classifier(best, options), embedded.items(best)
     return left_out_rows(model, windows, data.labels, split, data.groups, options.n_jobs)
 
 

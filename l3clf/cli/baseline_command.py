@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
     baseline.add_argument(
         "--open-set", action="store_true", help="also leave classes out, to see if sounds never learned are told"
     )
+    options.add_augment(baseline, "also fit each row on changed copies of the training clips of each fold")
     baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
     options.add_hop(baseline)
     options.add_work(baseline)
@@ -61,6 +62,7 @@ def _run(args: argparse.Namespace) -> int:
         tune=args.tune,
         learning_curve=args.learning_curve,
         open_set=args.open_set,
+        augment=options.augmentation_of(args),
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         words=lambda text: command_words(text, args.parser),
         say=None if args.quiet else note,

@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     pooling = "how windows are combined into one prediction for a clip (default: mean)"
     fit.add_argument("--pooling", choices=options.POOLINGS, default="mean", help=pooling)
     fit.add_argument("--class-weight", choices=("balanced",), help="weight classes inversely to their size")
+    options.add_augment(fit, "also learn from changed copies of each clip")
     options.add_decision(fit, learns=True)
     learn = 'learn which sounds are "unknown", from a background and a threshold that keeps most known clips'
     fit.add_argument("--unknown", action="store_true", help=learn)
@@ -53,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.unknown import background_clips, check_unknown
 
     embedder = options.embedder_of(args)
-    unknown = _unknown(args, embedder)
+    unknown, augment = _unknown(args, embedder), options.augmentation_of(args)
     if args.group is not None and unknown is None:
         raise ParameterError(
             "--group: fit learns from all clips at once, so groups have no effect without --unknown; give it to "
@@ -70,7 +71,8 @@ def _run(args: argparse.Namespace) -> int:
     classes = table if unknown is None else table.subset(table.labels != BACKGROUND)
     for problem in (classes if len(classes) else table).problems():
         tell(problem, args.parser)
-    for size in may_be_too_large([Cell(embedder, args.head, args.pooling, tune=False)], np.array(table.labels)):
+    cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment)
+    for size in may_be_too_large([cell], np.array(table.labels)):
         tell(size.rstrip("."), args.parser)
     model = ClipClassifier(
         embedder,
@@ -88,6 +90,7 @@ def _run(args: argparse.Namespace) -> int:
         verbose=not args.quiet,
         full_scale=args.full_scale,
         unknown=unknown,
+        augment=augment,
     )
     start = time.perf_counter()
     try:
@@ -100,9 +103,10 @@ def _run(args: argparse.Namespace) -> int:
         print_failures(getattr(model, "failures_", []), args)
     save_model(model, args.out, force=args.force)
     clips = counted(len(table) + len(others) - len(model.failures_), "clip")
+    copies = "" if augment is None else f", {counted(augment.copies, 'copy', 'copies')} of each"
     beside = " and the background" if others or len(classes) < len(table) else ""
     say(
-        f"Fitted {model.head!r} on {clips} of {counted(len(model.classes_), 'class', 'classes')}{beside} "
+        f"Fitted {model.head!r} on {clips}{copies} of {counted(len(model.classes_), 'class', 'classes')}{beside} "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
     )
     for line in _about_unknown(model):
