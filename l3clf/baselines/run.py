@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from l3clf._version import __version__
 from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.audio.decode import decode_revision
-from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
+from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders, with_filters
 from l3clf.baselines.cell_files import read_cell, write_cell
-from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
+from l3clf.baselines.cells import Cell, grid, manageable, may_be_too_large, n_rows
+from l3clf.baselines.contenders import Contender, Training, check_contenders, contender_answers, refitted_contender
 from l3clf.baselines.left_out_rows import LeftOut, left_out_rows
 from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
 from l3clf.classifier.augmented import SourcedWindows, check_augment
-from l3clf.classifier.decision import check_pooling, pool_vectors
+from l3clf.classifier.decision import pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, check_size
+from l3clf.classifier.heads import MAX_STORED_BYTES, check_size
 from l3clf.classifier.inputs import as_cache, digest_of
 from l3clf.datasets import ClipTable
 from l3clf.datasets.describe import some
@@ -44,7 +45,6 @@ from l3clf.errors import (
     ModelFileError,
     ParameterError,
     counted,
-    did_you_mean,
 )
 from l3clf.evaluate import (
     CrossValidation,
@@ -86,11 +86,14 @@ def baseline(
     learning_curve: bool = False,
     open_set: bool = False,
     augment: Augmentation | None = None,
+    contenders: Sequence[Contender] = (),
     commands: Sequence[str] = (),
     words: Callable[[str], str] = str,
     say: Say | None = None,
     weights: str | os.PathLike[str] | None = None,
     force: bool = False,
+    band_hz: tuple[float, float] | None = None,
+    denoise: str | None = None,
 ) -> BaselineReport:
     """Cross-validate embedders x heads x poolings on a data set, and fit the best combination on all clips.
 
@@ -117,6 +120,9 @@ def baseline(
     augment : Augmentation, optional
         If given, each row is there a second time, fitted on changed copies of the training clips of each fold too;
         clips that are scored are never changed. It needs the cache.
+    contenders : sequence of Contender
+        Networks to train on the clips of each fold, such as ``l3clf.distill.FineTuned("l3mini")``: a row each, and
+        minutes for each fold.
     commands : sequence of str
         Commands that the report names to reproduce it.
     words : callable, default=str
@@ -127,6 +133,9 @@ def baseline(
         A folder of weight files to search besides the usual places.
     force : bool, default=False
         Whether `out` may hold other files, and files of its own that were changed, which are then replaced.
+    band_hz, denoise
+        See `Filtered`: if given, each embedder is also tried with sound that is filtered so, in rows beside those
+        without. An embedder that was not named and does not hear that band is only tried without.
 
     Returns
     -------
@@ -158,8 +167,11 @@ def baseline(
     for text in (str(table.describe()), *table.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
-    embedders = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
-    wanted = _grid(embedders, heads, poolings, tune, augment)
+    found = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
+    embedders, unfit = with_filters(found, band_hz, denoise, asked_for=embedders is not None)
+    missing += unfit
+    wanted = grid(embedders, heads, poolings, tune, augment)
+    check_contenders(contenders)
     # Raises before hours are spent on embedding what would only fail later.
     for embedder in embedders:
         check_ready(embedder)
@@ -175,16 +187,23 @@ def baseline(
     cells, too_large = manageable(wanted, data.labels, embedded.windows)
     for text in may_be_too_large(cells, data.labels, embedded.windows) if folder else ():
         options.tell(text)
-    results = _results(cells, embedded, split, _CellStore(folder, embedded, split, options), options)
+    store = _CellStore(folder, embedded, split, options)
+    results = _results(cells, embedded, split, store, options)
     order = sorted(range(len(cells)), key=lambda i: -results[i].row["accuracy"])
     best = cells[order[0]]
-    model = _refitted(best, embedded, options)
+    training = Training(data, split, store.place, hop_s, n_jobs, say)
+    trained = [_trained(contender, training, embedded) for contender in contenders]
+    ranked = sorted([*(results[i] for i in order), *trained], key=lambda result: -result.row["accuracy"])
+    if ranked[0] in trained:
+        model = refitted_contender(contenders[trained.index(ranked[0])], training)
+    else:
+        model = _refitted(best, embedded, options)
     stored, not_stored = (
         (None, []) if folder is None else _to_store(model, [cells[i] for i in order], embedded, options)
     )
     duplicates = _duplicates(embedded, split, options)
     report = BaselineReport(
-        results=[results[i] for i in order],
+        results=ranked,
         model=model,
         floors=majority_floor(data.labels, split),
         data=data,
@@ -223,31 +242,6 @@ class _Options:
         """Report progress if it was requested."""
         if self.say is not None:
             self.say(text)
-
-
-def _grid(
-    embedders: Sequence[Embedder],
-    heads: Sequence[str],
-    poolings: Sequence[str],
-    tune: bool,
-    augment: Augmentation | None,
-) -> list[Cell]:
-    for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
-        if not values or isinstance(values, str):
-            raise ParameterError(f"{name}={values!r}; expected a list of at least one")
-    for head in heads:
-        if head not in HEAD_NAMES:
-            hint = did_you_mean(head, HEAD_NAMES)
-            raise ParameterError(f"heads: {head!r}{hint}; expected only {', '.join(map(repr, HEAD_NAMES))}")
-    for pooling in poolings:
-        check_pooling(pooling)
-    names = [embedder.name for embedder in embedders]
-    if len(set(names)) < len(names):
-        raise ParameterError(f"embedders: {', '.join(names)}; give each only once")
-    each = (None,) if augment is None else (None, augment)
-    return [
-        Cell(e, h, p, tune and h == "logistic", a) for e in embedders for h in heads for p in poolings for a in each
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,19 +309,31 @@ def _results(
         sharing.setdefault(cell.fit, []).append(i)
     for same in sharing.values():
         for i, (predicted, seconds) in zip(same, store.get_or_compute([cells[i] for i in same]), strict=True):
-            found[i] = _result(cells[i], predicted, seconds, embedded, split)
-            row = found[i].row
-            options.tell(
-                f"  {row['embedder']}, {row['head']}, {row['pooling']}: accuracy {100 * row['accuracy']:.1f} %"
-            )
+            names = cells[i].embedder.name, cells[i].head_name, cells[i].pooling
+            found[i] = _result(names, predicted, seconds, embedded, split)
+            options.tell(_line(found[i]))
     return [found[i] for i in range(len(cells))]
 
 
-def _result(cell: Cell, predicted: CrossValidation, seconds: float, embedded: _Embedded, split: Split) -> Result:
+def _trained(contender: Contender, training: Training, embedded: _Embedded) -> Result:
+    names = contender.name, contender.head, contender.pooling
+    result = _result(names, *contender_answers(contender, training), embedded, training.split)
+    training.tell(_line(result))
+    return result
+
+
+def _line(result: Result) -> str:
+    row = result.row
+    return f"  {row['embedder']}, {row['head']}, {row['pooling']}: accuracy {100 * row['accuracy']:.1f} %"
+
+
+def _result(
+    names: tuple[str, str, str], predicted: CrossValidation, seconds: float, embedded: _Embedded, split: Split
+) -> Result:
     data = embedded.table
     spread = scores(data.labels, predicted.predictions, split.test_fold, data.groups)
-    row = {"embedder": cell.embedder.name, "head": cell.head_name, "pooling": cell.pooling, **spread}
-    return Result(row | {"seconds": seconds, "clips_per_s": embedded.clips_per_s[cell.embedder.name]}, predicted)
+    row = {**dict(zip(("embedder", "head", "pooling"), names, strict=True)), **spread}
+    return Result(row | {"seconds": seconds, "clips_per_s": embedded.clips_per_s.get(names[0])}, predicted)
 
 
 class _CellStore:
@@ -353,7 +359,8 @@ class _CellStore:
 
     def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
         """Return the predictions of cells that share a head, and the seconds that they took together."""
-        paths = [None if self.folder is None else self.folder / f"{self._digest(cell)}.npz" for cell in cells]
+        keys = [cell.made_by for cell in cells]
+        paths = [None if (place := self.place(key)) is None else place.with_suffix(".npz") for key in keys]
         labels = self.embedded.table.labels
         found = {i: stored for i, path in enumerate(paths) if path is not None and (stored := read_cell(path, labels))}
         missing = [i for i in range(len(cells)) if i not in found]
@@ -379,18 +386,19 @@ class _CellStore:
             at_once = 1
         return cross_validate_poolings(model, poolings, windows, labels, self.split, at_once)
 
-    def _digest(self, cell: Cell) -> str:
+    def place(self, made_by: Sequence[Any]) -> Path | None:
+        """Return where something is kept that also depends on the data: a path without suffix, or None."""
+        return None if self.folder is None else self.folder / self._digest(made_by)
+
+    def _digest(self, made_by: Sequence[Any]) -> str:
         what = [  # other versions may compute other numbers
             __version__,
             sklearn.__version__,
-            cell.embedder.fingerprint,
-            cell.head_name,
-            cell.pooling,
+            *made_by,
             self.options.hop_s,
             self.data,
             self.split.test_fold.tolist(),
             *([self.revisions] if self.revisions else ()),  # what a file decodes to
-            *([repr(cell.augment)] if cell.augment is not None else ()),
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 

@@ -15,7 +15,7 @@ from l3clf.classifier.decision import BACKGROUND, UNKNOWN
 from l3clf.classifier.inputs import as_targets
 from l3clf.errors import ParameterError
 
-__all__ = ["AccuracyMixin"]
+__all__ = ["AccuracyMixin", "weighted_share"]
 
 
 class AccuracyMixin(ClassifierMixin):
@@ -56,8 +56,26 @@ class AccuracyMixin(ClassifierMixin):
         _check_comparable(labels, self.classes_)
         answers = {BACKGROUND: UNKNOWN} if self.has_background_ and BACKGROUND not in self.classes_.tolist() else {}
         wanted = [answers.get(label, label) for label in labels.tolist()]
-        right = np.array([a == b for a, b in zip(predicted.tolist(), wanted, strict=True)], np.float64)
-        return float(np.average(right, weights=_weights(sample_weight, len(right))))
+        right = np.array([a == b for a, b in zip(predicted.tolist(), wanted, strict=True)], np.bool_)
+        return weighted_share(right, sample_weight)
+
+
+def weighted_share(right: NDArray[np.bool_], sample_weight: ArrayLike | None = None) -> float:
+    """Return the share of clips that are right, each counted by its weight.
+
+    Parameters
+    ----------
+    right : array of shape (n_clips,), bool
+    sample_weight : array of shape (n_clips,), optional
+
+    Raises
+    ------
+    ParameterError
+        If there are no clips, or the weights cannot be used.
+    """
+    if not len(right):
+        raise ParameterError("X: no clips; give at least one to score")
+    return float(np.average(right.astype(np.float64), weights=_weights(sample_weight, len(right))))
 
 
 def _check_comparable(labels: NDArray[Any], classes: NDArray[Any]) -> None:

@@ -20,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from l3clf.audio.clip import Clip, FloatArray, Source, full_scale_of
+from l3clf.audio.clip import Clip, FloatArray, Samples, Source, full_scale_of
 from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.audio.decode import decode_revision, read_blocks
-from l3clf.audio.framing import level_dbfs
+from l3clf.audio.framing import SILENCE_DBFS
 from l3clf.audio.levels import all_silent, collecting
 from l3clf.classifier.decision import BACKGROUND
 from l3clf.classifier.inputs import Item
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.embedders.clip_work import identities, warn_of_unused_cache
+from l3clf.embedders.filtered import needs_whole_clips
 from l3clf.errors import CacheError, L3clfError, ParameterError
 from l3clf.networks.threads import in_parallel, n_threads, one_blas_thread
 from l3clf.pipeline import Outcome
@@ -238,9 +239,16 @@ def _made(
     with collecting([]):  # what is doubtful about a clip was told when it was embedded itself
         try:
             blocks = _rendered(source, second, plan, augment, embedder.sample_rate)
-            for windows in embedder.framing(hop_s, center).windows(blocks, embedder.batch_windows):
-                batch = embedder.embed_batch(_at_level(windows, plan.gain_db))
-                batches.append(StoredWindows(batch.vectors, level_dbfs(windows)))
+            if needs_whole_clips(embedder):
+                whole = Samples(np.concatenate(list(blocks)), embedder.sample_rate, str(source))
+                windows_of = embedder.read_windows(whole, hop_s, center)
+            else:
+                windows_of = embedder.framing(hop_s, center).windows(blocks, embedder.batch_windows)
+            for windows in windows_of:
+                factors = _factors(windows, plan.gain_db)
+                batch = embedder.embed_batch(windows * factors)
+                levels = batch.levels_dbfs - 20 * np.log10(factors[:, 0])
+                batches.append(StoredWindows(batch.vectors, np.maximum(levels, np.float32(SILENCE_DBFS))))
             return key, embedder.join(batches, str(source))
         except L3clfError as error:
             return key, error
@@ -266,11 +274,11 @@ def _pieces(source: Source, sample_rate: int) -> Iterator[FloatArray]:
     yield held
 
 
-def _at_level(windows: FloatArray, gain_db: float) -> FloatArray:
-    """Change the level of windows by so many dB, but none beyond full scale, where a recorder would have been set."""
+def _factors(windows: FloatArray, gain_db: float) -> FloatArray:
+    """Return what changes the level of each window by so many dB, but none beyond full scale: shape (n_windows, 1)."""
     factor = np.float32(10 ** (gain_db / 20))
     peaks = np.abs(windows).max(axis=1, keepdims=True)
-    return np.asarray(windows * np.minimum(factor, 1 / np.maximum(peaks, np.float32(1e-9))), np.float32)
+    return np.asarray(np.minimum(factor, 1 / np.maximum(peaks, np.float32(1e-9))), np.float32)
 
 
 def _rng(seed: bytes, part: str) -> np.random.Generator:

@@ -21,7 +21,14 @@ from l3clf.embedders import WindowEmbeddings
 from l3clf.errors import AudioError, ClipWarning, L3clfError, LevelWarning, ParameterError
 from l3clf.pipeline import Outcome
 
-__all__ = ["report_failures", "silent_clips", "warn_of_background", "warn_of_silence", "warn_of_training"]
+__all__ = [
+    "report_failures",
+    "silent_clips",
+    "warn_of_background",
+    "warn_of_silence",
+    "warn_of_tag_training",
+    "warn_of_training",
+]
 
 
 MAX_LISTED_FAILURES = 20
@@ -87,6 +94,30 @@ def warn_of_training(
     _warn_of_silent_labels(clips, labels[known], kept, silent_clips(own, kept), own)
 
 
+def warn_of_tag_training(
+    sources: Sequence[Item],
+    tags: Sequence[str],
+    outcomes: Sequence[Outcome],
+    used: Sequence[int],
+    gate_dbfs: float | None,
+) -> None:
+    """Warn of clips that are left out of the training of a tagger, and of silent clips with tags.
+
+    Parameters
+    ----------
+    sources, tags, outcomes : sequence
+        The clips, and their tags as text.
+    used : sequence of int
+        The clips that have windows above the gate.
+    gate_dbfs : float or None
+    """
+    _warn_of_left_out(used, outcomes, gate_dbfs)
+    silent = [i for i in silent_clips(outcomes, used) if tags[i] and not _is_tiny(sources[i])]
+    if silent:
+        found = f"{_named(silent, sources)}: digital silence labelled {tags[silent[0]]!r}"
+        warnings.warn(f"{found}; leave it out, or give it no tag", LevelWarning, stacklevel=3)
+
+
 def warn_of_background(
     sources: Sequence[Item],
     labels: NDArray[Any],
@@ -123,15 +154,19 @@ def _warn_of_unused(
     labels: NDArray[Any], used: Sequence[int], outcomes: Sequence[Outcome], gate_dbfs: float | None
 ) -> None:
     """Warn of clips that are left out of a training because no window is above the gate, and of classes that vanish."""
-    silent = len([out for out in outcomes if isinstance(out, WindowEmbeddings)]) - len(used)
-    if silent:
-        text = f"{silent} of {len(outcomes)} clips left out: no window is above gate_dbfs={gate_dbfs}"
-        warnings.warn(text, ClipWarning, stacklevel=4)
+    _warn_of_left_out(used, outcomes, gate_dbfs)
     lost = sorted(set(labels.tolist()) - set(labels[list(used)].tolist()), key=str)
     if len(set(labels.tolist())) - len(lost) < 2:
         raise ParameterError(f"y: fewer than two classes have usable clips; none are left of {lost}")
     if lost:
         warnings.warn(f"no clips are left of {', '.join(map(str, lost))}", ClipWarning, stacklevel=4)
+
+
+def _warn_of_left_out(used: Sequence[int], outcomes: Sequence[Outcome], gate_dbfs: float | None) -> None:
+    silent = len([out for out in outcomes if isinstance(out, WindowEmbeddings)]) - len(used)
+    if silent:
+        text = f"{silent} of {len(outcomes)} clips left out: no window is above gate_dbfs={gate_dbfs}"
+        warnings.warn(text, ClipWarning, stacklevel=5)
 
 
 def _warn_of_silent_labels(

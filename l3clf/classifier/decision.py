@@ -4,6 +4,7 @@ Rule: this module is the only place where windows become a decision; clips, stre
 follow it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ __all__ = [
     "FAILED",
     "POOLINGS",
     "PROBABILITY_POOLINGS",
+    "TAG_POOLINGS",
     "UNKNOWN",
     "VECTOR_POOLINGS",
     "Answers",
@@ -33,6 +35,7 @@ __all__ = [
     "pool_probabilities",
     "pool_vectors",
     "pool_windows",
+    "tagged",
 ]
 
 VECTOR_POOLINGS = ("mean", "mean+std", "max")
@@ -40,6 +43,8 @@ VECTOR_POOLINGS = ("mean", "mean+std", "max")
 PROBABILITY_POOLINGS = ("probability", "vote")
 """Poolings of the head's probabilities for each window, after the head."""
 POOLINGS = VECTOR_POOLINGS + PROBABILITY_POOLINGS
+TAG_POOLINGS = (*VECTOR_POOLINGS, "probability")
+"""Poolings for several labels: the windows of a clip do not vote for one."""
 DEFAULT_WINDOWS = 10
 """How many windows, the last ones, a decision about a stream is made from, where no number is named."""
 UNKNOWN = "unknown"
@@ -297,6 +302,34 @@ def accepted(answers: Answers, unknown_threshold: float | NDArray[np.float64] | 
     best = probabilities.max(axis=1, initial=0.0)
     limits = np.broadcast_to(0.0 if unknown_threshold is None else unknown_threshold, probabilities.shape[1])
     return np.asarray((best > 0) & (best * answers.known_shares >= limits[probabilities.argmax(axis=1)]))
+
+
+def tagged(
+    probabilities: Probabilities, thresholds: float | NDArray[np.float64] | Sequence[float]
+) -> NDArray[np.bool_]:
+    """Return which tags each pool has: those whose probability reaches their threshold.
+
+    Parameters
+    ----------
+    probabilities : array of shape (n, n_tags)
+        Each on its own, 0 to 1. A row of NaN is a clip that failed, a row of zeros a pool without a window that counts.
+    thresholds : float or array of shape (n_tags,)
+        0 to 1.
+
+    Returns
+    -------
+    array of shape (n, n_tags), bool
+        False in rows of NaN and of zeros, whatever the thresholds.
+
+    Examples
+    --------
+    >>> tagged(np.array([[0.9, 0.2], [0.3, 0.1], [0.0, 0.0]]), [0.3, 0.15]).tolist()
+    [[True, True], [True, False], [False, False]]
+    """
+    # The C runtime repeats this: the threshold itself is enough. No head gives a probability of 0 to all tags but for
+    # a forest, whose trees then agree that there is none.
+    counts = (probabilities > 0).any(axis=1, keepdims=True)
+    return np.asarray((probabilities >= np.asarray(thresholds, np.float64)) & counts)
 
 
 def decide(

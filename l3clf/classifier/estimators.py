@@ -9,24 +9,21 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.classifier.accuracy import AccuracyMixin
 from l3clf.classifier.augmented import check_augment, check_sources
+from l3clf.classifier.clip_answering import ClipAnswering
 from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of earlier versions name this module
-from l3clf.classifier.clip_fitting import ClipFitting
 from l3clf.classifier.clip_warnings import (
     silent_clips,
     warn_of_background,
-    warn_of_silence,
     warn_of_training,
 )
 from l3clf.classifier.cross_fitting import pooled, split_answers, with_distances
 from l3clf.classifier.decision import (
     BACKGROUND,
-    VECTOR_POOLINGS,
     Answers,
     WindowPredictions,
     check_pooling,
@@ -50,16 +47,12 @@ from l3clf.classifier.unknown import (
     check_unknown,
     resolved,
 )
-from l3clf.embedders import Embedder
-from l3clf.errors import L3clfError, ModelFileError, ParameterError
-from l3clf.pipeline import Outcome
+from l3clf.errors import L3clfError, ParameterError
 
 __all__ = ["ClipClassifier", "ClipEmbedder"]
 
-ANSWERED_AT_ONCE = 2048  # windows
 
-
-class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
+class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
     """Classify clips: frozen embeddings of their windows, pooling, and a scikit-learn classifier as the head.
 
     Parameters
@@ -99,9 +92,9 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         means that it is learned.
     unknown : None, "auto" or Unknown, default=None
         How sounds are told that were never learned; see `Unknown`. "auto" is ``Unknown()`` where the embedder has a
-        bank and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The threshold is learned by
-        cross-fitting, and so is the temperature of the head "logistic", whose probabilities are calibrated by it. Clips
-        labelled "background" join the background. None learns no threshold.
+        bank (no `Filtered` one has) and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The
+        threshold is learned by cross-fitting, and so is the temperature of the head "logistic", whose probabilities are
+        calibrated by it. Clips labelled "background" join the background. None learns no threshold.
     augment : None or Augmentation, default=None
         Learn from changed copies of the training clips too: ``augment.copies`` of each, drawn from its content, and
         cached. Clips are mixed with others of their class, or of a class "background". Clips to predict are never
@@ -303,51 +296,6 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         """
         return self.clip_answers(X).probabilities
 
-    def clip_answers(self, X: Iterable[Any]) -> Answers:
-        """Return what the head says of each clip, before the threshold: `predict_proba` and `unknown_score` in one.
-
-        Parameters
-        ----------
-        X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
-
-        Returns
-        -------
-        Answers
-
-        Raises
-        ------
-        AudioError
-            If a clip cannot be embedded and ``on_error="raise"``.
-        """
-        check_is_fitted(self)
-        self._check_parameters()  # set_params may have changed them since the fit
-        sources = as_sources(X, self.sample_rate, self.full_scale)
-        outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_)
-        answers = self.answers([self._vectors(outcome, self.silence_learned_) for outcome in outcomes])
-        answers.probabilities[[i for i, outcome in enumerate(outcomes) if isinstance(outcome, L3clfError)]] = np.nan
-        return answers
-
-    def answers(self, pools: Sequence[FloatArray]) -> Answers:
-        """Return what the head says of pools of windows, such as those of a clip, or the last ones of a stream.
-
-        Parameters
-        ----------
-        pools : sequence of arrays of shape (n_windows, embedding_size)
-            The embeddings of the windows that count, for each decision; none gives zeros.
-
-        Returns
-        -------
-        Answers
-        """
-        found = Answers(np.zeros((len(pools), len(self.classes_))), np.ones(len(pools)))
-        audible = [i for i, vectors in enumerate(pools) if len(vectors)]
-        if audible:
-            rows = self._head_input([pools[i] for i in audible])
-            some = self._row_answers(rows, [len(pools[i]) for i in audible], self.pooling)
-            found.probabilities[audible], found.known_shares[audible] = some.probabilities, some.known_shares
-        return found
-
     def _row_answers(self, rows: FloatArray, lengths: Sequence[int], pooling: str) -> Answers:
         """Return the answers for the head's input: rows of clips of so many windows, or of windows without lengths."""
         joint = pooled(np.asarray(self.head_.predict_proba(rows), np.float64), lengths, pooling)
@@ -355,17 +303,6 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         if self.typicality_ is None:
             return found
         return with_distances(found, self.typicality_.shares(rows, lengths or 1), self.temperature_)
-
-    def _answers_of_each(self, vectors: FloatArray, counts: NDArray[np.bool_]) -> Answers:
-        """Return the head's own answer for each window, whatever the pooling; zeros for those that do not count."""
-        found = Answers(np.zeros((len(vectors), len(self.classes_))), np.ones(len(vectors)))
-        counted = np.flatnonzero(counts)
-        # Heads copy their input, some in double precision: hours of it would take several times its memory.
-        for first in range(0, len(counted), ANSWERED_AT_ONCE):
-            chosen = counted[first : first + ANSWERED_AT_ONCE]
-            some = self._row_answers(vectors[chosen], [], VECTOR_POOLINGS[0])
-            found.probabilities[chosen], found.known_shares[chosen] = some.probabilities, some.known_shares
-        return found
 
     def threshold_in_force(self) -> float | NDArray[np.float64] | None:
         """Return the threshold that decides: the one that was given, or else the one that was learned.
@@ -437,29 +374,7 @@ class ClipClassifier(AccuracyMixin, ClipFitting, EventMethods):
         ParameterError
             If the pooling is "mean+std": a single window has no standard deviation.
         """
-        check_is_fitted(self)
-        self._check_parameters()  # set_params may have changed them since the fit
-        if self.pooling == "mean+std":
-            raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
-        sources = as_sources(X, self.sample_rate, self.full_scale)
-        outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_)
-        return [self._window_predictions(outcome) for outcome in outcomes]
-
-    def _window_predictions(self, outcome: Outcome) -> WindowPredictions:
-        if isinstance(outcome, L3clfError):
-            return WindowPredictions(self.classes_[:0], np.zeros((0, len(self.classes_))), np.zeros((0, 2)))
-        found = self._answers_of_each(outcome.vectors, self._counted(outcome.levels_dbfs, self.silence_learned_))
-        return WindowPredictions(self.labels_of(found), found.probabilities, outcome.times_s)
-
-    def _own_embedder(self) -> Embedder:
-        """Return the fitted embedder; raise ModelFileError if it is not the one the head was fitted with."""
-        if not hasattr(self, "embedder_"):
-            return super()._own_embedder()
-        expected = getattr(self, "expected_fingerprint_", None)
-        if expected is not None and self.embedder_.fingerprint != expected:
-            raise ModelFileError(
-                f"embedder {self.embedder_.name!r}: its fingerprint is {self.embedder_.fingerprint}, but the model was "
-                f"fitted with {expected}; use the weights and the l3clf version of the fit, or fit again"
-            )
-        return self.embedder_
+        return [
+            WindowPredictions(self.labels_of(found), found.probabilities, times_s)
+            for found, times_s in self._answers_of_windows(X)
+        ]

@@ -308,6 +308,9 @@ class ForestHead(FrozenHead):
         _check_finite("value", self.value)
         if self.value.min() < 0 or self.value.max() > 1 + _SUM_TOLERANCE:
             raise _bad("value", "holds probabilities outside 0..1")
+        self._check_sums()
+
+    def _check_sums(self) -> None:
         sums = self.value[self.children_left == LEAF].sum(axis=1)
         if (np.abs(sums - 1) > _SUM_TOLERANCE).any():
             raise _bad("value", "holds a leaf whose probabilities do not sum to 1")

@@ -21,10 +21,15 @@ __all__ = [
     "MAX_STORED_BYTES",
     "ForestHead",
     "LinearHead",
+    "as_members",
+    "check_fitted",
     "check_size",
     "forest_bytes",
     "freeze_head",
+    "freeze_logistic",
     "make_head",
+    "sklearn_name",
+    "tree_members",
     "tuned_logistic",
 ]
 
@@ -200,35 +205,38 @@ def freeze_head(fitted: Any) -> LinearHead | ForestHead:
     """
     if isinstance(fitted, LinearHead | ForestHead):
         return fitted
-    freeze = _FREEZERS.get(_sklearn_name(fitted))
+    freeze = _FREEZERS.get(sklearn_name(fitted))
     if freeze is None:
         raise ModelFileError(f"a {type(fitted).__name__} head cannot be saved; use one of {_CAN_SAVE}")
     return freeze(fitted)
 
 
-def _sklearn_name(estimator: Any) -> str:
+def sklearn_name(estimator: Any) -> str:
+    """Return the name of the class of an estimator of scikit-learn's own; nothing for others."""
     kind = type(estimator)  # exactly, since a subclass may predict differently
     return kind.__name__ if kind.__module__.startswith("sklearn.") else ""
 
 
-def _check_fitted(estimator: Any, attribute: str) -> None:
+def check_fitted(estimator: Any, attribute: str) -> None:
+    """Raise ModelFileError for an estimator without an attribute that it has once it is fitted."""
     if not hasattr(estimator, attribute):
         raise ModelFileError(f"the {type(estimator).__name__} head is not fitted; fit it before saving")
 
 
 def _freeze_pipeline(pipeline: Any) -> LinearHead | ForestHead:
     steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
-    names = [_sklearn_name(step) for step in steps]
+    names = [sklearn_name(step) for step in steps]
     if names == ["StandardScaler", "LogisticRegression"]:
-        return _freeze_logistic(steps[1], steps[0])
+        return freeze_logistic(steps[1], steps[0])
     if len(names) == 1 and names != ["Pipeline"]:
         return freeze_head(steps[0])
     found = " and ".join(type(step).__name__ for step in steps) or "nothing"
     raise ModelFileError(f"a Pipeline head of {found} cannot be saved; use one of {_CAN_SAVE}")
 
 
-def _freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
-    _check_fitted(logistic, "coef_")
+def freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
+    """Return the frozen head of a fitted logistic regression behind a fitted scaler, or none."""
+    check_fitted(logistic, "coef_")
     n_classes, n_features = len(logistic.classes_), logistic.coef_.shape[1]
     mean, scale = getattr(scaler, "mean_", None), getattr(scaler, "scale_", None)
     if not getattr(scaler, "with_mean", False):
@@ -240,7 +248,7 @@ def _freeze_logistic(logistic: Any, scaler: Any = None) -> LinearHead:
         "coef": coef,
         "intercept": intercept,
     }
-    return LinearHead.from_arrays(_as_members(arrays, LinearHead.members), logistic.classes_, n_features)
+    return LinearHead.from_arrays(as_members(arrays, LinearHead.members), logistic.classes_, n_features)
 
 
 def _rows_per_class(logistic: Any, n_classes: int) -> tuple[Array, Array]:
@@ -261,18 +269,36 @@ def _rows_per_class(logistic: Any, n_classes: int) -> tuple[Array, Array]:
 
 def _freeze_trees(fitted: Any) -> ForestHead:
     estimators = getattr(fitted, "estimators_", [fitted])  # a single tree is a forest of one
-    _check_fitted(estimators[0], "tree_")
+    check_fitted(estimators[0], "tree_")
     if fitted.n_outputs_ != 1:
         raise ModelFileError(
             f"a {type(fitted).__name__} head with {fitted.n_outputs_} outputs cannot be saved; fit one output"
         )
+    return ForestHead.from_arrays(
+        tree_members(fitted, lambda values: values[:, 0, :]), fitted.classes_, fitted.n_features_in_
+    )
+
+
+def tree_members(fitted: Any, chosen: Callable[[Array], Array]) -> dict[str, Array]:
+    """Return the arrays of a `ForestHead`, from a fitted forest or tree that is small enough for a model file.
+
+    Parameters
+    ----------
+    fitted : forest or tree of scikit-learn
+    chosen : callable
+        Returns the values to store (n_nodes, n_columns) of those of a tree (n_nodes, n_outputs, n_classes).
+
+    Raises
+    ------
+    ModelFileError
+        If it is too large for a model file.
+    """
     check_size(fitted)
-    trees = [estimator.tree_ for estimator in estimators]
+    trees = [estimator.tree_ for estimator in getattr(fitted, "estimators_", [fitted])]
     offsets = np.cumsum([0, *(tree.node_count for tree in trees)])
-    parts = [_tree_arrays(tree, offset) for tree, offset in zip(trees, offsets, strict=False)]
+    parts = [_tree_arrays(tree, offset, chosen(tree.value)) for tree, offset in zip(trees, offsets, strict=False)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    members = _as_members({"tree_offsets": offsets, **arrays}, ForestHead.members)
-    return ForestHead.from_arrays(members, fitted.classes_, fitted.n_features_in_)
+    return as_members({"tree_offsets": offsets, **arrays}, ForestHead.members)
 
 
 def forest_bytes(n_nodes: float, n_classes: int) -> float:
@@ -293,7 +319,7 @@ def check_size(fitted: Any) -> None:
         )
 
 
-def _tree_arrays(tree: Any, offset: int) -> dict[str, Array]:
+def _tree_arrays(tree: Any, offset: int, values: Array) -> dict[str, Array]:
     """Return one tree's arrays with nodes numbered from `offset`."""
     # The format has zeros where a leaf or an inner node uses no value.
     leaf = tree.children_left == LEAF
@@ -302,18 +328,19 @@ def _tree_arrays(tree: Any, offset: int) -> dict[str, Array]:
         "children_right": np.where(leaf, LEAF, tree.children_right + offset),
         "feature": np.where(leaf, 0, tree.feature),
         "threshold": np.where(leaf, 0.0, tree.threshold),
-        "value": np.where(leaf[:, None], tree.value[:, 0, :], 0.0),
+        "value": np.where(leaf[:, None], values, 0.0),
     }
 
 
-def _as_members(arrays: Mapping[str, Array], members: Mapping[str, tuple[str, int]]) -> dict[str, Array]:
+def as_members(arrays: Mapping[str, Array], members: Mapping[str, tuple[str, int]]) -> dict[str, Array]:
+    """Return arrays in the types that a frozen head has its members in."""
     return {name: np.ascontiguousarray(arrays[name], dtype=dtype) for name, (dtype, _) in members.items()}
 
 
 _FREEZERS: Mapping[str, Callable[[Any], LinearHead | ForestHead]] = {
     "GridSearchCV": lambda search: freeze_head(search.best_estimator_),
     "Pipeline": _freeze_pipeline,
-    "LogisticRegression": _freeze_logistic,
+    "LogisticRegression": freeze_logistic,
     "RandomForestClassifier": _freeze_trees,
     "ExtraTreesClassifier": _freeze_trees,
     "DecisionTreeClassifier": _freeze_trees,

@@ -35,6 +35,7 @@ __all__ = [
     "as_targets",
     "check_classes",
     "check_limits",
+    "check_number",
     "check_sizes",
     "check_whole",
     "digest_of",
@@ -239,7 +240,8 @@ def digest_of(
     return hashlib.sha256("\n".join(lines if ordered else sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check_number(name: str, value: object, low: float, high: float, expected: str) -> None:
+def check_number(name: str, value: object, low: float, high: float, expected: str) -> None:
+    """Raise ParameterError for a value that is no number from `low` to `high`; `expected` has a place for that."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not (number and low <= value <= high):  # type: ignore[operator]
         raise ParameterError(f"{name}={value!r}; expected {expected.format(f'a number from {low:g} to {high:g}')}")
@@ -248,10 +250,10 @@ def _check_number(name: str, value: object, low: float, high: float, expected: s
 def check_limits(unknown_threshold: object, gate_dbfs: object, gate_hysteresis_db: object = 0.0) -> None:
     """Raise ParameterError for a threshold, gate or hysteresis that is out of its range."""
     if unknown_threshold is not None:
-        _check_number("unknown_threshold", unknown_threshold, 0.0, 1.0, "None or {}")
+        check_number("unknown_threshold", unknown_threshold, 0.0, 1.0, "None or {}")
     if gate_dbfs is not None and not (isinstance(gate_dbfs, str) and gate_dbfs == "auto"):
-        _check_number("gate_dbfs", gate_dbfs, -200.0, 0.0, "None or {}, or auto")
-    _check_number("gate_hysteresis_db", gate_hysteresis_db, 0.0, MAX_HYSTERESIS_DB, "{}")
+        check_number("gate_dbfs", gate_dbfs, -200.0, 0.0, "None or {}, or auto")
+    check_number("gate_hysteresis_db", gate_hysteresis_db, 0.0, MAX_HYSTERESIS_DB, "{}")
 
 
 def check_whole(name: str, value: object, minimum: int) -> None:

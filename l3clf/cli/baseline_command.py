@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from l3clf.cli import options
+from l3clf.cli import options, tuning
 from l3clf.cli.files import load_table, print_failures
 from l3clf.cli.printing import command_words, note, say
 
@@ -37,6 +37,12 @@ def add(commands: Any) -> None:
         "--open-set", action="store_true", help="also leave classes out, to see if sounds never learned are told"
     )
     options.add_augment(baseline, "also fit each row on changed copies of the training clips of each fold")
+    options.add_filters(baseline, "; in rows beside those without")
+    tune = (
+        "also train a student (each one named, or l3mini) on the labels inside each fold, and its network from "
+        "scratch: two rows, and minutes for each fold (the extra `distill`)"
+    )
+    baseline.add_argument("--fine-tune", action="store_true", help=tune)
     baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
     options.add_hop(baseline)
     options.add_work(baseline)
@@ -63,11 +69,14 @@ def _run(args: argparse.Namespace) -> int:
         learning_curve=args.learning_curve,
         open_set=args.open_set,
         augment=options.augmentation_of(args),
+        contenders=tuning.contenders(args),
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         words=lambda text: command_words(text, args.parser),
         say=None if args.quiet else note,
         weights=args.weights,
         force=args.force,
+        band_hz=None if args.band is None else tuple(args.band),
+        denoise=args.denoise,
     )
     say(report)
     for each in report.notes:

@@ -13,10 +13,19 @@ from l3clf.evaluate.open_set import OPEN_SET_METRICS, OpenSet, OpenSetDraw, leav
 from l3clf.evaluate.psd_score import PsdScore, PsdsCriteria, psds
 from l3clf.evaluate.scoring import METRICS, majority_floor, score, scores
 from l3clf.evaluate.splits import Split, make_split
+from l3clf.evaluate.tag_scores import (
+    TAG_METRICS,
+    average_precisions,
+    every_tag_floor,
+    f1_by_tag,
+    score_of_tags,
+    scores_of_tags,
+)
 
 __all__ = [
     "METRICS",
     "OPEN_SET_METRICS",
+    "TAG_METRICS",
     "Collars",
     "CrossValidation",
     "Duplicate",
@@ -27,9 +36,12 @@ __all__ = [
     "PsdsCriteria",
     "Scores",
     "Split",
+    "average_precisions",
     "collar_scores",
     "cross_validate",
     "cross_validate_poolings",
+    "every_tag_floor",
+    "f1_by_tag",
     "find_duplicates",
     "guess_groups",
     "learning_curve_points",
@@ -38,6 +50,8 @@ __all__ = [
     "make_split",
     "psds",
     "score",
+    "score_of_tags",
     "scores",
+    "scores_of_tags",
     "segment_scores",
 ]

@@ -8,7 +8,17 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from l3clf import Augmentation, Clip, ClipClassifier, EmbeddingCache, Unknown, load_embedder, load_model, save_model
+from l3clf import (
+    Augmentation,
+    Clip,
+    ClipClassifier,
+    EmbeddingCache,
+    Filtered,
+    Unknown,
+    load_embedder,
+    load_model,
+    save_model,
+)
 from l3clf.audio.clip import Samples
 from l3clf.audio.framing import level_dbfs
 from l3clf.classifier import augmented
@@ -129,9 +139,19 @@ def test_levels_of_a_copy_are_those_before_its_change_of_level():
 
 def test_no_window_gets_louder_than_full_scale():
     windows = np.stack([tone(seconds=1.0, amplitude=0.9), tone(seconds=1.0, amplitude=0.1)])
-    louder = augmented._at_level(windows, 6.0)
+    louder = windows * augmented._factors(windows, 6.0)
     assert np.abs(louder).max(axis=1) == pytest.approx([1.0, 0.2], abs=2e-3)
     assert level_dbfs(louder)[1] - level_dbfs(windows)[1] == pytest.approx(6, abs=1e-3)
+
+
+def test_copies_are_heard_through_the_filters_of_an_embedder():
+    """Denoising takes the whole copy, and levels are those of the band."""
+    still, source = Augmentation(copies=1, **{**STILL, "gain_db": (-20.0, -20.0)}), Samples(X[0], RATE)
+    for options in ({"band_hz": (500, 2000)}, {"denoise": "stationary"}):
+        embedder = Filtered(MFCC, **options)
+        own = embed_sources(embedder, [source])[0]
+        ((_, _, copy),) = embed_copies(embedder, [source], [own], ["a"], still)
+        np.testing.assert_allclose(copy.levels_dbfs, own.levels_dbfs, atol=1e-2)
 
 
 def test_digital_silence_is_its_own_copy():
