@@ -60,6 +60,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "what band limits and denoising do to accuracy: ESC-10 clean, under rumble and under steady noise; few clips",
         f"{_SHARED}; 15 minutes",
     ),
+    "small_data": Benchmark(
+        "small_data",
+        "accuracy on ESC-10 with 5, 10 and 32 training clips of each class, with augmentation and without",
+        f"{_SHARED}; 15 minutes",
+    ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",
         "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",

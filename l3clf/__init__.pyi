@@ -3,6 +3,7 @@ from . import device as device
 from . import distill as distill
 from ._version import __version__ as __version__
 from .audio.clip import Clip as Clip
+from .audio.clip_augmentation import Augmentation as Augmentation
 from .baselines.run import baseline as baseline
 from .classifier.clip_embedder import ClipEmbedder as ClipEmbedder
 from .classifier.estimators import ClipClassifier as ClipClassifier

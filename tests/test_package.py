@@ -37,6 +37,7 @@ ROOMS = (
     "cli",
 )
 PUBLIC = {
+    "Augmentation",
     "Clip",
     "ClipClassifier",
     "ClipEmbedder",

@@ -16,7 +16,9 @@ from l3clf.audio.clip import FloatArray
 from l3clf.errors import ParameterError
 
 __all__ = [
+    "RANGES",
     "Augmentation",
+    "Range",
     "add_noise",
     "band_limit",
     "coloured_noise",
@@ -26,6 +28,7 @@ __all__ = [
     "mix",
     "pitch_shift",
     "reverberate",
+    "time_shift",
     "time_stretch",
 ]
 
@@ -42,6 +45,18 @@ MIN_POWER = 1e-12  # of a sound (-120 dBFS): below it, a signal-to-noise ratio m
 def gain(samples: FloatArray, db: float) -> FloatArray:
     """Change the level by `db` decibels."""
     return np.asarray(samples * np.float32(10 ** (db / 20)), np.float32)
+
+
+def time_shift(samples: FloatArray, sample_rate: int, shift_s: float) -> FloatArray:
+    """Let a sound begin later, or earlier if `shift_s` is negative; what leaves at one end is lost.
+
+    Returns
+    -------
+    array of shape (n,), float32
+    """
+    n = len(samples)
+    shift = max(-n, min(n, round(shift_s * sample_rate)))
+    return np.pad(samples[max(0, -shift) : n - max(0, shift)], (max(0, shift), max(0, -shift)))
 
 
 def time_stretch(samples: FloatArray, sample_rate: int, factor: float) -> FloatArray:
@@ -217,7 +232,8 @@ def reverberate(
     return np.asarray(samples + wet, np.float32)
 
 
-_RANGES = ("decay_s", "direct_db", "stretch", "pitch", "gain_db", "snr_db", "mix_db", "low_hz", "high_hz")
+RANGES = ("decay_s", "direct_db", "stretch", "pitch", "gain_db", "snr_db", "mix_db", "low_hz", "high_hz", "shift_s")
+"""Parameters of an `Augmentation` that are (low, high)."""
 
 
 def _is_number(value: object) -> bool:
@@ -231,6 +247,8 @@ def _is_range(value: object) -> bool:
 @dataclass(frozen=True)
 class Augmentation:
     """Ranges from which changes are drawn, and the probability of each change.
+
+    For ``l3clf.distill.distil(augmentation=...)``; that of a classifier's clips is `l3clf.Augmentation`.
 
     Parameters
     ----------
@@ -281,7 +299,7 @@ class Augmentation:
         for name, value in vars(self).items():
             if name.startswith("p_") and not (_is_number(value) and 0 <= value <= 1):
                 raise ParameterError(f"{name}={value!r}; expected a probability from 0 to 1")
-            if name in _RANGES and not _is_range(value):
+            if name in RANGES and not _is_range(value):
                 raise ParameterError(f"{name}={value!r}; expected (low, high) with low <= high")
         for name in ("stretch", "pitch"):
             for factor in getattr(self, name):

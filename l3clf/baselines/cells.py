@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.classifier.decision import PROBABILITY_POOLINGS
+from l3clf.audio.clip_augmentation import Augmentation
+from l3clf.classifier.decision import PROBABILITY_POOLINGS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.heads import FOREST_TREES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
+from l3clf.classifier.heads import FOREST_TREES, HEAD_NAMES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder
-from l3clf.errors import DatasetError
+from l3clf.errors import DatasetError, ParameterError, counted, did_you_mean
 
-__all__ = ["Cell", "manageable", "may_be_too_large", "n_rows"]
+__all__ = ["Cell", "grid", "manageable", "may_be_too_large", "n_rows"]
 
 MAX_BYTES = 6e9  # for one head while it is fitted: leaves room on a machine with 8 GB
 NODES_PER_ROW = 1.27  # at most: a bootstrap sample has 63.2 % of the rows, and n leaves have n - 1 inner nodes
@@ -33,21 +34,29 @@ class Cell:
     head: str
     pooling: str
     tune: bool
+    augment: Augmentation | None = None
 
     @property
     def head_name(self) -> str:
         """Name of the head in the table."""
-        return "logistic (C tuned)" if self.tune else self.head
+        name = "logistic (C tuned)" if self.tune else self.head
+        return name if self.augment is None else f"{name} + {counted(self.augment.copies, 'copy', 'copies')}"
 
     @property
     def fit(self) -> tuple[str, str, str]:
         """Key of the fitted head: equal for poolings of the probabilities of one head."""
-        return self.embedder.name, self.head, "windows" if self.pooling in PROBABILITY_POOLINGS else self.pooling
+        return self.embedder.name, self.head_name, "windows" if self.pooling in PROBABILITY_POOLINGS else self.pooling
+
+    @property
+    def made_by(self) -> list[str]:
+        """What a result depends on beside the data and the hop."""
+        copies = [] if self.augment is None else [repr(self.augment)]
+        return [self.embedder.fingerprint, self.head_name, self.pooling, *copies]
 
     def classifier(self, hop_s: float) -> ClipClassifier:
         """Return the unfitted classifier that this row cross-validates."""
         head = tuned_logistic() if self.tune else self.head
-        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
+        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s, augment=self.augment)
 
     def bytes_needed(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the memory for fitting the head on this many rows."""
@@ -65,6 +74,38 @@ class Cell:
         """Return an upper bound on the size of a model file, unpacked, with this head fitted on this many rows."""
         nodes = FOREST_TREES * NODES_PER_ROW * n_rows if self.head == "forest" else 0
         return forest_bytes(nodes, n_classes)
+
+
+def grid(
+    embedders: Sequence[Embedder],
+    heads: Sequence[str],
+    poolings: Sequence[str],
+    tune: bool,
+    augment: Augmentation | None,
+) -> list[Cell]:
+    """Return the cells of all combinations, each without copies and, if `augment` is given, with them.
+
+    Raises
+    ------
+    ParameterError
+        If a list is empty, or a name is unknown or is given twice.
+    """
+    for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
+        if not values or isinstance(values, str):
+            raise ParameterError(f"{name}={values!r}; expected a list of at least one")
+    for head in heads:
+        if head not in HEAD_NAMES:
+            hint = did_you_mean(head, HEAD_NAMES)
+            raise ParameterError(f"heads: {head!r}{hint}; expected only {', '.join(map(repr, HEAD_NAMES))}")
+    for pooling in poolings:
+        check_pooling(pooling)
+    names = [embedder.name for embedder in embedders]
+    if len(set(names)) < len(names):
+        raise ParameterError(f"embedders: {', '.join(names)}; give each only once")
+    each = (None,) if augment is None else (None, augment)
+    return [
+        Cell(e, h, p, tune and h == "logistic", a) for e in embedders for h in heads for p in poolings for a in each
+    ]
 
 
 def manageable(
@@ -122,6 +163,7 @@ def may_be_too_large(
 
 def n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
     """Return the number of rows on which the head of a cell is fitted; see `manageable`."""
+    each = 1 if cell.augment is None else 1 + cell.augment.copies
     if windows is None or cell.pooling not in PROBABILITY_POOLINGS:
-        return n_clips
-    return sum(len(clip) for clip in windows[cell.embedder.name])
+        return each * n_clips
+    return each * sum(len(clip) for clip in windows[cell.embedder.name])

@@ -19,16 +19,18 @@ import sklearn
 from numpy.typing import NDArray
 
 from l3clf._version import __version__
+from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.audio.decode import decode_revision
 from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders, with_filters
 from l3clf.baselines.cell_files import read_cell, write_cell
-from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
+from l3clf.baselines.cells import Cell, grid, manageable, may_be_too_large, n_rows
 from l3clf.baselines.contenders import Contender, Training, check_contenders, contender_answers, refitted_contender
 from l3clf.baselines.left_out_rows import LeftOut, left_out_rows
 from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
-from l3clf.classifier.decision import check_pooling, pool_vectors
+from l3clf.classifier.augmented import SourcedWindows, check_augment
+from l3clf.classifier.decision import pool_vectors
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.heads import HEAD_NAMES, MAX_STORED_BYTES, check_size
+from l3clf.classifier.heads import MAX_STORED_BYTES, check_size
 from l3clf.classifier.inputs import as_cache, digest_of
 from l3clf.datasets import ClipTable
 from l3clf.datasets.describe import some
@@ -43,7 +45,6 @@ from l3clf.errors import (
     ModelFileError,
     ParameterError,
     counted,
-    did_you_mean,
 )
 from l3clf.evaluate import (
     CrossValidation,
@@ -84,6 +85,7 @@ def baseline(
     tune: bool = False,
     learning_curve: bool = False,
     open_set: bool = False,
+    augment: Augmentation | None = None,
     contenders: Sequence[Contender] = (),
     commands: Sequence[str] = (),
     words: Callable[[str], str] = str,
@@ -115,6 +117,9 @@ def baseline(
         Whether to fit the best combination with fewer clips of each class too.
     open_set : bool, default=False
         Whether to leave classes out of the best combination, and see how well it tells that it never learned them.
+    augment : Augmentation, optional
+        If given, each row is there a second time, fitted on changed copies of the training clips of each fold too;
+        clips that are scored are never changed. It needs the cache.
     contenders : sequence of Contender
         Networks to train on the clips of each fold, such as ``l3clf.distill.FineTuned("l3mini")``: a row each, and
         minutes for each fold.
@@ -154,6 +159,9 @@ def baseline(
     """
     table = as_table(table)
     options = _Options(hop_s, as_cache(cache), n_jobs, say)
+    check_augment(augment)
+    if augment is not None and options.cache is None:
+        raise ParameterError("cache=None: copies of clips would be made anew in each fold; give a cache with augment")
     if out is not None:  # before anything takes time
         _check_outputs(check_folder(out, MARK, force=force), table, options.cache, force)
     for text in (str(table.describe()), *table.problems()) if say else ():
@@ -162,7 +170,7 @@ def baseline(
     found = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
     embedders, unfit = with_filters(found, band_hz, denoise, asked_for=embedders is not None)
     missing += unfit
-    wanted = _grid(embedders, heads, poolings, tune)
+    wanted = grid(embedders, heads, poolings, tune, augment)
     check_contenders(contenders)
     # Raises before hours are spent on embedding what would only fail later.
     for embedder in embedders:
@@ -236,22 +244,6 @@ class _Options:
             self.say(text)
 
 
-def _grid(embedders: Sequence[Embedder], heads: Sequence[str], poolings: Sequence[str], tune: bool) -> list[Cell]:
-    for name, values in (("embedders", embedders), ("heads", heads), ("poolings", poolings)):
-        if not values or isinstance(values, str):
-            raise ParameterError(f"{name}={values!r}; expected a list of at least one")
-    for head in heads:
-        if head not in HEAD_NAMES:
-            hint = did_you_mean(head, HEAD_NAMES)
-            raise ParameterError(f"heads: {head!r}{hint}; expected only {', '.join(map(repr, HEAD_NAMES))}")
-    for pooling in poolings:
-        check_pooling(pooling)
-    names = [embedder.name for embedder in embedders]
-    if len(set(names)) < len(names):
-        raise ParameterError(f"embedders: {', '.join(names)}; give each only once")
-    return [Cell(e, h, p, tune and h == "logistic") for e in embedders for h in heads for p in poolings]
-
-
 @dataclass(frozen=True, eq=False)
 class _Embedded:
     """The clips that every embedder could embed, and their windows by embedder."""
@@ -260,6 +252,21 @@ class _Embedded:
     windows: dict[str, list[WindowEmbeddings]]
     clips_per_s: dict[str, float | None]
     failures: list[L3clfError]
+
+    def items(self, cell: Cell) -> Sequence[WindowEmbeddings]:
+        """Return the windows of each clip for a cell, with its sound if copies are to be made of it."""
+        windows = self.windows[cell.embedder.name]
+        if cell.augment is None:
+            return windows
+        return [
+            SourcedWindows(each.vectors, each.times_s, each.levels_dbfs, clip)
+            for each, clip in zip(windows, self.table.clips, strict=True)
+        ]
+
+
+def _classifier(cell: Cell, options: _Options) -> ClipClassifier:
+    model = cell.classifier(options.hop_s)
+    return model if cell.augment is None else model.set_params(cache=options.cache, n_jobs=options.n_jobs)
 
 
 def _embed_all(table: ClipTable, embedders: Sequence[Embedder], options: _Options) -> _Embedded:
@@ -352,7 +359,7 @@ class _CellStore:
 
     def get_or_compute(self, cells: Sequence[Cell]) -> list[tuple[CrossValidation, float]]:
         """Return the predictions of cells that share a head, and the seconds that they took together."""
-        keys = [[cell.embedder.fingerprint, cell.head_name, cell.pooling] for cell in cells]
+        keys = [cell.made_by for cell in cells]
         paths = [None if (place := self.place(key)) is None else place.with_suffix(".npz") for key in keys]
         labels = self.embedded.table.labels
         found = {i: stored for i, path in enumerate(paths) if path is not None and (stored := read_cell(path, labels))}
@@ -371,10 +378,12 @@ class _CellStore:
         return [found[i] for i in range(len(cells))]
 
     def _compute(self, cells: Sequence[Cell]) -> list[CrossValidation]:
-        model, poolings = cells[0].classifier(self.options.hop_s), [cell.pooling for cell in cells]
-        windows, labels = self.embedded.windows[cells[0].embedder.name], self.embedded.table.labels
+        model, poolings = _classifier(cells[0], self.options), [cell.pooling for cell in cells]
+        windows, labels = self.embedded.items(cells[0]), self.embedded.table.labels
         rows = n_rows(cells[0], len(labels), self.embedded.windows)
         at_once = min(n_threads(self.options.n_jobs), cells[0].folds_at_once(rows, len(np.unique(labels))))
+        if cells[0].augment is not None:  # folds share copies, which folds at once would each make
+            at_once = 1
         return cross_validate_poolings(model, poolings, windows, labels, self.split, at_once)
 
     def place(self, made_by: Sequence[Any]) -> Path | None:
@@ -438,14 +447,14 @@ def _duplicates(embedded: _Embedded, split: Split, options: _Options) -> list[Du
 
 def _curve(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> list[dict[str, Any]]:
     data = embedded.table
-    model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
+    model, windows = _classifier(best, options), embedded.items(best)
     return learning_curve_points(model, windows, data.labels, split, data.groups, options.n_jobs)
 
 
 def _left_out(best: Cell, embedded: _Embedded, split: Split, options: _Options) -> list[LeftOut]:
     options.tell("Leaving classes out, to see whether the best row tells that it never learned them ...")
     data = embedded.table
-    model, windows = best.classifier(options.hop_s), embedded.windows[best.embedder.name]
+    model, windows = _classifier(best, options), embedded.items(best)
     return left_out_rows(model, windows, data.labels, split, data.groups, options.n_jobs)
 
 

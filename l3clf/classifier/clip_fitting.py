@@ -3,7 +3,7 @@
 Rule: it sets what `ClipClassifier` documents as its fitted attributes, and decides nothing about new clips.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
 from typing import Any, Self
 
@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import FloatArray
+from l3clf.audio.clip_augmentation import Augmentation
+from l3clf.classifier.augmented import embed_copies
 from l3clf.classifier.clip_estimator import ClipEstimator
-from l3clf.classifier.cross_fitting import Lesson, learn
+from l3clf.classifier.clip_warnings import report_failures
+from l3clf.classifier.cross_fitting import Lesson, fit_rows, learn, taught
 from l3clf.classifier.decision import VECTOR_POOLINGS, above_gate, counted, pool_vectors
 from l3clf.classifier.gate import learned_gate
+from l3clf.classifier.inputs import Item, as_cache
 from l3clf.classifier.typicality import Typicality
 from l3clf.classifier.unknown import Unknown, bank_rows, is_student
 from l3clf.embedders import Embedder
@@ -36,6 +40,7 @@ class ClipFitting(ClipEstimator):
     random_state: Any
     embedder_: Embedder
     # A pickle of an earlier version has none of these.
+    augment: Augmentation | None = None
     unknown_threshold_: float | NDArray[np.float64] | None = None
     unknown_threshold_interval_: NDArray[np.float64] | None = None
     has_background_: bool = False
@@ -114,12 +119,55 @@ class ClipFitting(ClipEstimator):
             for outcome, quiet, v in zip(outcomes, is_background, vectors, strict=True)
         ]
 
-    def _fit_head(self, head: Any, vectors: Sequence[FloatArray], labels: NDArray[Any]) -> None:
-        features = self._head_input(vectors)
-        targets = np.repeat(labels, 1 if self.pooling in VECTOR_POOLINGS else [len(v) for v in vectors])
+    def _copies(
+        self, items: Sequence[Item], outcomes: Sequence[Outcome], kinds: Sequence[Hashable], whole: Sequence[bool]
+    ) -> list[FloatArray]:
+        """Return the head's input for the changed copies of each clip; an empty list without `augment`.
+
+        Parameters
+        ----------
+        items, outcomes, kinds
+            The clips; see `embed_copies`.
+        whole : sequence of bool
+            Of which clips every window counts, whatever the gate says.
+        """
+        if self.augment is None:
+            return []
+        found: dict[tuple[int, int], FloatArray] = {}
+        failures: list[Outcome] = []
+        made = embed_copies(
+            self.embedder_,
+            items,
+            outcomes,
+            kinds,
+            self.augment,
+            hop_s=self.hop_s,
+            center=self.center,
+            cache=as_cache(self.cache),
+            n_jobs=self.n_jobs,
+            progress=self.verbose,
+        )
+        for clip, copy, outcome in made:
+            if isinstance(outcome, L3clfError):
+                failures.append(outcome)
+                continue
+            vectors = outcome.vectors if whole[clip] else self._vectors(outcome)
+            if len(vectors):  # pooled at once, because the windows of all copies may not fit into memory
+                found[clip, copy] = self._head_input([vectors])
+        report_failures(failures, self.on_error)
+        rows: list[list[FloatArray]] = [[] for _ in items]
+        for clip, copy in sorted(found):
+            rows[clip].append(found[clip, copy])
+        width = self.embedder_.embedding_size * (2 if self.pooling == "mean+std" else 1)
+        return [np.concatenate(each) if each else np.zeros((0, width), np.float32) for each in rows]
+
+    def _fit_head(
+        self, head: Any, vectors: Sequence[FloatArray], labels: NDArray[Any], copies: Sequence[FloatArray] = ()
+    ) -> None:
+        rows = [self._head_input([v]) for v in vectors]
         # Our own heads solve many small systems, on which several BLAS threads are eight times slower than one.
         with one_blas_thread() if isinstance(self.head, str) else nullcontext():
-            self.head_ = head.fit(features, targets)
+            self.head_ = fit_rows(head, taught(rows, copies), rows, labels, range(len(rows)))
         self.classes_ = np.asarray(self.head_.classes_)
         self.unknown_threshold_, self.unknown_threshold_interval_ = None, None
         self.has_background_, self.temperature_, self.typicality_ = False, 1.0, None
@@ -131,13 +179,15 @@ class ClipFitting(ClipEstimator):
         labels: NDArray[Any],
         background: Sequence[FloatArray],
         groups: NDArray[Any] | None,
+        copies: Sequence[FloatArray] = (),
+        background_copies: Sequence[FloatArray] = (),
     ) -> None:
         """Fit the head with the background, if there is one, and learn the threshold."""
         rows = bank_rows(unknown, self.embedder_, self.pooling)
         if background:
-            recordings = self._head_input(background)
+            recordings = np.concatenate([self._head_input(background), *background_copies])
             rows = np.concatenate([rows, recordings]) if len(rows) else recordings
-        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling, vectors)
+        lesson = Lesson([self._head_input([v]) for v in vectors], labels, rows, self.pooling, vectors, copies)
         learned = learn(
             lesson,
             self.head,

@@ -34,7 +34,7 @@ from l3clf.classifier.unknown import Unknown
 from l3clf.errors import ClipWarning, ParameterError
 from l3clf.networks.threads import one_blas_thread
 
-__all__ = ["BACKGROUND_C", "Learned", "Lesson", "learn", "pooled", "split_answers"]
+__all__ = ["BACKGROUND_C", "Learned", "Lesson", "fit_rows", "learn", "pooled", "split_answers", "taught"]
 
 # Both were chosen on clips of the open pools from other collections than the bank's: benchmarks/background/README.md.
 BACKGROUND_C = 0.03
@@ -62,6 +62,9 @@ class Lesson:
         How the head's answers for a clip's rows become one.
     windows : sequence of arrays of shape (n_windows, embedding_size)
         The windows of each clip.
+    copies : sequence of arrays of shape (n_rows, n_features)
+        The rows of changed copies of each clip, which are learned with it; a head is never asked about them. None if
+        there are no copies.
     """
 
     clips: Sequence[FloatArray]
@@ -69,6 +72,7 @@ class Lesson:
     background: FloatArray
     pooling: str
     windows: Sequence[FloatArray]
+    copies: Sequence[FloatArray] = ()
 
     @property
     def lengths(self) -> NDArray[np.intp]:
@@ -143,12 +147,14 @@ def learn(
     has_background = len(lesson.background) > 0
     make, clip_weights = _head_maker(head, class_weight, random_state, lesson.labels, has_background)
 
+    learned = taught(lesson.clips, lesson.copies)
+
     def fit(chosen: NDArray[np.intp]) -> Any:
-        rows = np.concatenate([lesson.clips[i] for i in chosen.tolist()])
-        lengths = lesson.lengths[chosen]
         if not has_background:  # labels, because the head's class_weight may name them
-            return make().fit(rows, np.repeat(lesson.labels[chosen], lengths))
-        weights = np.repeat(clip_weights[chosen], lengths)
+            return fit_rows(make(), learned, lesson.clips, lesson.labels, chosen.tolist())
+        rows = np.concatenate([learned[i] for i in chosen.tolist()])
+        lengths = [len(learned[i]) for i in chosen.tolist()]
+        weights = np.repeat(clip_weights[chosen] * lesson.lengths[chosen] / lengths, lengths)
         weight = unknown.weight * BACKGROUND_CLASSES * weights.sum() / len(np.unique(codes[chosen]))
         share = weight / len(lesson.background)
         return _fit_weighted(
@@ -165,8 +171,8 @@ def learn(
     with one_blas_thread() if isinstance(head, str) else nullcontext():
         fitted = fit(everything)
         held_out = _cross_fit(lesson, classes, codes, group_codes, fit, measure)
-    learned = _judged(fitted, held_out, head, unknown, group_codes, len(classes))
-    return replace(learned, typicality=measure(everything)) if measure and len(held_out.clips) else learned
+    judged = _judged(fitted, held_out, head, unknown, group_codes, len(classes))
+    return replace(judged, typicality=measure(everything)) if measure and len(held_out.clips) else judged
 
 
 def _fit_distances(lesson: Lesson, codes: Codes, chosen: NDArray[np.intp]) -> Typicality:
@@ -217,10 +223,41 @@ def _weight_parameter(head: Any) -> str | None:
     return "sample_weight" if has_fit_parameter(head, "sample_weight") else None
 
 
-def _fit_weighted(head: Any, rows: FloatArray, codes: Codes, weights: NDArray[np.float64]) -> Any:
+def _fit_weighted(head: Any, rows: FloatArray, codes: NDArray[Any], weights: NDArray[np.float64]) -> Any:
     # A head's steps need not have asked for weights by scikit-learn's metadata routing: these are ours.
     with config_context(enable_metadata_routing=False):
         return head.fit(rows, codes, **{str(_weight_parameter(head)): weights})
+
+
+def fit_rows(
+    head: Any,
+    learned: Sequence[FloatArray],
+    own: Sequence[FloatArray],
+    labels: NDArray[Any],
+    chosen: Sequence[int],
+) -> Any:
+    """Fit a head on the rows of clips, which weigh as much with copies as without, if the head takes weights.
+
+    Parameters
+    ----------
+    head : classifier
+    learned, own : sequence of arrays of shape (n_rows, n_features)
+        The rows of each clip with those of its copies, and without; see `taught`.
+    labels : array of shape (n_clips,)
+    chosen : sequence of int
+        The clips to learn.
+    """
+    lengths = [len(learned[i]) for i in chosen]
+    rows, targets = np.concatenate([learned[i] for i in chosen]), np.repeat(labels[list(chosen)], lengths)
+    shares = [len(own[i]) / len(learned[i]) for i in chosen]
+    if min(shares) == 1 or _weight_parameter(head) is None:
+        return head.fit(rows, targets)
+    return _fit_weighted(head, rows, targets, np.repeat(shares, lengths))
+
+
+def taught(rows: Sequence[FloatArray], copies: Sequence[FloatArray]) -> list[FloatArray]:
+    """Return for each clip its own rows and then those of its copies; the clips' own where there are no copies."""
+    return [np.concatenate(each) for each in zip(rows, copies, strict=True)] if len(copies) else list(rows)
 
 
 # --- cross-fitting --------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l3clf.audio.clip import FloatArray
+from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.classifier.accuracy import AccuracyMixin
+from l3clf.classifier.augmented import check_augment, check_sources
 from l3clf.classifier.clip_answering import ClipAnswering
 from l3clf.classifier.clip_embedder import ClipEmbedder  # here too: pickles of earlier versions name this module
 from l3clf.classifier.clip_warnings import (
@@ -93,6 +95,11 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         bank (no `Filtered` one has) and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The
         threshold is learned by cross-fitting, and so is the temperature of the head "logistic", whose probabilities are
         calibrated by it. Clips labelled "background" join the background. None learns no threshold.
+    augment : None or Augmentation, default=None
+        Learn from changed copies of the training clips too: ``augment.copies`` of each, drawn from its content, and
+        cached. Clips are mixed with others of their class, or of a class "background". Clips to predict are never
+        changed, and neither the threshold of `unknown` nor a gate is learned from copies; windows of a copy count where
+        it is above the gate before its change of level.
 
     Attributes
     ----------
@@ -138,6 +145,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
     # A pickle of an earlier version has none of these.
     gate_hysteresis_db: float = 0.0
     unknown: Any = None
+    augment: Augmentation | None = None
     silence_learned_: bool | None = None
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
@@ -161,6 +169,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         full_scale: float | None = None,
         gate_hysteresis_db: float = 0.0,
         unknown: Any = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.embedder = embedder
         self.head = head
@@ -179,6 +188,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         self.full_scale = full_scale
         self.gate_hysteresis_db = gate_hysteresis_db
         self.unknown = unknown
+        self.augment = augment
 
     def fit(self, X: Iterable[Any], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Embed the clips and fit the head.
@@ -186,6 +196,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         Parameters
         ----------
         X : iterable of paths, Clips, 1-D arrays or WindowEmbeddings
+            With `augment`, no WindowEmbeddings: their sound cannot be changed any more.
         y : array of shape (n_clips,)
             Labels: strings, integers or booleans. With `unknown`, "background" is no class: it joins the background.
         groups : array of shape (n_clips,), optional
@@ -206,6 +217,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         self.expected_fingerprint_ = None  # set by load_model
         unknown = resolved(self.unknown, self.embedder_, self.pooling)
         sources = as_sources(X, self.sample_rate, self.full_scale)
+        check_sources(sources, self.augment)
         labels = as_labels(y, len(sources))
         group_of = as_groups(groups, len(sources))
         extra = as_sources(background_clips(unknown), None, self.full_scale)
@@ -219,16 +231,22 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
         warn_of_training(sources, labels, outcomes, known, used, self.gate_in_force()[0])
         targets = labels[used]
+        everything = [*sources, *extra]
+        kinds = [*labels.tolist(), *[BACKGROUND] * len(extra)]
+        learned_whole = [quiet and self.gate_dbfs == "auto" for quiet in is_quiet]
+        copies = self._copies(everything, outcomes, kinds, learned_whole)
+        known_copies, other_copies = ([copies[i] for i in chosen] if copies else [] for chosen in (used, other))
         if unknown is None:
-            self._fit_head(head, [vectors[i] for i in used], targets)
+            self._fit_head(head, [vectors[i] for i in used], targets, known_copies)
         else:
             warn_of_background(sources, labels, outcomes, used, other)
             background = [vectors[i] for i in other]
             group_of = group_of if group_of is None else group_of[used]
-            self._fit_unknown(unknown, [vectors[i] for i in used], targets, background, group_of)
+            self._fit_unknown(
+                unknown, [vectors[i] for i in used], targets, background, group_of, known_copies, other_copies
+            )
         self.silence_learned_ = bool(silent_clips(outcomes, used))
         self.event_rules_ = None
-        everything = [*sources, *extra]
         learned = [everything[i] for i in used + other]
         answers = np.array([*targets.tolist(), *[BACKGROUND] * len(other)], object)
         self.training_digest_ = digest_of(learned, answers, as_cache(self.cache))
@@ -239,6 +257,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         check_pooling(self.pooling)
         check_limits(self.unknown_threshold, self.gate_dbfs, self.gate_hysteresis_db)
         check_unknown(self.unknown)
+        check_augment(self.augment)
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, as every estimator of scikit-learn does; ``unknown__weight`` is that of an `Unknown`.

@@ -111,10 +111,10 @@ def save_model(model: ClipClassifier | ClipTagger, path: str | os.PathLike[str],
 
     Notes
     -----
-    The file stores what is needed to predict, not to train. The heads "logistic" and "forest" are loaded by
-    name and can be fitted again; a head given as a classifier, or with ``class_weight`` or ``random_state``,
-    is loaded as plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` are loaded
-    with their defaults. Files of format version 1 do not say whether a training clip was digital silence: their
+    The file stores what is needed to predict, and `augment`, but not the sounds to train on. The heads "logistic" and
+    "forest" are loaded by name and can be fitted again; a head given as a classifier, or with ``class_weight`` or
+    ``random_state``, is loaded as plain arrays, which cannot. ``cache``, ``n_jobs``, ``on_error`` and ``verbose`` are
+    loaded with their defaults. Files of format version 1 do not say whether a training clip was digital silence: their
     models answer silence with a class, as they did, and a warning.
     """
     target = check_kind(path, MODEL, force=force, error=ModelFileError)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from l3clf.audio.augmentation import RANGES
+from l3clf.audio.clip_augmentation import CHANGES, MAX_COPIES
 from l3clf.classifier.decision import POOLINGS
 from l3clf.classifier.frozen_heads import FrozenHead
 from l3clf.classifier.frozen_tag_heads import SigmoidHead, TagForestHead
@@ -154,6 +156,12 @@ SECTIONS = {
         "median_s": number(0, 1e9),
         "min_duration_s": number(0, 1e9),
         "min_gap_s": number(0, 1e9),
+    },
+    "augment": {
+        "copies": integer(1, MAX_COPIES),
+        "colour_db": number(0, 1e9),
+        **dict.fromkeys(RANGES, _LIST),
+        **dict.fromkeys((f"p_{change}" for change in CHANGES), number(0, 1)),
     },
     "tags": {"learned": _one_of(True, False), "thresholds": _LIST},
 }

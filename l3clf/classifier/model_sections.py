@@ -5,12 +5,13 @@ is given back by the function beside the one that wrote it. A model without sect
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.classifier.decision import TAG_POOLINGS
 from l3clf.classifier.events import EventRules
 from l3clf.classifier.frozen_heads import ArrayFacts
@@ -76,6 +77,8 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
         _check_unknown(found["unknown"], n_classes, document["classifier"]["pooling"])
     if "events" in found:
         _check_events(found["events"])
+    if "augment" in found:
+        _augmentation(found["augment"])
     if "filters" in found:
         _check_filters(found["filters"])
     return found
@@ -222,6 +225,32 @@ def _restore_events(model: Any, section: Mapping[str, Any]) -> None:
     model.event_rules_ = EventRules(**section)
 
 
+# --- augmentation ---------------------------------------------------------------------------------------
+
+
+def _describe_augment(model: Any) -> dict[str, Any] | None:
+    if model.augment is None:
+        return None
+    values = {name: np.asarray(value).tolist() for name, value in asdict(model.augment).items()}
+    return {name: value if name == "copies" else _floats(value) for name, value in values.items()}
+
+
+def _floats(value: Any) -> Any:
+    return list(map(float, value)) if isinstance(value, list) else float(value)
+
+
+def _augmentation(section: Mapping[str, Any]) -> Augmentation:
+    values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in section.items()}
+    try:
+        return Augmentation(**values)
+    except ParameterError as error:
+        raise ModelFileError(f"augment: {error}; {ADVICE}") from error
+
+
+def _restore_augment(model: Any, section: Mapping[str, Any]) -> None:
+    model.augment = _augmentation(section)
+
+
 # --- tags -----------------------------------------------------------------------------------------------
 
 
@@ -259,5 +288,6 @@ _SECTIONS: Mapping[str, Section] = {
     "filters": Section(_describe_filters, _restore_filters),
     "gate": Section(_describe_gate, _restore_gate),
     "events": Section(_describe_events, _restore_events),
+    "augment": Section(_describe_augment, _restore_augment),
     "tags": Section(_describe_tags, _restore_tags),
 }

@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
     baseline.add_argument(
         "--open-set", action="store_true", help="also leave classes out, to see if sounds never learned are told"
     )
+    options.add_augment(baseline, "also fit each row on changed copies of the training clips of each fold")
     options.add_filters(baseline, "; in rows beside those without")
     tune = (
         "also train a student (each one named, or l3mini) on the labels inside each fold, and its network from "
@@ -67,6 +68,7 @@ def _run(args: argparse.Namespace) -> int:
         tune=args.tune,
         learning_curve=args.learning_curve,
         open_set=args.open_set,
+        augment=options.augmentation_of(args),
         contenders=tuning.contenders(args),
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         words=lambda text: command_words(text, args.parser),

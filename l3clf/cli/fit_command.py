@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     pooling = "how windows are combined into one prediction for a clip (default: mean)"
     fit.add_argument("--pooling", choices=options.POOLINGS, default="mean", help=pooling)
     fit.add_argument("--class-weight", choices=("balanced",), help="weight classes inversely to their size")
+    options.add_augment(fit, "also learn from changed copies of each clip")
     options.add_decision(fit, learns=True)
     learn = 'learn which sounds are "unknown", from a background and a threshold that keeps most known clips'
     fit.add_argument("--unknown", action="store_true", help=learn)
@@ -63,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.datasets.describe import tag_problems
 
     embedder = options.embedder_of(args, tuning.USUAL if args.fine_tune else "openl3")
-    unknown = _unknown(args, embedder)
+    unknown, augment = _unknown(args, embedder), options.augmentation_of(args)
     _check_tags(args, unknown)
     if args.group is not None and unknown is None and not args.tags:
         raise ParameterError(
@@ -84,7 +85,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.tags:
         sizes = []
     else:
-        sizes = may_be_too_large([Cell(embedder, args.head, args.pooling, tune=False)], np.array(table.labels))
+        cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment)
+        sizes = may_be_too_large([cell], np.array(table.labels))
         warn_of_several(args, table.labels.tolist())
     for size in sizes:
         tell(size.rstrip("."), args.parser)
@@ -109,7 +111,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.tags:
         model = ClipTagger(**settings)
     else:
-        model = ClipClassifier(**settings, unknown_threshold=args.unknown_threshold, unknown=unknown)
+        own = {"unknown_threshold": args.unknown_threshold, "unknown": unknown, "augment": augment}
+        model = ClipClassifier(**settings, **own)
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -121,10 +124,11 @@ def _run(args: argparse.Namespace) -> int:
         print_failures(getattr(model, "failures_", []), args)
     save_model(model, args.out, force=args.force)
     clips = counted(len(table) + len(others) - len(model.failures_), "clip")
+    copies = "" if augment is None else f", {counted(augment.copies, 'copy', 'copies')} of each"
     beside = " and the background" if others or len(classes) < len(table) else ""
     names = counted(len(model.classes_), *(("tag", "tags") if args.tags else ("class", "classes")))
     say(
-        f"Fitted {model.head!r} on {clips} of {names}{beside} "
+        f"Fitted {model.head!r} on {clips}{copies} of {names}{beside} "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
     )
     for line in _about_unknown(model):
@@ -142,6 +146,7 @@ def _check_tags(args: argparse.Namespace, unknown: Any) -> None:
         "--unknown-threshold": args.unknown_threshold is not None,
         "--pooling vote": args.pooling == "vote",
         "--fine-tune": args.fine_tune,
+        "--augment": args.augment is not None,
     }
     for option, given in asked.items():
         if given:

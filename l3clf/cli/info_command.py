@@ -110,6 +110,11 @@ def _model(path: Path) -> dict[str, Any]:
         **(_tag_thresholds(model) if is_tagger else {"unknown threshold": _threshold(model)}),
         **_unknown(model),
         "gate": _gate(*model.gate_in_force(), isinstance(model.gate_dbfs, str)),
+        **(
+            {}
+            if model.augment is None
+            else {"learned": f"the clips and {counted(model.augment.copies, 'copy', 'copies')} of each"}
+        ),
         **_events(model),
         "training digest": model.training_digest_,
         "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),

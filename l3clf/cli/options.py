@@ -11,6 +11,7 @@ __all__ = [
     "HEADS",
     "POOLINGS",
     "Listed",
+    "add_augment",
     "add_decision",
     "add_embedding",
     "add_filters",
@@ -19,6 +20,7 @@ __all__ = [
     "add_hop",
     "add_quiet",
     "add_work",
+    "augmentation_of",
     "cache_choice",
     "command",
     "command_group",
@@ -33,6 +35,7 @@ __all__ = [
 HEADS = ("logistic", "forest")
 POOLINGS = ("mean", "mean+std", "max", "probability", "vote")
 MAX_DIGITS = 20  # of a number
+DEFAULT_COPIES = 4  # that of `Augmentation`
 
 
 def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -57,6 +60,33 @@ def help_of(parser: argparse.ArgumentParser) -> dict[str, Any]:
         return 0
 
     return {"run": run, "parser": parser}
+
+
+def add_augment(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the wish for changed copies of the training clips."""
+    text = f"{what}: that many (default: {DEFAULT_COPIES}), changed in time, pitch, level, noise, room and so on"
+    parser.add_argument("--augment", type=copies, nargs="?", const=DEFAULT_COPIES, metavar="COPIES", help=text)
+
+
+def copies(text: str) -> int:
+    """Parse the value of --augment."""
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"{text}: expected how many copies to make of each clip, such as {DEFAULT_COPIES}; give DATA before --augment"
+    )
+
+
+def augmentation_of(args: argparse.Namespace) -> Any:
+    """Return the `Augmentation` that --augment asks for; None without it."""
+    if args.augment is None:
+        return None
+    from l3clf.audio.clip_augmentation import Augmentation
+
+    try:
+        return Augmentation(copies=args.augment)
+    except ParameterError as error:
+        raise ParameterError(str(error).replace("copies=", "--augment ")) from None
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:

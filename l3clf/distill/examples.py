@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -265,8 +265,11 @@ def _description(
     corpus: Corpus, teachers: Sequence[Embedder], recipe: Recipe, labels: NDArray[np.int32] | None
 ) -> dict[str, Any]:
     """Return everything that the examples depend on, as JSON gives it back."""
+    described = asdict(recipe)
+    known = {each.name for each in fields(Augmentation)}  # those of a classifier's augmentation change nothing here
+    described["augmentation"] = {name: value for name, value in described["augmentation"].items() if name in known}
     found = {
-        "recipe": asdict(recipe),
+        "recipe": described,
         "corpus": corpus.digest,
         "spec": asdict(student_spec(recipe.window_s)),
         "teachers": [teacher.fingerprint for teacher in teachers],

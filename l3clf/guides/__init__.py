@@ -11,6 +11,7 @@ __all__ = ["TOPICS", "read_guide", "title"]
 
 TOPICS = (
     "first-classifier",
+    "small-data",
     "unknown-sounds",
     "several-labels",
     "events",

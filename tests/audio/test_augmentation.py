@@ -16,8 +16,10 @@ from l3clf.audio.augmentation import (
     mix,
     pitch_shift,
     reverberate,
+    time_shift,
     time_stretch,
 )
+from l3clf.audio.clip_augmentation import Augmentation as ClipAugmentation
 from l3clf.errors import ParameterError
 
 RATE = 16_000
@@ -97,6 +99,17 @@ def test_short_sounds_can_be_stretched_and_shifted():
     for n in (1, 2, 10, 300):
         assert time_stretch(noise(n), RATE, 1.15).shape == (round(1.15 * n),)
         assert pitch_shift(noise(n), RATE, 0.85).shape == (n,)
+
+
+@pytest.mark.parametrize("shift", [-9000, -300, 0, 300, 9000])
+def test_a_shift_moves_the_sound_and_leaves_zeros(shift):
+    x = noise(8000)
+    out = time_shift(x, RATE, shift / RATE)
+    assert (len(out), out.dtype) == (8000, np.float32)
+    kept = max(0, 8000 - abs(shift))
+    earlier, later = (x, out) if shift > 0 else (out, x)
+    np.testing.assert_array_equal(earlier[:kept], later[8000 - kept :])
+    assert np.count_nonzero(out) == kept
 
 
 # --- level and mixing ------------------------------------------------------------------------------
@@ -254,6 +267,27 @@ def test_what_is_drawn_stays_within_its_range():
         out = change.apply(x, RATE, rng)
         assert 0.845 * 700 <= peak_hz(middle(out)) <= 1.155 * 700
         assert -24.4 <= db(rms(middle(out)) / rms(x)) <= 6.4
+
+
+def test_a_whole_clip_is_shifted_and_stretched_and_has_a_second_one_all_along():
+    still = {**NEVER, "p_shift": 0.0}
+    x, second = tone(700, 0.5), 0.01 * tone(3000, 0.1)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(ClipAugmentation(**still).render(x, RATE, rng), x)
+    longer = ClipAugmentation(**{**still, "p_stretch": 1.0, "stretch": (1.1, 1.1)}).render(x, RATE, rng)
+    assert len(longer) == round(1.1 * len(x))
+    later = ClipAugmentation(**{**still, "p_shift": 1.0, "shift_s": (0.1, 0.1)}).render(x, RATE, rng)
+    np.testing.assert_array_equal(later, time_shift(x, RATE, 0.1))
+    added = ClipAugmentation(**still).render(x, RATE, rng, second, 6.0) - x
+    assert [db(rms(x) / rms(part)) for part in np.split(added, 5)] == pytest.approx([6.0] * 5, abs=0.1)
+    for below in (noise(10), noise(20_000)):
+        assert ClipAugmentation(**still).render(x, RATE, rng, below, 6.0).shape == x.shape
+
+
+def test_digital_silence_is_not_changed_by_anything():
+    everything = ClipAugmentation(**{**dict.fromkeys(NEVER, 1.0), "p_shift": 1.0})
+    silence = np.zeros(8000, np.float32)
+    np.testing.assert_array_equal(everything.render(silence, RATE, np.random.default_rng(0), tone(), 0.0), silence)
 
 
 def test_noise_and_band_limits_are_audible_when_drawn():

@@ -46,6 +46,27 @@ def test_the_numbers_are_those_of_scikit_learn_by_hand(table):
     assert report.best["accuracy_std"] == pytest.approx(each.std(), abs=1e-12)
 
 
+def test_each_row_is_there_with_copies_too_and_these_are_made_once(table, tmp_path, monkeypatch):
+    cache, augment = l3clf.EmbeddingCache(tmp_path / "c.sqlite"), l3clf.Augmentation(copies=1)
+    how = {"heads": ["logistic"], "augment": augment, "out": tmp_path / "out", "cache": cache}
+    report = run(table, **how)
+    found = {row["head"]: row["accuracy"] for row in report.table}
+    assert found.keys() == {"logistic", "logistic + 1 copy"}
+    assert found["logistic"] == run(table, heads=["logistic"]).best["accuracy"]
+    by_hand = cross_val_score(
+        l3clf.ClipClassifier("mfcc", cache=cache, augment=augment),
+        table.clips,
+        table.labels,
+        cv=PredefinedSplit(report.split.test_fold),
+    )
+    assert found["logistic + 1 copy"] == pytest.approx(by_hand.mean(), abs=1e-9)
+    monkeypatch.setattr(l3clf.Augmentation, "render", None)  # would fail
+    again = run(table, **how)
+    assert [row["accuracy"] for row in again.table] == [row["accuracy"] for row in report.table]
+    with pytest.raises(ParameterError, match="cache=None: copies of clips would be made anew in each fold"):
+        run(table, augment=augment, cache=None)
+
+
 def test_given_folds_are_used_and_noted(table):
     with_folds = ClipTable(table.clips, table.labels, folds=np.arange(len(table)) % 3)
     report = run(with_folds, heads=["logistic"])

@@ -19,6 +19,25 @@ def test_fit_prints_what_it_did(data, tmp_path, capsys):
     assert f"Model: {tmp_path / 'm'}" in out
 
 
+def test_fit_learns_from_copies_and_the_model_says_so(data, tmp_path, capsys):
+    model = tmp_path / "m.l3clf"
+    arguments = ["fit", str(data), "--embedder", "mfcc", "--quiet", "--out", str(model), "--augment"]
+    assert cli.main([*arguments, "2"]) == 0
+    assert "on 10 clips, 2 copies of each of 2 classes" in capsys.readouterr().out
+    assert l3clf.load_model(model).augment == l3clf.Augmentation(copies=2)
+    assert cli.main(["info", str(model)]) == 0
+    assert "the clips and 2 copies of each" in capsys.readouterr().out
+    assert cli.main([*arguments, "0"]) == 1
+    assert "--augment 0; expected a whole number from 1 to 1000" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--embedder", "mfcc", "--out", str(model), "--augment", str(data)])
+    assert (
+        "expected how many copies to make of each clip, such as 4; give DATA before --augment"
+        in capsys.readouterr().err
+    )
+    assert l3clf.Augmentation().copies == 4  # what --augment alone means
+
+
 def test_fit_leaves_failed_files_out_names_them_and_writes_the_model(data, tmp_path, capsys):
     (data / "low" / "bad.wav").write_bytes(b"")
     status = cli.main(["fit", str(data), "--embedder", "mfcc", "--out", str(tmp_path / "m.l3clf")])
