@@ -282,6 +282,10 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
             return self.thresholds_
         return np.full(len(self.classes_), float(self.threshold))
 
+    def threshold_in_force(self) -> NDArray[np.float64]:
+        """Return `thresholds_in_force`, by the name that the methods about events know from `ClipClassifier`."""
+        return self.thresholds_in_force()
+
     def predict_windows(self, X: Iterable[Any]) -> list[WindowPredictions]:
         """Return the tags and probabilities of each window of each clip.
 
