@@ -40,7 +40,7 @@ from l3clf.storage.embedding_cache import EmbeddingCache, FileIdentity, RefusedE
 __all__ = ["SourcedWindows", "check_augment", "check_sources", "embed_copies"]
 
 REVISION = "l3clf rendering 1"  # raised whenever the same description gives another sound
-PIECE_S = 30.0  # of a long clip, which is changed piece by piece: each takes up to twice this, and 20 times its memory
+PIECE_S = 30.0  # of a long clip, which is changed in pieces of up to twice this, each in 50 times its memory
 LOOKED_UP = 256  # copies at once
 STORED_AT_ONCE = 64
 
