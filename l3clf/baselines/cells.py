@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from l3clf.classifier.decision import PROBABILITY_POOLINGS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import FOREST_TREES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
+from l3clf.classifier.tag_labels import as_tags
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder
 from l3clf.errors import DatasetError
@@ -33,6 +35,7 @@ class Cell:
     head: str
     pooling: str
     tune: bool
+    tags: bool = False
 
     @property
     def head_name(self) -> str:
@@ -44,16 +47,17 @@ class Cell:
         """Key of the fitted head: equal for poolings of the probabilities of one head."""
         return self.embedder.name, self.head, "windows" if self.pooling in PROBABILITY_POOLINGS else self.pooling
 
-    def classifier(self, hop_s: float) -> ClipClassifier:
-        """Return the unfitted classifier that this row cross-validates."""
+    def model(self, hop_s: float) -> Any:
+        """Return the unfitted classifier or tagger that this row cross-validates."""
         head = tuned_logistic() if self.tune else self.head
-        return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
+        kind = ClipTagger if self.tags else ClipClassifier
+        return kind(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
 
     def bytes_needed(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the memory for fitting the head on this many rows."""
         # A forest stores the class probabilities of every node, in float64.
         arrays = FOREST_TREES * NODES_PER_ROW if self.head == "forest" else COPIES
-        return 8.0 * arrays * n_rows * n_classes
+        return 8.0 * arrays * n_rows * n_classes * (2 if self.tags else 1)  # of each tag, and of its absence
 
     def folds_at_once(self, n_rows: int, n_classes: int) -> int:
         """Return how many folds may be fitted at once without using more memory than one head may."""
@@ -64,7 +68,7 @@ class Cell:
     def bytes_stored(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the size of a model file, unpacked, with this head fitted on this many rows."""
         nodes = FOREST_TREES * NODES_PER_ROW * n_rows if self.head == "forest" else 0
-        return forest_bytes(nodes, n_classes)
+        return forest_bytes(nodes, n_classes * (2 if self.tags else 1))
 
 
 def manageable(
@@ -76,6 +80,7 @@ def manageable(
     ----------
     cells : sequence of Cell
     labels : array of shape (n_clips,)
+        Of taggers: texts such as ``dog|rain``.
     windows : mapping of str to sequences of n_clips WindowEmbeddings, optional
         By the embedder's name; if it is not known yet, one window per clip is assumed.
 
@@ -89,7 +94,7 @@ def manageable(
     DatasetError
         If no cell is left.
     """
-    n_classes = len(np.unique(labels))
+    n_classes = _n_classes(cells, labels)
     needed = [cell.bytes_needed(n_rows(cell, len(labels), windows), n_classes) for cell in cells]
     kept = [cell for cell, size in zip(cells, needed, strict=True) if size <= MAX_BYTES]
     left_out = [
@@ -97,10 +102,11 @@ def manageable(
         for cell, size in zip(cells, needed, strict=True)
         if size > MAX_BYTES
     ]
-    many = f"{n_classes:,} classes for {len(labels):,} clips need too much memory"
+    kind = "tags" if any(cell.tags for cell in cells) else "classes"
+    many = f"{n_classes:,} {kind} for {len(labels):,} clips need too much memory"
     if not kept:
         raise DatasetError(
-            f"{many} with every requested head: {some(left_out)}; use fewer classes (is the right column the label?)"
+            f"{many} with every requested head: {some(left_out)}; use fewer {kind} (is the right column the label?)"
         )
     return kept, [f"Left out, because {many}: {some(left_out, 20)}."] if left_out else []
 
@@ -109,7 +115,7 @@ def may_be_too_large(
     cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]] | None = None
 ) -> list[str]:
     """Return a line about the cells whose models may be too large for a model file; see `manageable`."""
-    n_classes = len(np.unique(labels))
+    n_classes = _n_classes(cells, labels)
     sizes = [cell.bytes_stored(n_rows(cell, len(labels), windows), n_classes) for cell in cells]
     named = [
         f"{cell.embedder.name} / {cell.head_name} / {cell.pooling} (up to {size / 2**20:,.0f} MB)"
@@ -118,6 +124,12 @@ def may_be_too_large(
     ]
     limit = f"{MAX_STORED_BYTES / 2**20:,.0f} MB"
     return [f"Perhaps too large for a model file, which holds up to {limit}: {some(named, 20)}."] if named else []
+
+
+def _n_classes(cells: Sequence[Cell], labels: NDArray[Any]) -> int:
+    if any(cell.tags for cell in cells):
+        return len(frozenset().union(*as_tags(map(str, labels.tolist()))))
+    return len(np.unique(labels))
 
 
 def n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:
