@@ -55,6 +55,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "how well sounds that were never learned are told: classes of ESC-10 and FSDD left out; noise, silence, speech",
         f"{_SHARED}; 30 minutes",
     ),
+    "filters": Benchmark(
+        "filter_gains",
+        "what band limits and denoising do to accuracy: ESC-10 clean, under rumble and under steady noise; few clips",
+        f"{_SHARED}; 15 minutes",
+    ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",
         "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",
@@ -80,6 +85,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "events found, missed and false in hours of sound, with the default rules and with tuned ones",
         f"{_SHARED}; 1 hour",
     ),
+    "similar": Benchmark(
+        "similar_sounds",
+        "how well clips of the same class are found by their embeddings, on ESC-10",
+        f"{_SHARED}; 2 minutes",
+    ),
+    "suggest": Benchmark(
+        "label_next",
+        "accuracy on ESC-10 against clips labelled, chosen by `suggest` and at random",
+        f"{_SHARED}; 5 minutes",
+    ),
     "openl3_speed": Benchmark(
         "openl3_speed",
         "windows per second of OpenL3 from FLAC files, as a share of the bare network's",
@@ -99,6 +114,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "cache_speed",
         "reading cached embeddings compared with joblib.Memory and .npy files; embedding a folder again",
         "nothing; 2 minutes",
+    ),
+    "search_speed": Benchmark(
+        "search_speed",
+        "time to find the nearest of 100,000 and a million vectors, beside scikit-learn",
+        "nothing, 4 GB of memory; 1 minute",
     ),
     "baseline_speed": Benchmark(
         "baseline_speed",

@@ -68,7 +68,9 @@ def students(file: str | None = None) -> list[Student]:
     return [l3mini(file)] if file else [cast(Student, l3clf.load_embedder(name)) for name in names]
 
 
-def embed(embedder: Embedder, clips: Sequence[Source], hop_s: float = 0.5) -> list[l3clf.WindowEmbeddings]:
+def embed(
+    embedder: Embedder, clips: Sequence[Source], hop_s: float = 0.5, center: bool = True
+) -> list[l3clf.WindowEmbeddings]:
     """Return the windows of each clip, computed anew.
 
     Raises
@@ -77,7 +79,7 @@ def embed(embedder: Embedder, clips: Sequence[Source], hop_s: float = 0.5) -> li
         Of the first clip that cannot be read.
     """
     found = []
-    for windows in embed_sources(embedder, clips, hop_s=hop_s, center=True, cache=None):
+    for windows in embed_sources(embedder, clips, hop_s=hop_s, center=center, cache=None):
         if isinstance(windows, L3clfError):
             raise windows
         found.append(windows)

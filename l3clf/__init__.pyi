@@ -17,7 +17,9 @@ from .embedders import load_embedder as load_embedder
 from .embedders import register_embedder as register_embedder
 from .embedders.base import Embedder as Embedder
 from .embedders.base import WindowEmbeddings as WindowEmbeddings
+from .embedders.filtered import Filtered as Filtered
 from .errors import L3clfError as L3clfError
 from .errors import L3clfWarning as L3clfWarning
+from .search.embedding_index import EmbeddingIndex as EmbeddingIndex
 from .storage.embedding_cache import EmbeddingCache as EmbeddingCache
 from .streaming.stream_classifier import StreamClassifier as StreamClassifier

@@ -4,12 +4,16 @@ Rule: nothing is downloaded, and an embedder that is left out is named with the 
 """
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from l3clf.classifier.inputs import as_embedder
 from l3clf.embedders import Embedder, described_embedder, embedder_names, load_embedder
-from l3clf.errors import L3clfError, MissingDependencyError
+from l3clf.embedders.filtered import Filtered
+from l3clf.errors import L3clfError, MissingDependencyError, ParameterError
 
-__all__ = ["FLOOR", "check_ready", "chosen", "left_out", "ready_embedders"]
+__all__ = ["FLOOR", "check_ready", "chosen", "left_out", "ready_embedders", "with_filters"]
 
 FLOOR = "mfcc"  # listed first: every other embedder should beat it
 BEST_IN_PACKAGE = "l3base"  # listed next, before those whose weights happen to be here
@@ -59,6 +63,8 @@ def chosen(embedder: str | Embedder, weights: str | os.PathLike[str] | None = No
         As for `ready_embedders`.
     """
     usual = as_embedder(embedder)
+    if isinstance(usual, Filtered):
+        return replace(usual, embedder=chosen(usual.embedder, weights))
     if weights is None or getattr(usual, "weights", "") is not None:  # it has no weights, or names them
         return usual
     there = described_embedder(usual.name, usual.options, weights=weights)
@@ -67,6 +73,41 @@ def chosen(embedder: str | Embedder, weights: str | os.PathLike[str] | None = No
     except L3clfError:
         return usual
     return there
+
+
+def with_filters(
+    embedders: Sequence[Embedder], band_hz: Any, denoise: str | None, *, asked_for: bool
+) -> tuple[list[Embedder], list[str]]:
+    """Return embedders, and after each the same with filtered sound, and a sentence for each that hears no such band.
+
+    Parameters
+    ----------
+    embedders : sequence of Embedder
+    band_hz, denoise
+        See `Filtered`; where both are None, nothing is added.
+    asked_for : bool
+        Whether the embedders were named: one that hears no such band is then an error.
+
+    Raises
+    ------
+    ParameterError
+        If the band or `denoise` is not possible, or one of the embedders is filtered already.
+    """
+    if band_hz is None and denoise is None:
+        return [*embedders], []
+    found: list[Embedder] = []
+    missing: list[str] = []
+    problem: ParameterError | None = None
+    for embedder in embedders:
+        found.append(embedder)
+        try:
+            found.append(Filtered(embedder, band_hz, denoise))
+        except ParameterError as error:
+            problem = problem or error
+            missing.append(f"Not tried with filters: {embedder.name}: {error}.")
+    if problem is not None and (asked_for or len(missing) == len(embedders)):
+        raise problem
+    return found, missing
 
 
 def check_ready(embedder: Embedder) -> None:

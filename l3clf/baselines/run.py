@@ -14,9 +14,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders
+from l3clf.baselines.available import FLOOR, check_ready, chosen, left_out, ready_embedders, with_filters
 from l3clf.baselines.cell_store import CellStore, Embedded, Options, Say
 from l3clf.baselines.cells import Cell, manageable, may_be_too_large, n_rows
+from l3clf.baselines.contenders import Contender, Training, check_contenders, contender_answers, refitted_contender
 from l3clf.baselines.left_out_rows import LeftOut, left_out_rows
 from l3clf.baselines.notes import notes_of
 from l3clf.baselines.result import OUTPUTS, BaselineReport, Result, write_files
@@ -70,11 +71,14 @@ def baseline(
     learning_curve: bool = False,
     open_set: bool = False,
     tags: bool = False,
+    contenders: Sequence[Contender] = (),
     commands: Sequence[str] = (),
     words: Callable[[str], str] = str,
     say: Say | None = None,
     weights: str | os.PathLike[str] | None = None,
     force: bool = False,
+    band_hz: tuple[float, float] | None = None,
+    denoise: str | None = None,
 ) -> BaselineReport:
     """Cross-validate embedders x heads x poolings on a data set, and fit the best combination on all clips.
 
@@ -102,6 +106,9 @@ def baseline(
     tags : bool, default=False
         Whether clips have several labels each: the labels are texts such as ``dog|rain``, and the models taggers
         (see `ClipTagger`), sorted by their mean average precision.
+    contenders : sequence of Contender
+        Networks to train on the clips of each fold, such as ``l3clf.distill.FineTuned("l3mini")``: a row each, and
+        minutes for each fold.
     commands : sequence of str
         Commands that the report names to reproduce it.
     words : callable, default=str
@@ -112,6 +119,9 @@ def baseline(
         A folder of weight files to search besides the usual places.
     force : bool, default=False
         Whether `out` may hold other files, and files of its own that were changed, which are then replaced.
+    band_hz, denoise
+        See `Filtered`: if given, each embedder is also tried with sound that is filtered so, in rows beside those
+        without. An embedder that was not named and does not hear that band is only tried without.
 
     Returns
     -------
@@ -135,15 +145,18 @@ def baseline(
     """
     table = as_table(table)
     target: Target = TagTarget(table) if tags else ClassTarget(table)
-    _check_tags(tags, learning_curve, open_set)
+    _check_tags(tags, learning_curve=learning_curve, open_set=open_set, contenders=contenders)
     options = Options(hop_s, as_cache(cache), n_jobs, say)
     if out is not None:  # before anything takes time
         _check_outputs(check_folder(out, MARK, force=force), table, options.cache, force)
     for text in (str(target.describe()), *target.problems()) if say else ():
         options.tell(text)
     missing = left_out(weights) if embedders is None else []
-    embedders = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
+    found = ready_embedders(weights) if embedders is None else [chosen(each, weights) for each in embedders]
+    embedders, unfit = with_filters(found, band_hz, denoise, asked_for=embedders is not None)
+    missing += unfit
     wanted = _grid(embedders, heads, poolings, tune, tags)
+    check_contenders(contenders)
     # Raises before hours are spent on embedding what would only fail later.
     for embedder in embedders:
         check_ready(embedder)
@@ -159,16 +172,24 @@ def baseline(
     cells, too_large = manageable(wanted, data.labels, embedded.windows)
     for text in may_be_too_large(cells, data.labels, embedded.windows) if folder else ():
         options.tell(text)
-    results = _results(cells, embedded, split, CellStore(folder, embedded, split, options), options)
+    store = CellStore(folder, embedded, split, options)
+    results = _results(cells, embedded, split, store, options)
     order = sorted(range(len(cells)), key=lambda i: -results[i].row[target.lead])
     best = cells[order[0]]
-    model = _refitted(best, embedded, split, options)
+    training = Training(data, split, store.place, hop_s, n_jobs, say)
+    trained = [_trained(contender, training, embedded) for contender in contenders]
+    ranked = sorted([*(results[i] for i in order), *trained], key=lambda result: -result.row[target.lead])
+    model: Model
+    if ranked[0] in trained:
+        model = refitted_contender(contenders[trained.index(ranked[0])], training)
+    else:
+        model = _refitted(best, embedded, split, options)
     stored, not_stored = (
         (None, []) if folder is None else _to_store(model, [cells[i] for i in order], embedded, split, options)
     )
     duplicates = _duplicates(embedded, split, options)
     report = BaselineReport(
-        results=[results[i] for i in order],
+        results=ranked,
         model=model,
         floors=target.floors(split),
         data=data,
@@ -189,11 +210,12 @@ def baseline(
     return report
 
 
-def _check_tags(tags: bool, learning_curve: bool, open_set: bool) -> None:
-    for name, value in (("learning_curve", learning_curve), ("open_set", open_set)):
-        if tags and value:
+def _check_tags(tags: bool, **others: Any) -> None:
+    for name, value in others.items() if tags else ():
+        if value:
+            found = value if isinstance(value, bool) else ", ".join(each.name for each in value)
             raise ParameterError(
-                f"{name}={value}: needs one class for each clip, and tags={tags} gives several; leave one of them out"
+                f"{name}={found}: needs one class for each clip, and tags={tags} gives several; leave one of them out"
             )
 
 
@@ -266,6 +288,13 @@ def _results(
             found[i] = _result(names, predicted, seconds, embedded, split)
             options.tell(_line(found[i], embedded.target))
     return [found[i] for i in range(len(cells))]
+
+
+def _trained(contender: Contender, training: Training, embedded: Embedded) -> Result:
+    names = contender.name, contender.head, contender.pooling
+    result = _result(names, *contender_answers(contender, training), embedded, training.split)
+    training.tell(_line(result, embedded.target))
+    return result
 
 
 def _line(result: Result, target: Target) -> str:

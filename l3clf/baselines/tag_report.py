@@ -34,8 +34,8 @@ def tag_summary(best: Row, floor: float, n_clips: int) -> str:
     precision, low, high, f1 = (percent(best[key]) for key in ("map", "map_low", "map_high", "micro_f1"))
     return (
         f"{best['embedder']} with a {best['head']} head and {best['pooling']} pooling tags {n_clips:,} clips with a "
-        f"mean average precision of {precision} % (95 % interval {low} to {high} %) and a micro F1 of {f1} %; every tag "
-        f"for every clip gives a mean average precision of {percent(floor)} %, the base rate."
+        f"mean average precision of {precision} % (95 % interval {low} to {high} %) and a micro F1 of {f1} %; every "
+        f"tag for every clip gives a mean average precision of {percent(floor)} %, the base rate."
     )
 
 
@@ -73,9 +73,8 @@ def mixed_up(truth: NDArray[np.int64], answers: CrossValidation, classes: NDArra
     names = [*map(str, classes.tolist()), NOTHING]
     true: list[str] = []
     predicted: list[str] = []
-    found_tags = np.asarray(answers.predictions, np.bool_)
-    rows = zip(truth.astype(np.bool_), found_tags, answers.probabilities, strict=True)
-    for has, found, probabilities in rows:
+    for i in range(len(truth)):
+        has, found, probabilities = truth[i] == 1, answers.predictions[i] == 1, answers.probabilities[i]
         by_probability = np.argsort(-probabilities, kind="stable")
         # The least probable of the missed tags goes with the most probable of the false ones.
         missed = [int(k) for k in by_probability[::-1] if has[k] and not found[k]]
@@ -90,8 +89,8 @@ def mixed_up(truth: NDArray[np.int64], answers: CrossValidation, classes: NDArra
 def rarest_tags(truth: NDArray[np.int64], classes: NDArray[Any]) -> list[str]:
     """Return the rarest tag of each clip, by which a map of clips is coloured."""
     by_size = np.argsort(truth.sum(axis=0), kind="stable")
-    first = truth[:, by_size].argmax(axis=1)
-    return [str(classes[by_size[k]]) if has else NO_TAG for k, has in zip(first, truth.any(axis=1), strict=True)]
+    ranked = truth[:, by_size]
+    return [str(classes[by_size[row.argmax()]]) if row.any() else NO_TAG for row in ranked]
 
 
 def tag_pictures(target: TagTarget, answers: CrossValidation, vectors: NDArray[np.float32]) -> Iterator[Picture]:

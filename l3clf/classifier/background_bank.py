@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders import Embedder
+from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.embedders.student import Student
 from l3clf.errors import ModelFileError
 from l3clf.storage.safejson import read_json
@@ -58,7 +59,8 @@ def bank_for(embedder: Embedder) -> FloatArray | None:
     Parameters
     ----------
     embedder : Embedder
-        Its fingerprint decides: a student of the same name with other weights has no bank.
+        Its fingerprint decides: a student of the same name with other weights has no bank, nor has one that is
+        `l3clf.Filtered`: the bank's sounds were embedded as they are, and are not in the package.
 
     Returns
     -------
@@ -73,6 +75,9 @@ def bank_for(embedder: Embedder) -> FloatArray | None:
     >>> bank_for(l3clf.load_embedder("mfcc")) is None
     True
     """
+    if isinstance(embedder, Filtered) and not embedder.is_plain:  # its sounds were embedded as they are
+        return None
+    embedder = unfiltered(embedder)
     if not isinstance(embedder, Student):  # the fingerprint of others may need weights that are not here
         return None
     for name in BANKS:

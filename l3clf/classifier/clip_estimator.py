@@ -4,7 +4,8 @@ Rule: the estimators hold parameters and fitted results only. Reading and embedd
 """
 
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
@@ -39,6 +40,35 @@ class ClipEstimator(BaseEstimator):
             raise ParameterError(f"on_error={self.on_error!r}; expected 'raise' or 'nan'")
         check_full_scale(self.full_scale)
         as_embedder(self.embedder).framing(self.hop_s, self.center)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with `deep`, those of an embedder, too: ``embedder__band_hz``."""
+        found: dict[str, Any] = super().get_params(deep)
+        if deep and isinstance(self.embedder, Embedder):
+            found |= {f"embedder__{name}": getattr(self.embedder, name) for name in _options(self.embedder)}
+        return found
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``embedder__band_hz`` puts another embedder in the place of the one there is.
+
+        Raises
+        ------
+        ParameterError
+            If an embedder has no such option, or not that value.
+        """
+        nested = {name: params.pop(name) for name in [*params] if name.startswith("embedder__")}
+        super().set_params(**params)
+        options = {name.removeprefix("embedder__"): value for name, value in nested.items()}
+        known = _options(self.embedder)
+        for name in options:
+            if name not in known:
+                raise ParameterError(
+                    f"embedder__{name}: embedder={self.embedder!r} has no such option; give an embedder that has it, "
+                    "such as l3clf.Filtered for band_hz and denoise"
+                )
+        if options:  # embedders do not change: clones share them
+            self.embedder = replace(self.embedder, **options)
+        return self
 
     def embed(self, X: Iterable[Any]) -> list[Outcome]:
         """Embed clips without pooling; the windows can be passed as X in later calls.
@@ -129,3 +159,8 @@ class ClipEstimator(BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.allow_nan = False
         return tags
+
+
+def _options(embedder: Any) -> list[str]:
+    """Return the names of the options of an embedder; none of a name, which has no options yet."""
+    return [field.name for field in fields(embedder)] if isinstance(embedder, Embedder) else []  # type: ignore[arg-type]

@@ -90,9 +90,9 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         means that it is learned.
     unknown : None, "auto" or Unknown, default=None
         How sounds are told that were never learned; see `Unknown`. "auto" is ``Unknown()`` where the embedder has a
-        bank and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The threshold is learned by
-        cross-fitting, and so is the temperature of the head "logistic", whose probabilities are calibrated by it. Clips
-        labelled "background" join the background. None learns no threshold.
+        bank (no `Filtered` one has) and the pooling is "mean", and ``Unknown(background=None)`` elsewhere. The
+        threshold is learned by cross-fitting, and so is the temperature of the head "logistic", whose probabilities are
+        calibrated by it. Clips labelled "background" join the background. None learns no threshold.
 
     Attributes
     ----------

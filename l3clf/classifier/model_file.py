@@ -1,4 +1,4 @@
-"""Save and load a fitted classifier without pickle.
+"""Save and load a fitted classifier or tagger without pickle.
 
 A model file is a ZIP: `model.json` describes the model, and one `NAME.npy` holds each array of its head. With a student
 of the user's own, it also holds the members of the student file.
@@ -24,8 +24,8 @@ import sklearn
 
 from l3clf._version import __version__
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.frozen_heads import ArrayFacts, checked_classes
-from l3clf.classifier.heads import MAX_STORED_BYTES, ForestHead, LinearHead, freeze_head
+from l3clf.classifier.frozen_heads import ArrayFacts, FrozenHead, checked_classes
+from l3clf.classifier.heads import MAX_STORED_BYTES, freeze_head
 from l3clf.classifier.model_schema import (
     ADVICE,
     ARRAY,
@@ -36,6 +36,7 @@ from l3clf.classifier.model_schema import (
     EMBEDDER_FACTS,
     FORMAT,
     FORMAT_VERSION,
+    FORMAT_WITHOUT_KIND,
     FORMAT_WITHOUT_SECTIONS,
     HEAD,
     HEADS,
@@ -43,6 +44,7 @@ from l3clf.classifier.model_schema import (
     OBJECT,
     OPTION,
     STUDENT_MEMBER,
+    TAGGER,
     checked_section,
     integer,
     parsed_document,
@@ -59,7 +61,10 @@ from l3clf.classifier.model_sections import (
     section_arrays,
 )
 from l3clf.classifier.model_student import carried_student, check_fingerprint, describe_student, student_members
+from l3clf.classifier.tag_heads import freeze_tag_head
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, described_embedder, embedder_names
+from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.errors import L3clfError, ModelFileError, ParameterError
 from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
 from l3clf.storage.safezip import read_zip, write_zip
@@ -69,7 +74,8 @@ __all__ = ["MODEL", "load_model", "save_model", "written_with"]
 MODEL: Final = Kind("a model file", zip_member_begins(JSON, json.dumps(FORMAT).encode()))
 _MAX_JSON = 4 << 20  # room for tens of thousands of classes
 _MAX_TOTAL = MAX_STORED_BYTES
-_LIMITS = {JSON: _MAX_JSON} | {f"{name}.npy": _MAX_TOTAL for head in HEADS.values() for name in head.members}
+_LIMITS = {JSON: _MAX_JSON}
+_LIMITS |= {f"{name}.npy": _MAX_TOTAL for heads in HEADS.values() for head in heads.values() for name in head.members}
 _LIMITS |= dict.fromkeys((f"{name}.npy" for name in MEMBERS), _MAX_TOTAL)
 _LIMITS |= STUDENT_MEMBERS
 _NPY_START = b"\x93NUMPY\x01\x00"  # magic string and version 1.0
@@ -77,15 +83,16 @@ _MAX_NPY_HEADER = 10 + 0xFFFF  # bytes: magic string, version and length, and th
 _WIDTH = {"mean+std": 2}  # width of the head's input in embeddings; 1 for all other poolings
 
 
-def save_model(model: ClipClassifier, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Save a fitted classifier.
+def save_model(model: ClipClassifier | ClipTagger, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Save a fitted classifier or tagger.
 
     The same model gives the same bytes. An existing model file is replaced once the new one is complete.
 
     Parameters
     ----------
-    model : ClipClassifier
-        Fitted, with a head that `l3clf.classifier.heads.freeze_head` accepts.
+    model : ClipClassifier or ClipTagger
+        Fitted, with a head that `l3clf.classifier.heads.freeze_head`, or for a tagger
+        `l3clf.classifier.tag_heads.freeze_tag_head`, accepts.
     path : path-like
         File to write; ``.l3clf`` is the usual suffix.
     force : bool, default=False
@@ -113,13 +120,15 @@ def save_model(model: ClipClassifier, path: str | os.PathLike[str], *, force: bo
     target = check_kind(path, MODEL, force=force, error=ModelFileError)
     with _naming(target):
         members = _members(model)
-        _rebuild(members, getattr(model.embedder_, "weights", None))
+        _rebuild(members, getattr(unfiltered(model.embedder_), "weights", None))
     write_zip(target, members)
     return target
 
 
-def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> ClipClassifier:
-    """Load a classifier that `save_model` wrote.
+def load_model(
+    path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None
+) -> ClipClassifier | ClipTagger:
+    """Load a classifier or tagger that `save_model` wrote.
 
     Parameters
     ----------
@@ -132,8 +141,8 @@ def load_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | N
 
     Returns
     -------
-    ClipClassifier
-        Fitted. It refuses to predict with weights other than those it was fitted with.
+    ClipClassifier or ClipTagger
+        Fitted; a tagger where one was saved. It refuses to predict with weights other than those it was fitted with.
 
     Raises
     ------
@@ -180,18 +189,21 @@ def written_with(path: str | os.PathLike[str]) -> dict[str, str]:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _members(model: ClipClassifier) -> dict[str, bytes]:
+def _members(model: ClipClassifier | ClipTagger) -> dict[str, bytes]:
     """Return the members of the file of `model`."""
-    if not isinstance(model, ClipClassifier):
-        raise ModelFileError(f"a {type(model).__name__} cannot be saved; give a fitted ClipClassifier")
+    if not isinstance(model, ClipClassifier | ClipTagger):
+        raise ModelFileError(f"a {type(model).__name__} cannot be saved; give a fitted ClipClassifier or ClipTagger")
     if not hasattr(model, "head_"):
-        raise ModelFileError("the ClipClassifier is not fitted; call fit before saving")
-    head = freeze_head(model.head_)
+        raise ModelFileError(f"the {type(model).__name__} is not fitted; call fit before saving")
+    is_tagger = isinstance(model, ClipTagger)
+    head = freeze_tag_head(model.head_, model.classes_) if is_tagger else freeze_head(model.head_)
     arrays = head.arrays() | section_arrays(model)
     contents = {name: _npy(array) for name, array in arrays.items()}
     document = _describe(model, head)
     if sections := describe_sections(model):
-        document.update(format_version=FORMAT_VERSION, **sections)
+        document.update(format_version=FORMAT_WITHOUT_KIND, **sections)
+    if is_tagger:
+        document.update(format_version=FORMAT_VERSION, kind=TAGGER)
     student = student_members(model.embedder_, document["embedder"]["fingerprint"])
     if student:
         document["student"] = describe_student(student)
@@ -203,20 +215,20 @@ def _members(model: ClipClassifier) -> dict[str, bytes]:
     return members
 
 
-def _describe(model: ClipClassifier, head: LinearHead | ForestHead) -> dict[str, Any]:
+def _describe(model: ClipClassifier | ClipTagger, head: FrozenHead) -> dict[str, Any]:
     """Return the contents of model.json, without the table of arrays."""
     embedder, parameters = model.embedder_, model.get_params(deep=False)
-    expected = model.expected_fingerprint_
+    expected, described = model.expected_fingerprint_, unfiltered(embedder)  # what filters it is a section
     return {
         "format": FORMAT,
         "format_version": FORMAT_WITHOUT_SECTIONS,
         "written_with": {"l3clf": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "embedder": {
-            **{name: getattr(embedder, name) for name in ("name", "options", *EMBEDDER_FACTS)},
+            **{name: getattr(described, name) for name in ("name", "options", *EMBEDDER_FACTS)},
             "fingerprint": embedder.fingerprint if expected is None else expected,
         },
         "classifier": {
-            **{name: parameters[name] for name in CLASSIFIER if name != "head"},
+            **{name: parameters.get(name) for name in CLASSIFIER if name != "head"},  # a tagger has one less
             "gate_dbfs": model.gate_in_force()[0],
             "head": _refittable(parameters),
         },
@@ -259,8 +271,8 @@ def _entry(array: npt.NDArray[Any], content: bytes) -> dict[str, Any]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | None) -> ClipClassifier:
-    """Build the classifier that `members` describe, checking everything."""
+def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | None) -> ClipClassifier | ClipTagger:
+    """Build the model that `members` describe, checking everything."""
     if JSON not in members:
         raise ModelFileError(f"not a model file (it has no {JSON}); give a file written by l3clf.save_model")
     document = parsed_document(members[JSON])
@@ -271,13 +283,13 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     head = _head(document, members, labels)
     _check_width(head, description["embedding_size"], settings["pooling"])
     student = carried_student(members, document["student"]) if "student" in document else None
-    embedder = _embedder(description, weights if student is None else student)
+    embedder = _embedder(document, weights if student is None else student)
     if student is not None:
         check_fingerprint(embedder, description["fingerprint"])
-        embedder = embedder if weights is None else _embedder(description, weights)
+        embedder = embedder if weights is None else _embedder(document, weights)
     _check_hop(embedder, settings)
 
-    model = ClipClassifier(embedder=embedder, **{**settings, "head": settings["head"] or head})
+    model = _unfitted(document, embedder=embedder, **{**settings, "head": settings["head"] or head})
     model.head_ = head
     model.classes_ = head.classes_ if len(head.classes_) == len(labels) else labels
     model.embedder_ = embedder
@@ -294,6 +306,20 @@ def _rebuild(members: Mapping[str, bytes], weights: str | os.PathLike[str] | Non
     return model
 
 
+def _unfitted(document: Mapping[str, Any], **settings: Any) -> ClipClassifier | ClipTagger:
+    if "kind" not in document:
+        return ClipClassifier(**settings)
+    return ClipTagger(**{name: value for name, value in settings.items() if name != "unknown_threshold"})
+
+
+def _kind_of_head(document: Mapping[str, Any]) -> type[FrozenHead]:
+    """Return the class of the head of a document whose section "head" is checked."""
+    found, heads = document["head"]["kind"], HEADS[document.get("kind")]
+    if found not in heads:
+        raise wrong_value("head field 'kind'", found, f"one of {', '.join(map(repr, heads))} for this kind of model")
+    return heads[found]
+
+
 def _announced(document: Mapping[str, Any]) -> dict[str, int]:
     """Return the members that model.json describes and the bytes to which each may unpack, checking what it says.
 
@@ -303,7 +329,7 @@ def _announced(document: Mapping[str, Any]) -> dict[str, int]:
     checked_section("embedder", document["embedder"], EMBEDDER)
     facts = checked_section("head", document["head"], HEAD)
     classes = checked_section("classes", document["classes"], CLASSES)
-    kind = HEADS[facts["kind"]]
+    kind = _kind_of_head(document)
     n_classes = len(classes["values"])
     sections = checked_sections(document, n_classes)
     more = _more_members(document)
@@ -334,7 +360,7 @@ def _array_facts(name: str, entry: Any) -> ArrayFacts:
     return ArrayFacts(np.dtype(facts["dtype"]), _shape(f"{name}.npy", facts["shape"]))
 
 
-def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: str) -> None:
+def _check_width(head: FrozenHead, embedding_size: int, pooling: str) -> None:
     expected = embedding_size * _WIDTH.get(pooling, 1)
     if head.n_features_in_ != expected:
         raise ModelFileError(
@@ -343,8 +369,9 @@ def _check_width(head: LinearHead | ForestHead, embedding_size: int, pooling: st
         )
 
 
-def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
-    """Build the embedder without reading its weights."""
+def _embedder(document: Mapping[str, Any], weights: Any) -> Embedder:
+    """Build the embedder, with its filters, without reading its weights."""
+    description = document["embedder"]
     name, options = description["name"], description["options"]
     # Weights are a path on another machine: they come from the caller of load_model.
     checked_section("embedder options", options, dict.fromkeys(options.keys() - {"weights"}, OPTION))
@@ -360,7 +387,10 @@ def _embedder(description: Mapping[str, Any], weights: Any) -> Embedder:
     for fact, value in facts.items():
         if description[fact] != value:
             raise wrong_value(f"embedder field {fact!r}", description[fact], f"{value!r}, as in this l3clf's {name!r}")
-    return embedder
+    try:
+        return Filtered(embedder, **document["filters"]) if "filters" in document else embedder
+    except ParameterError as error:
+        raise ModelFileError(f"filters: {error}; {ADVICE}") from error
 
 
 def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
@@ -370,12 +400,10 @@ def _check_hop(embedder: Embedder, settings: Mapping[str, Any]) -> None:
         raise ModelFileError(f"classifier field 'hop_s' cannot be used ({error}); {ADVICE}") from error
 
 
-def _head(
-    document: Mapping[str, Any], members: Mapping[str, bytes], labels: npt.NDArray[Any]
-) -> LinearHead | ForestHead:
+def _head(document: Mapping[str, Any], members: Mapping[str, bytes], labels: npt.NDArray[Any]) -> FrozenHead:
     """Build the head from its arrays; with a background, its classes are numbers."""
     facts, table = document["head"], document["arrays"]
-    kind = HEADS[facts["kind"]]
+    kind = _kind_of_head(document)
     arrays = {name: _array(f"{name}.npy", members[f"{name}.npy"], table[name]) for name in kind.members}
     rows = n_rows(document, len(labels))
     return kind.from_arrays(arrays, labels if rows == len(labels) else range(rows), facts["n_features"])

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from l3clf.classifier.decision import POOLINGS
+from l3clf.classifier.frozen_heads import FrozenHead
+from l3clf.classifier.frozen_tag_heads import SigmoidHead, TagForestHead
 from l3clf.classifier.heads import HEAD_NAMES, ForestHead, LinearHead
 from l3clf.embedders import STUDENT_MEMBERS
 from l3clf.errors import ModelFileError
@@ -24,6 +26,7 @@ __all__ = [
     "EMBEDDER_FACTS",
     "FORMAT",
     "FORMAT_VERSION",
+    "FORMAT_WITHOUT_KIND",
     "FORMAT_WITHOUT_SECTIONS",
     "HEAD",
     "HEADS",
@@ -32,6 +35,7 @@ __all__ = [
     "OPTION",
     "SECTIONS",
     "STUDENT_MEMBER",
+    "TAGGER",
     "checked_section",
     "integer",
     "number",
@@ -40,11 +44,19 @@ __all__ = [
 ]
 
 FORMAT: Final = "l3clf model"
-FORMAT_VERSION: Final = 3  # increased with every change to the contents of model.json or the arrays
+FORMAT_VERSION: Final = 4  # increased with every change to the contents of model.json or the arrays
 FORMAT_WITHOUT_SECTIONS: Final = 2
 """What a model without optional sections is written as, so that earlier versions of l3clf read it too."""
+FORMAT_WITHOUT_KIND: Final = 3
+"""What a classifier with optional sections is written as, for the same reason."""
+TAGGER: Final = "tagger"
+"""The kind of a model of several labels; a classifier names no kind."""
 JSON = "model.json"
-HEADS: Mapping[str, type[LinearHead | ForestHead]] = {"linear": LinearHead, "forest": ForestHead}
+HEADS: Mapping[str | None, Mapping[str, type[FrozenHead]]] = {
+    None: {head.kind: head for head in (LinearHead, ForestHead)},
+    TAGGER: {head.kind: head for head in (SigmoidHead, TagForestHead)},
+}
+"""The heads of each kind of model."""
 CLASS_TYPES: Mapping[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _MAX_OPTION = 1000
 ADVICE = "save or copy the model again"
@@ -114,7 +126,7 @@ CLASSIFIER = {
     "head": _optional(_one_of(*HEAD_NAMES)),
 }
 HEAD = {
-    "kind": _one_of(*HEADS),
+    "kind": _one_of(*(name for heads in HEADS.values() for name in heads)),
     "n_features": integer(1, 1 << 21),
     "silence_learned": _optional(_one_of(True, False)),
 }
@@ -134,6 +146,7 @@ SECTIONS = {
         "intervals": _LIST,
         "temperature": number(1e-3, 1e3),
     },
+    "filters": {"band_hz": _optional(_LIST), "denoise": _one_of(None, "stationary")},
     "gate": {"learned": _one_of(True, False), "hysteresis_db": number(0, 100)},
     "events": {
         "enter": number(1e-9, 1),
@@ -142,6 +155,7 @@ SECTIONS = {
         "min_duration_s": number(0, 1e9),
         "min_gap_s": number(0, 1e9),
     },
+    "tags": {"learned": _one_of(True, False), "thresholds": _LIST},
 }
 """Optional sections of files of version 3 and later."""
 STUDENT_MEMBER = {"bytes": integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
@@ -189,6 +203,15 @@ def parsed_document(text: bytes) -> dict[str, Any]:
             raise ModelFileError(
                 f"format version {version}, but this l3clf reads up to {FORMAT_VERSION}; upgrade l3clf"
             )
-        more = ("student", *SECTIONS) if version == FORMAT_VERSION else ("student",) if version == 2 else ()
-        rules = {**DOCUMENT, **{name: OBJECT for name in more if name in document}}
+        rules = {**DOCUMENT, **{name: rule for name, rule in _more_fields(version).items() if name in document}}
+        if "kind" in rules and document["kind"] != TAGGER:
+            found = repr(document["kind"])[:80]
+            raise ModelFileError(f"a model of the kind {found}, which this l3clf does not know; upgrade l3clf")
     return checked_section(JSON, document, rules)
+
+
+def _more_fields(version: Any) -> dict[str, Rule]:
+    """Return the fields of model.json that are there only where a model needs them, in files of this version."""
+    since = {2: ("student",), FORMAT_WITHOUT_KIND: SECTIONS, FORMAT_VERSION: ("kind",)}
+    names = [name for first, names in since.items() for name in names if type(version) is int and version >= first]
+    return dict.fromkeys(names, OBJECT) | ({"kind": _one_of(TAGGER)} if "kind" in names else {})

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from l3clf.classifier.decision import TAG_POOLINGS
 from l3clf.classifier.events import EventRules
 from l3clf.classifier.frozen_heads import ArrayFacts
-from l3clf.classifier.model_schema import ADVICE, SECTIONS, checked_section, number, wrong_value
+from l3clf.classifier.model_schema import ADVICE, SECTIONS, TAGGER, checked_section, number, wrong_value
+from l3clf.classifier.tag_labels import check_label
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.classifier.typicality import PREFIX, Typicality
 from l3clf.classifier.unknown import BANK, FOLDER_OF_THE_FIT, Unknown
+from l3clf.embedders.filtered import Filtered
 from l3clf.errors import ModelFileError, ParameterError
 
 __all__ = [
@@ -64,10 +68,16 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
         If one has other fields than it should, or a value out of range.
     """
     found = {name: checked_section(name, document[name], rules) for name, rules in SECTIONS.items() if name in document}
+    if ("tags" in found) != (document.get("kind") == TAGGER) or {"tags", "unknown"} <= found.keys():
+        raise wrong_value("the list of sections", sorted(found), f"with 'tags' for a {TAGGER}, and only there")
+    if "tags" in found:
+        _check_tags(found["tags"], document)
     if "unknown" in found:
         _check_unknown(found["unknown"], n_classes, document["classifier"]["pooling"])
     if "events" in found:
         _check_events(found["events"])
+    if "filters" in found:
+        _check_filters(found["filters"])
     return found
 
 
@@ -153,6 +163,27 @@ def _restore_unknown(model: Any, section: Mapping[str, Any]) -> None:
     model.temperature_ = float(section["temperature"])
 
 
+# --- filters --------------------------------------------------------------------------------------------
+
+
+def _describe_filters(model: Any) -> dict[str, Any] | None:
+    embedder = model.embedder_
+    return embedder.filters if isinstance(embedder, Filtered) and not embedder.is_plain else None
+
+
+def _check_filters(section: Mapping[str, Any]) -> None:
+    """Check that a band is two numbers, before a number of any size is made a float."""
+    band, edge = section["band_hz"], number(0, 1e6)
+    if band is not None and not (len(band) == 2 and all(map(edge.holds, band))):
+        raise wrong_value("filters field 'band_hz'", band, f"null or a list of two of {edge.expected}")
+    if band is None and section["denoise"] is None:
+        raise wrong_value("filters", section, "at least one filter")
+
+
+def _restore_filters(model: Any, section: Mapping[str, Any]) -> None:
+    """Do nothing: the embedder was built with them."""
+
+
 # --- gate -----------------------------------------------------------------------------------------------
 
 
@@ -191,8 +222,42 @@ def _restore_events(model: Any, section: Mapping[str, Any]) -> None:
     model.event_rules_ = EventRules(**section)
 
 
+# --- tags -----------------------------------------------------------------------------------------------
+
+
+def _describe_tags(model: Any) -> dict[str, Any] | None:
+    if not isinstance(model, ClipTagger):
+        return None
+    return {"learned": model.threshold == "auto", "thresholds": model.thresholds_in_force().tolist()}
+
+
+def _check_tags(section: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    values, classes = section["thresholds"], document["classes"]["values"]
+    share = number(0, 1)
+    if len(values) != len(classes) or not all(map(share.holds, values)):
+        raise wrong_value("tags field 'thresholds'", values, f"{len(classes)} numbers in 0..1")
+    if not section["learned"] and len(set(values)) > 1:
+        raise wrong_value("tags field 'thresholds'", values, "the same for all tags, since they were given")
+    settings = document["classifier"]
+    if settings["pooling"] not in TAG_POOLINGS or settings["unknown_threshold"] is not None:
+        found = {name: settings[name] for name in ("pooling", "unknown_threshold")}
+        raise wrong_value("classifier", found, f"of a {TAGGER}: a pooling other than 'vote', and no unknown_threshold")
+    for label in classes:
+        try:
+            check_label(label, "classes field 'values'")
+        except ParameterError as error:
+            raise ModelFileError(f"{error}; {ADVICE}") from error
+
+
+def _restore_tags(model: Any, section: Mapping[str, Any]) -> None:
+    model.thresholds_ = np.array(section["thresholds"], np.float64)
+    model.threshold = "auto" if section["learned"] else float(model.thresholds_[0])
+
+
 _SECTIONS: Mapping[str, Section] = {
     "unknown": Section(_describe_unknown, _restore_unknown),
+    "filters": Section(_describe_filters, _restore_filters),
     "gate": Section(_describe_gate, _restore_gate),
     "events": Section(_describe_events, _restore_events),
+    "tags": Section(_describe_tags, _restore_tags),
 }

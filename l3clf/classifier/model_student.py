@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from l3clf.embedders import STUDENT_MEMBERS, Embedder
+from l3clf.embedders.filtered import unfiltered
 from l3clf.errors import L3clfError, ModelFileError
 
 if TYPE_CHECKING:
@@ -37,23 +38,24 @@ def student_members(embedder: Embedder, fingerprint: str) -> dict[str, bytes]:
     ModelFileError
         If the student cannot be read, or is not the one that the model was fitted with.
     """
-    if getattr(embedder, "weights", None) is None:
+    student = unfiltered(embedder)
+    if getattr(student, "weights", None) is None:
         return {}
     from l3clf.embedders.shipped import Shipped  # here, because students import ONNX Runtime
     from l3clf.embedders.student import Student
 
-    if not isinstance(embedder, Student):
+    if not isinstance(student, Student):
         return {}
     try:
         found = embedder.fingerprint
-        members = embedder.content.members()
+        members = student.content.members()
     except L3clfError as error:
         raise ModelFileError(f"the model's student cannot be stored in it ({error})") from error
     if found != fingerprint:
         raise ModelFileError(
-            f"{embedder.weights} is not the student that the model was fitted with; load the model with the right one"
+            f"{student.weights} is not the student that the model was fitted with; load the model with the right one"
         )
-    if isinstance(embedder, Shipped) and found == replace(embedder, weights=None).fingerprint:
+    if isinstance(student, Shipped) and student.fingerprint == replace(student, weights=None).fingerprint:
         return {}  # a copy of the one in the package
     return members
 
@@ -104,5 +106,5 @@ def check_fingerprint(embedder: Embedder, fingerprint: str) -> None:
     """
     from l3clf.embedders.student import Student
 
-    if not isinstance(embedder, Student) or embedder.fingerprint != fingerprint:
+    if not isinstance(unfiltered(embedder), Student) or embedder.fingerprint != fingerprint:
         raise ModelFileError("its student is not the one that it was fitted with; save or copy the model again")

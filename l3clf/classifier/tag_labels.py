@@ -22,6 +22,7 @@ __all__ = [
     "as_tag_targets",
     "as_tags",
     "check_both_ways",
+    "check_label",
     "exact_matches",
     "indicator_for",
     "tag_texts",
@@ -266,7 +267,7 @@ def _as_indicator(table: NDArray[Any], n_clips: int, columns: NDArray[Any]) -> t
     if len(set(columns.tolist())) < len(columns):
         raise ParameterError("y: two columns of the same name; give every tag a name of its own")
     for name in columns.tolist():
-        _check_label(name, "a column")
+        check_label(name, "a column")
     return numbers.astype(np.int64), columns
 
 
@@ -277,11 +278,12 @@ def _label_set(item: Any, i: int) -> frozenset[Any]:
         raise ParameterError(f"y: label {i} is {item!r}; expected {_FORMS}")
     labels = frozenset(label.item() if isinstance(label, np.generic) else label for label in item)
     for label in labels:
-        _check_label(label, f"label {i}")
+        check_label(label, f"label {i}")
     return labels
 
 
-def _check_label(label: Any, where: str) -> None:
+def check_label(label: Any, where: str) -> None:
+    """Raise ParameterError for what cannot be a tag; `where` says where it is."""
     if not isinstance(label, str | int) or isinstance(label, bool):
         raise ParameterError(f"y: {where} holds {label!r}; expected strings or integers as tags")
     if isinstance(label, str) and (not label or SEPARATOR in label or label != label.strip()):

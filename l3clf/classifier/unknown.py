@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from l3clf.audio.clip import Clip, FloatArray
 from l3clf.datasets.folders import find_sounds, warn_of_unknown
 from l3clf.embedders import Embedder
+from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.errors import ParameterError
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "background_clips",
     "bank_rows",
     "check_unknown",
+    "is_filtered",
     "is_student",
     "resolved",
 ]
@@ -40,7 +42,8 @@ class Unknown(BaseEstimator):
     background : "bank", path or None, default="bank"
         What the classes are told from, as one more class that is never predicted. "bank" is the bank of embeddings
         that ships with l3mini and l3base: sounds of all kinds, for the pooling "mean". A path is a folder of recordings
-        of your own, which join the bank where the embedder has one and are used alone where it has none. None is no
+        of your own, which join the bank where the embedder has one and are used alone where it has none. A `Filtered`
+        embedder has none: the bank's sounds were embedded as they are. None is no
         background: the probabilities of the classes decide, and, for embedders other than students, the pooling "mean"
         and classes of five clips or more, the distance to what was learned.
     weight : float, default=1.0
@@ -121,9 +124,10 @@ def resolved(unknown: object, embedder: Embedder, pooling: str) -> Unknown | Non
                 "Unknown(background=None)"
             )
         if unknown.background == BANK and _bank(embedder) is None:
+            why = ", whose band or denoising its sounds never went through" if is_filtered(embedder) else ""
             raise ParameterError(
-                f"background='bank': there is none for embedder {embedder.name!r}; give unknown='auto', or the folder "
-                "of recordings of your own"
+                f"background='bank': there is none for embedder {embedder.name!r}{why}; give unknown='auto', or the "
+                "folder of recordings of your own"
             )
         return unknown
     return None if unknown is None else automatic(embedder, pooling)
@@ -134,11 +138,16 @@ def automatic(embedder: Embedder, pooling: str) -> Unknown:
     return Unknown() if pooling == "mean" and _bank(embedder) is not None else Unknown(background=None)
 
 
+def is_filtered(embedder: Embedder) -> bool:
+    """Return whether an embedder is given filtered sound."""
+    return isinstance(embedder, Filtered) and not embedder.is_plain
+
+
 def is_student(embedder: Embedder) -> bool:
-    """Return whether an embedder is a student, which may go to a chip."""
+    """Return whether an embedder is a student, which may go to a chip: not if it is given filtered sound."""
     from l3clf.embedders.student import Student  # here, because students import ONNX Runtime
 
-    return isinstance(embedder, Student)
+    return isinstance(unfiltered(embedder), Student) and not is_filtered(embedder)
 
 
 def bank_rows(unknown: Unknown, embedder: Embedder, pooling: str) -> FloatArray:

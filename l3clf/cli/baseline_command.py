@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from l3clf.cli import options
+from l3clf.cli import options, tuning
 from l3clf.cli.files import load_table, print_failures
 from l3clf.cli.printing import command_words, note, say
 
@@ -36,6 +36,14 @@ def add(commands: Any) -> None:
     baseline.add_argument(
         "--open-set", action="store_true", help="also leave classes out, to see if sounds never learned are told"
     )
+    options.add_filters(baseline, "; in rows beside those without")
+    tune = (
+        "also train a student (each one named, or l3mini) on the labels inside each fold, and its network from "
+        "scratch: two rows, and minutes for each fold (the extra `distill`)"
+    )
+    baseline.add_argument("--fine-tune", action="store_true", help=tune)
+    tags = "clips have several labels, such as dog|rain: measure taggers"
+    baseline.add_argument("--tags", action="store_true", help=tags)
     baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
     options.add_hop(baseline)
     options.add_work(baseline)
@@ -61,11 +69,15 @@ def _run(args: argparse.Namespace) -> int:
         tune=args.tune,
         learning_curve=args.learning_curve,
         open_set=args.open_set,
+        tags=args.tags,
+        contenders=tuning.contenders(args),
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         words=lambda text: command_words(text, args.parser),
         say=None if args.quiet else note,
         weights=args.weights,
         force=args.force,
+        band_hz=None if args.band is None else tuple(args.band),
+        denoise=args.denoise,
     )
     say(report)
     for each in report.notes:

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from l3clf.cli import options
+from l3clf.cli import options, tuning
 from l3clf.cli.files import check_out, load_table, print_failures
 from l3clf.cli.printing import say, tell
 from l3clf.errors import ClipWarning, ParameterError, counted
@@ -38,6 +38,11 @@ def add(commands: Any) -> None:
     fit.add_argument("--accept", type=float, metavar="P", help=accept)
     group = "column of recordings, speakers, ...: clips of one are not learned while its others tell the threshold"
     fit.add_argument("--group", metavar="COLUMN", help=group)
+    tune = (
+        "first train the embedder, a student (default: l3mini), on the labels; it is written to a folder beside MODEL "
+        "(the extra `distill`)"
+    )
+    fit.add_argument("--fine-tune", action="store_true", help=tune)
     options.add_embedding(fit)
     options.add_force(fit)
 
@@ -52,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import MODEL, save_model
     from l3clf.classifier.unknown import background_clips, check_unknown
 
-    embedder = options.embedder_of(args)
+    embedder = options.embedder_of(args, tuning.USUAL if args.fine_tune else "openl3")
     unknown = _unknown(args, embedder)
     if args.group is not None and unknown is None:
         raise ParameterError(
@@ -72,6 +77,8 @@ def _run(args: argparse.Namespace) -> int:
         tell(problem, args.parser)
     for size in may_be_too_large([Cell(embedder, args.head, args.pooling, tune=False)], np.array(table.labels)):
         tell(size.rstrip("."), args.parser)
+    if args.fine_tune:
+        embedder = tuning.fine_tuned(args, embedder, table)
     model = ClipClassifier(
         embedder,
         head=args.head,

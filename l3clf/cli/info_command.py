@@ -87,15 +87,17 @@ def _is_student(path: Path) -> bool:
 
 def _model(path: Path) -> dict[str, Any]:
     from l3clf.classifier.model_file import load_model, written_with
+    from l3clf.embedders.filtered import unfiltered
 
     model = load_model(path)
-    embedder = model.embedder_
+    embedder = unfiltered(model.embedder_)
     chosen = {**embedder.unnamed_options, **embedder.options}
     head = "logistic regression" if model.head_.kind == "linear" else "forest"
     return {
         "model": str(path),
         "classes": [label.item() if hasattr(label, "item") else label for label in model.classes_],
         "embedder": ", ".join([embedder.name, *(f"{k}={v}" for k, v in sorted(chosen.items()))]),
+        **_filters(model.embedder_),
         "fingerprint": model.expected_fingerprint_,
         "window": f"{embedder.window_s:g} s at {embedder.sample_rate} Hz, {embedder.embedding_size} values",
         "hop": f"{model.hop_s:g} s, {'centred' if model.center else 'from the start of the clip'}",
@@ -108,6 +110,13 @@ def _model(path: Path) -> dict[str, Any]:
         "training digest": model.training_digest_,
         "written with": ", ".join(f"{name} {version}" for name, version in written_with(path).items()),
     }
+
+
+def _filters(embedder: Any) -> dict[str, Any]:
+    """Return what is done to the sound that an embedder hears, if anything is."""
+    band, denoise = getattr(embedder, "band_hz", None), getattr(embedder, "denoise", None)
+    found = {} if band is None else {"band": f"{band[0]:.12g} to {band[1]:.12g} Hz"}
+    return found | ({} if denoise is None else {"denoise": f"{denoise} noise is taken out of each clip"})
 
 
 def _gate(gate_dbfs: float | None, hysteresis_db: float, learned: bool = False) -> str | None:

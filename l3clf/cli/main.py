@@ -30,6 +30,8 @@ from l3clf.cli import (
     listen_command,
     options,
     predict_command,
+    similar_command,
+    suggest_command,
     verify_command,
     weights_command,
 )
@@ -44,6 +46,8 @@ COMMANDS = (
     fit_command,
     predict_command,
     listen_command,
+    similar_command,
+    suggest_command,
     baseline_command,
     embed_command,
     distill_command,

@@ -13,6 +13,7 @@ __all__ = [
     "Listed",
     "add_decision",
     "add_embedding",
+    "add_filters",
     "add_force",
     "add_full_scale",
     "add_hop",
@@ -23,6 +24,7 @@ __all__ = [
     "command_group",
     "embedder_of",
     "help_of",
+    "hertz",
     "positive",
     "seconds",
 ]
@@ -92,7 +94,6 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embedder",
         metavar="E",
-        default="openl3",
         help="openl3 (default), l3base, l3mini, l3micro, efficientat, mfcc, yamnet, edgel3, speech, or the path of a "
         "student file",
     )
@@ -104,12 +105,32 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="option of the embedder, such as input_repr=mel128; may be repeated",
     )
+    add_filters(parser)
     add_full_scale(parser)
     add_hop(parser)
     parser.add_argument(
         "--no-center", dest="center", action="store_false", help="start the first window at the start of the clip"
     )
     add_work(parser)
+
+
+def add_filters(parser: argparse.ArgumentParser, beside: str = "") -> None:
+    """Add the options that filter the sound; for baseline, the filtered embedders are `beside` the others."""
+    band = f"hear only this band, in Hz, such as 1000 8000{beside}"
+    parser.add_argument("--band", nargs=2, type=hertz, metavar=("LOW", "HIGH"), help=band)
+    text = f"take noise that goes on unchanged out of each clip, of at most 10 minutes{beside}"
+    parser.add_argument("--denoise", action="store_const", const="stationary", help=text)
+
+
+def hertz(text: str) -> float:
+    """Parse a frequency such as 1000, 1000Hz, 1k or 1.5kHz; what is no frequency that can be heard is refused later."""
+    number, scale = text.strip().lower().removesuffix("hz").strip(), 1.0
+    if number.endswith("k"):
+        number, scale = number.removesuffix("k"), 1000.0
+    try:
+        return float(number) * scale
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a frequency in Hz, such as 1000") from None
 
 
 def add_decision(parser: argparse.ArgumentParser, learns: bool = False) -> None:
@@ -192,20 +213,23 @@ def seconds(text: str) -> float:
         ) from None
 
 
-def embedder_of(args: argparse.Namespace) -> Any:
-    """Return the embedder that the arguments describe, without loading its weights."""
+def embedder_of(args: argparse.Namespace, usual: str = "openl3") -> Any:
+    """Return the embedder that the arguments describe, `usual` if none, without loading its weights."""
     from l3clf.embedders import load_embedder
+    from l3clf.embedders.filtered import Filtered
 
     options = dict(_option(text) for text in args.option)
     if args.weights is not None:
         options["weights"] = args.weights
     try:
-        return load_embedder(args.embedder, **options)
+        embedder = load_embedder(usual if args.embedder is None else args.embedder, **options)
     except ParameterError as error:
         words = str(error)
         for name, value in options.items():  # as they were typed, and not as Python's
             words = words.replace(f"{name}={value!r}", f"--option {name}={value}", 1) if name != "weights" else words
         raise ParameterError(words.replace("'", "") if words.startswith("--option ") else words) from None
+    filters = args.band is not None or args.denoise is not None
+    return Filtered(embedder, args.band, args.denoise) if filters else embedder
 
 
 def _option(text: str) -> tuple[str, Any]:

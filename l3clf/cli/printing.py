@@ -18,16 +18,18 @@ __all__ = ["Terminal", "command_words", "note", "printable", "say", "take_any_na
 
 # Parameters of the library that have another name, or several, on the command line.
 _FLAGS = {
+    "band_hz": ("--band",),
     "embedder": ("--embedder", "--embedders"),
     "gate_hysteresis_db": ("--gate-hysteresis",),
     "head": ("--head", "--heads"),
     "hop_s": ("--hop",),
+    "n": ("-n",),
     "n_jobs": ("--jobs",),
     "pool_windows": ("--windows",),
     "poolings": ("--pooling",),
     "teachers": ("--teacher",),
 }
-_PARAMETER = re.compile(r"""(?<![\w./\\=-])([a-z_]+)=('[^']*'|"[^"]*"|[^\s;,()]+)""")
+_PARAMETER = re.compile(r"""(?<![\w./\\=-])([a-z_]+)=('[^']*'|"[^"]*"|\([^()]*\)|[^\s;,()]+)""")
 _NONE = re.compile(r"\bNone or |,? or None\b")  # to be left out is no value that can be typed
 _TURNS_TEXT = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -88,6 +90,8 @@ def command_words(text: str, parser: argparse.ArgumentParser | None) -> str:
             return found[0]
         if known[flag].nargs == 0:  # a switch, such as --force
             return flag
+        if value[0] == "(":  # several values, each a word
+            return f"{flag} {value[1:-1].replace(',', '')}"
         quoted = value[0] in "'\""
         return f"{flag} {shlex.quote(value[1:-1]) if quoted else value}"
 

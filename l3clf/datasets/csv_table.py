@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from l3clf.audio.clip import Clip
+from l3clf.audio.clip import Clip, printable_path
 from l3clf.datasets.csv_columns import Columns, check_pieces, find_columns, numeric_columns
 from l3clf.datasets.csv_rows import (
     Row,
@@ -20,10 +20,14 @@ from l3clf.datasets.csv_rows import (
     require_columns,
     require_values,
 )
+from l3clf.datasets.describe import some
 from l3clf.datasets.layouts import layout_columns, layout_of
 from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
-__all__ = ["read_table"]
+__all__ = ["UNFILLED", "read_table"]
+
+UNFILLED = "?"
+"""The label of a clip that is still to be labelled, as in a table of `l3clf.search.suggest`."""
 
 DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)")
 
@@ -63,6 +67,7 @@ def read_table(
     used = [found.path, found.label, *filter(None, (found.fold, found.group, found.start, found.end))]
     _require(table, columns, used, rows)
     require_values(table, rows, [found.path, found.label], found.path)
+    _require_filled(table, found.label, rows)
     check_pieces(str(table), found, values[found.path], values)
     if found.said:
         warnings.warn(f"{table}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=4)
@@ -82,6 +87,16 @@ def _require(table: Path, columns: list[str], used: list[str], rows: list[Row]) 
     check_unique(table, columns, used)
     if not rows:
         raise DatasetError(f"{table}: no clips; expected a header and one line for each clip")
+
+
+def _require_filled(table: Path, label: str, rows: list[Row]) -> None:
+    lines = [row.line for row in rows if row.values[label] == UNFILLED]
+    if lines:
+        n = len(rows) - len(lines)
+        raise DatasetError(
+            f"{table}: {printable_path(label)} {UNFILLED!r} in line {some(lines, 10)} ({n:,} of {len(rows):,} are "
+            "filled in); fill in the others or delete their lines"
+        )
 
 
 def _clip(table: Path, row: Row, columns: Columns, sheet: Sheet) -> Clip:

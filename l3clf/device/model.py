@@ -17,6 +17,7 @@ from l3clf.classifier.inputs import check_limits
 from l3clf.device.arena import ALIGNMENT, Plan, plan_memory
 from l3clf.device.lower import Layer, lower
 from l3clf.embedders.base import Embedder
+from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.embedders.frontend import student_spec
 from l3clf.embedders.student import Student
 from l3clf.errors import DeviceError, ParameterError
@@ -221,6 +222,10 @@ def _threshold(model: ClipClassifier, given: float | Sequence[float] | None) -> 
 
 
 def _student(embedder: Embedder) -> Student:
+    if isinstance(embedder, Filtered) and not embedder.is_plain:
+        what = "a band limit (band_hz, --band)" if embedder.denoise is None else "denoise (--denoise)"
+        raise DeviceError(f"model: it was fitted with {what}, which the C runtime does not have; fit it without")
+    embedder = unfiltered(embedder)
     if not isinstance(embedder, Student):
         raise DeviceError(
             f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "

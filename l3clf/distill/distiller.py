@@ -30,6 +30,7 @@ from l3clf.distill.student_onnx import fit_embedding, start_from, student_onnx
 from l3clf.distill.student_tflite import student_tflite
 from l3clf.distill.training import Schedule, Trainer, held_out_cosines, one_hot, train, whiten
 from l3clf.embedders import STUDENT_MEMBERS, Embedder, embedder_names, load_embedder
+from l3clf.embedders.filtered import needs_whole_clips
 from l3clf.embedders.frontend import SAMPLE_RATE, student_spec
 from l3clf.embedders.student import (
     MAX_EMBEDDING_SIZE,
@@ -45,7 +46,7 @@ from l3clf.storage.atomic import cannot_write, claim_folder
 from l3clf.storage.locks import lock_now
 from l3clf.storage.outputs import FolderRecord, Kind, check_not_input, check_output, text_begins
 
-__all__ = ["distil"]
+__all__ = ["check_tensorflow", "distil", "student_named"]
 
 FIRST_SIZE, OTHER_SIZE = 128, 64  # of a teacher's part of the embedding
 HELD_OUT = 0.05
@@ -142,11 +143,11 @@ def distil(
     >>> l3clf.ClipClassifier(student).fit(paths, classes)                            # doctest: +SKIP
     """
     n_jobs = n_threads(n_jobs)
-    _check_tensorflow()
+    check_tensorflow()
     embedders = _teachers(teachers)
     fingerprints = [teacher.fingerprint for teacher in embedders]  # finds their weights, or downloads them
     sources = _sources(clips)
-    start = None if init is None else _student_to_start_from(init, student)
+    start = None if init is None else student_named(init, student)
     name = student or (start.about["architecture"] if start else "M")
     architecture(name)
     classes, numbers = _numbered(labels, len(sources))
@@ -247,7 +248,7 @@ def _check_size(job: _Job, window_s: float) -> None:
         )
 
 
-def _check_tensorflow() -> None:
+def check_tensorflow() -> None:
     """Refuse other backends of Keras: they can train, but only TensorFlow can make the integer network at the end."""
     if find_spec("tensorflow") is None:
         raise MissingDependencyError(NEEDED)
@@ -262,6 +263,10 @@ def _teachers(teachers: str | Embedder | Sequence[str | Embedder]) -> list[Embed
     embedders = [as_embedder(t) for t in ([teachers] if isinstance(teachers, str | Embedder) else teachers)]
     if not embedders:
         raise ParameterError("teachers: found none; expected one or more embedders")
+    if whole := [e.name for e in embedders if needs_whole_clips(e)]:
+        raise ParameterError(
+            f"teacher {whole[0]!r}: it denoises whole clips, but a student learns from windows; give it without denoise"
+        )
     first = embedders[0]
     if not MIN_WINDOW_S <= first.window_s <= MAX_WINDOW_S:
         raise ParameterError(
@@ -344,7 +349,14 @@ def _file_of(start: Student | None) -> list[str]:
     return [] if start is None or isinstance(start.weights, StudentFile) else [str(start.path)]
 
 
-def _student_to_start_from(init: str | os.PathLike[str] | Embedder, student: str | None) -> Student:
+def student_named(init: str | os.PathLike[str] | Embedder, student: str | None = None) -> Student:
+    """Return the student to start from, of the size `student` if that is given.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a student of an architecture known here, or has another size.
+    """
     if not isinstance(init, str | os.PathLike | Embedder):
         raise ParameterError(f"init={init!r}; expected the name of a student, its file, or a Student")
     name = init.name if isinstance(init, Embedder) else os.fspath(init)

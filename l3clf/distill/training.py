@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -185,8 +185,9 @@ def train(
     distributions: FloatArray | None = None,
     progress: bool = False,
     about: Mapping[str, Any] | None = None,
+    keep: Literal["best", "last"] = "best",
 ) -> list[dict[str, float]]:
-    """Train a student in place; it ends with its best weights.
+    """Train a student in place.
 
     Parameters
     ----------
@@ -204,6 +205,9 @@ def train(
     progress : bool, default=False
     about : mapping, optional
         Anything else that the result depends on, as JSON; a checkpoint of something else is refused.
+    keep : {"best", "last"}
+        The weights that the student ends with: those of the epoch with the best held-out cosine, or the last ones.
+        Where labels count for more than the teachers, the best cosine may be that of the first epoch.
 
     Returns
     -------
@@ -227,6 +231,7 @@ def train(
     learner.compile(optimizer=_optimizer(schedule, n_steps), loss=_loss(sizes, schedule), jit_compile=compiled)
     learner.optimizer.build(learner.trainable_variables)  # creates the state that a checkpoint restores
     decides = {"schedule": asdict(schedule), "sizes": list(sizes), **(about or {})}
+    decides |= {"keep": keep} if keep != "best" else {}
     state = _Checkpoint(folder / CHECKPOINT, learner, decides)
     log, best = state.load()
     while len(log) < schedule.epochs and not _stalled(log, schedule.patience):
@@ -235,7 +240,7 @@ def train(
         cosines = held_out_cosines(student, examples.features, targets, sizes, held)
         log.append({"epoch": len(log) + 1, "loss": loss, "cosine": float(np.mean(cosines))})
         log[-1] |= {f"cosine_{i}": cosine for i, cosine in enumerate(cosines)}
-        if log[-1]["cosine"] == max(row["cosine"] for row in log):
+        if keep == "last" or log[-1]["cosine"] == max(row["cosine"] for row in log):
             best = [weight.copy() for weight in student.get_weights()]
         state.save(log, best)
         _write_log(folder / "log.csv", log)

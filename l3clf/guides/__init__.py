@@ -13,6 +13,7 @@ TOPICS = (
     "first-classifier",
     "unknown-sounds",
     "events",
+    "similar-sounds",
     "honest-baselines",
     "label-tracks",
     "cache",

@@ -17,6 +17,7 @@ from l3clf.classifier.decision import DEFAULT_WINDOWS, above_gate, pool_windows
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.inputs import check_whole
 from l3clf.embedders import WindowEmbeddings
+from l3clf.embedders.filtered import needs_whole_clips
 from l3clf.errors import ParameterError
 from l3clf.streaming.stream_segment import STREAM, Segment
 
@@ -83,7 +84,8 @@ class StreamClassifier:
     Raises
     ------
     ParameterError
-        If the model is not a fitted classifier, `hop_s` does not suit its embedder, or `windows` is less than 1.
+        If the model is not a fitted classifier, its embedder denoises whole clips (`l3clf.Filtered`), `hop_s` does not
+        suit it, or `windows` is less than 1.
 
     Examples
     --------
@@ -112,6 +114,11 @@ class StreamClassifier:
         self.windows = DEFAULT_WINDOWS if windows is None else windows
         check_whole("windows", self.windows, 1)
         self._embedder = model._own_embedder()
+        if needs_whole_clips(self._embedder):
+            raise ParameterError(
+                "model: it was fitted with denoise (--denoise), which needs whole clips and not a stream; fit it "
+                "without, or with band_hz (--band), which streams have"
+            )
         self._embedder.framing(self.hop_s, center=False)  # reports a bad hop before any sound comes
         self._state = _State()
 

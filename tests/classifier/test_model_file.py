@@ -470,7 +470,7 @@ def test_hostile_json_text(tmp_path, saved, name):
 
 DOCUMENTS = {
     "another format": (put("format", "zip"), "'format' is 'zip'"),
-    "newer version": (put("format_version", 4), "format version 4, but this l3clf reads up to 3; upgrade l3clf"),
+    "newer version": (put("format_version", 5), "format version 5, but this l3clf reads up to 4; upgrade l3clf"),
     "version 0": (put("format_version", 0), "'format_version' is 0"),
     "version true": (put("format_version", True), "'format_version' is True"),
     "version text": (put("format_version", "1"), "'format_version' is '1'"),

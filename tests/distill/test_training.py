@@ -101,6 +101,18 @@ def test_training_learns_and_keeps_the_best(lesson, whole):
     assert len(lines) == 5
 
 
+def test_the_last_weights_are_kept_if_that_is_asked_for(lesson, tmp_path):
+    """Labels count for so much that the cosine is best before the end."""
+    schedule = replace(SCHEDULE, label_weight=30.0, patience=9)
+    (best, log), (last, _) = (trained(lesson, tmp_path / keep, schedule, keep=keep) for keep in ("best", "last"))
+    cosines = [row["cosine"] for row in log]
+    assert np.argmax(cosines) < len(cosines) - 1
+    examples, targets, _ = lesson
+    held = np.flatnonzero(examples.held_out)
+    found = [held_out_cosines(each, examples.features, targets, [8], held)[0] for each in (best, last)]
+    np.testing.assert_allclose(found, [max(cosines), cosines[-1]], atol=1e-5)
+
+
 def test_interrupted_training_resumes_exactly(lesson, whole, tmp_path):
     weights, log, _ = whole
     steps = int((~lesson[0].held_out).sum()) // 32 + 1  # and one look at what is held out
