@@ -60,6 +60,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "what band limits and denoising do to accuracy: ESC-10 clean, under rumble and under steady noise; few clips",
         f"{_SHARED}; 15 minutes",
     ),
+    "tag_mixtures": Benchmark(
+        "tag_mixtures",
+        "how well two sounds at once are told: mixtures of ESC-10 clips, mean average precision of taggers",
+        f"{_SHARED}; 20 minutes",
+    ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",
         "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",

@@ -29,6 +29,13 @@ SMALL = {
     "l3mini_table": {"peers": ("mfcc",), "windows": 0, "rounds": 1},
     "open_set": {"embedders": ("mfcc",), "digits": ("mfcc",), "n_out": 1, "draws": 1, "speech": 4, "every": 1},
     "filters": {"embedders": ("mfcc",), "rumble_db": (0.0,), "steady_db": (0.0,), "few": 2, "draws": 1},
+    "tag_mixtures": {
+        "embedders": ("mfcc",),
+        "heads": ("logistic",),
+        "poolings": ("mean",),
+        "permuted": ("mfcc",),
+        "rounds": 1,
+    },
     "accuracy_by_size": {},
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
