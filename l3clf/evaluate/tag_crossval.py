@@ -3,7 +3,6 @@
 Rule: everything that is fitted, the thresholds included, is fitted on the training folds alone.
 """
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,8 +13,8 @@ from sklearn.base import clone
 
 from l3clf.classifier.tag_labels import as_tag_targets
 from l3clf.classifier.tagger import ClipTagger
-from l3clf.errors import ClipWarning
 from l3clf.evaluate.crossval import CrossValidation
+from l3clf.evaluate.fold_warnings import fold_warnings
 from l3clf.evaluate.splits import Labels, Split
 from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import in_parallel, n_threads
@@ -69,9 +68,7 @@ def cross_validate_tags(
         predictions[np.ix_(test, known)] = fitted.indicator_of(answers)
 
     folds = [partial(job, train, test) for train, test in split if len(test)]
-    # Warning filters belong to the whole process, so they are set here instead of in each thread.
-    with warnings.catch_warnings(), one_blas_thread():  # the folds already use every core
-        warnings.simplefilter("ignore", ClipWarning)  # the final fit warns once, for the whole data set
+    with fold_warnings(), one_blas_thread():  # the folds already use every core
         for _ in in_parallel(iter(folds), min(n_threads(n_jobs), len(folds)), wait_when_left=False):
             pass
     return CrossValidation(predictions, probabilities, targets.classes)
