@@ -86,14 +86,14 @@ def make_mixtures(table: l3clf.ClipTable, folder: Path, rounds: int, seed: int) 
     folds = np.asarray(table.folds)
     paths: list[Path] = []
     labels: list[str] = []
-    of_fold: list[object] = []
+    of_fold: list[str] = []
     for fold in np.unique(folds):
         members = np.flatnonzero(folds == fold)
         for k, (i, j) in enumerate(_pairs(table.labels[members], rounds, np.random.default_rng([seed, int(fold)]))):
             a, b = members[i], members[j]
             paths.append(folder / f"{fold}-{k:03d}.flac")
             labels.append(joined_tags({table.labels[a], table.labels[b]}))
-            of_fold.append(fold)
+            of_fold.append(str(fold))
             if not paths[-1].is_file():
                 _write(paths[-1], *(load(table.clips[each], RATE_HZ)[0] for each in (a, b)))
     return l3clf.ClipTable(paths, labels, of_fold)
@@ -119,7 +119,7 @@ def mixed(a: FloatArray, b: FloatArray) -> FloatArray:
     total = np.zeros(max(len(a), len(b)), np.float64)
     for sound in (a, b):
         total[: len(sound)] += sound / max(_loudest_rms(sound), 1e-9)
-    return (PEAK * total / max(np.abs(total).max(), 1e-9)).astype(np.float32)
+    return np.asarray(PEAK * total / max(np.abs(total).max(), 1e-9), np.float32)
 
 
 def _loudest_rms(sound: FloatArray) -> float:

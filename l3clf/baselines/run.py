@@ -143,7 +143,7 @@ def baseline(
     >>> report = l3clf.baseline(table, embedders=["mfcc"], out="baseline")    # doctest: +SKIP
     >>> report.best["accuracy"], report.model.predict(["new.wav"])            # doctest: +SKIP
     """
-    table = as_table(table)
+    table = as_table(table, tags)
     target: Target = TagTarget(table) if tags else ClassTarget(table)
     _check_tags(tags, learning_curve=learning_curve, open_set=open_set, contenders=contenders)
     options = Options(hop_s, as_cache(cache), n_jobs, say)

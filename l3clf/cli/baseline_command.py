@@ -8,6 +8,7 @@ from typing import Any
 from l3clf.cli import options, tuning
 from l3clf.cli.files import load_table, print_failures
 from l3clf.cli.printing import command_words, note, say
+from l3clf.errors import ParameterError
 
 __all__ = ["add"]
 
@@ -55,7 +56,9 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.baselines.run import baseline
     from l3clf.storage.outputs import check_not_input
 
-    table = load_table(args.data, args.group)
+    if args.tags and args.fine_tune:
+        raise ParameterError("--fine-tune: of models with one label a clip; omit it, or omit --tags")
+    table = load_table(args.data, args.group, tags=args.tags)
     check_not_input((Path(args.out, name) for name in OUTPUTS), [args.data])
     report = baseline(
         table,

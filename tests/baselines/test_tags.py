@@ -135,3 +135,12 @@ def test_a_tag_of_every_clip_is_refused_before_anything_is_embedded(tagged):
     table = ClipTable(["missing.wav"] * 36, [f"{label}|all" for label in tagged.labels])
     with pytest.raises(DatasetError, match="labels: every clip has the tag 'all'"):
         run(table, tags=True)
+
+
+def test_pictures_of_tags_are_drawn_into_axes(written):
+    report, _ = written
+    recalls = report.plot_recall()
+    assert {text.get_text() for text in recalls.get_yticklabels()} == set(KINDS)
+    names = {text.get_text() for text in report.plot_confusion().get_yticklabels()}
+    assert set(KINDS) <= names
+    assert len(report.plot_map().collections) > 0

@@ -20,6 +20,9 @@ ROOT = Path(str(files("l3clf")))
 NOT_RUN = {
     "l3clf weights fetch efficientat": "downloads, and trains for hours",
     "from l3clf.distill import Augmentation, Schedule, distil": "trains for hours",
+    "l3clf baseline SOUNDS --embedders mfcc l3mini --fine-tune": "trains for minutes",
+    "l3clf fit SOUNDS --embedder l3mini --fine-tune --out model.l3clf": "trains for minutes",
+    "from l3clf.distill import FineTuned, fine_tune": "trains for minutes",
     "l3clf fit l3clf-demo/sounds --embedder l3mini --option precision=int8 --out model.l3clf \\": "compiles for a chip",
     "l3clf verify firmware --audio l3clf-demo/new": "takes an emulated chip half a minute; tests/device does the same",
     'pip install "l3clf[mic]"          # on Linux also the package libportaudio2': "listens to a microphone",
