@@ -31,8 +31,8 @@ SMALL = {
     "filters": {"embedders": ("mfcc",), "rumble_db": (0.0,), "steady_db": (0.0,), "few": 2, "draws": 1},
     "tag_mixtures": {
         "embedders": ("mfcc",),
-        "heads": ("logistic",),
         "poolings": ("mean",),
+        "forest_poolings": (),
         "permuted": ("mfcc",),
         "rounds": 1,
     },
