@@ -65,6 +65,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "accuracy on ESC-10 with 5, 10 and 32 training clips of each class, with augmentation and without",
         f"{_SHARED}; 15 minutes",
     ),
+    "tag_mixtures": Benchmark(
+        "tag_mixtures",
+        "how well two sounds at once are told: mixtures of ESC-10 clips, mean average precision of taggers",
+        f"{_SHARED}; 20 minutes",
+    ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",
         "accuracy on ESC-10 against size, beside published networks; as a picture, from what is recorded",

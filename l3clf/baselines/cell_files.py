@@ -35,12 +35,19 @@ def write_cell(path: Path, predicted: CrossValidation, seconds: float) -> None:
     CacheError
         If it cannot be written.
     """
-    probabilities = np.ascontiguousarray(predicted.probabilities, "<f8")
+    arrays = {
+        "probabilities": np.ascontiguousarray(predicted.probabilities, "<f8"),
+        "seconds": np.asarray(seconds, "<f8"),
+    }
+    if predicted.predictions.ndim == 2:  # of a tagger, decided by the thresholds of each fold
+        arrays["predictions"] = np.ascontiguousarray(predicted.predictions, "<f8")
     with replacing(path, CacheError) as file:
-        np.savez(file, probabilities=probabilities, seconds=np.asarray(seconds, "<f8"))
+        np.savez(file, allow_pickle=False, **arrays)
 
 
-def read_cell(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float] | None:
+def read_cell(
+    path: Path, labels: NDArray[Any], tags: NDArray[Any] | None = None
+) -> tuple[CrossValidation, float] | None:
     """Return a finished cell and the seconds that it took.
 
     Parameters
@@ -48,6 +55,8 @@ def read_cell(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]
     path : Path
     labels : array of shape (n_clips,)
         Those that the cell predicts.
+    tags : array of shape (n_tags,), optional
+        If the cell is a tagger's: its tags.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def read_cell(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]
     try:
         if not path.exists():
             return None
-        return _read(path, labels)
+        return _read(path, len(labels), np.unique(labels) if tags is None else tags, tags is not None)
     except (CacheError, OSError) as error:
         warnings.warn(f"{error}; this cell of the baseline is computed again", CacheWarning, stacklevel=2)
         with suppress(OSError):
@@ -65,19 +74,23 @@ def read_cell(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]
         return None
 
 
-def _read(path: Path, labels: NDArray[Any]) -> tuple[CrossValidation, float]:
-    classes = np.unique(labels)
-    shape = (len(labels), len(classes))
-    limits = {
-        "probabilities.npy": 8 * math.prod(shape) + _MAX_HEADER,
-        "seconds.npy": 8 + _MAX_HEADER,
-        "classes.npy": _MAX_CLASSES,
-    }
+def _read(path: Path, n_clips: int, classes: NDArray[Any], of_tags: bool) -> tuple[CrossValidation, float]:
+    shape = (n_clips, len(classes))
+    limits = {"probabilities.npy": 8 * math.prod(shape) + _MAX_HEADER, "seconds.npy": 8 + _MAX_HEADER}
+    if of_tags:
+        limits["predictions.npy"] = limits["probabilities.npy"]
+    else:
+        limits["classes.npy"] = _MAX_CLASSES
     members = read_zip(path, limits, sum(limits.values()) + _MAX_HEADER, writer="", error=CacheError)
     probabilities, seconds = _numbers(path, members, "probabilities", shape), _numbers(path, members, "seconds", ())
     if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all() or not 0 <= seconds < math.inf:
         raise CacheError(f"{path}: holds values that are no probabilities")
-    return CrossValidation(decide(probabilities, classes, None), probabilities, classes), float(seconds)
+    if not of_tags:
+        return CrossValidation(decide(probabilities, classes, None), probabilities, classes), float(seconds)
+    predictions = _numbers(path, members, "predictions", shape)
+    if not np.isin(predictions, (0, 1)).all():
+        raise CacheError(f"{path}: holds values that are no predictions")
+    return CrossValidation(predictions.astype(np.int64), probabilities, classes), float(seconds)
 
 
 def _numbers(path: Path, members: Mapping[str, bytes], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip_augmentation import Augmentation
-from l3clf.classifier.decision import PROBABILITY_POOLINGS, check_pooling
+from l3clf.classifier.decision import POOLINGS, PROBABILITY_POOLINGS, TAG_POOLINGS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.heads import FOREST_TREES, HEAD_NAMES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
+from l3clf.classifier.tag_labels import as_tags
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.datasets.describe import some
 from l3clf.embedders import Embedder
 from l3clf.errors import DatasetError, ParameterError, counted, did_you_mean
@@ -35,6 +37,7 @@ class Cell:
     pooling: str
     tune: bool
     augment: Augmentation | None = None
+    tags: bool = False
 
     @property
     def head_name(self) -> str:
@@ -51,18 +54,20 @@ class Cell:
     def made_by(self) -> list[str]:
         """What a result depends on beside the data and the hop."""
         copies = [] if self.augment is None else [repr(self.augment)]
-        return [self.embedder.fingerprint, self.head_name, self.pooling, *copies]
+        return [self.embedder.fingerprint, self.head_name, self.pooling, *copies, *(["tags"] if self.tags else ())]
 
-    def classifier(self, hop_s: float) -> ClipClassifier:
-        """Return the unfitted classifier that this row cross-validates."""
+    def model(self, hop_s: float) -> Any:
+        """Return the unfitted classifier or tagger that this row cross-validates."""
         head = tuned_logistic() if self.tune else self.head
+        if self.tags:
+            return ClipTagger(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s)
         return ClipClassifier(self.embedder, head=head, pooling=self.pooling, hop_s=hop_s, augment=self.augment)
 
     def bytes_needed(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the memory for fitting the head on this many rows."""
         # A forest stores the class probabilities of every node, in float64.
         arrays = FOREST_TREES * NODES_PER_ROW if self.head == "forest" else COPIES
-        return 8.0 * arrays * n_rows * n_classes
+        return 8.0 * arrays * n_rows * n_classes * (2 if self.tags else 1)  # of each tag, and of its absence
 
     def folds_at_once(self, n_rows: int, n_classes: int) -> int:
         """Return how many folds may be fitted at once without using more memory than one head may."""
@@ -73,7 +78,7 @@ class Cell:
     def bytes_stored(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the size of a model file, unpacked, with this head fitted on this many rows."""
         nodes = FOREST_TREES * NODES_PER_ROW * n_rows if self.head == "forest" else 0
-        return forest_bytes(nodes, n_classes)
+        return forest_bytes(nodes, n_classes * (2 if self.tags else 1))
 
 
 def grid(
@@ -82,6 +87,7 @@ def grid(
     poolings: Sequence[str],
     tune: bool,
     augment: Augmentation | None,
+    tags: bool,
 ) -> list[Cell]:
     """Return the cells of all combinations, each without copies and, if `augment` is given, with them.
 
@@ -98,13 +104,17 @@ def grid(
             hint = did_you_mean(head, HEAD_NAMES)
             raise ParameterError(f"heads: {head!r}{hint}; expected only {', '.join(map(repr, HEAD_NAMES))}")
     for pooling in poolings:
-        check_pooling(pooling)
+        check_pooling(pooling, TAG_POOLINGS if tags else POOLINGS)
     names = [embedder.name for embedder in embedders]
     if len(set(names)) < len(names):
         raise ParameterError(f"embedders: {', '.join(names)}; give each only once")
     each = (None,) if augment is None else (None, augment)
     return [
-        Cell(e, h, p, tune and h == "logistic", a) for e in embedders for h in heads for p in poolings for a in each
+        Cell(e, h, p, tune and h == "logistic", a, tags)
+        for e in embedders
+        for h in heads
+        for p in poolings
+        for a in each
     ]
 
 
@@ -117,6 +127,7 @@ def manageable(
     ----------
     cells : sequence of Cell
     labels : array of shape (n_clips,)
+        Of taggers: texts such as ``dog|rain``.
     windows : mapping of str to sequences of n_clips WindowEmbeddings, optional
         By the embedder's name; if it is not known yet, one window per clip is assumed.
 
@@ -130,7 +141,7 @@ def manageable(
     DatasetError
         If no cell is left.
     """
-    n_classes = len(np.unique(labels))
+    n_classes = _n_classes(cells, labels)
     needed = [cell.bytes_needed(n_rows(cell, len(labels), windows), n_classes) for cell in cells]
     kept = [cell for cell, size in zip(cells, needed, strict=True) if size <= MAX_BYTES]
     left_out = [
@@ -138,10 +149,11 @@ def manageable(
         for cell, size in zip(cells, needed, strict=True)
         if size > MAX_BYTES
     ]
-    many = f"{n_classes:,} classes for {len(labels):,} clips need too much memory"
+    kind = "tags" if any(cell.tags for cell in cells) else "classes"
+    many = f"{n_classes:,} {kind} for {len(labels):,} clips need too much memory"
     if not kept:
         raise DatasetError(
-            f"{many} with every requested head: {some(left_out)}; use fewer classes (is the right column the label?)"
+            f"{many} with every requested head: {some(left_out)}; use fewer {kind} (is the right column the label?)"
         )
     return kept, [f"Left out, because {many}: {some(left_out, 20)}."] if left_out else []
 
@@ -150,7 +162,7 @@ def may_be_too_large(
     cells: Sequence[Cell], labels: NDArray[Any], windows: Mapping[str, Sequence[Any]] | None = None
 ) -> list[str]:
     """Return a line about the cells whose models may be too large for a model file; see `manageable`."""
-    n_classes = len(np.unique(labels))
+    n_classes = _n_classes(cells, labels)
     sizes = [cell.bytes_stored(n_rows(cell, len(labels), windows), n_classes) for cell in cells]
     named = [
         f"{cell.embedder.name} / {cell.head_name} / {cell.pooling} (up to {size / 2**20:,.0f} MB)"
@@ -159,6 +171,12 @@ def may_be_too_large(
     ]
     limit = f"{MAX_STORED_BYTES / 2**20:,.0f} MB"
     return [f"Perhaps too large for a model file, which holds up to {limit}: {some(named, 20)}."] if named else []
+
+
+def _n_classes(cells: Sequence[Cell], labels: NDArray[Any]) -> int:
+    if any(cell.tags for cell in cells):
+        return len(frozenset().union(*as_tags(map(str, labels.tolist()))))
+    return len(np.unique(labels))
 
 
 def n_rows(cell: Cell, n_clips: int, windows: Mapping[str, Sequence[Any]] | None) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.baselines.tag_report import NOTHING, mixed_up, rarest_tags
 from l3clf.datasets import ClipTable
 from l3clf.errors import ParameterError
 
@@ -19,6 +20,7 @@ class ReportPictures:
     """Methods that draw a report: what its files show, into axes of the caller's."""
 
     results: list[Any]
+    tags: Any
     data: ClipTable
     vectors: NDArray[np.float32]
 
@@ -31,7 +33,7 @@ class ReportPictures:
         order: Literal["similarity", "given"] = "similarity",
         colorbar: bool = True,
     ) -> Any:
-        """Draw the confusion matrix of a row of the table.
+        """Draw the confusion matrix of a row of the table; of tags, which are missed and which are predicted instead.
 
         Parameters
         ----------
@@ -75,8 +77,7 @@ class ReportPictures:
 
         result = _result(self.results, row)
         return plots.draw_confusion(
-            self.data.labels,
-            result.answers.predictions,
+            *_compared(self, result),
             ax,
             order=order,
             normalise=normalize == "true",
@@ -106,7 +107,12 @@ class ReportPictures:
         from l3clf import plots
 
         result = _result(self.results, row)
-        return plots.draw_recall(self.data.labels, result.answers.predictions, ax, title=_title(result))
+        true, predicted = _compared(self, result)
+        if self.tags is not None:  # what was predicted where nothing is, is no tag's recall
+            true, predicted = zip(
+                *(pair for pair in zip(true, predicted, strict=True) if pair[0] != NOTHING), strict=True
+            )
+        return plots.draw_recall(true, predicted, ax, title=_title(result))
 
     def plot_map(self, ax: Any = None, *, seed: int = 0) -> Any:
         """Draw all clips as points, close together if the best row's embedder finds them similar; mistakes are ringed.
@@ -130,7 +136,12 @@ class ReportPictures:
         from l3clf import plots
 
         labels, best = self.data.labels, self.results[0]
-        right = labels == best.answers.predictions
+        if self.tags is None:
+            right = labels == best.answers.predictions
+        else:
+            truth = self.tags.targets.indicator
+            right = (truth == best.answers.predictions).all(axis=1)
+            labels = np.array(rarest_tags(truth, self.tags.classes))
         return plots.draw_map(self.vectors, labels, ax, correct=right, seed=seed, title=_title(best))
 
 
@@ -138,6 +149,13 @@ def _result(results: list[Any], row: int) -> Any:
     if not 0 <= row < len(results):
         raise ParameterError(f"row={row}; the table has rows 0 to {len(results) - 1}")
     return results[row]
+
+
+def _compared(report: ReportPictures, result: Any) -> tuple[Any, Any]:
+    """Return true and predicted labels, or tags in pairs."""
+    if report.tags is None:
+        return report.data.labels, result.answers.predictions
+    return mixed_up(report.tags.targets.indicator, result.answers, report.tags.classes)
 
 
 def _title(result: Any) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from l3clf._version import __version__
 from l3clf.baselines.left_out_rows import ACCEPT, LeftOut
 from l3clf.baselines.report_pictures import ReportPictures
-from l3clf.classifier.estimators import ClipClassifier
+from l3clf.baselines.tag_report import tag_mistakes, tag_pictures, tag_summary
+from l3clf.baselines.targets import Model, TagTarget
 from l3clf.classifier.model_file import save_model
 from l3clf.datasets import ClipTable
 from l3clf.errors import L3clfError
@@ -31,7 +32,10 @@ __all__ = ["OUTPUTS", "BaselineReport", "Result", "write_files"]
 
 OUTPUTS = (
     *("table.csv", "table.json", "model.l3clf", "report.html"),
-    *(f"pictures/{name}.png" for name in ("confusion", "confusion-counts", "recall", "map", "learning", "open-set")),
+    *(
+        f"pictures/{name}.png"
+        for name in ("confusion", "confusion-counts", "recall", "precision", "map", "learning", "open-set")
+    ),
 )
 """What `write_files` writes."""
 
@@ -51,7 +55,8 @@ class Result:
     Attributes
     ----------
     row : dict
-        embedder, head, pooling; for accuracy, balanced_accuracy and macro_f1 the score, its standard deviation
+        embedder, head, pooling; for accuracy, balanced_accuracy and macro_f1 (of taggers
+        map, micro_f1 and macro_f1) the score, its standard deviation
         over folds (_std) and its 95 % interval (_low and _high), as fractions from 0 to 1; seconds (time of the
         cross-validation; rows that share a fitted head, "probability" and "vote", share it); and clips_per_s
         (speed of the embedding; None if all clips came from the cache).
@@ -71,7 +76,7 @@ class BaselineReport(ReportPictures):
     ----------
     results : list of Result
         Best first.
-    model : ClipClassifier
+    model : ClipClassifier or ClipTagger
         The best one, fitted on all clips. If it is too large for a model file, the file in `out` holds the best of
         the others, and a note says so.
     table : list of dict
@@ -79,7 +84,7 @@ class BaselineReport(ReportPictures):
     best : dict
         The first row.
     floors : dict
-        Scores of always predicting the largest class.
+        Scores of always predicting the largest class; with several labels, of predicting every tag for every clip.
     data : ClipTable
         The clips that could be read.
     split : Split
@@ -97,12 +102,14 @@ class BaselineReport(ReportPictures):
         How well the best row tells sounds of classes that it did not learn; empty if it was not requested.
     name : str
         Name of the data set.
+    tags : TagTarget or None
+        The tags of the clips, where they have several labels each.
     unwritten : list of L3clfError
         An error for each file of `out` that could not be written.
     """
 
     results: list[Result]
-    model: ClipClassifier
+    model: Model
     floors: dict[str, float]
     data: ClipTable
     split: Split
@@ -113,6 +120,7 @@ class BaselineReport(ReportPictures):
     curve: list[dict[str, Any]] = field(default_factory=list)
     open_set: list[LeftOut] = field(default_factory=list)
     name: str = "a data set"
+    tags: TagTarget | None = None
     unwritten: list[L3clfError] = field(default_factory=list)
 
     @property
@@ -127,16 +135,16 @@ class BaselineReport(ReportPictures):
 
     @property
     def floor_rows(self) -> list[tuple[str, float]]:
-        """Names and accuracies that every row should exceed."""
+        """Names and scores that every row should exceed."""
+        if self.tags is not None:
+            return [("every tag for every clip (the base rate)", self.floors["map"])]
         return [("always the largest class", self.floors["accuracy"])]
 
     def __repr__(self) -> str:
-        best = self.best
+        best, lead = self.best, "accuracy" if self.tags is None else self.tags.lead
         row = " / ".join(str(best[key]) for key in ("embedder", "head", "pooling"))
         size = f"{len(self.data):,} clips, {len(self.results):,} rows"
-        return (
-            f"<BaselineReport of {self.name!r}: {size}, best {row} at {percent(best['accuracy'])} %; print it for all>"
-        )
+        return f"<BaselineReport of {self.name!r}: {size}, best {row} at {percent(best[lead])} %; print it for all>"
 
     def __str__(self) -> str:
         tables = table_text(self.table, self.floor_rows), unlearned_text([each.row for each in self.open_set])
@@ -144,6 +152,8 @@ class BaselineReport(ReportPictures):
 
     def mistakes(self) -> list[Mistake]:
         """Return the best row's mistakes, the most confident first."""
+        if self.tags is not None:
+            return tag_mistakes(self.tags, self.results[0].answers)
         predictions, labels = self.results[0].answers.predictions, self.data.labels
         # Confident mistakes often turn out to be wrong labels.
         sure = self.results[0].answers.probabilities.max(axis=1)
@@ -153,7 +163,7 @@ class BaselineReport(ReportPictures):
 
 def write_files(
     report: BaselineReport,
-    model: ClipClassifier | None,
+    model: Model | None,
     folder: Path,
     commands: Sequence[str] = (),
     words: Callable[[str], str] = str,
@@ -163,7 +173,7 @@ def write_files(
     Parameters
     ----------
     report : BaselineReport
-    model : ClipClassifier or None
+    model : ClipClassifier, ClipTagger or None
         The model to store; without one, that of an earlier report is removed.
     folder : Path
     commands : sequence of str
@@ -190,7 +200,7 @@ def write_files(
         summary=_summary(report),
         rows=report.table,
         floors=report.floor_rows,
-        description=report.data.describe().items(),
+        description=(report.tags or report.data).describe().items(),
         notes=[words(note) for note in report.notes],
         unlearned=[each.row for each in report.open_set],
         pictures=pictures,
@@ -230,6 +240,8 @@ class _Writer:
 
 def _summary(report: BaselineReport) -> str:
     best, n = report.best, len(report.data)
+    if report.tags is not None:
+        return tag_summary(best, report.floors["map"], n)
     floor = percent(report.floors["accuracy"])
     accuracy, low, high = (percent(best[key]) for key in ("accuracy", "accuracy_low", "accuracy_high"))
     return (
@@ -241,7 +253,8 @@ def _summary(report: BaselineReport) -> str:
 def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[Path, str, bytes | None]]:
     from l3clf import plots  # importing matplotlib takes half a second, and only pictures need it
 
-    truth, predictions = report.data.labels, report.results[0].answers.predictions
+    truth, answers = report.data.labels, report.results[0].answers
+    predictions = answers.predictions
     title = f"{report.best['embedder']}, {report.best['head']}, {report.best['pooling']}"
     pictures: list[tuple[Path, str, bytes | None]] = []
 
@@ -257,6 +270,11 @@ def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[P
         if (place := writer.attempt(drawn)) is not None:
             pictures.append((place, caption, narrow.getvalue() or None))
 
+    if report.tags is not None:
+        for picture in tag_pictures(report.tags, answers, report.vectors):
+            name, caption, draw, args, options = picture
+            add(name, caption, draw, *args, **options)
+        return pictures
     for name, shares, caption in CONFUSIONS if len(np.unique(truth)) <= MAX_CLASSES_DRAWN else ():
         add(name, caption, plots.confusion_matrix, truth, predictions, order="similarity", normalise=shares)
     add("recall.png", "Recall of each class, with 95 % intervals.", plots.per_class_recall, truth, predictions)

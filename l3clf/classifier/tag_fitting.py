@@ -103,10 +103,10 @@ def learned_thresholds(
     thresholds, has_own = learn_tag_thresholds(probabilities, targets.indicator, codes)
     if not has_own.all():
         rare = [repr(name) for name in targets.classes[~has_own].tolist()]
-        unit = "clips" if groups is None else "groups"
+        apart = "" if groups is None else ", or all of them in one group"
         warnings.warn(
-            f"{some(rare, MAX_LISTED_TAGS)}: fewer than {MIN_CLIPS_FOR_THRESHOLD} {unit} with the tag, too few to tell "
-            f"its threshold; {thresholds[~has_own][0]:.2f} is used, that of all tags together",
+            f"{some(rare, MAX_LISTED_TAGS)}: fewer than {MIN_CLIPS_FOR_THRESHOLD} clips with the tag{apart}, too few "
+            f"to tell its threshold; {thresholds[~has_own][0]:.2f} is used, that of all tags together",
             ClipWarning,
             stacklevel=4,
         )

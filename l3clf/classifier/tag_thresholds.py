@@ -14,7 +14,7 @@ __all__ = ["MIN_CLIPS_FOR_THRESHOLD", "best_f1_threshold", "check_threshold", "l
 Floats = NDArray[np.float64]
 
 MIN_CLIPS_FOR_THRESHOLD = 5
-"""Clips with a tag (with groups, groups of them) that have an answer, for a threshold of its own: one for each fold."""
+"""Clips with a tag (with groups, in two of them) that have an answer, for a threshold of its own: one a fold."""
 
 
 def check_threshold(threshold: object) -> None:
@@ -79,7 +79,8 @@ def learn_tag_thresholds(
     has_own = np.zeros(scores.shape[1], np.bool_)
     for tag in range(scores.shape[1]):
         members = np.flatnonzero(with_tag[:, tag])
-        has_own[tag] = (len(members) if groups is None else len(np.unique(groups[members]))) >= MIN_CLIPS_FOR_THRESHOLD
+        apart = groups is None or len(np.unique(groups[members])) > 1
+        has_own[tag] = apart and len(members) >= MIN_CLIPS_FOR_THRESHOLD
         if has_own[tag]:
             own = answered[:, tag]
             thresholds[tag] = best_f1_threshold(scores[own, tag], truth[own, tag])

@@ -58,7 +58,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
     threshold : "auto" or float, default="auto"
         From which probability on a clip has a tag, 0 to 1. "auto" learns it for each tag, as the one with the largest
         F1 on clips that were not learned (5 folds, in which groups are kept together). A tag with fewer than five clips
-        (with `groups`, groups) has that of all tags together, and a warning names it.
+        (with `groups`, or all in one of them) has that of all tags together, and a warning names it.
     gate_dbfs : float, "auto" or None, default=None
         See `ClipClassifier`. A clip without a window above the gate has no tag.
     cache, n_jobs

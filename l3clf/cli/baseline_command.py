@@ -8,6 +8,7 @@ from typing import Any
 from l3clf.cli import options, tuning
 from l3clf.cli.files import load_table, print_failures
 from l3clf.cli.printing import command_words, note, say
+from l3clf.errors import ParameterError
 
 __all__ = ["add"]
 
@@ -43,6 +44,8 @@ def add(commands: Any) -> None:
         "scratch: two rows, and minutes for each fold (the extra `distill`)"
     )
     baseline.add_argument("--fine-tune", action="store_true", help=tune)
+    tags = "clips have several labels, such as dog|rain: measure taggers"
+    baseline.add_argument("--tags", action="store_true", help=tags)
     baseline.add_argument("--weights", metavar="DIR", help="folder of weight files")
     options.add_hop(baseline)
     options.add_work(baseline)
@@ -54,7 +57,9 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.baselines.run import baseline
     from l3clf.storage.outputs import check_not_input
 
-    table = load_table(args.data, args.group)
+    if args.tags and args.fine_tune:
+        raise ParameterError("--fine-tune: of models with one label a clip; omit it, or omit --tags")
+    table = load_table(args.data, args.group, tags=args.tags)
     check_not_input((Path(args.out, name) for name in OUTPUTS), [args.data])
     report = baseline(
         table,
@@ -69,6 +74,7 @@ def _run(args: argparse.Namespace) -> int:
         learning_curve=args.learning_curve,
         open_set=args.open_set,
         augment=options.augmentation_of(args),
+        tags=args.tags,
         contenders=tuning.contenders(args),
         commands=[shlex.join(["l3clf", *args.argv])],  # the report shows how to make it again
         words=lambda text: command_words(text, args.parser),

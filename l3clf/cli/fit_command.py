@@ -59,9 +59,10 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
+    from l3clf.classifier.tag_labels import as_tags
     from l3clf.classifier.tagger import ClipTagger
     from l3clf.classifier.unknown import background_clips, check_unknown
-    from l3clf.datasets.describe import tag_problems
+    from l3clf.datasets.describe_tags import tag_problems
 
     embedder = options.embedder_of(args, tuning.USUAL if args.fine_tune else "openl3")
     unknown, augment = _unknown(args, embedder), options.augmentation_of(args)
@@ -80,7 +81,8 @@ def _run(args: argparse.Namespace) -> int:
     check_out(args, MODEL, [args.data, args.background], read)  # before hours are spent on embeddings
     # Few clips of the background, or all in one group, are no problem.
     classes = table if unknown is None else table.subset(table.labels != BACKGROUND)
-    for problem in tag_problems(table) if args.tags else (classes if len(classes) else table).problems():
+    found = tag_problems(table, as_tags(table.labels)) if args.tags else (classes if len(classes) else table).problems()
+    for problem in found:
         tell(problem, args.parser)
     if args.tags:
         sizes = []

@@ -20,7 +20,18 @@ from l3clf.audio.clip import Clip
 from l3clf.audio.decode import open_sound, piece_frames
 from l3clf.errors import AudioError, LabelWarning
 
-__all__ = ["FEW_CLIPS", "NOT_A_CLASS", "Description", "describe", "problems", "some", "tag_problems", "warn_of_labels"]
+__all__ = [
+    "CLIP_PROBLEMS",
+    "FEW_CLIPS",
+    "NOT_A_CLASS",
+    "TAG_PROBLEMS",
+    "Description",
+    "describe",
+    "problems",
+    "rare_classes",
+    "some",
+    "warn_of_labels",
+]
 
 FEW_CLIPS = 5  # as many as a cross-validation has folds by default
 MANY_CLASSES = 1000
@@ -68,6 +79,8 @@ class Description:
         What separates training from test: "5 folds as given", "6 groups" or "none".
     unreadable : int
         Number of clips whose file's header cannot be read, or which lie outside their file.
+    without_tag : int or None, default=None
+        Number of clips without a tag, where clips have several labels; None where they have one class each.
     """
 
     origin: str
@@ -79,6 +92,7 @@ class Description:
     channels: Mapping[int, int]
     split: str
     unreadable: int
+    without_tag: int | None = None
 
     @property
     def imbalance(self) -> float:
@@ -88,14 +102,15 @@ class Description:
 
     def items(self) -> list[tuple[str, str]]:
         """Return names and texts in display order."""
-        unknown = "not known"
+        unknown, (one, many) = "not known", ("class", "classes") if self.without_tag is None else ("tag", "tags")
         lengths = " / ".join(f"{length:.2f}" for length in self.lengths_s or ())
         shown = [
             ("read as", self.origin),
             ("clips", f"{self.clips:,}"),
             ("unreadable", f"{self.unreadable:,} of the clips" if self.unreadable else ""),
-            ("classes", self._classes_text()),
-            ("imbalance", f"{self.imbalance:.3g} (largest class / smallest)"),
+            (many, self._classes_text()),
+            ("without a tag", f"{self.without_tag:,} of the clips" if self.without_tag else ""),
+            ("imbalance", f"{self.imbalance:.3g} (largest {one} / smallest)"),
             ("hours", f"{self.hours:.3g}"),
             ("lengths", f"{lengths} s (shortest / median / longest)" if lengths else unknown),
             ("sample rates", _tally({f"{rate:,} Hz": n for rate, n in self.sample_rates.items()}) or unknown),
@@ -199,12 +214,7 @@ def some(names: Iterable[object], most: int = 5, between: str = ", ") -> str:
 def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
     """List the problems of a table; see `ClipTable.problems`."""
     found = [check(table) for check in PROBLEMS]
-    return [problem for problem in (*found, _rare_classes(table, fewest)) if problem]
-
-
-def tag_problems(table: _Table) -> list[str]:
-    """List the problems of a table whose labels are tags, such as ``dog|rain``, that do not depend on what they are."""
-    return [problem for check in TAG_PROBLEMS if (problem := check(table))]
+    return [problem for problem in (*found, rare_classes(table, fewest)) if problem]
 
 
 def warn_of_labels(source: object, table: _Table, stacklevel: int) -> None:
@@ -287,7 +297,8 @@ def _labels_missing(table: _Table) -> str:
     return f"labels look like missing values but count as classes: {found}" if missing else ""
 
 
-def _rare_classes(table: _Table, fewest: int) -> str:
+def rare_classes(table: _Table, fewest: int) -> str:
+    """Return a sentence about the classes with fewer clips than `fewest`; empty if there are none."""
     sizes = Counter(map(str, table.labels.tolist()))
     rare = sorted(((n, label) for label, n in sizes.items() if n < fewest), key=lambda found: found[0])
     if not rare:
@@ -335,12 +346,19 @@ def _groups_over_folds(table: _Table) -> str:
     return f"groups are in more than one fold, which leaks ({len(split):,}): {some(map(repr, split))}" if split else ""
 
 
-LABEL_PROBLEMS: tuple[Callable[[_Table], str], ...] = (
+_SPELLING = (_similar_labels, _labels_of_parts, _labels_missing)
+LABEL_PROBLEMS: tuple[Callable[[_Table], str], ...] = (_labelled_twice, *_SPELLING)
+CLIP_PROBLEMS: tuple[Callable[[_Table], str], ...] = (
+    _files_missing,
     _labelled_twice,
-    _similar_labels,
-    _labels_of_parts,
-    _labels_missing,
+    _listed_twice,
+    _two_formats,
+    _one_part,
+    _groups_over_folds,
 )
+"""Those that a table can have whatever its labels are."""
+TAG_PROBLEMS: tuple[Callable[[_Table], str], ...] = (*_SPELLING, _classes_in_one_part)
+"""Those of a table that has a row for each tag of each clip."""
 PROBLEMS: tuple[Callable[[_Table], str], ...] = (
     _class_count,
     _files_missing,
@@ -350,13 +368,5 @@ PROBLEMS: tuple[Callable[[_Table], str], ...] = (
     _one_part,
     _folds_of_one_class,
     _classes_in_one_part,
-    _groups_over_folds,
-)
-TAG_PROBLEMS: tuple[Callable[[_Table], str], ...] = (
-    _files_missing,
-    _labelled_twice,
-    _listed_twice,
-    _two_formats,
-    _one_part,
     _groups_over_folds,
 )

@@ -22,12 +22,12 @@ from l3clf.errors import DatasetError
 __all__ = ["as_table", "load"]
 
 
-def as_table(data: Any) -> ClipTable:
-    """Return a table of clips, or load what stands for one: a data frame, or the path of a data set."""
+def as_table(data: Any, tags: bool = False) -> ClipTable:
+    """Return a table of clips, or load what stands for one: a data frame, or the path of a data set; see `load`."""
     if isinstance(data, ClipTable):
         return data
     if is_frame(data) or isinstance(data, str | os.PathLike):
-        return load(data)
+        return load(data, tags=tags)
     raise DatasetError(
         f"table: type {type(data).__name__}; expected a ClipTable, a data frame with the columns path and label, or "
         "the path of a data set"

@@ -12,12 +12,14 @@ from l3clf.evaluate.leakage import Duplicate, find_duplicates, guess_groups
 from l3clf.evaluate.open_set import OPEN_SET_METRICS, OpenSet, OpenSetDraw, leave_out
 from l3clf.evaluate.psd_score import PsdScore, PsdsCriteria, psds
 from l3clf.evaluate.scoring import METRICS, majority_floor, score, scores
-from l3clf.evaluate.splits import Split, make_split
+from l3clf.evaluate.splits import Split, make_split, make_tag_split
+from l3clf.evaluate.tag_crossval import cross_validate_tags
 from l3clf.evaluate.tag_scores import (
     TAG_METRICS,
     average_precisions,
     every_tag_floor,
     f1_by_tag,
+    precision_intervals,
     score_of_tags,
     scores_of_tags,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "collar_scores",
     "cross_validate",
     "cross_validate_poolings",
+    "cross_validate_tags",
     "every_tag_floor",
     "f1_by_tag",
     "find_duplicates",
@@ -48,6 +51,8 @@ __all__ = [
     "leave_out",
     "majority_floor",
     "make_split",
+    "make_tag_split",
+    "precision_intervals",
     "psds",
     "score",
     "score_of_tags",

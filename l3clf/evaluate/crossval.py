@@ -3,7 +3,6 @@
 Rule: everything that is fitted, including the scaling, is fitted on the training folds alone.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,8 @@ from sklearn.base import clone
 
 from l3clf.classifier.decision import PROBABILITY_POOLINGS, accepted, decide
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.errors import ClipWarning, ParameterError
+from l3clf.errors import ParameterError
+from l3clf.evaluate.fold_warnings import fold_warnings
 from l3clf.evaluate.scoring import scores
 from l3clf.evaluate.splits import Labels, Split
 from l3clf.networks.threads import one_blas_thread
@@ -130,9 +130,7 @@ def _fit_folds(
         return answers.probabilities, accepted(answers, fitted.threshold_in_force())
 
     jobs = (partial(job, fold) for fold in range(len(folds)))
-    # Warning filters belong to the whole process, so they are set here instead of in each thread.
-    with warnings.catch_warnings(), one_blas_thread():  # the folds already use every core
-        warnings.simplefilter("ignore", ClipWarning)  # the final fit warns once, for the whole data set
+    with fold_warnings(), one_blas_thread():  # the folds already use every core
         # A forest takes minutes and cannot be interrupted: Ctrl-C must not wait for it.
         by_fold = dict(in_parallel(jobs, min(n_threads(n_jobs), len(folds)), wait_when_left=False))
     return [by_fold[fold] for fold in range(len(folds))]

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from l3clf.classifier.tag_folds import tag_folds
 from l3clf.errors import DatasetError
 
-__all__ = ["Labels", "Split", "make_split"]
+__all__ = ["Labels", "Split", "make_split", "make_tag_split"]
 
 MAX_GROUPS_ONE_BY_ONE = 10  # more would make a cross-validation slow
 Labels: TypeAlias = NDArray[Any]
+_MAY_LEAK = ": no folds or groups are known, so pieces of one recording may be in both training and test (leakage)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,57 @@ def make_split(
     return split
 
 
+def make_tag_split(
+    indicator: NDArray[Any], folds: Labels | None = None, groups: Labels | None = None, n_splits: int = 5, seed: int = 0
+) -> Split:
+    """Choose the folds for clips of several labels: those given, else whole groups, else random ones with even tags.
+
+    Parameters
+    ----------
+    indicator : array of shape (n_clips, n_tags), bool or int
+        Which clip has which tag.
+    folds, groups, n_splits, seed
+        See `make_split`. Folds are made by iterative stratification; see `l3clf.classifier.tag_folds`.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    DatasetError
+        If there are fewer than two clips, folds or groups, or no tag is in the training of a fold that tests it.
+    """
+    if len(indicator) < 2:
+        raise DatasetError(f"labels: those of {len(indicator)} clips; expected two or more")
+    if folds is not None:
+        split = _given(folds, "folds", "its own {n} folds, as given")
+    elif groups is not None and len(set(groups.tolist())) <= MAX_GROUPS_ONE_BY_ONE:
+        split = _given(groups, "groups", "{n} groups, one left out at a time")
+    else:
+        test_fold = tag_folds(indicator, max(2, min(n_splits, len(indicator))), groups, seed)
+        n = int(test_fold.max()) + 1
+        if groups is None:
+            split = Split(test_fold, _numbered(n), "stratified", f"{n} random folds, stratified by tag{_MAY_LEAK}")
+        else:
+            note = f"{n} folds that keep each of {len(set(groups.tolist()))} groups together, stratified by tag"
+            split = Split(test_fold, _numbered(n), "groups", note)
+    _check_a_tag_in_two_folds(split, indicator)
+    return split
+
+
+def _check_a_tag_in_two_folds(split: Split, indicator: NDArray[Any]) -> None:
+    for train, test in split:
+        learned = indicator[train].mean(axis=0)
+        if (indicator[test].any(axis=0) & (learned > 0) & (learned < 1)).any():
+            return
+    raise DatasetError(
+        f"no tag of the {indicator.shape[1]:,} is in more than one of the {len(split)} "
+        f"{'groups' if split.kind == 'groups' else 'folds'} and absent somewhere, so none could be learned and "
+        "tested; give folds or groups that share tags"
+    )
+
+
 def _given(column: Labels, kind: Literal["folds", "groups"], note: str) -> Split:
     names, index = np.unique(column, return_inverse=True)
     if len(names) < 2:
@@ -115,10 +168,7 @@ def _whole_groups(labels: Labels, groups: Labels, n_splits: int, seed: int) -> S
 
 def _stratified(labels: Labels, n_splits: int, seed: int) -> Split:
     test_fold = _drawn(StratifiedKFold(n_splits, shuffle=True, random_state=seed), labels)
-    note = (
-        f"{n_splits} random folds, stratified by class: no folds or groups are known, so pieces of one recording may "
-        "be in both training and test (leakage)"
-    )
+    note = f"{n_splits} random folds, stratified by class{_MAY_LEAK}"
     return Split(test_fold, _numbered(n_splits), "stratified", note)
 
 

@@ -14,7 +14,15 @@ from l3clf.errors import ParameterError
 from l3clf.evaluate.scoring import resampling_weights
 from l3clf.evaluate.splits import Labels
 
-__all__ = ["TAG_METRICS", "average_precisions", "every_tag_floor", "f1_by_tag", "score_of_tags", "scores_of_tags"]
+__all__ = [
+    "TAG_METRICS",
+    "average_precisions",
+    "every_tag_floor",
+    "f1_by_tag",
+    "precision_intervals",
+    "score_of_tags",
+    "scores_of_tags",
+]
 
 TAG_METRICS = ("map", "micro_f1", "macro_f1")
 MAX_CELLS = 4_000_000  # weights held at once: resamples x clips, 32 MB
@@ -51,6 +59,42 @@ def average_precisions(truth: ArrayLike, probabilities: ArrayLike) -> Numbers:
     true, scores = _checked(truth, probabilities)
     precisions: Numbers = _precisions(true, scores, np.ones((1, len(true))))[0]
     return precisions
+
+
+def precision_intervals(
+    truth: ArrayLike,
+    probabilities: ArrayLike,
+    groups: Labels | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Numbers:
+    """Return the 95 % intervals of the average precisions.
+
+    Parameters
+    ----------
+    truth, probabilities : array of shape (n_clips, n_tags)
+        See `average_precisions`.
+    groups, n_resamples, seed
+        See `scores_of_tags`.
+
+    Returns
+    -------
+    array of shape (n_tags, 2)
+        NaN for a tag that no clip has.
+
+    Raises
+    ------
+    ParameterError
+        See `average_precisions`.
+    """
+    true, scores = _checked(truth, probabilities)
+    drawn = np.concatenate(
+        [_precisions(true, scores, weights) for weights in _resamples(groups, len(true), n_resamples, seed)]
+    )
+    intervals = np.full((true.shape[1], 2), np.nan)
+    seen = true.any(axis=0)
+    intervals[seen] = np.nanpercentile(drawn[:, seen], [2.5, 97.5], axis=0).T
+    return intervals
 
 
 def f1_by_tag(truth: ArrayLike, predictions: ArrayLike) -> Numbers:
@@ -144,8 +188,8 @@ def scores_of_tags(
     folds = np.unique(test_fold)
     # A fold is all clips with those of the others weighing nothing: tags without a clip in it are left out of it.
     each = _all_metrics(true, scores, found, (test_fold == folds[:, np.newaxis]).astype(np.float64))
-    blocks = _blocks(resampling_weights(groups, len(true), n_resamples, seed), max(1, MAX_CELLS // len(true)))
-    drawn = np.concatenate([_all_metrics(true, scores, found, weights) for weights in blocks])
+    resamples = _resamples(groups, len(true), n_resamples, seed)
+    drawn = np.concatenate([_all_metrics(true, scores, found, weights) for weights in resamples])
     low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
     spread = np.nanstd(each, axis=0)
     return {
@@ -191,8 +235,10 @@ def _check_shapes(true: Flags, other: NDArray[np.generic], name: str) -> None:
         raise ParameterError(f"{name}: shape {other.shape}, and truth has {true.shape}; give both for the same clips")
 
 
-def _blocks(rows: Iterator[Numbers], size: int) -> Iterator[Numbers]:
-    while block := list(islice(rows, size)):
+def _resamples(groups: Labels | None, n: int, n_resamples: int, seed: int) -> Iterator[Numbers]:
+    """Yield the weights of some resamples at a time: arrays of shape (n_at_once, n)."""
+    rows = resampling_weights(groups, n, n_resamples, seed)
+    while block := list(islice(rows, max(1, MAX_CELLS // n))):
         yield np.stack(block)
 
 

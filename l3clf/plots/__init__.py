@@ -11,6 +11,7 @@ from l3clf.plots.confusion import confusion_matrix, draw_confusion
 from l3clf.plots.coverage import coverage_curve
 from l3clf.plots.curve import learning_curve
 from l3clf.plots.epochs import training_curve
+from l3clf.plots.precision import per_tag_precision
 from l3clf.plots.recall import draw_recall, per_class_recall
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "embedding_map",
     "learning_curve",
     "per_class_recall",
+    "per_tag_precision",
     "training_curve",
 ]

@@ -16,12 +16,15 @@ __all__ = [
     "NAMES",
     "NOTHING",
     "SPEEDS",
+    "TAG_METRICS",
     "Floors",
     "Row",
     "amount",
     "clean",
+    "columns_of",
     "interval",
     "known",
+    "metrics_of",
     "percent",
     "score",
 ]
@@ -31,9 +34,23 @@ Floors: TypeAlias = Sequence[tuple[str, float]]
 
 NAMES = ("embedder", "head", "pooling")
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
+TAG_METRICS = {"map": "Mean average precision", "micro_f1": "Micro F1", "macro_f1": "Macro F1"}
+"""Those of rows about clips with several labels; the first of either is the one that rows are sorted by."""
 SPEEDS = {"seconds": "Seconds", "clips_per_s": "Clips/s"}
-COLUMNS = (*NAMES, *(key + end for key in METRICS for end in ("", "_std", "_low", "_high")), *SPEEDS)
-"""The keys of a row, in the order of every file."""
+
+
+def metrics_of(rows: Sequence[Row]) -> Mapping[str, str]:
+    """Return the scores that these rows have, by their keys, with their names."""
+    return TAG_METRICS if any("map" in row for row in rows) else METRICS
+
+
+def columns_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the keys of these rows, in the order of every file."""
+    return (*NAMES, *(key + end for key in metrics_of(rows) for end in ("", "_std", "_low", "_high")), *SPEEDS)
+
+
+COLUMNS = columns_of(())
+"""The keys of a row about clips of one class each."""
 
 NOTHING = "–"
 

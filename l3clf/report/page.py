@@ -36,9 +36,9 @@ class Page:
     summary : str
         One or two sentences about the best row.
     rows : sequence of mappings
-        The table, best first; keys are `COLUMNS`, scores are fractions from 0 to 1.
-    floors : sequence of (name, accuracy)
-        Trivial baselines, such as ``("always the largest class", 0.1)``.
+        The table, best first; keys are those of `columns_of`, scores are fractions from 0 to 1.
+    floors : sequence of (name, score)
+        Of the first score of the rows: trivial baselines, such as ``("always the largest class", 0.1)``.
     description : sequence of (name, value)
         Properties of the data set.
     notes : sequence of str

@@ -6,11 +6,24 @@ Rule: it is never wider than 100 columns, in any script.
 import unicodedata
 from collections.abc import Sequence
 
-from l3clf.report.contents import METRICS, NAMES, NOTHING, SPEEDS, Floors, Row, amount, clean, interval, percent, score
+from l3clf.report.contents import (
+    NAMES,
+    NOTHING,
+    SPEEDS,
+    Floors,
+    Row,
+    amount,
+    clean,
+    interval,
+    metrics_of,
+    percent,
+    score,
+)
 
 __all__ = ["table_text"]
 
 TERMINAL_COLUMNS = 100
+_SHORT = {"balanced_accuracy": "balanced", "map": "mAP", "micro_f1": "micro F1", "macro_f1": "macro F1"}
 
 
 def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
@@ -19,7 +32,8 @@ def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
     Parameters
     ----------
     rows : sequence of mappings
-    floors : sequence of (name, accuracy)
+    floors : sequence of (name, score)
+        Of the first score of the rows.
 
     Returns
     -------
@@ -34,11 +48,12 @@ def table_text(rows: Sequence[Row], floors: Floors = ()) -> str:
     mfcc      forest  mean     77.5 ± 2.1         –         –      8.2        –
     Percent ± standard deviation over folds; below it the [95 % interval].
     """
-    head = ["embedder", "head", "pooling", "accuracy", "balanced", "macro F1", "seconds", "clips/s"]
-    lines = [head, *(line for row in rows for line in _terminal_lines(row))]
+    metrics = list(metrics_of(rows))
+    head = [*NAMES, *(_SHORT.get(key, key) for key in metrics), "seconds", "clips/s"]
+    lines = [head, *(line for row in rows for line in _terminal_lines(row, metrics))]
     foot = [[_cell(name), percent(value)] for name, value in floors]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    # Floors have a name and an accuracy only; the name may use the three columns of names.
+    # Floors have a name and one score only; the name may use the three columns of names.
     widths[3] = max([widths[3], *(_width(value) for _, value in foot)])
     _narrow(widths)
     laid = [_laid_out(line, widths) for line in lines]
@@ -72,10 +87,10 @@ def _narrow(widths: list[int]) -> None:
         widths[widths.index(max(widths[:3]))] -= 1
 
 
-def _terminal_lines(row: Row) -> list[list[str]]:
+def _terminal_lines(row: Row, metrics: Sequence[str]) -> list[list[str]]:
     names = [_cell(row.get(key)) for key in NAMES]
     speeds = [amount(row.get(key)) for key in SPEEDS]
-    scores, intervals = [score(row, key) for key in METRICS], [interval(row, key) for key in METRICS]
+    scores, intervals = [score(row, key) for key in metrics], [interval(row, key) for key in metrics]
     return [[*names, *scores, *speeds], ["", "", "", *intervals, "", ""]]
 
 

@@ -6,14 +6,14 @@ Rule: numbers keep their full precision, and a file is written completely or not
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from l3clf.errors import ParameterError
-from l3clf.report.contents import COLUMNS, Floors, Row
+from l3clf.report.contents import Floors, Row, columns_of, metrics_of
 from l3clf.storage.atomic import write_file
 from l3clf.storage.csv_text import csv_line
 
@@ -23,7 +23,7 @@ __all__ = ["write_csv", "write_json", "write_text"]
 def write_csv(rows: Sequence[Row], out: str | os.PathLike[str]) -> Path:
     """Write the table as CSV (UTF-8): fractions in full precision, missing numbers as empty fields.
 
-    The columns are `COLUMNS`, then other keys in order of appearance.
+    The columns are those of `columns_of`, then other keys in order of appearance.
 
     Raises
     ------
@@ -44,7 +44,8 @@ def write_json(
     ----------
     rows : sequence of mappings
     out : path
-    floors : sequence of (name, accuracy)
+    floors : sequence of (name, score)
+        Of the first score of the rows.
     more : mapping, optional
         Further entries of the top-level object, such as ``{"versions": {...}}``.
 
@@ -53,10 +54,10 @@ def write_json(
     ParameterError
         If the file cannot be written, or `more` has values that JSON does not support.
     """
-    keys = _keys(rows)
+    keys, lead = _keys(rows), next(iter(metrics_of(rows)))
     content = {
         "rows": [{key: row.get(key) for key in keys} for row in rows],
-        "floors": [{"name": name, "accuracy": value} for name, value in floors],
+        "floors": [{"name": name, lead: value} for name, value in floors],
         **(more or {}),
     }
     try:
@@ -79,8 +80,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _keys(rows: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
+def _keys(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys([*columns_of(rows), *(key for row in rows for key in row)]))
 
 
 def write_text(out: str | os.PathLike[str], text: str) -> Path:

@@ -89,7 +89,7 @@ def test_a_damaged_cell_is_computed_again(table, finished, no_pictures, name):
 
 def test_a_cell_is_not_taken_from_files_that_were_decoded_differently(table, tmp_path, monkeypatch, no_pictures):
     run(table, heads=["logistic"], out=tmp_path / "out")
-    monkeypatch.setattr("l3clf.baselines.run.decode_revision", lambda decoder: "wav/9")
+    monkeypatch.setattr("l3clf.baselines.cell_store.decode_revision", lambda decoder: "wav/9")
     run(table, heads=["logistic"], out=tmp_path / "out")
     assert len(list((tmp_path / "out" / ".cells").iterdir())) == 2
 

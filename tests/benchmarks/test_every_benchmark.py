@@ -30,6 +30,13 @@ SMALL = {
     "open_set": {"embedders": ("mfcc",), "digits": ("mfcc",), "n_out": 1, "draws": 1, "speech": 4, "every": 1},
     "filters": {"embedders": ("mfcc",), "rumble_db": (0.0,), "steady_db": (0.0,), "few": 2, "draws": 1},
     "small_data": {"embedders": ("mfcc",), "sizes": (2,), "draws": 1, "copies": 1},
+    "tag_mixtures": {
+        "embedders": ("mfcc",),
+        "poolings": ("mean",),
+        "forest_poolings": (),
+        "permuted": ("mfcc",),
+        "rounds": 1,
+    },
     "accuracy_by_size": {},
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},

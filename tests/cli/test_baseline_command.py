@@ -52,7 +52,7 @@ def test_the_second_run_computes_nothing_and_gives_the_same_table(sounds, whole,
     def refuse(*args):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("l3clf.baselines.run.cross_validate_poolings", refuse)
+    monkeypatch.setattr("l3clf.baselines.targets.cross_validate_poolings", refuse)
     monkeypatch.setattr("l3clf.embedders.mfcc.Mfcc.embed_windows", refuse)
     assert cli.main(command(sounds, tmp_path)) == 0
     assert table_of(tmp_path) == table_of(whole[0])
@@ -74,7 +74,7 @@ setattr(owner, {name!r}, killed)
 """
 KILLED_IN = {
     "the embedding": ("l3clf.embedders.mfcc", "Mfcc", "embed_windows", "c.sqlite"),
-    "the cross-validation": ("l3clf.baselines.run", "", "cross_validate_poolings", "out/.cells/*.npz"),
+    "the cross-validation": ("l3clf.baselines.targets", "", "cross_validate_poolings", "out/.cells/*.npz"),
     "the pictures": ("matplotlib.figure", "Figure", "savefig", "out/pictures/*.png"),
 }
 
