@@ -80,6 +80,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "accuracy on ESC-10 of the talk's CNN, trained from scratch on labels alone",
         f"{_SHARED}, TensorFlow; 1 hour",
     ),
+    "small_data_tuned": Benchmark(
+        "small_data_tuned",
+        "what fine-tuning adds with 5, 10 and 32 training clips a class of ESC-10, and the same network from scratch",
+        f"{_SHARED}, TensorFlow; 1 hour",
+    ),
     "device_table": Benchmark(
         "device_table",
         "what each step to the chip costs in accuracy on ESC-10, and what the C code takes",

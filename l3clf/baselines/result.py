@@ -3,6 +3,7 @@
 Rule: everything is derived from a finished `BaselineReport`; nothing is embedded or fitted here.
 """
 
+import io
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from l3clf._version import __version__
 from l3clf.baselines.left_out_rows import ACCEPT, LeftOut
+from l3clf.baselines.report_pictures import ReportPictures
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import save_model
 from l3clf.datasets import ClipTable
@@ -62,8 +64,8 @@ class Result:
 
 
 @dataclass(frozen=True, eq=False)
-class BaselineReport:
-    """Result of `baseline`; ``str()`` gives the table.
+class BaselineReport(ReportPictures):
+    """Result of `baseline`; ``str()`` gives the table, `plot_confusion`, `plot_recall` and `plot_map` its pictures.
 
     Attributes
     ----------
@@ -236,20 +238,24 @@ def _summary(report: BaselineReport) -> str:
     )
 
 
-def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[Path, str]]:
+def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[Path, str, bytes | None]]:
     from l3clf import plots  # importing matplotlib takes half a second, and only pictures need it
 
     truth, predictions = report.data.labels, report.results[0].answers.predictions
     title = f"{report.best['embedder']}, {report.best['head']}, {report.best['pooling']}"
-    pictures: list[tuple[Path, str]] = []
+    pictures: list[tuple[Path, str, bytes | None]] = []
 
-    def add(name: str, caption: str, draw: Callable[..., Path], *args: Any, **options: Any) -> None:
+    def add(name: str, caption: str, draw: Callable[..., Path], *args: Any, phone: bool = True, **options: Any) -> None:
+        narrow = io.BytesIO()  # for the page alone
+        if phone:
+            options["narrow"] = narrow
+
         def drawn() -> Path:
             folder.mkdir(exist_ok=True)
             return draw(*args, folder / name, title=title, **options)
 
         if (place := writer.attempt(drawn)) is not None:
-            pictures.append((place, caption))
+            pictures.append((place, caption, narrow.getvalue() or None))
 
     for name, shares, caption in CONFUSIONS if len(np.unique(truth)) <= MAX_CLASSES_DRAWN else ():
         add(name, caption, plots.confusion_matrix, truth, predictions, order="similarity", normalise=shares)
@@ -258,11 +264,11 @@ def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[P
     add("map.png", caption, plots.embedding_map, report.vectors, truth, correct=truth == predictions)
     if report.curve:
         caption, floor = "Learning curve: would more clips help?", report.floors["accuracy"]
-        add("learning.png", caption, plots.learning_curve, report.curve, floor=floor)
+        add("learning.png", caption, plots.learning_curve, report.curve, phone=False, floor=floor)
     if report.open_set:
         caption = "Coverage against accuracy, and clips of classes that were left out: what a stricter threshold gives."
         lines = {each.row["how"]: each.curve for each in report.open_set}
-        add("open-set.png", caption, plots.coverage_curve, lines, accept=ACCEPT)
+        add("open-set.png", caption, plots.coverage_curve, lines, phone=False, accept=ACCEPT)
     return pictures
 
 

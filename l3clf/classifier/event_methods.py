@@ -161,7 +161,7 @@ class EventMethods(ClipEstimator):
 
     def _rules(self, asked: EventRules | None) -> EventRules:
         # Scores from distances seldom reach the usual default, even those of training clips.
-        default = EventRules() if self.typicality_ is None else EventRules(enter=ENTER_BY_DISTANCE)
+        default = EventRules() if getattr(self, "typicality_", None) is None else EventRules(enter=ENTER_BY_DISTANCE)
         used = next((rules for rules in (asked, self.event_rules_) if rules is not None), default)
         if not isinstance(used, EventRules):
             raise ParameterError(f"rules={used!r}; expected an EventRules or None")

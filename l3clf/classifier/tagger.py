@@ -267,6 +267,10 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         """Return which tags each pool of windows has, by the thresholds in force; see `predict`."""
         return tagged(answers.probabilities, self.thresholds_in_force()).astype(np.int64)
 
+    def labels_of(self, answers: Answers) -> NDArray[Any]:
+        """Return the tags of each pool of windows as text such as ``dog|rain``, by the thresholds in force."""
+        return np.array(tag_texts(self.indicator_of(answers), self.classes_), np.str_)
+
     def thresholds_in_force(self) -> NDArray[np.float64]:
         """Return the thresholds that decide: the one that was given for all tags, or else those learned.
 
@@ -277,6 +281,10 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         if self.threshold == "auto":
             return self.thresholds_
         return np.full(len(self.classes_), float(self.threshold))
+
+    def threshold_in_force(self) -> NDArray[np.float64]:
+        """Return `thresholds_in_force`, by the name that the methods about events know from `ClipClassifier`."""
+        return self.thresholds_in_force()
 
     def predict_windows(self, X: Iterable[Any]) -> list[WindowPredictions]:
         """Return the tags and probabilities of each window of each clip.
@@ -297,9 +305,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
             If the pooling is "mean+std": a single window has no standard deviation.
         """
         return [
-            WindowPredictions(
-                np.array(tag_texts(self.indicator_of(found), self.classes_), np.str_), found.probabilities, times_s
-            )
+            WindowPredictions(self.labels_of(found), found.probabilities, times_s)
             for found, times_s in self._answers_of_windows(X)
         ]
 

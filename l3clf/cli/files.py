@@ -87,13 +87,13 @@ def _is_read_with(file: Path, folder: Path) -> bool:
     return inside and (file.suffix.lower() in SOUND_SUFFIXES | {".txt"} or file.name.lower() in _TABLES)
 
 
-def load_table(data: str, group: str | None, background_s: float | None = None) -> "ClipTable":
+def load_table(data: str, group: str | None, background_s: float | None = None, tags: bool = False) -> "ClipTable":
     """Load a data set; doubts about its labels are left to the caller, who prints all of the table's problems."""
     from l3clf.datasets import load
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LabelWarning)
-        return load(data, group, background_s=background_s)
+        return load(data, group, background_s=background_s, tags=tags)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from l3clf.cli.files import check_out, load_table, print_failures
 from l3clf.cli.printing import say, tell
 from l3clf.errors import ClipWarning, ParameterError, counted
 
-__all__ = ["add"]
+__all__ = ["add", "warn_of_several"]
 
 
 def add(commands: Any) -> None:
@@ -37,6 +38,8 @@ def add(commands: Any) -> None:
     fit.add_argument("--background-s", type=options.seconds, metavar="S", help=unlabelled)
     accept = "share of known clips that the threshold keeps (default: 0.95; implies --unknown)"
     fit.add_argument("--accept", type=float, metavar="P", help=accept)
+    tags = "clips have several labels or none: a label is text such as dog|rain, or a column of 0 and 1 for each"
+    fit.add_argument("--tags", action="store_true", help=tags)
     group = "column of recordings, speakers, ...: clips of one are not learned while its others tell the threshold"
     fit.add_argument("--group", metavar="COLUMN", help=group)
     tune = (
@@ -56,49 +59,60 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
+    from l3clf.classifier.tagger import ClipTagger
     from l3clf.classifier.unknown import background_clips, check_unknown
+    from l3clf.datasets.describe import tag_problems
 
     embedder = options.embedder_of(args, tuning.USUAL if args.fine_tune else "openl3")
     unknown, augment = _unknown(args, embedder), options.augmentation_of(args)
-    if args.group is not None and unknown is None:
+    _check_tags(args, unknown)
+    if args.group is not None and unknown is None and not args.tags:
         raise ParameterError(
-            "--group: fit learns from all clips at once, so groups have no effect without --unknown; give it to "
-            "`l3clf baseline`, which keeps each group in one fold"
+            "--group: fit learns from all clips at once, so groups have no effect without --unknown or --tags; give "
+            "it to `l3clf baseline`, which keeps each group in one fold"
         )
     hysteresis_db = args.gate_hysteresis_db or 0.0
     check_limits(args.unknown_threshold, args.gate_dbfs, hysteresis_db)  # before the problems of the table are printed
     check_unknown(unknown)
     others = background_clips(unknown)
-    table = load_table(args.data, args.group, args.background_s)
+    table = load_table(args.data, args.group, args.background_s, args.tags)
     read = [clip.path for clip in (*table.clips, *others)]
     check_out(args, MODEL, [args.data, args.background], read)  # before hours are spent on embeddings
     # Few clips of the background, or all in one group, are no problem.
     classes = table if unknown is None else table.subset(table.labels != BACKGROUND)
-    for problem in (classes if len(classes) else table).problems():
+    for problem in tag_problems(table) if args.tags else (classes if len(classes) else table).problems():
         tell(problem, args.parser)
-    cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment)
-    for size in may_be_too_large([cell], np.array(table.labels)):
+    if args.tags:
+        sizes = []
+    else:
+        cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment)
+        sizes = may_be_too_large([cell], np.array(table.labels))
+        warn_of_several(args, table.labels.tolist())
+    for size in sizes:
         tell(size.rstrip("."), args.parser)
     if args.fine_tune:
         embedder = tuning.fine_tuned(args, embedder, table)
-    model = ClipClassifier(
-        embedder,
-        head=args.head,
-        hop_s=args.hop_s,
-        center=args.center,
-        pooling=args.pooling,
-        class_weight=args.class_weight,
-        unknown_threshold=args.unknown_threshold,
-        gate_dbfs=args.gate_dbfs,
-        gate_hysteresis_db=hysteresis_db,
-        cache=args.cache,
-        n_jobs=args.jobs,
-        on_error="nan",  # fits on the good clips; the others are listed in `failures_`
-        verbose=not args.quiet,
-        full_scale=args.full_scale,
-        unknown=unknown,
-        augment=augment,
-    )
+    settings: dict[str, Any] = {
+        "embedder": embedder,
+        "head": args.head,
+        "hop_s": args.hop_s,
+        "center": args.center,
+        "pooling": args.pooling,
+        "class_weight": args.class_weight,
+        "gate_dbfs": args.gate_dbfs,
+        "gate_hysteresis_db": hysteresis_db,
+        "cache": args.cache,
+        "n_jobs": args.jobs,
+        "on_error": "nan",  # fits on the good clips; the others are listed in `failures_`
+        "verbose": not args.quiet,
+        "full_scale": args.full_scale,
+    }
+    model: Any
+    if args.tags:
+        model = ClipTagger(**settings)
+    else:
+        settings |= {"unknown_threshold": args.unknown_threshold, "unknown": unknown, "augment": augment}
+        model = ClipClassifier(**settings)
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -112,14 +126,40 @@ def _run(args: argparse.Namespace) -> int:
     clips = counted(len(table) + len(others) - len(model.failures_), "clip")
     copies = "" if augment is None else f", {counted(augment.copies, 'copy', 'copies')} of each"
     beside = " and the background" if others or len(classes) < len(table) else ""
+    names = counted(len(model.classes_), *(("tag", "tags") if args.tags else ("class", "classes")))
     say(
-        f"Fitted {model.head!r} on {clips}{copies} of {counted(len(model.classes_), 'class', 'classes')}{beside} "
+        f"Fitted {model.head!r} on {clips}{copies} of {names}{beside} "
         f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
     )
     for line in _about_unknown(model):
         say(line)
     say(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
     return 1 if model.failures_ else 0
+
+
+def _check_tags(args: argparse.Namespace, unknown: Any) -> None:
+    """Raise ParameterError for options that make no sense beside --tags."""
+    if not args.tags:
+        return
+    asked = {
+        "--unknown, --background, --background-s, --accept": unknown is not None,
+        "--unknown-threshold": args.unknown_threshold is not None,
+        "--pooling vote": args.pooling == "vote",
+        "--fine-tune": args.fine_tune,
+        "--augment": args.augment is not None,
+    }
+    for option, given in asked.items():
+        if given:
+            raise ParameterError(f"{option}: of models with one label a clip; omit it, or omit --tags")
+
+
+def warn_of_several(args: argparse.Namespace, labels: Sequence[Any]) -> None:
+    """Warn of labels that seem to name several each, where --tags was not given."""
+    from l3clf.datasets.tag_text import looks_like_tags
+
+    if looks_like_tags(labels):
+        found = next(label for label in labels if "|" in label)
+        tell(f"labels such as {found!r} are learned as one class each; add --tags if they are several", args.parser)
 
 
 def _unknown(args: argparse.Namespace, embedder: Any) -> Any:
@@ -140,7 +180,7 @@ def _unknown(args: argparse.Namespace, embedder: Any) -> Any:
 
 def _about_unknown(model: Any) -> list[str]:
     """Return what was learned about sounds that are unknown, in a line; none if nothing was."""
-    if model.unknown_threshold_ is None:
+    if not hasattr(model, "unknown") or model.unknown_threshold_ is None:
         return []
     low, high = model.unknown_threshold_interval_
     interval = f" (95 % interval: {low:.3f} to {high:.3f})" if low == low else ""

@@ -87,15 +87,19 @@ def _is_student(path: Path) -> bool:
 
 def _model(path: Path) -> dict[str, Any]:
     from l3clf.classifier.model_file import load_model, written_with
+    from l3clf.classifier.tagger import ClipTagger
     from l3clf.embedders.filtered import unfiltered
 
     model = load_model(path)
     embedder = unfiltered(model.embedder_)
     chosen = {**embedder.unnamed_options, **embedder.options}
-    head = "logistic regression" if model.head_.kind == "linear" else "forest"
+    head = "logistic regression" if model.head_.kind in ("linear", "sigmoid") else "forest"
+    is_tagger = isinstance(model, ClipTagger)
     return {
         "model": str(path),
-        "classes": [label.item() if hasattr(label, "item") else label for label in model.classes_],
+        "tags" if is_tagger else "classes": [
+            label.item() if hasattr(label, "item") else label for label in model.classes_
+        ],
         "embedder": ", ".join([embedder.name, *(f"{k}={v}" for k, v in sorted(chosen.items()))]),
         **_filters(model.embedder_),
         "fingerprint": model.expected_fingerprint_,
@@ -103,7 +107,7 @@ def _model(path: Path) -> dict[str, Any]:
         "hop": f"{model.hop_s:g} s, {'centred' if model.center else 'from the start of the clip'}",
         "head": head,
         "pooling": model.pooling,
-        "unknown threshold": _threshold(model),
+        **(_tag_thresholds(model) if is_tagger else {"unknown threshold": _threshold(model)}),
         **_unknown(model),
         "gate": _gate(*model.gate_in_force(), isinstance(model.gate_dbfs, str)),
         **(
@@ -136,6 +140,13 @@ def _threshold(model: Any) -> Any:
     """Return the threshold in force, or those of the classes."""
     found = model.threshold_in_force()
     return [round(value, 4) for value in found.tolist()] if isinstance(found, np.ndarray) else found
+
+
+def _tag_thresholds(model: Any) -> dict[str, Any]:
+    """Return the threshold of each tag."""
+    how = "learned" if model.threshold == "auto" else "given"
+    pairs = zip(model.classes_.tolist(), model.thresholds_in_force().tolist(), strict=True)
+    return {f"thresholds, {how}": [f"{name} {value:.3f}" for name, value in pairs]}
 
 
 def _unknown(model: Any) -> dict[str, Any]:

@@ -5,9 +5,9 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from l3clf.cli import options
 from l3clf.cli.printing import note, printable, say, tell
@@ -15,14 +15,17 @@ from l3clf.errors import AudioError, L3clfError, ParameterError, counted
 
 if TYPE_CHECKING:
     from l3clf.streaming.listening import Listener, Pace
-    from l3clf.streaming.stream_classifier import StreamDecision
+    from l3clf.streaming.stream_classifier import StreamDecision, StreamTags
     from l3clf.streaming.stream_pieces import Gap, StreamPiece
+
+    Decided: TypeAlias = StreamDecision | StreamTags
 
 __all__ = ["add"]
 
 # Repeated here because the module that defines them takes long to import.
 RAW_TYPES = ("uint8", "int16", "int24", "int32", "float32", "float64")
 BAR = 20
+NO_TAG = "no tag"
 
 
 def add(commands: Any) -> None:
@@ -44,7 +47,7 @@ def add(commands: Any) -> None:
     listen.add_argument("--windows", type=int, metavar="N", help=windows)
     text = "lines: one for each change; jsonl: a JSON object for each decision (default: lines)"
     listen.add_argument("--format", choices=("lines", "jsonl"), default="lines", help=text)
-    listen.add_argument("--save", metavar="DIR", help="keep the sounds of known classes there, as WAV")
+    listen.add_argument("--save", metavar="DIR", help="keep the sounds of known classes, or of tags, there, as WAV")
     listen.add_argument("--weights", metavar="PATH", help="the embedder's weight file, or the folder that holds it")
     options.add_decision(listen)
     options.add_full_scale(listen)
@@ -85,14 +88,17 @@ def _run(args: argparse.Namespace) -> int:
     model = load_model(args.model, weights=args.weights)
     full_scale = model.full_scale if args.full_scale is None else args.full_scale
     model.set_params(full_scale=None)  # of floating-point files, whose blocks come with 1
+    if args.unknown_threshold is not None and not hasattr(model, "unknown_threshold"):
+        raise ParameterError(f"--unknown-threshold: {args.model} has several labels at a time and no unknown; omit it")
     options.set_decision(model, args)
-    stream = StreamClassifier(model, args.hop_s, args.windows)
+    stream: StreamClassifier[Any] = StreamClassifier(model, args.hop_s, args.windows)
     keeper = None
     if args.save is not None:
         about_s = (stream.windows - 1) * stream.hop_s + model.embedder_.window_s
         keeper = SoundKeeper(args.save, about_s, None if args.sound else time.time())
     listener = Listener(stream, keeper)
-    screen = _JsonLines(model.classes_) if args.format == "jsonl" else _Lines(sys.stdout.isatty())
+    classes = model.classes_.tolist()
+    screen = _JsonLines(classes) if args.format == "jsonl" else _Lines(sys.stdout.isatty(), classes)
     with one_blas_thread(), closing(_pieces(args, full_scale)) as pieces:
         failure = _listen(pieces, listener, screen)
     screen.close()
@@ -103,7 +109,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _listen(pieces: Iterable["StreamPiece"], listener: "Listener", screen: "_Screen") -> AudioError | None:
+def _listen(pieces: Iterable["StreamPiece"], listener: "Listener[Any]", screen: "_Screen") -> AudioError | None:
     """Show what is heard until it ends or Ctrl-C is pressed; return what ended it, if that is an error."""
     from l3clf.streaming.stream_pieces import Gap
 
@@ -170,7 +176,7 @@ def _summary(pace: "Pace", n_kept: int | None) -> str:
 class _Screen:
     """Where decisions are shown: each line is flushed, for whoever reads them as they come."""
 
-    def show(self, decisions: Iterable["StreamDecision"]) -> None:
+    def show(self, decisions: Iterable["Decided"]) -> None:
         """Show decisions."""
         raise NotImplementedError
 
@@ -183,15 +189,17 @@ class _Screen:
 
 
 class _JsonLines(_Screen):
-    def __init__(self, classes: Any) -> None:
+    def __init__(self, classes: Sequence[Any]) -> None:
         self._names = [str(name) for name in classes]
 
-    def show(self, decisions: Iterable["StreamDecision"]) -> None:
+    def show(self, decisions: Iterable["Decided"]) -> None:
         for each in decisions:
             record = {
                 "type": "decision",
-                **{name: getattr(each, name) for name in ("start_s", "end_s", "label", "probability")},
-                **{"unknown_score": each.unknown_score, "level_dbfs": round(each.level_dbfs, 2)},
+                "start_s": each.start_s,
+                "end_s": each.end_s,
+                **_what(each),
+                "level_dbfs": round(each.level_dbfs, 2),
                 "probabilities": dict(zip(self._names, each.probabilities.tolist(), strict=True)),
             }
             self._print(record)
@@ -208,23 +216,24 @@ class _JsonLines(_Screen):
 class _Lines(_Screen):
     """A line for each change, and on a terminal one more that lives."""
 
-    def __init__(self, is_live: bool) -> None:
-        self._is_live = is_live
-        self._label: Any = None
+    def __init__(self, is_live: bool, classes: Sequence[Any] = ()) -> None:
+        self._is_live, self._classes = is_live, classes
+        self._heard: Any = None
         self._width = 0
 
-    def show(self, decisions: Iterable["StreamDecision"]) -> None:
+    def show(self, decisions: Iterable["Decided"]) -> None:
         for each in decisions:
-            if each.label != self._label:
-                self._label = each.label
-                self._print(f"{each.end_s:10.3f} s  {_shown(each.label)}  {each.probability:.2f}")
+            heard = _heard(each)
+            if heard != self._heard:
+                self._heard = heard
+                self._print(f"{each.end_s:10.3f} s  {_shown(heard)}  {_numbers(each, self._classes)}")
             if self._is_live:
                 self._live(each)
         sys.stdout.flush()
 
     def show_gap(self, gap: "Gap", at_s: float) -> None:
         length = f"{gap.duration_s:.3f} s" if gap.duration_s else "some"
-        self._label = None
+        self._heard = None
         self._print(f"{at_s:10.3f} s  {length} of sound lost: {printable(gap.reason, keep='')}")
         sys.stdout.flush()
 
@@ -241,14 +250,39 @@ class _Lines(_Screen):
             sys.stdout.write("\r" + " " * self._width + "\r")
             self._width = 0
 
-    def _live(self, decision: "StreamDecision") -> None:
-        bar = ("#" * round(BAR * decision.probability)).ljust(BAR, ".")
+    def _live(self, decision: "Decided") -> None:
+        bar = ("#" * round(BAR * _best(decision))).ljust(BAR, ".")
         time_s = f"{int(decision.end_s // 60):d}:{decision.end_s % 60:04.1f}"
-        line = f"{time_s:>10}  [{bar}] {decision.level_dbfs:4.0f} dBFS  {_shown(decision.label)}"
+        line = f"{time_s:>10}  [{bar}] {decision.level_dbfs:4.0f} dBFS  {_shown(_heard(decision))}"
         line = line[: max(1, shutil.get_terminal_size().columns - 1)]
         sys.stdout.write("\r" + line.ljust(self._width))
         self._width = max(len(line), self._width)
 
 
-def _shown(label: Any) -> str:
-    return printable(str(label), keep="")
+def _what(decision: "Decided") -> dict[str, Any]:
+    """Return what was decided, for a program."""
+    if hasattr(decision, "labels"):
+        return {"tags": decision.labels}
+    names = ("label", "probability", "unknown_score")
+    return {name: getattr(decision, name) for name in names}
+
+
+def _heard(decision: "Decided") -> Any:
+    """Return what changes: the class, or all tags."""
+    return decision.labels if hasattr(decision, "labels") else decision.label
+
+
+def _best(decision: "Decided") -> float:
+    return decision.probability if hasattr(decision, "probability") else float(decision.probabilities.max())
+
+
+def _numbers(decision: "Decided", classes: Sequence[Any]) -> str:
+    """Return the probability of the class, or those of the tags that are on; where none is, of the most probable."""
+    if not hasattr(decision, "labels") or not decision.labels:
+        return f"{_best(decision):.2f}"
+    return " ".join(f"{decision.probabilities[classes.index(label)]:.2f}" for label in decision.labels)
+
+
+def _shown(heard: Any) -> str:
+    text = ("|".join(map(str, heard)) or NO_TAG) if isinstance(heard, tuple) else str(heard)
+    return printable(text, keep="")

@@ -58,6 +58,8 @@ def _run(args: argparse.Namespace) -> int:
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet)
     if args.full_scale is not None:
         model.set_params(full_scale=args.full_scale)
+    if _has_tags(model) and args.unknown_threshold is not None:
+        raise ParameterError(f"--unknown-threshold: {args.model} has several labels a clip and no unknown; omit it")
     options.set_decision(model, args)
     if folder is not None:
         check_class_names(model.classes_, args.format)
@@ -120,12 +122,13 @@ def _predict(
         if folder is None:
             file = stack.enter_context(output(args.out))
             learned = model.unknown_threshold_ is not None
-            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas, learned)
+            rows = Rows(model.classes_, args.format == "jsonl", args.escape_formulas, learned, _has_tags(model))
             file.write(rows.event_head() if args.events else rows.clip_head())
             tables.append(InOrder(file, rows.events if args.events else rows.clip))
         if args.windows_out is not None:
             file = stack.enter_context(output(args.windows_out))
             rows = Rows(model.classes_, args.windows_out.lower().endswith(".jsonl"), args.escape_formulas)
+            rows.tags = _has_tags(model)
             file.write(rows.window_head())
             tables.append(InOrder(file, rows.windows))
         finished = stack.enter_context(closing(model.embed_each(paths)))
@@ -148,6 +151,12 @@ def _predict(
         [Clip(paths[i]) for i in kept], [silent[i] for i in kept], model.gate_in_force()[0], model.silence_learned_
     )
     return [failures[i] for i in sorted(failures)]
+
+
+def _has_tags(model: Any) -> bool:
+    from l3clf.classifier.tagger import ClipTagger
+
+    return isinstance(model, ClipTagger)
 
 
 def _batches(finished: Iterator[tuple[int, Any]]) -> Iterator[dict[int, Any]]:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from l3clf.datasets.tag_text import split_tags
 from l3clf.errors import ParameterError
 from l3clf.storage.csv_text import csv_line, escaped_path
 
@@ -61,20 +62,27 @@ class Rows:
         Whether to escape formulas in CSV.
     unknown : bool, default=False
         Whether clips have an unknown score: those of a model that learned what is unknown.
+    tags : bool, default=False
+        Whether clips may have several labels: the model is a tagger.
     """
 
     classes: Sequence[Any]
     json_lines: bool
     escape: bool
     unknown: bool = False
+    tags: bool = False
 
     def clip_head(self) -> str:
         """Return what a table of clips begins with."""
+        if self.tags:
+            return "" if self.json_lines else self._csv_line(["path", "tags", *self._columns()])
         more = ["unknown_score"] if self.unknown else []
         return "" if self.json_lines else csv_line(["path", "label", "probability", *more])
 
     def clip(self, answer: Answer) -> str:
         """Return the row of a clip."""
+        if self.tags:
+            return self._tag_row({"path": answer.path}, answer.label, answer.probabilities)
         best = float(answer.probabilities.max())
         if not self.json_lines:
             more = [f"{answer.unknown_score:.6f}"] if self.unknown else []
@@ -99,8 +107,8 @@ class Rows:
 
     def window_head(self) -> str:
         """Return what a table of windows begins with."""
-        names = (f"p_{name}" for name in self.classes)
-        return "" if self.json_lines else self._csv_line(["path", "start_s", "end_s", "label", "unknown_score", *names])
+        own = ["tags"] if self.tags else ["label", "unknown_score"]
+        return "" if self.json_lines else self._csv_line(["path", "start_s", "end_s", *own, *self._columns()])
 
     def windows(self, answer: Answer) -> str:
         """Return a row for each window of a recording."""
@@ -108,13 +116,25 @@ class Rows:
         shares, unknown = answer.windows.answers.probabilities, answer.windows.answers.unknown_scores
         lines = []
         for (start_s, end_s), label, row, score in zip(times, answer.window_labels, shares, unknown, strict=True):
-            if self.json_lines:
+            if self.tags:
+                lines.append(self._tag_row({"path": answer.path, "start_s": start_s, "end_s": end_s}, label, row))
+            elif self.json_lines:
                 what = {"path": answer.path, "start_s": start_s, "end_s": end_s, "label": label}
                 lines.append(_json({**what, "unknown_score": float(score), "probabilities": self._named(row)}))
             else:
                 numbers = [f"{value:.6f}" for value in (score, *row)]
                 lines.append(self._csv(answer.path, [f"{start_s:.3f}", f"{end_s:.3f}", label, *numbers]))
         return "".join(lines)
+
+    def _columns(self) -> list[str]:
+        return [f"p_{name}" for name in self.classes]
+
+    def _tag_row(self, what: Mapping[str, Any], text: str, probabilities: Any) -> str:
+        """Return the row of a clip or window of a tagger; `what` it is, with its times."""
+        if self.json_lines:
+            return _json({**what, "tags": sorted(split_tags(str(text))), "probabilities": self._named(probabilities)})
+        times = [f"{value:.3f}" for name, value in what.items() if name != "path"]
+        return self._csv(what["path"], [*times, text, *(f"{value:.6f}" for value in probabilities)])
 
     def _named(self, probabilities: Any) -> dict[str, float]:
         return dict(zip(map(str, self.classes), probabilities.tolist(), strict=True))
@@ -127,8 +147,7 @@ class Rows:
 
 
 def _json(record: Mapping[str, Any]) -> str:
-    label = record.get("label")
-    plain = {**record, "label": label.item() if isinstance(label, np.generic) else label}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in record.items()}
     # JSON has to be valid UTF-8, so file names that are not are escaped.
     return json.dumps(plain, ensure_ascii=not record["path"].isprintable()) + "\n"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["USUAL", "contenders", "fine_tuned", "student_folder"]
 
 USUAL = "l3mini"  # trains in a fifth of l3base's time
+_WITHOUT = {"band": "the whole band", "denoise": "sounds as they are", "tags": "one label for each clip"}
 
 
 def student_folder(model: str) -> Path:
@@ -46,6 +47,7 @@ def contenders(args: argparse.Namespace) -> Sequence[Any]:
     """Return the rows of a baseline that are trained in each fold: each student named, and its network from scratch."""
     if not args.fine_tune:
         return ()
+    _refuse_filters(args)
     args.resumes = True
     from l3clf.distill.fine_tuning import FineTuned
     from l3clf.embedders import load_embedder
@@ -57,9 +59,17 @@ def contenders(args: argparse.Namespace) -> Sequence[Any]:
     return [FineTuned(each, from_scratch=scratch) for each in students for scratch in (False, True)]
 
 
+def _refuse_filters(args: argparse.Namespace) -> None:
+    """Refuse what a student is not trained with."""
+    for name, why in _WITHOUT.items():
+        if getattr(args, name, None):
+            raise ParameterError(f"--fine-tune: a student is trained on {why}; leave out --{name}, or --fine-tune")
+
+
 def _refuse(args: argparse.Namespace, embedder: Any) -> None:
     from l3clf.embedders.student import Student
 
+    _refuse_filters(args)
     if not isinstance(embedder, Student):
         raise ParameterError(
             f"--fine-tune: {embedder.name} is not a student; give --embedder l3mini, l3base, l3micro or a student file"

@@ -213,6 +213,8 @@ def _readable(table: Path, name: str, value: str) -> str:
             raise DatasetError(f"{table}: {name} {value!r} cannot be stored in a CSV; rename the file")
         return value
     check_text(f"{table}", name, value)
+    if value == "" and name == "label":  # no tag: `load` with tags=True reads it back
+        return value
     if SURROGATE.search(value) or not value or value != value.strip():
         what = "the file" if name == "path" else "it"
         raise DatasetError(f"{table}: {name} {value!r} cannot be stored in a CSV; rename {what}")

@@ -22,6 +22,7 @@ from l3clf.datasets.csv_rows import (
 )
 from l3clf.datasets.describe import some
 from l3clf.datasets.layouts import layout_columns, layout_of
+from l3clf.datasets.tag_columns import binary_columns, tag_columns, tag_texts_of
 from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
 __all__ = ["UNFILLED", "read_table"]
@@ -33,7 +34,7 @@ DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)")
 
 
 def read_table(
-    table: Path, group: str | None = None, path_column: str = "path", label_column: str = "label"
+    table: Path, group: str | None = None, path_column: str = "path", label_column: str = "label", tags: bool = False
 ) -> dict[str, Any]:
     """Read a table of clips; see `l3clf.datasets.load_csv`.
 
@@ -54,6 +55,7 @@ def read_table(
         return layout_columns(table, columns, rows, layout, group)
     # The times in a published table are those in its sources.
     values = {name: [row.values[name] for row in rows] for name in columns}
+    binary = binary_columns(values) if tags else []
     found = find_columns(
         str(table),
         columns,
@@ -61,19 +63,23 @@ def read_table(
         label_column,
         group,
         times=published is None,
-        numeric=numeric_columns(values),
+        numeric=numeric_columns(values) - set(binary),
     )
     check_utf8(table, sheet, found.path)
-    used = [found.path, found.label, *filter(None, (found.fold, found.group, found.start, found.end))]
+    named = tag_columns(str(table), found, columns, binary) if tags else ()
+    used = [found.path, *(named or [found.label]), *filter(None, (found.fold, found.group, found.start, found.end))]
     _require(table, columns, used, rows)
-    require_values(table, rows, [found.path, found.label], found.path)
-    _require_filled(table, found.label, rows)
+    require_values(table, rows, [found.path], found.path)
+    labelled = [row for row in rows if row.values[found.label]] if tags and not named else rows  # no label is no tag
+    require_values(table, labelled, named or [found.label])
+    if not named:
+        _require_filled(table, found.label, rows)
     check_pieces(str(table), found, values[found.path], values)
     if found.said:
         warnings.warn(f"{table}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=4)
     return {
         "clips": [_clip(table, row, found, sheet) for row in rows],
-        "labels": [row.values[found.label] for row in rows],
+        "labels": tag_texts_of(named, values) if named else [row.values[found.label] for row in rows],
         "folds": column(table, rows, found.fold),
         "groups": column(table, rows, found.group),
         "origin": f"the table {table.name}"

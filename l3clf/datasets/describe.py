@@ -20,7 +20,7 @@ from l3clf.audio.clip import Clip
 from l3clf.audio.decode import open_sound, piece_frames
 from l3clf.errors import AudioError, LabelWarning
 
-__all__ = ["FEW_CLIPS", "NOT_A_CLASS", "Description", "describe", "problems", "some", "warn_of_labels"]
+__all__ = ["FEW_CLIPS", "NOT_A_CLASS", "Description", "describe", "problems", "some", "tag_problems", "warn_of_labels"]
 
 FEW_CLIPS = 5  # as many as a cross-validation has folds by default
 MANY_CLASSES = 1000
@@ -202,6 +202,11 @@ def problems(table: _Table, fewest: int = FEW_CLIPS) -> list[str]:
     return [problem for problem in (*found, _rare_classes(table, fewest)) if problem]
 
 
+def tag_problems(table: _Table) -> list[str]:
+    """List the problems of a table whose labels are tags, such as ``dog|rain``, that do not depend on what they are."""
+    return [problem for check in TAG_PROBLEMS if (problem := check(table))]
+
+
 def warn_of_labels(source: object, table: _Table, stacklevel: int) -> None:
     """Warn once for each problem of a table that makes its labels doubtful, without looking for its files."""
     for problem in filter(None, (check(table) for check in LABEL_PROBLEMS)):
@@ -345,5 +350,13 @@ PROBLEMS: tuple[Callable[[_Table], str], ...] = (
     _one_part,
     _folds_of_one_class,
     _classes_in_one_part,
+    _groups_over_folds,
+)
+TAG_PROBLEMS: tuple[Callable[[_Table], str], ...] = (
+    _files_missing,
+    _labelled_twice,
+    _listed_twice,
+    _two_formats,
+    _one_part,
     _groups_over_folds,
 )

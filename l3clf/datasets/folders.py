@@ -14,6 +14,7 @@ from l3clf.audio.ffmpeg import FFMPEG_SUFFIXES
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
 from l3clf.datasets.describe import some, warn_of_labels
+from l3clf.datasets.tag_columns import normal_text
 from l3clf.errors import DatasetError, DatasetWarning
 
 __all__ = [
@@ -165,7 +166,12 @@ def load_folder(folder: str | os.PathLike[str]) -> ClipTable:
 
 
 def load_csv(
-    path: str | os.PathLike[str], group: str | None = None, *, path_column: str = "path", label_column: str = "label"
+    path: str | os.PathLike[str],
+    group: str | None = None,
+    *,
+    path_column: str = "path",
+    label_column: str = "label",
+    tags: bool = False,
 ) -> ClipTable:
     """Load a table of clips.
 
@@ -181,6 +187,8 @@ def load_csv(
         Column to use as the group instead of ``group``.
     path_column, label_column : str
         Columns that hold the paths and the labels.
+    tags : bool, default=False
+        Whether clips may have several labels or none; see `l3clf.datasets.load`.
 
     Returns
     -------
@@ -201,4 +209,11 @@ def load_csv(
         If labels differ only in case or spaces, are parts of a data set (``train``), look like missing values, or
         contradict each other.
     """
-    return with_doubts(path, ClipTable(**read_table(Path(path), group, path_column, label_column)))
+    table = ClipTable(**read_table(Path(path), group, path_column, label_column, tags))
+    return with_tags(table) if tags else with_doubts(path, table)
+
+
+def with_tags(table: ClipTable) -> ClipTable:
+    """Return a table whose labels are text of sorted tags, such as ``dog|rain``."""
+    labels = list(map(normal_text, table.labels.tolist()))
+    return ClipTable(table.clips, labels, table.folds, table.groups, table.origin)

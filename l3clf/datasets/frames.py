@@ -5,12 +5,14 @@ Rule: columns are found as in a CSV, and paths are relative to the current folde
 
 import os
 import warnings
+from collections.abc import Collection
 from typing import Any, TypeGuard
 
 from l3clf.audio.clip import Clip
 from l3clf.datasets.csv_columns import Columns, check_pieces, find_columns, numeric_columns
 from l3clf.datasets.csv_rows import check_unique, require_columns
 from l3clf.datasets.layouts import layout_of
+from l3clf.datasets.tag_columns import binary_columns, normal_text, tag_columns, tag_texts_of
 from l3clf.errors import DatasetError, DatasetWarning, L3clfError
 
 __all__ = ["frame_clips", "is_frame", "read_frame"]
@@ -23,7 +25,9 @@ def is_frame(data: object) -> TypeGuard[Any]:
     return hasattr(data, "columns") and hasattr(data, "__getitem__") and len(getattr(data, "shape", ())) == 2
 
 
-def read_frame(frame: Any, group: str | None, path_column: str, label_column: str) -> dict[str, Any]:
+def read_frame(
+    frame: Any, group: str | None, path_column: str, label_column: str, tags: bool = False
+) -> dict[str, Any]:
     """Read a data frame of clips.
 
     Returns
@@ -33,8 +37,10 @@ def read_frame(frame: Any, group: str | None, path_column: str, label_column: st
     """
     columns = [str(name) for name in frame.columns]
     values = _values(frame)
-    found = _found(columns, path_column, label_column, group, values)
-    used = [found.path, found.label, *filter(None, (found.fold, found.group))]
+    binary = binary_columns(values) if tags else []
+    found = _found(columns, path_column, label_column, group, values, binary)
+    named = tag_columns(FRAME, found, columns, binary) if tags else ()
+    used = [found.path, *(named or [found.label]), *filter(None, (found.fold, found.group))]
     require_columns(FRAME, columns, used)
     check_unique(FRAME, columns, used)
     clips = _clips(frame, found)
@@ -45,7 +51,7 @@ def read_frame(frame: Any, group: str | None, path_column: str, label_column: st
         warnings.warn(f"{FRAME}: {found.said}; rename the columns if that is wrong", DatasetWarning, stacklevel=3)
     return {
         "clips": clips,
-        "labels": list(frame[found.label]),
+        "labels": _labels(frame, found, values, named, tags),
         "folds": list(frame[found.fold]) if found.fold else None,
         "groups": list(frame[found.group]) if found.group else None,
         "origin": "a data frame" + (f" ({found.said})" if found.said else ""),
@@ -74,9 +80,23 @@ def _values(frame: Any) -> dict[str, list[Any]]:
     return {str(name): list(frame[name]) for name in names if names.count(name) == 1}
 
 
-def _found(columns: list[str], path: str, label: str, group: str | None, values: dict[str, list[Any]]) -> Columns:
+def _labels(frame: Any, found: Columns, values: dict[str, list[Any]], named: tuple[str, ...], tags: bool) -> list[Any]:
+    if named:
+        return tag_texts_of(named, values)
+    labels = list(frame[found.label])
+    return list(map(normal_text, labels)) if tags else labels
+
+
+def _found(
+    columns: list[str],
+    path: str,
+    label: str,
+    group: str | None,
+    values: dict[str, list[Any]],
+    binary: Collection[str] = (),
+) -> Columns:
     # The times in a published table are those in its sources.
-    times, numeric = layout_of(columns) is None, numeric_columns(values)
+    times, numeric = layout_of(columns) is None, numeric_columns(values) - set(binary)
     return find_columns(FRAME, columns, path, label, group, times=times, numeric=numeric)
 
 

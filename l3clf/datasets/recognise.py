@@ -11,7 +11,7 @@ from typing import Any
 from l3clf.datasets.audacity import find_tracks, load_audacity_labels
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.describe import NOT_A_CLASS, some
-from l3clf.datasets.folders import entries, find_sounds, load_csv, load_folder, warn_left_out, with_doubts
+from l3clf.datasets.folders import entries, find_sounds, load_csv, load_folder, warn_left_out, with_doubts, with_tags
 from l3clf.datasets.frames import is_frame, read_frame
 from l3clf.datasets.label_tracks import is_track
 from l3clf.datasets.layouts import LAYOUTS
@@ -41,6 +41,7 @@ def load(
     path_column: str = "path",
     label_column: str = "label",
     background_s: float | None = None,
+    tags: bool = False,
 ) -> ClipTable:
     """Load a data set, recognising its layout.
 
@@ -71,6 +72,10 @@ def load(
     background_s : float or None, default=None
         Length of the pieces into which the unlabelled time of recordings with labels is cut; see
         `load_audacity_labels`.
+    tags : bool, default=False
+        Whether clips may have several labels or none: the labels of the table are then text such as ``dog|rain``, in
+        sorted order, and the empty text is no label. A CSV or data frame has them in that form in its column of labels,
+        where nothing is no label; or, if it has no such column, a column of 0 and 1 for each label.
 
     Returns
     -------
@@ -91,21 +96,23 @@ def load(
     """
     if is_frame(data):
         _refuse_background("the data frame", background_s)
-        return with_doubts("the data frame", ClipTable(**read_frame(data, group, path_column, label_column)))
+        frame = ClipTable(**read_frame(data, group, path_column, label_column, tags))
+        return with_tags(frame) if tags else with_doubts("the data frame", frame)
     path = Path(data)
     if not (path.is_file() or path.is_dir()):
         raise DatasetError(f"{path}: no such file or folder; give a CSV, or a folder with a subfolder for each class")
     table = _table_in(path) if path.is_dir() else path
     if table is not None:
         _refuse_background(path, background_s)
-        return load_csv(table, group, path_column=path_column, label_column=label_column)
+        return load_csv(table, group, path_column=path_column, label_column=label_column, tags=tags)
     columns = (("group", group, None), ("path_column", path_column, "path"), ("label_column", label_column, "label"))
     for name, value, default in columns:
         if value != default:
             raise DatasetError(
                 f"{path}: {name}={value!r} names a column, but the folder has no {META_NAME}; add one or omit {name}"
             )
-    return _load_untabled(path, background_s)
+    found = _load_untabled(path, background_s)
+    return with_tags(found) if tags else found
 
 
 def _refuse_background(data: object, background_s: float | None) -> None:

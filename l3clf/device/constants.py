@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.device.emit_model import model_header, model_source
-from l3clf.device.exporter import RUNTIME
 from l3clf.device.golden import Expected, golden_header, golden_pcm
 from l3clf.device.model import DeviceModel
+from l3clf.device.runtime_files import runtime_files
 from l3clf.device.signals import PROBABILITY_LIMIT
 from l3clf.errors import DeviceError
 
@@ -27,6 +27,7 @@ Tokens = list[str]
 
 _MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source}
 _GOLDEN = "l3clf_golden.h"
+_GOLDEN_NUMBERS = ("pcm", "levels", "embedding", "probabilities", "unknown_score")  # the last one not of taggers
 _MACHINES = {"window", "twiddles", "band_weights", "thresholds", "l3clf_model_frontend"}
 _MACHINES |= {"L3CLF_GATE_ENERGY", "L3CLF_GATE_CLOSE_ENERGY", "L3CLF_SILENT_ENERGY"}
 MACHINE_LIMIT = 1e-6
@@ -82,7 +83,7 @@ def _same(name: str, found: Tokens | None, expected: Tokens) -> bool:
 
 def _altered_golden(d: DeviceModel, found: dict[str, Tokens], made: dict[str, Tokens]) -> list[str]:
     """Return which golden values are not Python's for the golden values that they follow from."""
-    names = [f"l3clf_golden_{name}" for name in ("pcm", "levels", "embedding", "probabilities", "unknown_score")]
+    names = [f"l3clf_golden_{name}" for name in _GOLDEN_NUMBERS]
     pcm, levels, embedding, probabilities, score = (_numbers(found.get(name, [])) for name in names)
     window = golden_pcm(d)[np.newaxis]
     gated, ungated = Expected(d, window), Expected(replace(d, gate_dbfs=None), window)
@@ -92,10 +93,10 @@ def _altered_golden(d: DeviceModel, found: dict[str, Tokens], made: dict[str, To
         right[1] = bool(((levels >= gated.lowest) & (levels <= gated.highest)).all())
         follows = d.student.network.run(levels.astype(np.int8)[..., np.newaxis])
         right[2] = np.array_equal(embedding, follows.ravel())
-    if embedding.size == gated.embeddings.size and (probabilities.size, score.size) == (d.n_rows, 1):
+    if embedding.size == gated.embeddings.size and (probabilities.size, score.size) == (d.n_rows, not d.tags):
         given = embedding.astype(np.int8)[np.newaxis]
         right[3] = float(np.abs(probabilities - ungated.rows_of(given)[0]).max()) <= PROBABILITY_LIMIT
-        right[4] = float(np.abs(score - gated.answers_of(given).unknown_scores).max()) <= PROBABILITY_LIMIT
+        right[4] = float(np.abs(score - gated.answers_of(given).unknown_scores).max(initial=0)) <= PROBABILITY_LIMIT
     wrong = [name for name, is_right in zip(names, right, strict=True) if not is_right]
     return wrong + [name for name, value in made.items() if name not in names and found.get(name) != value]
 
@@ -115,10 +116,10 @@ def _value(number: str) -> float:
     return float(number.rstrip("FfUuLl"))
 
 
-def altered_runtime(folder: Path) -> list[str]:
-    """Return which of the runtime's files are missing or are not as this version of l3clf writes them."""
-    names = sorted(path.name for path in RUNTIME.iterdir() if path.is_file() and path.name not in _EXAMPLES)
-    return [name for name in names if _bytes(folder / name) != (RUNTIME / name).read_bytes()]
+def altered_runtime(folder: Path, tags: bool = False) -> list[str]:
+    """Return which of the runtime's files are missing or are not as this l3clf writes them, for taggers or not."""
+    written = runtime_files(tags).items()
+    return [name for name, content in written if name not in _EXAMPLES and _bytes(folder / name) != content]
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -4,11 +4,12 @@ Rule: a decision is judged by the build's own numbers, so that only the rule of 
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l3clf.classifier.decision import tagged
 from l3clf.device.chips import Chip
 from l3clf.device.model import DeviceModel
 
@@ -19,7 +20,10 @@ ROUNDING = 2e-7  # of 1 less a probability in float32, and of a quotient
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """One decision of the C code, as ``l3clf_decision`` in ``l3clf.h``."""
+    """One decision of the C code, as ``l3clf_decision`` in ``l3clf.h``.
+
+    The first three are of classifiers, `tags` (n_tags,) are of taggers: 1 for each that is on.
+    """
 
     class_id: int
     probability: float
@@ -27,6 +31,12 @@ class Decision:
     n_windows: int
     window: int
     probabilities: NDArray[np.float32]
+    tags: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    @property
+    def outcome(self) -> NDArray[np.int64]:
+        """What was decided, as numbers: the class, or for each tag whether it is on."""
+        return self.tags.astype(np.int64) if len(self.tags) else np.array([self.class_id])
 
 
 def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
@@ -35,6 +45,8 @@ def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
     (size,) = struct.unpack("<i", chip.read(chip.address("harness_decision_bytes"), 4))
     content = chip.read(chip.address("harness_decisions"), n * size)
     out = []
+    if d.tags:
+        return [_tag_decision(content[place : place + size], len(d.class_names)) for place in range(0, n * size, size)]
     for place in range(0, n * size, size):
         class_id, probability, unknown_score, n_windows, window = struct.unpack_from("<iffII", content, place)
         probabilities = np.frombuffer(content, np.float32, len(d.class_names), place + 20)
@@ -42,8 +54,18 @@ def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
     return out
 
 
+def _tag_decision(content: bytes, n_tags: int) -> Decision:
+    n_windows, window = struct.unpack_from("<II", content)
+    probabilities = np.frombuffer(content, np.float32, n_tags, 8)
+    tags = np.frombuffer(content, np.uint8, n_tags, 8 + probabilities.nbytes)
+    return Decision(-1, 0.0, 1.0, n_windows, window, probabilities, tags)
+
+
 def follows(d: DeviceModel, decision: Decision) -> bool:
-    """Return whether class and probability of a decision follow from its own probabilities and unknown score."""
+    """Return whether what was decided follows from the decision's own probabilities and unknown score."""
+    if d.tags:
+        probabilities = decision.probabilities[np.newaxis].astype(np.float64)
+        return np.array_equal(decision.tags, tagged(probabilities, d.thresholds)[0])
     best = int(decision.probabilities.argmax())
     if decision.probability != decision.probabilities[best]:
         return False

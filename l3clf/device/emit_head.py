@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, FrozenHead, LinearHead
+from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.device.ctext import c_array
 from l3clf.errors import DeviceError
 
-__all__ = ["head_source"]
+__all__ = ["head_source", "rounded_down", "rounded_up"]
 
 LEAF_FEATURE = 0xFFFF
 MAX_STEP = 0xFFFF  # of `right` in l3clf_node, a uint16_t
@@ -25,7 +26,7 @@ def head_source(head: FrozenHead) -> str:
 
     Parameters
     ----------
-    head : LinearHead or ForestHead
+    head : LinearHead, ForestHead or SigmoidHead
 
     Raises
     ------
@@ -44,6 +45,14 @@ def _(head: LinearHead) -> str:
     ]
     value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
     return _function("linear", arrays, value)
+
+
+@head_source.register
+def _(head: SigmoidHead) -> str:
+    arrays = [c_array("head_weights", _floats(head.coef)), c_array("head_intercept", _floats(head.intercept))]
+    return _function(
+        "sigmoid", arrays, f"{{{len(head.classes_)}, {head.n_features_in_}, head_weights, head_intercept}}"
+    )
 
 
 @head_source.register
@@ -97,6 +106,11 @@ def rounded_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the largest float32 numbers that do not exceed `values`."""
     nearest = values.astype(np.float32)
     return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+def rounded_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the smallest float32 numbers that are not below `values`."""
+    return -rounded_down(-values)
 
 
 def _preorder(head: ForestHead) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from l3clf.audio.framing import level_dbfs
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.device.ctext import c_array, c_string
 from l3clf.device.emit_frontend import frontend_source
-from l3clf.device.emit_head import head_source
+from l3clf.device.emit_head import head_source, rounded_up
 from l3clf.device.emit_network import network_source
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 
@@ -22,7 +22,11 @@ def model_header(d: DeviceModel) -> str:
     mode += "#define L3CLF_EXACT_MEAN\n" if d.head.kind == "forest" else ""
     mode += "#define L3CLF_BACKGROUND /* the head's last row, which is no class */\n" if d.has_background else ""
     mode += "#define L3CLF_CLASS_THRESHOLDS\n" if d.class_thresholds else ""
-    own = "extern const float l3clf_class_thresholds[L3CLF_N_CLASSES];\n" if d.class_thresholds else ""
+    mode += (
+        "#define L3CLF_TAGS /* any number of them at a time, each with a threshold of its own */\n" if d.tags else ""
+    )
+    kind, number = ("tag", "L3CLF_N_TAGS") if d.tags else ("class", "L3CLF_N_CLASSES")
+    own = f"extern const float l3clf_{kind}_thresholds[{number}];\n" if d.tags or d.class_thresholds else ""
     return f"""/* {_banner(d)} */
 #ifndef L3CLF_MODEL_H
 #define L3CLF_MODEL_H
@@ -42,7 +46,7 @@ extern "C" {{
 
 typedef {pooled} l3clf_pooled; /* element of what is kept of each window */
 
-extern const char *const l3clf_class_names[L3CLF_N_CLASSES];
+extern const char *const l3clf_{kind}_names[{number}];
 extern const char l3clf_version[];
 {own}
 void l3clf_network(int8_t *arena);
@@ -66,12 +70,12 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "N_MELS": d.spec.n_bands,
         "WINDOW": d.window,
         "WINDOW_HOP": d.hop,
-        "N_CLASSES": len(d.class_names),
+        "N_TAGS" if d.tags else "N_CLASSES": len(d.class_names),
         "EMBEDDING": output.size,
         "OUTPUT_ZERO_POINT": output.zero_point if output.zero_point >= 0 else f"({output.zero_point})",
         "OUTPUT_SCALE": f"{float(output.scale)!r}F",
         # No probability is below 0.0, so that this stands for no threshold.
-        **({} if d.class_thresholds else {"UNKNOWN_THRESHOLD": f"{float(np.float32(d.thresholds[0]))!r}F"}),
+        **({} if d.tags or d.class_thresholds else {"UNKNOWN_THRESHOLD": f"{float(np.float32(d.thresholds[0]))!r}F"}),
         "ARENA_BYTES": f"{d.arena_bytes}U",
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
         "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
@@ -110,7 +114,10 @@ def model_source(d: DeviceModel) -> str:
     """Return ``l3clf_model.c``: weights, tables and the order of the layers."""
     names = ",\n    ".join(c_string(name) for name in d.class_names)
     thresholds = ""
-    if d.class_thresholds:
+    kind, number = ("tag", "L3CLF_N_TAGS") if d.tags else ("class", "L3CLF_N_CLASSES")
+    if d.tags:  # rounded up, so that a probability in float32 reaches them where it reaches Python's
+        thresholds = c_array("l3clf_tag_thresholds", rounded_up(d.thresholds), public=True) + "\n"
+    elif d.class_thresholds:
         thresholds = c_array("l3clf_class_thresholds", d.thresholds.astype(np.float32), public=True) + "\n"
     return f"""/* {_banner(d)} */
 #include "l3clf_model.h"
@@ -129,7 +136,7 @@ void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size);
 
 const char l3clf_version[] = {c_string(_banner(d))};
 
-const char *const l3clf_class_names[L3CLF_N_CLASSES] = {{
+const char *const l3clf_{kind}_names[{number}] = {{
     {names},
 }};
 
@@ -145,7 +152,8 @@ const char *const l3clf_class_names[L3CLF_N_CLASSES] = {{
 
 
 def _banner(d: DeviceModel) -> str:
+    kind = "tags" if d.tags else "classes"
     return (
-        f"l3clf {__version__}: {d.student.name} {d.student.fingerprint}, {len(d.class_names)} classes, "
+        f"l3clf {__version__}: {d.student.name} {d.student.fingerprint}, {len(d.class_names)} {kind}, "
         f"{d.head.kind} head, {d.pooling} pooling, hop {d.hop_s:g} s"
     )

@@ -7,7 +7,6 @@ same bytes.
 import json
 import os
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,24 +14,25 @@ from typing import Any
 from l3clf.classifier.decision import DEFAULT_WINDOWS
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.model_file import load_model, save_model
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DeviceModel, device_model
+from l3clf.device.runtime_files import runtime_files
 from l3clf.errors import DeviceError
 from l3clf.storage.atomic import claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord
 from l3clf.storage.safezip import zip_bytes
 
-__all__ = ["RUNTIME", "export", "export_settings", "is_export", "read_export", "write_export"]
+__all__ = ["export", "export_settings", "is_export", "read_export", "write_export"]
 
-RUNTIME = Path(str(files("l3clf.device") / "runtime"))
 MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
 SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db")
 _SINCE = {"gate_hysteresis_db": None}  # earlier exports lack it: their model has none
 
 
 def export(
-    model: ClipClassifier,
+    model: ClipClassifier | ClipTagger,
     out: str | os.PathLike[str],
     pool_windows: int = DEFAULT_WINDOWS,
     unknown_threshold: float | Sequence[float] | None = None,
@@ -45,17 +45,18 @@ def export(
 
     Parameters
     ----------
-    model : ClipClassifier
+    model : ClipClassifier or ClipTagger
         Fitted on embeddings of l3mini or another student, with pooling "mean" or "probability" and a head that is a
-        logistic regression or a forest. The chip runs the student's int8 network, even if the model was fitted on
-        float32 embeddings.
+        logistic regression or, for a classifier, a forest. The chip runs the student's int8 network, even if the model
+        was fitted on float32 embeddings.
     out : path-like
         A new or empty folder, or that of an earlier export, whose files are replaced unless they were changed since.
     pool_windows : int, default=10
         Number of windows, 1 to 1000, that a decision is pooled over.
     unknown_threshold : float, sequence of one for each class, or None, default=None
+        Of a classifier. A tagger has `thresholds_in_force`.
     gate_dbfs, gate_hysteresis_db : float or None, default=None
-        Override those of the model, if given.
+        Override those of the model, if given, as `unknown_threshold` does.
     force : bool, default=False
         Whether `out` may hold other files, and whether files are replaced that were changed or are not ours.
 
@@ -143,7 +144,7 @@ def write_export(
     makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
     texts = {name: make(d) for name, make in makers.items()}  # before anything is written, because it may fail
     contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
-    contents |= {source.name: source.read_bytes() for source in sorted(RUNTIME.iterdir()) if source.is_file()}
+    contents |= runtime_files(d.tags)
     contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
     contents[MODEL_FILE] = _model_content(d.classifier)
@@ -158,6 +159,6 @@ def write_export(
     return out
 
 
-def _model_content(model: ClipClassifier) -> bytes:
+def _model_content(model: ClipClassifier | ClipTagger) -> bytes:
     with TemporaryDirectory() as folder:
         return save_model(model, Path(folder, MODEL_FILE)).read_bytes()

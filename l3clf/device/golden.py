@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
-from l3clf.classifier.decision import Answers, above_gate, counted, decide
+from l3clf.classifier.decision import Answers, above_gate, counted, decide, tagged
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.frontend import levels, quantise_levels
@@ -42,7 +42,9 @@ class Expected:
         After each window, pooled over the last `pool_windows`; zeros if the decision is made from none.
     unknown_scores : array of shape (n,), float64
     class_ids : array of shape (n,), int64
-        The decision after each window; -1 for "unknown".
+        The decision after each window; -1 for "unknown", and where the model is a tagger.
+    outcomes : array of shape (n, 1) or (n, n_tags), int64
+        What `Decision.outcome` should be: the class, or for each tag 1 where it is on.
     """
 
     def __init__(self, d: DeviceModel, windows: NDArray[np.int16]) -> None:
@@ -57,8 +59,13 @@ class Expected:
         self.n_windows = np.array([counts.sum() for _, counts in self._pools()])
         answers = self.answers_of(self.embeddings)
         self.probabilities, self.unknown_scores = answers.probabilities, answers.unknown_scores
+        self.class_ids = np.full(len(windows), -1)
+        if d.tags:
+            self.outcomes = tagged(self.probabilities, d.thresholds).astype(np.int64)
+            return
         decisions = decide(self.probabilities, np.arange(len(d.class_names)), d.thresholds, answers.known_shares)
-        self.class_ids = np.array([-1 if decision == "unknown" else int(decision) for decision in decisions])
+        self.class_ids[:] = [-1 if decision == "unknown" else int(decision) for decision in decisions]
+        self.outcomes = self.class_ids[:, np.newaxis]
 
     def answers_of(self, embeddings: NDArray[np.int8]) -> Answers:
         """Return the answers after each window, had the windows other embeddings.
@@ -141,8 +148,22 @@ def golden_header(d: DeviceModel) -> str:
     return (
         "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
-        + f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
-        + f"static const float l3clf_golden_unknown_score = {float(np.float32(found.unknown_scores[0])).hex()}F;\n"
-        + "/* The decision about a window of zeros. */\n"
-        + f"static const int32_t l3clf_golden_silence_class = {silence.class_ids[0]};\n"
+        + (_tags if d.tags else _class)(found, silence)
+    )
+
+
+def _class(found: Expected, silence: Expected) -> str:
+    return (
+        f"\nstatic const int32_t l3clf_golden_class = {found.class_ids[0]};\n"
+        f"static const float l3clf_golden_unknown_score = {float(np.float32(found.unknown_scores[0])).hex()}F;\n"
+        "/* The decision about a window of zeros. */\n"
+        f"static const int32_t l3clf_golden_silence_class = {silence.class_ids[0]};\n"
+    )
+
+
+def _tags(found: Expected, silence: Expected) -> str:
+    return (
+        f"\n{c_array('l3clf_golden_tags', found.outcomes[0].astype(np.uint8))}\n"
+        "/* The decision about a window of zeros. */\n"
+        f"{c_array('l3clf_golden_silence_tags', silence.outcomes[0].astype(np.uint8))}"
     )

@@ -12,8 +12,11 @@ from l3clf.audio.spectrogram import MelSpec
 from l3clf.classifier.decision import DEFAULT_WINDOWS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.frozen_heads import ForestHead, LinearHead
+from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.classifier.heads import freeze_head
 from l3clf.classifier.inputs import check_limits
+from l3clf.classifier.tag_heads import freeze_tag_head
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.arena import ALIGNMENT, Plan, plan_memory
 from l3clf.device.lower import Layer, lower
 from l3clf.embedders.base import Embedder
@@ -38,7 +41,7 @@ class DeviceModel:
 
     Attributes
     ----------
-    classifier : ClipClassifier
+    classifier : ClipClassifier or ClipTagger
         The fitted model.
     student : Student
         With precision "int8".
@@ -46,25 +49,26 @@ class DeviceModel:
     network : Int8Model
     layers : tuple of Layer
     plan : Plan
-    head : LinearHead or ForestHead
+    head : LinearHead, ForestHead or SigmoidHead
     class_names : tuple of str
+        Of a tagger, those of the tags.
     pooling : str
     hop_s : float
     pool_windows : int
         Number of windows that a decision is pooled over.
     unknown_threshold : float, tuple of float or None
-        A tuple has one for each class.
+        A tuple has one for each class; None for a tagger.
     gate_dbfs : float or None
     gate_hysteresis_db : float
     """
 
-    classifier: ClipClassifier
+    classifier: ClipClassifier | ClipTagger
     student: Student
     spec: MelSpec
     network: Int8Model
     layers: tuple[Layer, ...]
     plan: Plan
-    head: LinearHead | ForestHead
+    head: LinearHead | ForestHead | SigmoidHead
     class_names: tuple[str, ...]
     pooling: str
     hop_s: float
@@ -72,6 +76,11 @@ class DeviceModel:
     unknown_threshold: float | tuple[float, ...] | None
     gate_dbfs: float | None
     gate_hysteresis_db: float
+
+    @property
+    def tags(self) -> bool:
+        """Whether the model is a tagger: any number of the labels at a time, each with its threshold."""
+        return isinstance(self.classifier, ClipTagger)
 
     @property
     def n_rows(self) -> int:
@@ -90,7 +99,9 @@ class DeviceModel:
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
-        """The threshold of each class, (n_classes,); 0 for none."""
+        """The threshold of each class or tag, (n_classes,); 0 for none."""
+        if isinstance(self.classifier, ClipTagger):
+            return np.asarray(self.classifier.thresholds_in_force(), np.float64)
         return np.broadcast_to(np.asarray(self.unknown_threshold or 0.0, np.float64), len(self.class_names))
 
     @property
@@ -124,7 +135,7 @@ class DeviceModel:
 
 
 def device_model(
-    model: ClipClassifier,
+    model: ClipClassifier | ClipTagger,
     pool_windows: int = DEFAULT_WINDOWS,
     unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
@@ -134,13 +145,14 @@ def device_model(
 
     Parameters
     ----------
-    model : ClipClassifier
+    model : ClipClassifier or ClipTagger
         Fitted on embeddings of l3mini or another student.
     pool_windows : int, default=10
         Number of windows, 1 to 1000, that a decision is pooled over.
     unknown_threshold : float, sequence of one for each class, or None, default=None
+        Of a classifier. A tagger has `thresholds_in_force`.
     gate_dbfs, gate_hysteresis_db : float or None, default=None
-        Override those of the model, if given.
+        Override those of the model, if given, as `unknown_threshold` does.
 
     Returns
     -------
@@ -177,7 +189,7 @@ def device_model(
         raise DeviceError(f"pool_windows={pool_windows!r}; expected a whole number from 1 to {MAX_WINDOWS}")
     network = student.network.model
     layers, aliases = lower(network)
-    head = freeze_head(model.head_)
+    head = _head(model)
     threshold = _threshold(model, unknown_threshold)
     own = copy(model).set_gate(gate_dbfs, gate_hysteresis_db)
     check_limits(None, own.gate_dbfs, own.gate_hysteresis_db)
@@ -206,8 +218,27 @@ def device_model(
     )
 
 
-def _threshold(model: ClipClassifier, given: float | Sequence[float] | None) -> float | tuple[float, ...] | None:
+def _head(model: ClipClassifier | ClipTagger) -> LinearHead | ForestHead | SigmoidHead:
+    if not isinstance(model, ClipTagger):
+        return freeze_head(model.head_)
+    head = freeze_tag_head(model.head_, model.classes_)
+    if not isinstance(head, SigmoidHead):
+        raise DeviceError(
+            "model: a tagger with a forest, which the C runtime has for classifiers only; fit with head='logistic'"
+        )
+    return head
+
+
+def _threshold(
+    model: ClipClassifier | ClipTagger, given: float | Sequence[float] | None
+) -> float | tuple[float, ...] | None:
     """Return the threshold in force: one, or one for each class."""
+    if isinstance(model, ClipTagger):
+        if given is not None:
+            raise ParameterError(
+                f"unknown_threshold={given!r}: the model is a tagger, which has a threshold for each tag; leave it out"
+            )
+        return None
     found = model.threshold_in_force() if given is None else given
     values = np.ravel(np.asarray(found, object)).tolist()
     for value in values:

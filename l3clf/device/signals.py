@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.classifier.cross_fitting import split_answers
-from l3clf.classifier.decision import UNKNOWN, decide
+from l3clf.classifier.decision import UNKNOWN, decide, tagged
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, LinearHead
+from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.device.chips import Chip, HostChip
 from l3clf.device.decisions import Decision, decisions, follows
-from l3clf.device.emit_head import rounded_down
+from l3clf.device.emit_head import rounded_down, rounded_up
 from l3clf.device.golden import level_limits
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.errors import DeviceError
@@ -50,7 +51,7 @@ class Signals:
     n_decisions, decisions_wrong : int
         Number of decisions from probabilities near the thresholds, and how many differ.
     n_names, names_wrong : int
-        Number of class names, and how many differ; looked at on this machine only.
+        Number of names of classes or tags, and how many differ; looked at on this machine only.
     """
 
     n_levels: int = 0
@@ -199,10 +200,10 @@ def _check_head(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.Gener
     found.n_vectors += len(vectors)
 
 
-def _vectors(head: LinearHead | ForestHead, work: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    if isinstance(head, LinearHead):
+def _vectors(head: LinearHead | ForestHead | SigmoidHead, work: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    if not isinstance(head, ForestHead):
         most = min(HEAD_VECTORS, max(16, work // max(1, head.coef.size)))
-        return _near_the_mean(head, most, rng)
+        return _near_even(head, most, rng) if isinstance(head, SigmoidHead) else _near_the_mean(head, most, rng)
     depth = len(head.threshold).bit_length()
     most = min(HEAD_VECTORS, max(16, work // (depth * (len(head.tree_offsets) - 1))))
     return _at_thresholds(head, most, rng)
@@ -218,6 +219,16 @@ def _near_the_mean(head: LinearHead, most: int, rng: np.random.Generator) -> NDA
     noise = head.scale * rng.normal(0, 0.3, (16, head.n_features_in_))
     chosen = rng.permutation(len(steps))[: max(1, most - len(noise))]
     return np.asarray(head.mean + np.concatenate([noise, steps[chosen]]), np.float32)
+
+
+def _near_even(head: SigmoidHead, most: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return vectors that differ in one feature each from the smallest one that makes every probability one half."""
+    even = -np.linalg.lstsq(head.coef, head.intercept, rcond=None)[0]
+    largest = np.abs(head.coef).max(axis=0)
+    steps = np.divide(1, largest, where=largest > 0, out=np.ones_like(largest))
+    noise = 0.3 * steps * rng.normal(size=(16, head.n_features_in_))
+    chosen = rng.permutation(len(steps))[: max(1, most - len(noise))]
+    return np.asarray(even + np.concatenate([noise, np.diag(steps)[chosen]]), np.float32)
 
 
 def _at_thresholds(head: ForestHead, most: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -255,7 +266,7 @@ def _at_thresholds(head: ForestHead, most: int, rng: np.random.Generator) -> NDA
 
 def _check_decisions(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.Generator) -> None:
     room = chip.room(FLOAT_BYTES * d.n_rows)
-    for rows in _rows(d, rng):
+    for rows in (_tag_rows if d.tags else _rows)(d, rng):
         chip.write(room, rows.tobytes())
         chip.call("harness_decide", room)
         (made,) = decisions(d, chip)
@@ -265,6 +276,9 @@ def _check_decisions(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.
 
 def _is_decided(d: DeviceModel, rows: NDArray[np.float64], made: Decision) -> bool:
     """Return whether a decision is Python's for what the head says, which is no threshold but for rounding."""
+    if d.tags:
+        same = np.array_equal(made.probabilities, rows)
+        return same and follows(d, made) and np.array_equal(made.tags, tagged(rows[np.newaxis], d.thresholds)[0])
     answers = split_answers(rows[np.newaxis], len(d.class_names))
     (name,) = decide(answers.probabilities, np.arange(len(d.class_names)), d.thresholds, answers.known_shares)
     near = np.abs(made.probabilities - answers.probabilities[0]).max() <= PROBABILITY_LIMIT
@@ -287,11 +301,23 @@ def _rows(d: DeviceModel, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.array(out, np.float32)
 
 
+def _tag_rows(d: DeviceModel, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return what a head might say: anything, and for each tag its threshold, and what is next to it."""
+    at = rounded_up(d.thresholds)
+    near = [at, np.nextafter(at, np.float32(0)), np.nextafter(at, np.float32(1)), at * (1 - NEAR), at * (1 + NEAR)]
+    out = rng.uniform(0, 1, (DECISIONS + len(near) * len(at), len(at))).astype(np.float32)
+    for number, values in enumerate(near):
+        rows = out[DECISIONS + number :: len(near)]
+        rows[np.arange(len(at)), np.arange(len(at))] = np.clip(values, 0, 1)
+    return out
+
+
 # --- names, streams ---------------------------------------------------------------------------------
 
 
 def _check_names(found: Signals, d: DeviceModel, chip: HostChip) -> None:
-    pointers = chip.read(chip.address("l3clf_class_names"), 8 * len(d.class_names))
+    names = chip.address("l3clf_tag_names" if d.tags else "l3clf_class_names")
+    pointers = chip.read(names, 8 * len(d.class_names))
     for address, name in zip(struct.unpack(f"={len(d.class_names)}Q", pointers), d.class_names, strict=True):
         expected = name.encode("utf-8", "surrogateescape") + b"\0"
         # Byte by byte up to the first that differs: what follows a shorter name need not be readable.

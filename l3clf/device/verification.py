@@ -63,12 +63,12 @@ class Ledger:
         Number of windows above the gate, and how many of their embeddings differ from Python's for the same sound.
     n_decisions, decisions_differ, decisions_agree : int
         Number of decisions, one per window; how many differ from Python's for the build's own embeddings; how many have
-        the class that Python gives the sound. Decisions differ in the number of windows, in a probability by more than
-        1e-5, or in the class that follows from the build's own probabilities.
+        the class, or all the tags, that Python gives the sound. Decisions differ in the number of windows, in a
+        probability by more than 1e-5, or in the class or a tag that follows from the build's own probabilities.
     n_pooled : int
         Number of decisions that were made from at least one window; the others are about silence.
     n_clips, clips_agree : int
-        Number of clips, and how many have the same class in their last decision.
+        Number of clips, and how many have the same class, or the same tags, in their last decision.
     largest_probability : float
         Largest difference of a probability from Python's for the build's own embeddings; NaN if one is NaN.
     """
@@ -200,7 +200,7 @@ def verify(
         self_tested = outcome(host.call("l3clf_selftest")) if _has_self_test(place) else None
         references, failures = _references(d, chosen, say)
         found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
-        found.altered, found.edited = altered_constants(d, place), altered_runtime(place)
+        found.altered, found.edited = altered_constants(d, place), altered_runtime(place, d.tags)
         found.missing, found.self_test = tools.missing(), self_tested
         progress = Progress(say, sum(len(one.expected.levels) for one in references), 1 + len(builds))
         _run_build(found, name, d, host, references, progress)
@@ -395,15 +395,15 @@ def _compare_decisions(
         difference = float(np.abs(decision.probabilities - answers.probabilities[number]).max())
         right = (
             follows(d, decision)
-            and abs(decision.unknown_score - answers.unknown_scores[number]) <= PROBABILITY_LIMIT
+            and (d.tags or abs(decision.unknown_score - answers.unknown_scores[number]) <= PROBABILITY_LIMIT)
             and difference <= PROBABILITY_LIMIT
             and decision.n_windows == expected.n_windows[number]
             and decision.window == number + 1
         )
         ledger.decisions_differ += not right
         ledger.n_pooled += decision.n_windows > 0
-        ledger.decisions_agree += decision.class_id == expected.class_ids[number]
+        ledger.decisions_agree += np.array_equal(decision.outcome, expected.outcomes[number])
         ledger.largest_probability = float(np.maximum(ledger.largest_probability, difference))  # `max` would drop a NaN
     ledger.n_decisions += len(found)
     ledger.n_clips += 1
-    ledger.clips_agree += found[-1].class_id == expected.class_ids[-1]
+    ledger.clips_agree += np.array_equal(found[-1].outcome, expected.outcomes[-1])

@@ -33,12 +33,14 @@ __all__ = ["FineTuned", "expected_s", "fine_tune"]
 EPOCHS, BATCH = 8, 64
 EXAMPLES = 2000  # at least, so that few clips are heard in many variations
 MIN_PER_WINDOW, MAX_PER_WINDOW = 4, 40
+# Chosen on other sounds than those of the benchmarks: the guide says what they gave.
+LABEL_WEIGHT = 0.2
 LEARNING_RATE, RATE_FROM_SCRATCH = 1e-3, 3e-3
 ONE_CLIP = 1e-9  # share held out: one clip, since the last weights are kept and nothing is chosen by it
 NEXT_TO_NOTHING = 1e-6  # weight of a teacher that a network from scratch does not listen to
 LARGE_FILES = (SAMPLES, "features.i8", "labels.i32", "shares.f4", "targets-*.f2")
 # Measured on two cores: TensorFlow's start and compilation; making an example; a step of training for each example.
-START_S, S_PER_EXAMPLE, S_PER_STEP_AND_MMAC = 30.0, 5e-3, 5e-4
+START_S, S_PER_EXAMPLE, S_PER_STEP_AND_MMAC = 45.0, 6e-3, 2e-4
 
 
 def fine_tune(
@@ -48,6 +50,7 @@ def fine_tune(
     out: str | os.PathLike[str] = "l3clf-fine-tuned",
     *,
     teacher: str | Embedder | None = None,
+    label_weight: float = LABEL_WEIGHT,
     from_scratch: bool = False,
     epochs: int = EPOCHS,
     per_window: int | None = None,
@@ -71,6 +74,8 @@ def fine_tune(
         A new or empty folder, or that of an earlier identical call, which is resumed.
     teacher : str or Embedder, optional
         Whose embedding is learned together with the labels; by default the student's own from before.
+    label_weight : float, default=0.2
+        How much the labels count beside the teacher: 1 and more for sounds that the student knows little of, as words.
     from_scratch : bool, default=False
         Whether to begin with random weights and learn the labels alone: the small CNN that transfer is compared with.
     epochs : int, default=8
@@ -114,6 +119,7 @@ def fine_tune(
         learning_rate=RATE_FROM_SCRATCH if from_scratch else LEARNING_RATE,
         patience=epochs,
         teacher_weights=(NEXT_TO_NOTHING,) if from_scratch else (),
+        label_weight=1.0 if from_scratch else label_weight,
         seed=seed,
     )
     made = distil(
@@ -152,7 +158,7 @@ class FineTuned:
 
     Parameters
     ----------
-    student, from_scratch, epochs, per_window, seed
+    student, from_scratch, epochs, per_window, seed, label_weight
         See `fine_tune`.
 
     Examples
@@ -167,6 +173,7 @@ class FineTuned:
     epochs: int = EPOCHS
     per_window: int | None = None
     seed: int = 0
+    label_weight: float = LABEL_WEIGHT
 
     head: ClassVar[str] = "logistic"
     pooling: ClassVar[str] = "mean"
@@ -177,13 +184,13 @@ class FineTuned:
 
     @property
     def name(self) -> str:
-        """Of its row."""
-        return f"{student_named(self.student).name} ({'from scratch' if self.from_scratch else 'fine-tuned'})"
+        """Of its row; a longer one would be cut in a terminal."""
+        return f"{student_named(self.student).name} {'scratch' if self.from_scratch else 'tuned'}"
 
     @property
     def key(self) -> str:
         """Everything that its answers depend on, but for the clips, their labels and the hop."""
-        settings = [self.from_scratch, self.epochs, self.per_window, self.seed]
+        settings = [self.from_scratch, self.epochs, self.per_window, self.seed, self.label_weight]
         return f"fine-tuned {student_named(self.student).fingerprint} {settings}"
 
     def expected_s(self, clips: Sequence[Clip]) -> float:
@@ -217,6 +224,7 @@ class FineTuned:
             labels,
             self.student,
             folder,
+            label_weight=self.label_weight,
             from_scratch=self.from_scratch,
             epochs=self.epochs,
             per_window=self.per_window,

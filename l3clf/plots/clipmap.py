@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from l3clf.plots.common import (
     INK,
     MARKERS,
     PAPER,
+    PHONE_IN,
     SOFT_INK,
     WIDTH_IN,
     FloatArray,
@@ -34,9 +35,17 @@ from l3clf.plots.common import (
     StrPath,
     blank,
     draw_heading,
+    draw_inner_legend,
     draw_legend,
+    draw_small_heading,
+    drawn_png,
+    given_or_new,
+    legend_columns,
     listed,
     ordered,
+    phone_axes,
+    settled_inches,
+    shortened,
     write_png,
 )
 
@@ -45,6 +54,8 @@ _MANY_CLIPS = 1000
 _MIN_TSNE_CLIPS = 10
 _COMPONENTS = 50  # as scikit-learn's documentation of TSNE recommends
 _LEGEND_CLASSES = 20
+_RINGED = "misclassified"
+_WHOLE_LINE_IN = 4.2  # narrower axes have no room for the whole line below them
 _MAX_NAMES = 300  # more class names never fit into the map
 _NAME_CHARS = 20  # a longer name would hide the points that it names
 
@@ -167,6 +178,7 @@ def embedding_map(
     correct: Iterable[object] | None = None,
     title: str | None = None,
     seed: int = 0,
+    narrow: BinaryIO | None = None,
 ) -> Path:
     """Draw the clips as points, close together if their vectors are similar, as a PNG.
 
@@ -189,6 +201,8 @@ def embedding_map(
         A line above the heading.
     seed : int, 0 or more
         Seed of the sample and of t-SNE.
+    narrow : binary file, optional
+        What a second PNG, drawn for the width of a phone, is written to.
 
     Returns
     -------
@@ -201,31 +215,100 @@ def embedding_map(
         If the lengths of `vectors`, `labels` and `correct` differ, a vector is not finite, `seed` is negative,
         or the file cannot be written.
     """
+    clips = _placed(vectors, labels, correct, seed)
+    marked = correct is not None
+    if narrow is not None:
+        axes = phone_axes(PHONE_IN + 0.8 + 0.21 * _legend_lines(clips))
+        narrow.write(drawn_png(_draw_into(axes, clips, title, Lettering(), marked=marked)))
+    return write_png(_map_figure(clips, title, marked=marked), Path(out))
+
+
+def draw_map(
+    vectors: npt.ArrayLike,
+    labels: Iterable[object],
+    ax: Any = None,
+    *,
+    correct: Iterable[object] | None = None,
+    title: str | None = None,
+    seed: int = 0,
+) -> Any:
+    """Draw what `embedding_map` draws into Matplotlib axes.
+
+    Parameters
+    ----------
+    vectors : array of float, shape (n_clips, d)
+    labels : iterable of labels, shape (n_clips,)
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw into; pyplot makes a figure if there are none.
+    correct, title, seed
+        As for `embedding_map`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ParameterError
+        As for `embedding_map`, and if `ax` is not axes.
+    """
+    axes, letters = given_or_new(ax, WIDTH_IN + 0.6, WIDTH_IN + 1.6)
+    return _draw_into(axes, _placed(vectors, labels, correct, seed), title, letters, marked=correct is not None)
+
+
+def _placed(vectors: npt.ArrayLike, labels: Iterable[object], correct: Iterable[object] | None, seed: int) -> _ClipMap:
     if not isinstance(seed, Integral) or seed < 0:
         raise ParameterError(f"seed={seed!r}; expected an integer of 0 or more")
     names = listed(labels, "labels")
-    values, mask = _checked(vectors, names), _checked_mask(correct, len(names))
-    return write_png(_map_figure(_map(values, names, mask, seed), title, marked=correct is not None), Path(out))
+    return _map(_checked(vectors, names), names, _checked_mask(correct, len(names)), seed)
+
+
+def _draw_into(axes: Any, clips: _ClipMap, title: str | None, letters: Lettering, *, marked: bool) -> Any:
+    """Draw into axes of any size; names are placed last, once the rest has taken its room."""
+    axes.set_aspect("equal")
+    handles = _draw_points(axes, clips, letters, marked=marked)
+    if settled_inches(axes)[0] < _WHOLE_LINE_IN:
+        axes.set_xlabel(f"{clips.method}: nearby clips are similar")
+    draw_small_heading(axes, _summary(clips, 0), title, letters)
+    if handles and axes.figure.get_layout_engine() is not None:
+        draw_legend(axes, handles, 0.45, letters)
+    elif handles:
+        draw_inner_legend(axes, handles, letters)
+    if len(clips.classes) > _LEGEND_CLASSES:
+        settled_inches(axes)
+        draw_small_heading(axes, _summary(clips, _name_classes(axes, clips, letters)), title, letters)
+    return axes
+
+
+def _legend_lines(clips: _ClipMap) -> int:
+    if len(clips.classes) > _LEGEND_CLASSES:
+        return 1
+    names = [shortened(name) for name in (*clips.classes, _RINGED)]
+    return -(-len(names) // legend_columns(names, PHONE_IN - 0.2))
 
 
 def _map_figure(clips: _ClipMap, title: str | None, *, marked: bool) -> Figure:
     figure, axes = blank(WIDTH_IN, WIDTH_IN)
     letters = Lettering()
+    handles = _draw_points(axes, clips, letters, marked=marked)
+    unnamed = 0 if len(clips.classes) <= _LEGEND_CLASSES else _name_classes(axes, clips, letters)
+    if handles:
+        draw_legend(axes, handles, 0.45, letters)
+    draw_heading(axes, _summary(clips, unnamed), title, WIDTH_IN, letters)
+    return figure
+
+
+def _draw_points(axes: Any, clips: _ClipMap, letters: Lettering, *, marked: bool) -> list[Line2D]:
+    """Draw frame, points and rings; return what the legend explains."""
     _set_frame(axes, clips, letters)
     size = float(np.clip(9000 / len(clips.places), 14, 42))  # many points are smaller, but stay visible
     _draw_clips(axes, clips, size)
-    ring = [_draw_rings(axes, clips, size)] if marked else []
-    unnamed = 0
-    if len(clips.classes) <= _LEGEND_CLASSES:
-        looks = zip(clips.classes, map(_style, range(len(clips.classes))), strict=True)
-        style: dict[str, Any] = {"linestyle": "", "markersize": 7}
-        handles = [Line2D([], [], marker=m, color=c, label=letters.label(name), **style) for name, (c, m) in looks]
-        draw_legend(axes, [*handles, *ring], 0.45, letters)
-    else:
-        unnamed = _name_classes(axes, clips, letters)
-        draw_legend(axes, ring, 0.45, letters) if ring else None
-    draw_heading(axes, _summary(clips, unnamed), title, WIDTH_IN, letters)
-    return figure
+    ring = [_draw_rings(axes, clips, size, letters)] if marked else []
+    if len(clips.classes) > _LEGEND_CLASSES:
+        return ring
+    looks = zip(clips.classes, map(_style, range(len(clips.classes))), strict=True)
+    style: dict[str, Any] = {"linestyle": "", "markersize": 7}
+    return [Line2D([], [], marker=m, color=c, label=letters.label(name), **style) for name, (c, m) in looks] + ring
 
 
 def _set_frame(axes: Any, clips: _ClipMap, letters: Lettering) -> None:
@@ -253,12 +336,12 @@ def _draw_clips(axes: Any, clips: _ClipMap, size: float) -> None:
         axes.scatter(x, y, s=size, c=colour, marker=marker, edgecolors=PAPER, linewidths=0.4, zorder=2)
 
 
-def _draw_rings(axes: Any, clips: _ClipMap, size: float) -> Line2D:
+def _draw_rings(axes: Any, clips: _ClipMap, size: float, letters: Lettering) -> Line2D:
     x, y = clips.places[clips.wrong].T
     width = 1.1 if len(clips.places) <= _MANY_CLIPS else 0.6
-    axes.scatter(x, y, s=2.6 * size, facecolors="none", edgecolors=INK, linewidths=width, zorder=3)
-    style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.1}
-    return Line2D([], [], linestyle="", marker="o", markersize=10, label="misclassified", **style)
+    axes.scatter(x, y, s=2.6 * size, facecolors="none", edgecolors=letters.ink(INK), linewidths=width, zorder=3)
+    style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": letters.ink(INK), "markeredgewidth": 1.1}
+    return Line2D([], [], linestyle="", marker="o", markersize=10, label=_RINGED, **style)
 
 
 def _summary(clips: _ClipMap, unnamed: int) -> list[str]:
@@ -293,12 +376,11 @@ def _name_class(axes: Any, clips: _ClipMap, index: int, letters: Lettering, size
         ha="center",
         va="center",
         zorder=5,
-        path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
+        path_effects=[withStroke(linewidth=2.5, foreground=letters.ink(PAPER))],
         arrowprops={"arrowstyle": "-", "color": SOFT_INK, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
         **letters.style(size),
     )
-    renderer = axes.figure.canvas.get_renderer()
-    frame, home = axes.get_window_extent(renderer), text.get_tightbbox(renderer)
+    frame, home = axes.get_window_extent(), text.get_tightbbox()
     for x, y in _steps(size):
         box = home.translated(x * axes.figure.dpi / 72, y * axes.figure.dpi / 72)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,8 +13,10 @@ from matplotlib.ticker import MaxNLocator
 
 from l3clf.errors import ParameterError
 from l3clf.plots.common import (
+    COLOURS,
     FAINT_INK,
     INK,
+    LABEL_CHARS,
     PAPER,
     FloatArray,
     IntArray,
@@ -22,9 +24,14 @@ from l3clf.plots.common import (
     StrPath,
     blank,
     draw_heading,
+    draw_small_heading,
+    drawn_png,
+    given_or_new,
     listed,
     ordered,
     paired,
+    phone_axes,
+    settled_inches,
     write_png,
 )
 
@@ -33,6 +40,10 @@ OTHER = "(other)"
 MAX_CLASSES = 1200  # one pixel each: a larger picture shows nothing, and its matrix takes gigabytes
 _ANNOTATED_CLASSES = 30
 _SHARE_CELL_IN = 0.5  # smaller cells have no room for a second line
+_LEAST_DIGITS_PT = 5.0  # smaller numbers are left out
+_PHONE_CLASSES = 16  # more names have no room on a phone: the commonest confusions are listed instead
+_PHONE_PAIRS = 20
+_SMALL_CHARS = 16
 _COLOURS = "Blues"  # one hue of falling lightness: also readable in grey and for colour-blind people
 _NO_CLIPS = "#eeeeee"
 
@@ -132,6 +143,7 @@ def confusion_matrix(
     order: Order = "given",
     normalise: bool = True,
     title: str | None = None,
+    narrow: BinaryIO | None = None,
 ) -> Path:
     """Draw the confusion matrix, as a PNG.
 
@@ -154,6 +166,9 @@ def confusion_matrix(
         If False, colour is the count of clips, and percentages are left out.
     title : str, optional
         A line above the accuracy.
+    narrow : binary file, optional
+        What a second PNG, drawn for the width of a phone, is written to: of more than 16 classes it lists the
+        commonest confusions.
 
     Returns
     -------
@@ -166,13 +181,124 @@ def confusion_matrix(
         If the numbers of labels differ, a true label is not in `classes`, `order` is unknown, or the file
         cannot be written.
     """
+    confusions = _counted(y_true, y_pred, classes, order)
+    if narrow is not None:
+        narrow.write(_phone_png(confusions, title, normalise))
+    return write_png(_confusion_figure(confusions, title, normalise), Path(out))
+
+
+def draw_confusion(
+    y_true: Iterable[object],
+    y_pred: Iterable[object],
+    ax: Any = None,
+    *,
+    classes: Sequence[object] | None = None,
+    order: Order = "given",
+    normalise: bool = True,
+    colour_bar: bool = True,
+    title: str | None = None,
+) -> Any:
+    """Draw what `confusion_matrix` draws into Matplotlib axes.
+
+    Parameters
+    ----------
+    y_true, y_pred : iterable of labels, shape (n_clips,)
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw into; pyplot makes a figure if there are none.
+    classes, order, normalise, title
+        As for `confusion_matrix`.
+    colour_bar : bool
+        Whether a bar beside the axes explains the colours.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the cells as its first collection.
+
+    Raises
+    ------
+    ParameterError
+        As for `confusion_matrix`, and if `ax` is not axes.
+    """
+    confusions = _counted(y_true, y_pred, classes, order)
+    n_rows, n_columns = confusions.counts.shape
+    cell_in = _cell_inches(n_rows)
+    axes, letters = given_or_new(ax, n_columns * cell_in + 2.4, n_rows * cell_in + 1.9)
+    return _draw_into(axes, confusions, title, letters, normalise=normalise, colour_bar=colour_bar)
+
+
+def _counted(
+    y_true: Iterable[object], y_pred: Iterable[object], classes: Sequence[object] | None, order: Order
+) -> _Confusions:
     if order not in ("given", "similarity"):
         raise ParameterError(f"order={order!r}; expected 'given' or 'similarity'")
     true, predicted = paired(y_true, y_pred)
     confusions = _tally(true, predicted, _row_order(true, classes))
     if order == "similarity":
-        confusions = confusions.reordered(similarity_order(confusions.recalls[:, : len(confusions.rows)]))
-    return write_png(_confusion_figure(confusions, title, normalise), Path(out))
+        return confusions.reordered(similarity_order(confusions.recalls[:, : len(confusions.rows)]))
+    return confusions
+
+
+def _draw_into(
+    axes: Any, confusions: _Confusions, title: str | None, letters: Lettering, *, normalise: bool, colour_bar: bool
+) -> Any:
+    """Draw into axes of any size: labels first, then numbers as large as the cells have room for."""
+    levels, colours = _draw_squares(axes, confusions, normalise)
+    axes.set_aspect("equal")
+    if colour_bar:
+        largest = None if normalise else int(confusions.counts.max())
+        place = axes.inset_axes((1.04, 0, 0.04, 1))  # as high as the cells, which `ax=axes` would not be
+        _explain(axes.figure.colorbar(axes.collections[0], cax=place), axes, largest, letters)
+    for _ in range(2):  # the labels take room from the cells, whose size decides about the labels
+        cell_in = _settled_cell(axes, confusions)
+        _draw_labels(axes, confusions, cell_in, letters, small=True)
+    draw_small_heading(axes, [confusions.summary], title, letters)
+    cell_in = _settled_cell(axes, confusions)
+    if len(confusions.rows) <= _ANNOTATED_CLASSES and _digits_pt(confusions, cell_in) >= _LEAST_DIGITS_PT:
+        _annotate(axes, confusions, cell_in, colours, levels, with_shares=normalise and cell_in >= _SHARE_CELL_IN)
+    return axes
+
+
+def _settled_cell(axes: Any, confusions: _Confusions) -> float:
+    width, height = settled_inches(axes)
+    return max(0.01, min(width / len(confusions.columns), height / len(confusions.rows)))
+
+
+def _phone_png(confusions: _Confusions, title: str | None, normalise: bool) -> bytes:
+    letters = Lettering()
+    if len(confusions.rows) > _PHONE_CLASSES:
+        return drawn_png(_draw_pairs(confusions, title, normalise, letters))
+    axes = phone_axes(4.2)
+    return drawn_png(_draw_into(axes, confusions, title, letters, normalise=normalise, colour_bar=False))
+
+
+def _draw_pairs(confusions: _Confusions, title: str | None, normalise: bool, letters: Lettering) -> Any:
+    """List the commonest confusions, with a bar for the share of the class (or the clips) that each takes."""
+    wrong = confusions.counts.copy()
+    np.fill_diagonal(wrong, 0)
+    values = np.nan_to_num(confusions.recalls) * (wrong > 0) if normalise else wrong
+    order = np.argsort(-values, axis=None, kind="stable")[: min(_PHONE_PAIRS, np.count_nonzero(wrong))]
+    pairs = [divmod(int(place), len(confusions.columns)) for place in order]
+    axes = phone_axes(1.2 + 0.36 * max(1, len(pairs)))
+    for line, (row, column) in enumerate(pairs):
+        axes.barh(line + 0.25, values[row, column], height=0.22, color=COLOURS[0])
+        names = f"{letters.label(confusions.rows[row], 20)} → {letters.label(confusions.columns[column], 20)}"
+        axes.text(0, line - 0.12, names, va="center", **letters.style(9))
+        count = f"{wrong[row, column]:,} of {confusions.counts[row].sum():,}"
+        axes.text(
+            1, line + 0.25, count, va="center", ha="right", transform=axes.get_yaxis_transform(), **letters.style(8)
+        )
+    axes.set_xlim(0, 1.3 * max([float(values.max()), 1e-9]))
+    axes.set_ylim(max(1, len(pairs)) - 0.4, -0.5)
+    axes.set_yticks([])
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    lines = [
+        confusions.summary,
+        f"{len(confusions.rows):,} classes: the {len(pairs)} commonest confusions, true → predicted",
+    ]
+    draw_small_heading(axes, lines, title, letters)
+    return axes
 
 
 def _confusion_figure(confusions: _Confusions, title: str | None, normalise: bool = True) -> Figure:
@@ -195,6 +321,13 @@ def _cell_inches(n: int) -> float:
 
 
 def _draw_cells(axes: Any, confusions: _Confusions, cell_in: float, normalise: bool) -> None:
+    levels, colours = _draw_squares(axes, confusions, normalise)
+    if len(confusions.rows) <= _ANNOTATED_CLASSES:
+        _annotate(axes, confusions, cell_in, colours, levels, with_shares=normalise and cell_in >= _SHARE_CELL_IN)
+
+
+def _draw_squares(axes: Any, confusions: _Confusions, normalise: bool) -> tuple[FloatArray, Colormap]:
+    """Draw the cells without numbers; return their levels, 0 to 1, and the colours."""
     n_rows, n_columns = confusions.counts.shape
     annotated = n_rows <= _ANNOTATED_CLASSES
     colours = colormaps[_COLOURS].with_extremes(bad=_NO_CLIPS)
@@ -206,17 +339,21 @@ def _draw_cells(axes: Any, confusions: _Confusions, cell_in: float, normalise: b
     axes.set_ylim(n_rows, 0)
     if n_columns > n_rows:  # a line sets off the predictions that are no class
         axes.axvline(n_rows, color=INK, linewidth=1)
-    if annotated:
-        _annotate(axes, confusions, cell_in, colours, levels, with_shares=normalise and cell_in >= _SHARE_CELL_IN)
+    return levels, colours
+
+
+def _digits_pt(confusions: _Confusions, cell_in: float) -> float:
+    """Return the size of the numbers in points."""
+    digits = len(f"{confusions.counts.max():,}")
+    # At most two fifths of the cell's height, and all digits within its width (a digit is 0.64 em wide).
+    return min(11.0, 72 * cell_in * 0.42, 72 * cell_in * 0.85 / (0.64 * digits))
 
 
 def _annotate(
     axes: Any, confusions: _Confusions, cell_in: float, colours: Colormap, levels: FloatArray, *, with_shares: bool
 ) -> None:
     """Write each cell's count, and its share of the row if there is room."""
-    digits = len(f"{confusions.counts.max():,}")
-    # At most two fifths of the cell's height, and all digits within its width (a digit is 0.64 em wide).
-    size = min(11.0, 72 * cell_in * 0.42, 72 * cell_in * 0.85 / (0.64 * digits))
+    size = _digits_pt(confusions, cell_in)
     recalls = confusions.recalls
     for (row, column), count in np.ndenumerate(confusions.counts):  # zeros are faint, so that mistakes stand out
         ink = _ink_on(tuple(colours(levels[row, column]))) if count else FAINT_INK
@@ -237,11 +374,15 @@ def _ink_on(colour: Sequence[float]) -> str:
     return INK if luminance > 0.2 else PAPER
 
 
-def _draw_labels(axes: Any, confusions: _Confusions, cell_in: float, letters: Lettering) -> None:
-    size = max(5.0, min(10.0, 72 * cell_in * 0.75))
+def _draw_labels(
+    axes: Any, confusions: _Confusions, cell_in: float, letters: Lettering, *, small: bool = False
+) -> None:
+    small = small and cell_in < _SHARE_CELL_IN  # in small axes, names must leave room for the cells
+    size = max(5.0, min(8.5 if small else 10.0, 72 * cell_in * 0.75))
     step = max(1, int(np.ceil(1.2 * size / (72 * cell_in))))  # label every n-th class if not all lines fit
-    columns = [letters.label(label) for label in confusions.columns]
-    rows = [letters.label(label) for label in confusions.rows]
+    limit = _SMALL_CHARS if small else LABEL_CHARS
+    columns = [letters.label(label, limit) for label in confusions.columns]
+    rows = [letters.label(label, limit) for label in confusions.rows]
     style = letters.style(size)
     axes.set_xticks(np.arange(len(columns))[::step] + 0.5, columns[::step], **style, **_turn(columns, size, cell_in))
     axes.set_yticks(np.arange(len(rows))[::step] + 0.5, rows[::step], **style)
@@ -253,25 +394,31 @@ def _draw_labels(axes: Any, confusions: _Confusions, cell_in: float, letters: Le
 
 def _turn(labels: list[str], size: float, cell_in: float) -> dict[str, object]:
     """Rotate the labels of columns no more than their length requires."""
+    upright = {"ha": "center", "va": "top", "rotation_mode": "default"}
     if max(map(len, labels)) * 0.62 * size <= 72 * cell_in:
-        return {"rotation": 0}
+        return {"rotation": 0, **upright}
     if 72 * cell_in >= 1.7 * size:  # lines at 45 degrees are closer together than the columns
         return {"rotation": 45, "ha": "right", "va": "top", "rotation_mode": "anchor"}
-    return {"rotation": 90}
+    return {"rotation": 90, **upright}
 
 
 def _draw_colour_bar(figure: Figure, axes: Any, width_in: float, largest: int | None, letters: Lettering) -> None:
     """Explain the colours: shares of a row, or counts up to `largest`."""
-    bar = figure.add_axes((1 + 0.2 / width_in, 0, 0.16 / width_in, 1))
+    place = figure.add_axes((1 + 0.2 / width_in, 0, 0.16 / width_in, 1))
+    _explain(figure.colorbar(axes.collections[0], cax=place), axes, largest, letters)
+
+
+def _explain(colour_bar: Any, axes: Any, largest: int | None, letters: Lettering) -> None:
     ticks = [0, 0.25, 0.5, 0.75, 1]
     texts = ["0 %", "25 %", "50 %", "75 %", "100 %"]
     if largest is not None:
         counts = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, largest) if 0 <= tick <= largest]
         ticks, texts = [count / largest for count in counts], [f"{count:,.0f}" for count in counts]
-    figure.colorbar(axes.collections[0], cax=bar, ticks=ticks)
-    bar.set_yticklabels(texts, fontsize=8.5, color=INK, fontfamily=letters.families)
+    bar = colour_bar.ax
+    colour_bar.set_ticks(ticks)
+    bar.set_yticklabels(texts, fontsize=8.5, color=letters.ink(INK), fontfamily=letters.families)
     if len(axes.get_yticks()) > 1:  # a single row is lower than this text
         text = "share of the true class" if largest is None else "clips"
-        bar.set_ylabel(text, fontsize=9, color=INK, fontfamily=letters.families)
+        bar.set_ylabel(text, fontsize=9, color=letters.ink(INK), fontfamily=letters.families)
     bar.tick_params(length=2, color=FAINT_INK)
     bar.spines[:].set_visible(False)

@@ -31,7 +31,7 @@ def join(parts: Iterable[str]) -> Html:
 def tag(name: str, *children: str, **attributes: str) -> Html:
     """Make an element; `class_` and `aria_label` are the attributes class and aria-label."""
     pairs = "".join(f' {key.rstrip("_").replace("_", "-")}="{escaped(text)}"' for key, text in attributes.items())
-    closing = "" if name == "img" else f"{join(children)}</{name}>"
+    closing = "" if name in ("img", "source") else f"{join(children)}</{name}>"
     return Html(f"<{name}{pairs}>{closing}")
 
 

@@ -22,6 +22,7 @@ from l3clf.report.writers import write_text
 __all__ = ["Page", "write_html"]
 
 _LONG_LIST = 10  # lines; a longer list is collapsed
+_PHONE = "(max-width: 40rem)"  # as in page.css
 _PICTURE_DPI = 150  # of our plots; CSS counts 96 pixels an inch
 
 
@@ -44,8 +45,8 @@ class Page:
         How the data was split, and warnings.
     unlearned : sequence of mappings
         Rows of the table about classes that were left out; see `unlearned_section`.
-    pictures : sequence of (path, caption)
-        PNG files.
+    pictures : sequence of (path, caption) or (path, caption, narrow)
+        PNG files; narrow is the content of another one, which screens of the width of a phone's show instead.
     mistakes : sequence of Mistake
         The most confident first; the first twenty are shown.
     failures : sequence of str
@@ -63,7 +64,7 @@ class Page:
     description: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     unlearned: Sequence[Row] = ()
-    pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
+    pictures: Sequence[tuple[str | os.PathLike[str], str] | tuple[str | os.PathLike[str], str, bytes | None]] = ()
     mistakes: Sequence[Mistake] = ()
     failures: Sequence[str] = ()
     commands: Sequence[str] = ()
@@ -109,7 +110,7 @@ def _sections(page: Page) -> list[tuple[str, str, Html]]:
         ("results", "Results", results(page.rows, page.floors)),
         ("notes", "How it was measured", _list(page.notes)),
         ("unlearned", "Sounds that were never learned", unlearned_section(page.unlearned)),
-        ("pictures", "Pictures", join(_picture(path, caption) for path, caption in page.pictures)),
+        ("pictures", "Pictures", join(_picture(*picture) for picture in page.pictures)),
         ("mistakes", "Worst mistakes", mistakes_list(page.mistakes)),
         ("data", "Data set", _pairs(page.description)),
         ("failures", "Clips left out", _failures(page.failures)),
@@ -139,7 +140,7 @@ def _failures(failures: Sequence[str]) -> Html:
     return tag("details", tag("summary", f"{counted(len(failures), 'clip')} could not be read"), _list(failures))
 
 
-def _picture(path: str | os.PathLike[str], caption: str) -> Html:
+def _picture(path: str | os.PathLike[str], caption: str, narrow: bytes | None = None) -> Html:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -147,6 +148,15 @@ def _picture(path: str | os.PathLike[str], caption: str) -> Html:
     if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
         return tag("p", f"The picture {path} is not a PNG: {caption}")
     # A PNG states its size in bytes 16 to 24; with it, the page does not move while pictures are decoded.
-    width, height = (str(round(side * 96 / _PICTURE_DPI)) for side in struct.unpack(">II", content[16:24]))
+    width, height = (str(round(side * 96 / _PICTURE_DPI)) for side in _size(content))
     image = tag("img", src=data_uri("image/png", content), alt=caption, width=width, height=height)
+    if narrow is not None:
+        width, height = map(str, _size(narrow))
+        source = data_uri("image/png", narrow)
+        image = tag("picture", tag("source", media=_PHONE, srcset=source, width=width, height=height), image)
     return tag("figure", tag("div", image, class_="card", tabindex="0"), tag("figcaption", caption))
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height

@@ -1,6 +1,6 @@
-"""The list of mistakes, with a player for each clip.
+"""The list of mistakes, with a player and a spectrogram for each clip.
 
-Rule: a clip that cannot be read has a sentence instead of a player.
+Rule: a clip is decoded once, and what is played is what is drawn. A clip that cannot be read has a sentence instead.
 """
 
 import io
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from l3clf.audio.clip import Clip
 from l3clf.audio.decode import duration_s, load
 from l3clf.errors import AudioError
 from l3clf.report.contents import percent
 from l3clf.report.markup import Html, data, data_uri, join, tag
+from l3clf.report.spectrograms import Heard, heard, spectrogram_images, spectrogram_legend
 
 __all__ = ["Mistake", "mistakes_list"]
 
@@ -44,8 +46,17 @@ class Mistake:
     probability: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Played:
+    """A player with its note, and its sound; without a sound, the sentence that stands in its place."""
+
+    name: str
+    player: Html
+    sound: Heard | None = None
+
+
 def mistakes_list(mistakes: Sequence[Mistake]) -> Html:
-    """Return the first twenty mistakes, each with its player."""
+    """Return the first twenty mistakes, each with its player and its spectrogram."""
     if not mistakes:
         return Html()
     shown = mistakes[:MAX_PLAYERS]
@@ -53,7 +64,12 @@ def mistakes_list(mistakes: Sequence[Mistake]) -> Html:
     which = f"The {len(shown)} worst of {len(mistakes):,} mistakes" if len(mistakes) > len(shown) else "Mistakes"
     parts: list[str] = [f"{which}, the most confident first, with the model's probability for the wrong class."]
     parts += [" Paths start at ", tag("code", folder, dir="ltr"), "."] if folder else []
-    cards = join(_mistake(mistake, folder) for mistake in shown)
+    played = [_played(mistake.clip, _name(mistake.clip, folder)) for mistake in shown]
+    drawn = [each for each in played if each.sound is not None]
+    sounds = [each.sound for each in played if each.sound is not None]
+    images = dict(zip(map(id, drawn), spectrogram_images(sounds, [each.name for each in drawn]), strict=True))
+    parts += [spectrogram_legend(sounds)]
+    cards = join(_mistake(*each, images.get(id(each[1]), Html())) for each in zip(shown, played, strict=True))
     return join([tag("p", *parts), tag("ol", cards, class_="mistakes")])
 
 
@@ -66,21 +82,26 @@ def _common_folder(paths: Iterable[str]) -> str:
     return folder if Path(folder).name else ""
 
 
-def _mistake(mistake: Mistake, folder: str) -> Html:
-    name = str(mistake.clip).removeprefix(folder).lstrip("/\\") if folder else str(mistake.clip)
+def _name(clip: Clip, folder: str) -> str:
+    return str(clip).removeprefix(folder).lstrip("/\\") if folder else str(clip)
+
+
+def _mistake(mistake: Mistake, played: _Played, image: Html) -> Html:
     truth, predicted = tag("b", data(mistake.truth)), tag("b", data(mistake.predicted))
     verdict = tag("p", truth, " predicted as ", predicted, f", {percent(mistake.probability)}\u00a0%")
-    return tag("li", verdict, _player(mistake.clip, name), tag("p", data(name), class_="path"))
+    return tag("li", verdict, image, played.player, tag("p", data(played.name), class_="path"))
 
 
-def _player(clip: Clip, name: str) -> Html:
+def _played(clip: Clip, name: str) -> _Played:
     try:
-        played, note = _piece(clip)
-        source = _sound(played)
+        piece, note = _piece(clip)
+        samples, rate = load(piece)
+        source = _sound(piece, samples, rate)
     except AudioError as error:
-        return tag("p", f"No player: {error}", class_="path")
+        return _Played(name, tag("p", f"No player: {error}", class_="path"))
     # Without preload="none", browsers may decode all clips when the page opens.
-    return join([tag("audio", controls="", preload="none", src=source, aria_label=f"Clip {name}"), note])
+    player = tag("audio", controls="", preload="none", src=source, aria_label=f"Clip {name}")
+    return _Played(name, join([player, note]), heard(samples, rate) if len(samples) else None)
 
 
 def _piece(clip: Clip) -> tuple[Clip, Html]:
@@ -92,9 +113,8 @@ def _piece(clip: Clip) -> tuple[Clip, Html]:
     return Clip(clip.path, clip.start_s, clip.start_s + MAX_PLAYER_S), note
 
 
-def _sound(clip: Clip) -> str:
+def _sound(clip: Clip, samples: NDArray[np.float32], rate: int) -> str:
     """Return a clip as a data URI, as MP3 if this build of libsndfile can write it."""
-    samples, rate = load(clip)
     if rate not in PLAYER_RATES_HZ:  # the next higher one, which loses nothing
         samples, rate = load(clip, next((r for r in PLAYER_RATES_HZ if r > rate), PLAYER_RATES_HZ[-1]))
     encoding, kind = ("MP3", "audio/mpeg") if "MP3" in soundfile.available_formats() else ("WAV", "audio/wav")

@@ -20,6 +20,8 @@ from l3clf.audio.clip import Clip, FloatArray, Samples
 from l3clf.classifier.clip_warnings import report_failures
 from l3clf.classifier.decision import Answers
 from l3clf.classifier.inputs import as_sources, check_sizes, check_whole
+from l3clf.classifier.tag_labels import tag_texts
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.datasets.csv_rows import read_sheet
 from l3clf.datasets.csv_table import UNFILLED
 from l3clf.embedders import WindowEmbeddings
@@ -228,7 +230,7 @@ def uncertainties(model: Any, answers: Answers) -> NDArray[np.float64]:
         For a classifier 1 less the margin: the difference of the two highest probabilities, where "unknown" is one. For
         a tagger that of the tag that is nearest to its threshold: 1 at it, 0 where the probability is 0 or 1.
     """
-    if is_tagger(model):
+    if isinstance(model, ClipTagger):
         limits = np.asarray(model.thresholds_in_force(), np.float64)
         away = answers.probabilities - limits
         room = np.where(away > 0, 1 - limits, limits)
@@ -273,16 +275,10 @@ def _central(rows: FloatArray, weights: NDArray[np.float64], n: int) -> NDArray[
     return order[np.unique(clusters.labels_[order], return_index=True)[1]]
 
 
-def is_tagger(model: Any) -> bool:
-    """Return whether a model gives several labels, each with a threshold of its own."""
-    return hasattr(model, "thresholds_in_force")
-
-
 def _guesses(model: Any, answers: Answers) -> list[Any]:
-    if not is_tagger(model):
+    if not isinstance(model, ClipTagger):
         return list(model.labels_of(answers))
-    tagged = answers.probabilities >= np.asarray(model.thresholds_in_force())
-    return ["|".join(sorted(map(str, model.classes_[row]))) for row in tagged]
+    return list(tag_texts(model.indicator_of(answers), model.classes_))
 
 
 def _mean(windows: WindowEmbeddings, model: Any) -> FloatArray:

@@ -17,7 +17,7 @@ from l3clf.audio.clip import FloatArray
 from l3clf.classifier.decision import BACKGROUND, UNKNOWN
 from l3clf.errors import ParameterError
 from l3clf.storage.atomic import cannot_write
-from l3clf.streaming.stream_classifier import StreamDecision
+from l3clf.streaming.stream_classifier import StreamDecision, StreamTags
 
 __all__ = ["SoundKeeper"]
 
@@ -29,7 +29,7 @@ MAX_NAME = 60
 
 @dataclass
 class _Run:
-    """Decisions for the same class, one after another."""
+    """Decisions for the same class or tag, one after another."""
 
     label: Any
     start_s: float
@@ -39,6 +39,8 @@ class _Run:
 
 class SoundKeeper:
     """Writes each sound for which decisions of one class followed each other, with a second before it, as 24-bit WAV.
+
+    Of a tagger, each tag is on its own: a sound of several tags is in several files.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class SoundKeeper:
         self._folder, self._began = Path(folder), began
         self._hold_s = about_s + PRE_ROLL_S
         self._blocks: deque[tuple[float, FloatArray, float]] = deque()
-        self._run: _Run | None = None
+        self._runs: dict[Any, _Run] = {}
         self.written: int = 0
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -71,33 +73,31 @@ class SoundKeeper:
         """Keep sound that begins at a time of the stream, shape (n,) or (n, channels), while it may be wanted."""
         mixed = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
         self._blocks.append((start_s, mixed, sample_rate))
-        oldest_s = start_s - self._hold_s
-        if self._run is not None and not self._run.is_written:
-            oldest_s = min(oldest_s, self._run.start_s - PRE_ROLL_S)
+        begun_s = [run.start_s - PRE_ROLL_S for run in self._runs.values() if not run.is_written]
+        oldest_s = min([start_s - self._hold_s, *begun_s])
         while self._blocks and self._blocks[0][0] + len(self._blocks[0][1]) / self._blocks[0][2] < oldest_s:
             self._blocks.popleft()
 
-    def decide(self, decision: StreamDecision) -> None:
+    def decide(self, decision: StreamDecision | StreamTags) -> None:
         """Take a decision about what was heard."""
-        is_sound = decision.label not in (UNKNOWN, BACKGROUND)
-        if self._run is not None and (not is_sound or decision.label != self._run.label):
-            self.end()
-        if not is_sound:
-            return
-        if self._run is None:
-            self._run = _Run(decision.label, decision.start_s, decision.end_s)
-        self._run.end_s = decision.end_s
-        if self._run.end_s - self._run.start_s >= MAX_KEPT_S:
-            self._write(self._run)
+        heard = decision.labels if isinstance(decision, StreamTags) else (decision.label,)
+        heard = tuple(label for label in heard if label not in (UNKNOWN, BACKGROUND))
+        for label in [label for label in self._runs if label not in heard]:
+            self._write(self._runs.pop(label))
+        for label in heard:
+            run = self._runs.setdefault(label, _Run(label, decision.start_s, decision.end_s))
+            run.end_s = decision.end_s
+            if run.end_s - run.start_s >= MAX_KEPT_S:
+                self._write(run)
 
     def end(self) -> None:
-        """End the sound that lasts: the stream ends, or sound was lost."""
-        if self._run is not None:
-            self._write(self._run)
-        self._run = None
+        """End the sounds that last: the stream ends, or sound was lost."""
+        for run in self._runs.values():
+            self._write(run)
+        self._runs = {}
 
     def forget(self) -> None:
-        """End the sound that lasts, and let no later one hold anything of before."""
+        """End the sounds that last, and let no later one hold anything of before."""
         self.end()
         self._blocks.clear()
 

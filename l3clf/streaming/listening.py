@@ -5,9 +5,10 @@ Rule: nothing is printed here. Whatever ends a source, what it gave is decided a
 
 import time
 from dataclasses import dataclass
+from typing import Generic
 
 from l3clf.streaming.kept_sounds import SoundKeeper
-from l3clf.streaming.stream_classifier import StreamClassifier, StreamDecision
+from l3clf.streaming.stream_classifier import DecisionT, StreamClassifier
 from l3clf.streaming.stream_pieces import Gap, StreamPiece
 
 __all__ = ["Listener", "Pace"]
@@ -54,7 +55,7 @@ class Pace:
         self.max_latency_s = max(self.max_latency_s, latency_s)
 
 
-class Listener:
+class Listener(Generic[DecisionT]):
     """Feeds a stream classifier.
 
     Parameters
@@ -64,8 +65,9 @@ class Listener:
         What keeps the sounds that are recognised.
     """
 
-    def __init__(self, stream: StreamClassifier, keeper: SoundKeeper | None = None) -> None:
-        self._stream, self._keeper = stream, keeper
+    def __init__(self, stream: StreamClassifier[DecisionT], keeper: SoundKeeper | None = None) -> None:
+        self._stream: StreamClassifier[DecisionT] = stream
+        self._keeper = keeper
         self._rate = 0.0
         self.pace = Pace()
 
@@ -74,7 +76,7 @@ class Listener:
         """Where the sound that came ends, in seconds from the start of the stream."""
         return self._stream.time_s
 
-    def take(self, piece: StreamPiece) -> list[StreamDecision]:
+    def take(self, piece: StreamPiece) -> list[DecisionT]:
         """Take a piece of sound, or a gap; return the decisions that it completes."""
         if isinstance(piece, Gap):
             self.pace.gaps += 1
@@ -96,21 +98,21 @@ class Listener:
             self._keeper.hear(start_s, piece.samples, piece.sample_rate)
         return ended + self._kept(decisions)
 
-    def _at_a_new_rate(self) -> list[StreamDecision]:
+    def _at_a_new_rate(self) -> list[DecisionT]:
         """End what was heard at the old one: no file that is kept can have two."""
         decisions = self._kept(self._stream.flush())
         if self._keeper is not None:
             self._keeper.forget()
         return decisions
 
-    def finish(self) -> list[StreamDecision]:
+    def finish(self) -> list[DecisionT]:
         """Return the decisions about the end of the stream."""
         decisions = self._kept(self._stream.flush())
         if self._keeper is not None:
             self._keeper.end()
         return decisions
 
-    def _kept(self, decisions: list[StreamDecision]) -> list[StreamDecision]:
+    def _kept(self, decisions: list[DecisionT]) -> list[DecisionT]:
         self.pace.decisions += len(decisions)
         if self._keeper is not None:
             for decision in decisions:

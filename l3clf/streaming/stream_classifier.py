@@ -1,11 +1,12 @@
-"""A classifier of endless sound.
+"""A classifier, or a tagger, of endless sound.
 
 Rule: decision k is that of the last windows up to k, by the rule of `decision`, and it is the same however the samples
 are cut into chunks. What `reset` clears is one object, and it does not grow.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,15 +14,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.sound_file import check_rate
-from l3clf.classifier.decision import DEFAULT_WINDOWS, above_gate, pool_windows
+from l3clf.classifier.decision import DEFAULT_WINDOWS, Answers, above_gate, pool_windows, tagged
 from l3clf.classifier.estimators import ClipClassifier
 from l3clf.classifier.inputs import check_whole
+from l3clf.classifier.tag_labels import tags_of
+from l3clf.classifier.tagger import ClipTagger
 from l3clf.embedders import WindowEmbeddings
 from l3clf.embedders.filtered import needs_whole_clips
 from l3clf.errors import ParameterError
 from l3clf.streaming.stream_segment import STREAM, Segment
 
-__all__ = ["StreamClassifier", "StreamDecision"]
+__all__ = ["DecisionT", "StreamClassifier", "StreamDecision", "StreamTags"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,33 @@ class StreamDecision:
     probabilities: NDArray[np.float64] = field(repr=False, compare=False)
 
 
+@dataclass(frozen=True)
+class StreamTags:
+    """Which tags the last windows of a stream have.
+
+    Attributes
+    ----------
+    labels : tuple of str or int
+        The tags whose probability reaches their threshold, in the order of the model's ``classes_``; none where no
+        window counts.
+    probabilities : array of shape (n_tags,), float64
+        Of each tag on its own, 0 to 1, in the order of the model's ``classes_``; zeros where no window counts.
+    start_s, end_s : float
+        Where the windows begin and end, in seconds from the start of the stream. A padded one ends after the sound.
+    level_dbfs : float
+        RMS level of the last window, in dB relative to full scale.
+    """
+
+    labels: tuple[Any, ...]
+    probabilities: NDArray[np.float64] = field(repr=False, compare=False)
+    start_s: float
+    end_s: float
+    level_dbfs: float
+
+
+DecisionT = TypeVar("DecisionT", StreamDecision, StreamTags)
+
+
 @dataclass
 class _State:
     """All that a stream remembers: the current segment, and of its last windows what decisions to come need."""
@@ -65,16 +95,17 @@ class _State:
     starts_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
-class StreamClassifier:
-    """Classify sound as it comes, with a fitted `ClipClassifier`.
+class StreamClassifier(Generic[DecisionT]):
+    """Classify sound as it comes, with a fitted `ClipClassifier` or `ClipTagger`.
 
     There is a decision for each window, about it and those before it: the same as the model would make about a clip
     of these windows. Memory does not grow, however long the stream is.
 
     Parameters
     ----------
-    model : ClipClassifier
-        Fitted, or from `load_model`.
+    model : ClipClassifier or ClipTagger
+        Fitted, or from `load_model`. The decisions of a classifier are of the type `StreamDecision`, those of a tagger
+        `StreamTags`.
     hop_s : float or None, default=None
         Seconds from one decision to the next; None means that of the model.
     windows : int or None, default=None
@@ -84,8 +115,8 @@ class StreamClassifier:
     Raises
     ------
     ParameterError
-        If the model is not a fitted classifier, its embedder denoises whole clips (`l3clf.Filtered`), `hop_s` does not
-        suit it, or `windows` is less than 1.
+        If the model is no classifier and no tagger, its embedder denoises whole clips (`l3clf.Filtered`), `hop_s` does
+        not suit it, or `windows` is less than 1.
 
     Examples
     --------
@@ -102,10 +133,25 @@ class StreamClassifier:
     [('noise', 0.0, 1.5)]
     """
 
-    def __init__(self, model: ClipClassifier, hop_s: float | None = None, windows: int | None = None) -> None:
-        if not isinstance(model, ClipClassifier):
+    @overload
+    def __init__(
+        self: "StreamClassifier[StreamDecision]",
+        model: ClipClassifier,
+        hop_s: float | None = None,
+        windows: int | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "StreamClassifier[StreamTags]", model: ClipTagger, hop_s: float | None = None, windows: int | None = None
+    ) -> None: ...
+
+    def __init__(
+        self, model: ClipClassifier | ClipTagger, hop_s: float | None = None, windows: int | None = None
+    ) -> None:
+        if not isinstance(model, ClipClassifier | ClipTagger):
             raise ParameterError(
-                f"model={model!r}; expected a fitted ClipClassifier, such as one from l3clf.load_model"
+                f"model={model!r}; expected a fitted ClipClassifier or ClipTagger, such as one from l3clf.load_model"
             )
         check_is_fitted(model)
         model._check_parameters()
@@ -132,7 +178,7 @@ class StreamClassifier:
         segment = self._state.segment
         return self._state.next_s if segment is None else segment.end_s
 
-    def push(self, samples: ArrayLike, sample_rate: float) -> list[StreamDecision]:
+    def push(self, samples: ArrayLike, sample_rate: float) -> list[DecisionT]:
         """Take samples; return the decisions about the windows that they complete.
 
         Parameters
@@ -146,7 +192,7 @@ class StreamClassifier:
 
         Returns
         -------
-        list of StreamDecision
+        list of StreamDecision, or of StreamTags
             In order; none where no window is complete.
 
         Raises
@@ -170,7 +216,7 @@ class StreamClassifier:
         self._state.segment = segment
         return decisions + self._decided(new)
 
-    def flush(self) -> list[StreamDecision]:
+    def flush(self) -> list[DecisionT]:
         """Finish a recording: return the decisions about its last windows, padded with zeros as those of a clip.
 
         What is pushed later goes on at the same time, in a new segment: no window and no decision is about samples on
@@ -183,7 +229,7 @@ class StreamClassifier:
         self._state = _State(state.segment.end_s)
         return decisions
 
-    def skip(self, duration_s: float) -> list[StreamDecision]:
+    def skip(self, duration_s: float) -> list[DecisionT]:
         """Note that sound was lost: finish what came before, as by `flush`, and go on so many seconds later.
 
         Parameters
@@ -192,7 +238,7 @@ class StreamClassifier:
 
         Returns
         -------
-        list of StreamDecision
+        list of StreamDecision, or of StreamTags
 
         Raises
         ------
@@ -205,7 +251,7 @@ class StreamClassifier:
         self._state = _State(self._state.next_s + duration_s)
         return decisions
 
-    def _decided(self, new: WindowEmbeddings) -> list[StreamDecision]:
+    def _decided(self, new: WindowEmbeddings) -> list[DecisionT]:
         """Return a decision for each new window, and keep what those to come need."""
         state, model, n = self._state, self.model, len(new)
         if n == 0:
@@ -216,23 +262,27 @@ class StreamClassifier:
         above = np.concatenate([state.above, gate])
         starts_s = np.concatenate([state.starts_s, new.times_s[:, 0]])
         answers = model.answers(pool_windows(vectors, levels, above, self.windows, model.silence_learned_, n))
-        labels = model.labels_of(answers)
         first = len(vectors) - n
-        rows = zip(labels.tolist(), answers.probabilities, answers.unknown_scores.tolist(), strict=True)
-        decisions = [
-            StreamDecision(
-                label,
-                float(row.max()),
-                score,
-                float(starts_s[max(0, first + k + 1 - self.windows)]),
-                float(new.times_s[k, 1]),
-                float(new.levels_dbfs[k]),
-                row,
-            )
-            for k, (label, row, score) in enumerate(rows)
-        ]
+        firsts_s = [float(starts_s[max(0, first + k + 1 - self.windows)]) for k in range(n)]
+        spans = zip(firsts_s, new.times_s[:, 1].tolist(), new.levels_dbfs.tolist(), strict=True)
+        decisions: list[Any] = (_tags if isinstance(model, ClipTagger) else _classes)(model, answers, spans)
         # At least one, for the gate's state; copies, because a long push would stay in memory.
         kept = slice(-max(1, self.windows - 1), None)
         state.vectors, state.levels_dbfs = vectors[kept].copy(), levels[kept].copy()
         state.above, state.starts_s = above[kept].copy(), starts_s[kept].copy()
         return decisions
+
+
+Spans = Iterable[tuple[float, float, float]]  # start and end in seconds, and level in dBFS
+
+
+def _classes(model: Any, answers: Answers, spans: Spans) -> list[StreamDecision]:
+    labels = model.labels_of(answers).tolist()
+    rows = zip(labels, answers.probabilities, answers.unknown_scores.tolist(), spans, strict=True)
+    return [StreamDecision(label, float(row.max()), score, *span, row) for label, row, score, span in rows]
+
+
+def _tags(model: Any, answers: Answers, spans: Spans) -> list[StreamTags]:
+    labels = tags_of(tagged(answers.probabilities, model.thresholds_in_force()), model.classes_)
+    rows = zip(labels, answers.probabilities, spans, strict=True)
+    return [StreamTags(each, row, *span) for each, row, span in rows]

@@ -33,6 +33,7 @@ SMALL = {
     "accuracy_by_size": {},
     "student_gains": {"sets": ("ESC-10",), "seeds": 1, "epochs": 1, "per_window": 1, "folds": 1, "student": TINY},
     "talk_cnn": {"epochs": 1, "filters": 2},
+    "small_data_tuned": {"student": TINY, "per_class": (2,), "draws": 1, "epochs": 1, "per_window": 1},
     "device_table": {"teacher": False, "others": (), "folds": 1, "verified": 1, "student": TINY},
     "events": {"embedders": ("mfcc",), "models": ("plain",), "hours": 0.02, "tuning_hours": 0.01, "folds": (2, 2)},
     "similar": {"embedders": ("mfcc",)},
@@ -54,6 +55,7 @@ SMALL = {
 NEEDS = {
     "student_gains": ("tensorflow",),
     "talk_cnn": ("tensorflow",),
+    "small_data_tuned": ("tensorflow",),
     "device_table": ("ziglang", "unicorn", "elftools"),
     "make_l3mini": ("tensorflow", "torch"),
     "cpu_training": ("torch",),
@@ -175,7 +177,7 @@ def test_every_benchmark_is_smoked():
     assert set(SMALL) == set(BENCHMARKS)
 
 
-LONG = ("student_gains", "device_table", "cpu_training")  # more than ten seconds each
+LONG = ("student_gains", "small_data_tuned", "device_table", "cpu_training")  # more than ten seconds each
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SMALL])

@@ -13,6 +13,9 @@ import pytest
 import soundfile
 from helpers.fake_portaudio import FakeSoundDevice
 from helpers.processes import start_l3clf
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import l3clf
 from l3clf.cli import listen_command
@@ -251,6 +254,53 @@ def test_the_live_line_of_a_terminal(capsys):
     assert lines[0] == "    75.250 s  dog\\x1b  0.50\n"
     assert lines[1] == lines[2] == "    1:15.2  [##########..........]  -32 dBFS  dog\\x1b"
     assert lines[3].strip() == lines[4] == ""
+
+
+# A tagger
+
+
+@pytest.fixture
+def tagger(tmp_path):
+    """A model file of a tagger of low and high tones, which may sound at once."""
+    low, high = [tone(200 + 20 * k, 1.0, k) for k in range(6)], [tone(2200 + 100 * k, 1.0, k) for k in range(6)]
+    X = [*low, *high, *(a + b for a, b in zip(low, high, strict=True))]
+    tags = ["low"] * 6 + ["high"] * 6 + ["high|low"] * 6
+    head = make_pipeline(StandardScaler(), LogisticRegression(C=10, max_iter=3000))  # sure of what is easy
+    model = l3clf.ClipTagger("mfcc", head, center=False, sample_rate=RATE, cache=None, threshold=0.5).fit(X, tags)
+    return l3clf.save_model(model, tmp_path / "tagger.l3clf")
+
+
+def test_a_program_reads_the_tags_of_each_decision(run, pipe, tagger, sound):
+    both = sound + np.roll(sound, 2 * RATE)
+    pipe(wav(both))
+    status, out, _ = run("listen", tagger, "-", "--format", "jsonl", "--windows", 1)
+    assert status == 0
+    expected = StreamClassifier(l3clf.load_model(tagger), windows=1)
+    decisions = expected.push(both, RATE) + expected.flush()
+    found = records(out)
+    assert [each["tags"] for each in found] == [list(each.labels) for each in decisions]
+    assert {tuple(each["tags"]) for each in found} >= {("low",), ("high", "low")}
+    for record, decision in zip(found, decisions, strict=True):
+        assert list(record) == ["type", "start_s", "end_s", "tags", "level_dbfs", "probabilities"]
+        assert list(record["probabilities"]) == ["high", "low"]
+        assert list(record["probabilities"].values()) == pytest.approx(decision.probabilities, abs=1e-6)
+
+
+def test_a_person_reads_the_tags_that_change(run, pipe, tagger, tmp_path):
+    pipe(wav(np.concatenate([tone(220), np.zeros(2 * RATE, np.float32), tone(2400) + tone(220)])))
+    kept = tmp_path / "kept"
+    status, out, err = run("listen", tagger, "-", "--windows", 1, "--gate-dbfs", -40, "--save", kept)
+    assert status == 0
+    lines = [line.split(" s  ")[1].rsplit("  ", 1) for line in out.splitlines()]
+    assert [heard for heard, _ in (lines[0], lines[-1])] == ["low", "high|low"]
+    assert "no tag" in [heard for heard, _ in lines]
+    assert len(lines[-1][1].split()) == 2  # the probability of each
+    assert {path.stem.split("_")[1] for path in kept.iterdir()} == {"low", "high"}
+    assert "3 sounds kept" in err
+    status, _, err = run("listen", tagger, "-", "--unknown-threshold", 0.5)
+    assert status == 1
+    assert "--unknown-threshold: " in err
+    assert "has several labels at a time and no unknown; omit it" in err
 
 
 # As a process

@@ -1,6 +1,7 @@
 """--fine-tune: a student and a model out of `l3clf fit`, two rows more of `l3clf baseline`."""
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,8 @@ def test_fit_writes_a_student_and_a_model_that_needs_no_other_file(data, tmp_pat
         (["--embedder", "openl3"], "--fine-tune: openl3 is not a student"),
         (["--unknown"], "--fine-tune: with --unknown the threshold would be learned on the clips that the student"),
         (["--accept", "0.9"], "--fine-tune: with --unknown"),
+        (["--band", "100", "4000"], "--fine-tune: a student is trained on the whole band; leave out --band, or"),
+        (["--denoise"], "--fine-tune: a student is trained on sounds as they are; leave out --denoise"),
     ],
 )
 def test_what_does_not_go_together_is_refused(data, tmp_path, run, more, message):
@@ -69,7 +72,7 @@ def test_a_folder_of_the_user_is_not_written_to(data, tmp_path, run):
 
 @pytest.mark.slow
 def test_baseline_trains_two_rows_more(data, tmp_path, run, quick, monkeypatch):
-    monkeypatch.setattr(FineTuned.__init__, "__defaults__", ("l3mini", False, 1, None, 0))
+    monkeypatch.setattr(FineTuned.__init__, "__defaults__", ("l3mini", False, 1, None, 0, 0.2))
     with (tmp_path / "folds.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "fold"])
@@ -77,10 +80,12 @@ def test_baseline_trains_two_rows_more(data, tmp_path, run, quick, monkeypatch):
     command = ["baseline", tmp_path / "folds.csv", "--fine-tune", "--embedders", "mfcc", TINY, "--heads", "logistic"]
     status, out, err = run(*command, "--cache", "none", "--out", tmp_path / "out")
     assert status == 0, err
-    rows = [line.split("  ")[0] for line in out.splitlines()]
-    assert {"student (fine-tuned)", "student (from scratch)", "student", "mfcc"} <= set(rows)
-    assert "student (from scratch): 2 of 2 folds to train, about 1 minute or more" in err
-    assert "student (fine-tuned): fold 1 of 2 in" in err
+    rows = json.loads((tmp_path / "out" / "table.json").read_text(encoding="utf-8"))["rows"]
+    names = ["mfcc", "student", "student scratch", "student tuned"]
+    assert sorted(row["embedder"] for row in rows) == names
+    assert "student scratch" in out
+    assert "student scratch: 2 of 2 folds to train, about 2 minutes or more" in err
+    assert "student tuned: fold 1 of 2 in" in err
 
 
 WITHOUT = """

@@ -8,8 +8,8 @@ import numpy as np
 from l3clf.device.arena import plan_memory
 from l3clf.device.chips import EmulatedChip, HostChip
 from l3clf.device.emit_network import network_source
-from l3clf.device.exporter import RUNTIME
 from l3clf.device.lower import lower
+from l3clf.device.runtime_files import RUNTIME
 from l3clf.device.toolchain import build_chip, build_host
 
 HARNESS = """

@@ -42,6 +42,36 @@ def fitted(labels=None, **options):
     return model.fit(_embedded(model.hop_s, model.center), sounds()[1] if labels is None else labels)
 
 
+def tag_sounds():
+    """Thirty-two clips with a tone, noise, a buzz, or several of them at once, and their tags."""
+    clips, tags = [], []
+    for k in range(4):
+        parts = {
+            "tone": tone(300 + 20 * k, 2.0, amplitude=0.4),
+            "noise": noise(2 * RATE, 100 + k, 0.2),
+            'buzz "ü"': np.sign(tone(90 + k, 2.0)) * np.float32(0.3),
+        }
+        for chosen in range(8):
+            names = [name for place, name in enumerate(parts) if chosen >> place & 1]
+            clips.append(sum((parts[name] for name in names), noise(2 * RATE, 200 + k, 0.003)))
+            tags.append(names)
+    return clips, tags
+
+
+@cache
+def _tags_embedded(hop_s, center):
+    embedder = l3clf.load_embedder("l3mini", precision="int8")
+    model = l3clf.ClipTagger(embedder, sample_rate=RATE, cache=None, hop_s=hop_s, center=center)
+    return model.embed(tag_sounds()[0])
+
+
+def fitted_tagger(**options):
+    """Return a tagger on l3mini's integers, fitted on the sounds with tags."""
+    embedder = l3clf.load_embedder("l3mini", precision="int8")
+    model = l3clf.ClipTagger(embedder, sample_rate=RATE, cache=None, **options)
+    return model.fit(_tags_embedded(model.hop_s, model.center), tag_sounds()[1])
+
+
 def held_out(tmp_path):
     """Sounds that were not learned from, at another rate, in files: about a second each, the emulator is slow."""
     loud = np.concatenate([tone(440, 0.7, 44_100, 0.9), noise(22_050, 7, 0.3), np.zeros(10_000, np.float32)])

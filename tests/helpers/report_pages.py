@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from l3clf.report import Page, write_html
 
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "source"}
 HOSTILE = "<script>alert(1)</script> \"q\" 'a' & </style> חתול \u202eexe.gnp\x07 \udcff"
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -41,7 +41,7 @@ def test_every_id_is_there_once_and_every_reference_leads_to_one(parsed):
 
 def test_nothing_is_loaded_and_nothing_runs(parsed, folder):
     sources = [attributes["src"] for _, attributes in parsed.elements if "src" in attributes]
-    assert len(sources) == 4
+    assert len(sources) == 7
     assert all(source.startswith("data:") for source in sources)
     assert [link["href"] for link in parsed.all("link")] == ["data:,"]
     assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in parsed.elements}
@@ -77,7 +77,7 @@ def test_only_the_first_row_is_marked_as_best(parsed):
 
 
 def test_a_picture_is_embedded_unchanged_with_its_caption(parsed):
-    (image,) = parsed.all("img")
+    (image,) = [image for image in parsed.all("img") if not image["alt"].startswith("Spectrogram")]
     assert decoded(image["src"]) == ("image/png", ONE_PIXEL)
     assert image["alt"] == "A pixel"
 
@@ -100,7 +100,9 @@ def test_hostile_text_stays_text_everywhere(tmp_path):
         commands=[HOSTILE],
         versions={HOSTILE: HOSTILE},
     )
-    assert found.torn == found.open == found.all("script") == found.all("img") == []
+    assert found.torn == found.open == found.all("script") == []
+    assert all(image["src"].startswith("data:image/png;base64,") for image in found.all("img"))
+    assert len(found.all("img")) == (sys.platform != "win32")
     assert not [key for _, attributes in found.elements for key in attributes if key.startswith("on")]
     shown = "<script>alert(1)</script> \"q\" 'a' & </style> חתול \\u202eexe.gnp\\x07 \\udcff"
     assert found.text.count(shown) >= 15

@@ -1,7 +1,5 @@
 """Suggestions: uncertain, diverse, and a table that is read back once it is filled in."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from helpers.embedded_sets import easy_set, embedded
@@ -36,7 +34,8 @@ def test_the_uncertainty_of_a_classifier_is_its_margin():
 
 
 def test_the_uncertainty_of_a_tagger_is_that_of_the_tag_nearest_to_its_threshold():
-    tagger = SimpleNamespace(thresholds_in_force=lambda: np.array([0.2, 0.5]))
+    tagger = l3clf.ClipTagger()
+    tagger.thresholds_ = np.array([0.2, 0.5])
     found = uncertainties(tagger, answers([0.2, 1.0], [0.0, 1.0], [0.6, 0.0], [0.1, 0.9]))
     assert found == pytest.approx([1, 0, 0.5, 0.5])
 
@@ -94,6 +93,16 @@ def test_a_model_with_unknown_and_a_forest_can_ask_too():
         found = suggest(fitted, embedded(easy_set(n=20, seed=1)[0]), n=4)
         assert len({each.index for each in found}) == 4
         assert all(0 <= each.uncertainty <= 1 for each in found)
+
+
+def test_a_tagger_can_ask_too():
+    vectors, labels = easy_set(n=30)
+    tagger = l3clf.ClipTagger("mfcc", cache=None).fit(
+        embedded(vectors), [{label} - {"c0"} | ({"even"} if k % 2 else set()) for k, label in enumerate(labels)]
+    )
+    found = suggest(tagger, embedded(easy_set(n=20, seed=1)[0]), n=4)
+    assert len(found) == 4
+    assert all(set(each.guess.split("|")) <= {"", "even", "c1", "c2"} for each in found)
 
 
 def test_a_table_is_read_back_once_its_labels_are_filled_in(model, tmp_path):

@@ -8,10 +8,16 @@
 #define MAX_TRACE 4000000
 
 typedef struct {
+#ifdef L3CLF_TAGS
+    uint32_t n_windows, window;
+    float probabilities[L3CLF_N_TAGS];
+    uint8_t tags[L3CLF_N_TAGS];
+#else
     int32_t class_id;
     float probability, unknown_score;
     uint32_t n_windows, window;
     float probabilities[L3CLF_N_CLASSES];
+#endif
 } harness_decision;
 
 l3clf_state harness_state;
@@ -25,9 +31,13 @@ static void record(void *user, const l3clf_decision *decision)
     (void)user;
     if (harness_n_decisions < MAX_DECISIONS) {
         harness_decision *to = &harness_decisions[harness_n_decisions++];
+#ifdef L3CLF_TAGS
+        memcpy(to->tags, decision->tags, sizeof to->tags);
+#else
         to->class_id = decision->class_id;
         to->probability = decision->probability;
         to->unknown_score = decision->unknown_score;
+#endif
         to->n_windows = decision->n_windows;
         to->window = decision->window;
         memcpy(to->probabilities, decision->probabilities, sizeof to->probabilities);

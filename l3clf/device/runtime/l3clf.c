@@ -94,6 +94,16 @@ static uint32_t n_counted(const l3clf_state *s)
     return audible > 0 ? n : 0;
 }
 
+#ifdef L3CLF_TAGS
+/* Finds the tags that are as probable as their thresholds, or more. */
+void l3clf_decide(l3clf_decision *decision, float *rows)
+{
+    decision->probabilities = rows;
+    for (int32_t tag = 0; tag < L3CLF_N_TAGS; tag++) {
+        decision->tags[tag] = decision->n_windows > 0 && rows[tag] >= l3clf_tag_thresholds[tag];
+    }
+}
+#else
 #ifdef L3CLF_BACKGROUND
 /* From here on, probabilities are given that the sound is not background. */
 static void leave_out_background(l3clf_decision *decision, float *rows)
@@ -137,6 +147,7 @@ void l3clf_decide(l3clf_decision *decision, float *rows)
     leave_out_background(decision, rows);
 #endif
 }
+#endif
 
 static void decide(l3clf_state *s)
 {
@@ -149,9 +160,13 @@ static void decide(l3clf_state *s)
         pool(s, decision.n_windows, rows);
     }
     l3clf_decide(&decision, rows);
+#ifdef L3CLF_TAGS
+    memcpy(s->tags, decision.tags, sizeof s->tags);
+#else
     s->class_id = decision.class_id;
     s->probability = decision.probability;
     s->unknown_score = decision.unknown_score;
+#endif
     if (s->callback) {
         s->callback(s->user, &decision);
     }
@@ -273,8 +288,10 @@ void l3clf_reset(l3clf_state *s)
     s->user = user;
     s->callback = callback;
     s->until_end = L3CLF_WINDOW;
+#ifndef L3CLF_TAGS
     s->class_id = L3CLF_UNKNOWN;
     s->unknown_score = 1.0F;
+#endif
 }
 
 int l3clf_init(l3clf_state *s, void *arena, size_t arena_bytes, l3clf_callback callback, void *user)

@@ -20,6 +20,18 @@
 extern "C" {
 #endif
 
+#ifdef L3CLF_TAGS
+#define L3CLF_N_ROWS L3CLF_N_TAGS /* what the head says: a probability for each tag */
+
+typedef struct {
+    uint8_t tags[L3CLF_N_TAGS]; /* 1 for each tag of l3clf_tag_names that is on: as probable as its threshold in
+                                   l3clf_tag_thresholds, or more; any number of them, none if n_windows is 0 */
+    uint32_t n_windows; /* how many of the last L3CLF_POOL_WINDOWS windows are above the gate; 0 if all are silent */
+    uint32_t window;    /* windows since l3clf_init or l3clf_reset, including this one */
+    const float *probabilities; /* of each tag on its own; 0 if n_windows is 0; in the arena, valid during the callback
+                                   only */
+} l3clf_decision;
+#else
 #define L3CLF_UNKNOWN (-1)
 
 /* What the head knows: the classes, and for some models a background after them. */
@@ -38,6 +50,7 @@ typedef struct {
     uint32_t window;    /* windows since l3clf_init or l3clf_reset, including this one */
     const float *probabilities; /* like `probability`, of all classes; in the arena, valid during the callback only */
 } l3clf_decision;
+#endif
 
 typedef void (*l3clf_callback)(void *user, const l3clf_decision *decision);
 
@@ -51,8 +64,12 @@ typedef struct {
     int32_t next_frame;   /* index of the oldest frame, which the next one replaces */
     int32_t next_slot;    /* index of the next window in the pool */
     uint32_t n_windows;
+#ifdef L3CLF_TAGS
+    uint8_t tags[L3CLF_N_TAGS]; /* of the last decision, to be polled instead of a callback */
+#else
     int32_t class_id;     /* of the last decision, to be polled instead of a callback */
     float probability, unknown_score;
+#endif
 #ifdef L3CLF_OPEN_WINDOWS
     uint64_t energy; /* sum of all squares so far; differences are correct even after it wraps around */
     uint64_t starts[L3CLF_OPEN_WINDOWS]; /* `energy` where each unfinished window started, a ring buffer */
@@ -78,12 +95,21 @@ int l3clf_init(l3clf_state *state, void *arena, size_t arena_bytes, l3clf_callba
 /* Discards all samples and windows so far; the next sample starts a new stream. */
 void l3clf_reset(l3clf_state *state);
 
+#ifdef L3CLF_TAGS
+/* Decides from what the head says, L3CLF_N_ROWS probabilities, of `decision->n_windows` windows. l3clf_push calls it. */
+#else
 /* Decides from what the head says, L3CLF_N_ROWS probabilities, of `decision->n_windows` windows, and turns these into
    those of the classes given that the sound is of any. l3clf_push calls it. */
+#endif
 void l3clf_decide(l3clf_decision *decision, float *rows);
 
+#ifdef L3CLF_TAGS
+/* Processes samples and returns the number of decisions, one for each window that they complete. The callback may be
+   NULL; the tags of the last decision stay in the state. */
+#else
 /* Processes samples and returns the number of decisions, one for each window that they complete. The callback may be
    NULL; class_id, probability and unknown_score of the last decision stay in the state. */
+#endif
 int l3clf_push(l3clf_state *state, const int16_t *samples, size_t n);
 
 #ifdef __cplusplus

@@ -2,6 +2,19 @@
 
 #include <math.h>
 
+#ifdef L3CLF_TAGS
+void l3clf_sigmoid_probabilities(const l3clf_sigmoid *head, const float *x, float *probabilities)
+{
+    const float *weights = head->weights;
+    for (int32_t tag = 0; tag < head->n_tags; tag++) {
+        float score = head->intercept[tag];
+        for (int32_t i = 0; i < head->n_features; i++) {
+            score += *weights++ * x[i];
+        }
+        probabilities[tag] = 1.0F / (1.0F + expf(-score)); /* 0 where expf overflows to infinity */
+    }
+}
+#else
 void l3clf_linear_probabilities(const l3clf_linear *head, const float *x, float *probabilities)
 {
     const float *weights = head->weights;
@@ -42,3 +55,4 @@ void l3clf_forest_probabilities(const l3clf_forest *head, const float *x, float 
         probabilities[c] /= (float)head->n_trees;
     }
 }
+#endif

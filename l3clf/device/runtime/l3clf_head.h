@@ -8,6 +8,15 @@
 extern "C" {
 #endif
 
+#ifdef L3CLF_TAGS
+/* A logistic regression for each tag, each on its own: 1 / (1 + exp(-(weights * x + intercept))). */
+typedef struct {
+    int32_t n_tags, n_features;
+    const float *weights, *intercept; /* weights: n_tags x n_features */
+} l3clf_sigmoid;
+
+void l3clf_sigmoid_probabilities(const l3clf_sigmoid *head, const float *x, float *probabilities);
+#else
 /* Logistic regression: softmax(weights * (x - mean) + intercept). */
 typedef struct {
     int32_t n_classes, n_features;
@@ -32,6 +41,7 @@ typedef struct {
 
 void l3clf_linear_probabilities(const l3clf_linear *head, const float *x, float *probabilities);
 void l3clf_forest_probabilities(const l3clf_forest *head, const float *x, float *probabilities);
+#endif
 
 #ifdef __cplusplus
 }

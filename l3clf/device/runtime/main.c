@@ -12,6 +12,19 @@ static union {
     uint64_t alignment;
 } arena;
 
+#ifdef L3CLF_TAGS
+static void on_decision(void *user, const l3clf_decision *decision)
+{
+    (void)user;
+    printf("window %lu:", (unsigned long)decision->window);
+    for (int tag = 0; tag < L3CLF_N_TAGS; tag++) {
+        if (decision->tags[tag]) {
+            printf(" %s (%.3f)", l3clf_tag_names[tag], (double)decision->probabilities[tag]);
+        }
+    }
+    printf(" (%lu windows)\n", (unsigned long)decision->n_windows);
+}
+#else
 static void on_decision(void *user, const l3clf_decision *decision)
 {
     (void)user;
@@ -19,6 +32,7 @@ static void on_decision(void *user, const l3clf_decision *decision)
     printf("window %lu: %s (%.3f, %lu windows)\n", (unsigned long)decision->window, name, (double)decision->probability,
            (unsigned long)decision->n_windows);
 }
+#endif
 
 int main(void)
 {
