@@ -68,7 +68,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "tag_mixtures": Benchmark(
         "tag_mixtures",
         "how well two sounds at once are told: mixtures of ESC-10 clips, mean average precision of taggers",
-        f"{_SHARED}; 20 minutes",
+        f"{_SHARED}; 15 minutes",
     ),
     "accuracy_by_size": Benchmark(
         "accuracy_by_size",

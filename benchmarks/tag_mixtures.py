@@ -54,7 +54,7 @@ class Options:
     """
 
     embedders: tuple[str, ...] = ("l3base", "efficientat", "yamnet", "l3mini", "mfcc")
-    poolings: tuple[str, ...] = ("mean", "mean+std", "max", "probability")
+    poolings: tuple[str, ...] = ("mean", "mean+std", "max")
     forest_poolings: tuple[str, ...] = ("mean",)
     permuted: tuple[str, ...] = ("l3base",)
     rounds: int = 4

@@ -57,8 +57,9 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.baselines.run import baseline
     from l3clf.storage.outputs import check_not_input
 
-    if args.tags and args.fine_tune:
-        raise ParameterError("--fine-tune: of models with one label a clip; omit it, or omit --tags")
+    for option, given in (("--augment", args.augment), ("--fine-tune", args.fine_tune)):
+        if args.tags and given:
+            raise ParameterError(f"{option}: of models with one label a clip; omit it, or omit --tags")
     table = load_table(args.data, args.group, tags=args.tags)
     check_not_input((Path(args.out, name) for name in OUTPUTS), [args.data])
     report = baseline(
