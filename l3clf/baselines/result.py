@@ -137,7 +137,7 @@ class BaselineReport(ReportPictures):
     def floor_rows(self) -> list[tuple[str, float]]:
         """Names and scores that every row should exceed."""
         if self.tags is not None:
-            return [("every tag for every clip (the base rate)", self.floors["map"])]
+            return [("every tag (base rate)", self.floors["map"])]
         return [("always the largest class", self.floors["accuracy"])]
 
     def __repr__(self) -> str:
