@@ -76,6 +76,9 @@ class ReportPictures:
         from l3clf import plots
 
         result = _result(self.results, row)
+        tags: dict[str, Any] = {}
+        if self.tags is not None:
+            tags = {"nothing": NOTHING, "classes": [*map(str, self.tags.classes), NOTHING]}
         return plots.draw_confusion(
             *_compared(self, result),
             ax,
@@ -83,6 +86,7 @@ class ReportPictures:
             normalise=normalize == "true",
             colour_bar=colorbar,
             title=_title(result),
+            **tags,
         )
 
     def plot_recall(self, ax: Any = None, *, row: int = 0) -> Any:

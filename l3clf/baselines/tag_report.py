@@ -103,8 +103,9 @@ def tag_pictures(target: TagTarget, answers: CrossValidation, vectors: NDArray[n
     truth, classes = target.targets.indicator, target.classes
     if len(classes) <= MAX_TAGS_DRAWN:
         pairs = mixed_up(truth, answers, classes)
+        options = {"order": "similarity", "nothing": NOTHING, "classes": [*map(str, classes.tolist()), NOTHING]}
         for name, shares, caption in MIXED_UP if pairs[0] else ():
-            yield name, caption, plots.confusion_matrix, pairs, {"order": "similarity", "normalise": shares}
+            yield name, caption, plots.confusion_matrix, pairs, {**options, "normalise": shares}
     precisions = average_precisions(truth, answers.probabilities)
     intervals = precision_intervals(truth, answers.probabilities, target.table.groups)
     counts = truth.sum(axis=0), len(truth)

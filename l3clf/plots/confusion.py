@@ -60,6 +60,7 @@ class _Confusions:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: IntArray
+    nothing: str | None = None
 
     @property
     def recalls(self) -> FloatArray:
@@ -72,13 +73,18 @@ class _Confusions:
     @property
     def summary(self) -> str:
         right, total = int(np.trace(self.counts)), int(self.counts.sum())
+        if self.nothing is not None:
+            place = self.rows.index(self.nothing)
+            n_true, n_missed = total - int(self.counts[place].sum()), int(self.counts[:, place].sum())
+            found = f"{right:,} of {n_true:,} tags found ({100 * right / max(1, n_true):.1f} %)"
+            return f"{found}, {total - right - n_missed:,} false"
         return f"accuracy {100 * right / total:.1f} % ({right:,} of {total:,} clips)"
 
     def reordered(self, order: IntArray) -> "_Confusions":
         """Return rows and columns in another order of the classes; extra columns stay last."""
         rows = tuple(self.rows[i] for i in order)
         columns = np.concatenate([order, np.arange(len(self.rows), len(self.columns))])
-        return _Confusions(rows, rows + self.columns[len(rows) :], self.counts[np.ix_(order, columns)])
+        return _Confusions(rows, rows + self.columns[len(rows) :], self.counts[np.ix_(order, columns)], self.nothing)
 
 
 def _row_order(true: list[object], classes: Sequence[object] | None) -> tuple[str, ...]:
@@ -90,7 +96,9 @@ def _row_order(true: list[object], classes: Sequence[object] | None) -> tuple[st
     return order
 
 
-def _tally(true: list[object], predicted: list[object], rows: tuple[str, ...]) -> _Confusions:
+def _tally(
+    true: list[object], predicted: list[object], rows: tuple[str, ...], nothing: str | None = None
+) -> _Confusions:
     """Count, with a last column for "unknown" and one for all other predictions that are not classes."""
     strange = {str(label) for label in predicted} - set(rows)
     columns = (*rows, *[UNKNOWN] * (UNKNOWN in strange), *[OTHER] * bool(strange - {UNKNOWN}))
@@ -98,7 +106,7 @@ def _tally(true: list[object], predicted: list[object], rows: tuple[str, ...]) -
     counts = np.zeros((len(rows), len(columns)), dtype=np.int64)
     for t, p in zip(true, predicted, strict=True):
         counts[place[str(t)], place.get(str(p), len(columns) - 1)] += 1
-    return _Confusions(rows, columns, counts)
+    return _Confusions(rows, columns, counts, nothing)
 
 
 def similarity_order(rates: FloatArray) -> IntArray:
@@ -144,6 +152,7 @@ def confusion_matrix(
     normalise: bool = True,
     title: str | None = None,
     narrow: BinaryIO | None = None,
+    nothing: str | None = None,
 ) -> Path:
     """Draw the confusion matrix, as a PNG.
 
@@ -169,6 +178,8 @@ def confusion_matrix(
     narrow : binary file, optional
         What a second PNG, drawn for the width of a phone, is written to: of more than 16 classes it lists the
         commonest confusions.
+    nothing : str, optional
+        If labels are tags in pairs, several for a clip: the one of `classes` that stands for no tag.
 
     Returns
     -------
@@ -181,7 +192,7 @@ def confusion_matrix(
         If the numbers of labels differ, a true label is not in `classes`, `order` is unknown, or the file
         cannot be written.
     """
-    confusions = _counted(y_true, y_pred, classes, order)
+    confusions = _counted(y_true, y_pred, classes, order, nothing)
     if narrow is not None:
         narrow.write(_phone_png(confusions, title, normalise))
     return write_png(_confusion_figure(confusions, title, normalise), Path(out))
@@ -197,6 +208,7 @@ def draw_confusion(
     normalise: bool = True,
     colour_bar: bool = True,
     title: str | None = None,
+    nothing: str | None = None,
 ) -> Any:
     """Draw what `confusion_matrix` draws into Matplotlib axes.
 
@@ -205,7 +217,7 @@ def draw_confusion(
     y_true, y_pred : iterable of labels, shape (n_clips,)
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; pyplot makes a figure if there are none.
-    classes, order, normalise, title
+    classes, order, normalise, title, nothing
         As for `confusion_matrix`.
     colour_bar : bool
         Whether a bar beside the axes explains the colours.
@@ -220,7 +232,7 @@ def draw_confusion(
     ParameterError
         As for `confusion_matrix`, and if `ax` is not axes.
     """
-    confusions = _counted(y_true, y_pred, classes, order)
+    confusions = _counted(y_true, y_pred, classes, order, nothing)
     n_rows, n_columns = confusions.counts.shape
     cell_in = _cell_inches(n_rows)
     axes, letters = given_or_new(ax, n_columns * cell_in + 2.4, n_rows * cell_in + 1.9)
@@ -228,12 +240,16 @@ def draw_confusion(
 
 
 def _counted(
-    y_true: Iterable[object], y_pred: Iterable[object], classes: Sequence[object] | None, order: Order
+    y_true: Iterable[object],
+    y_pred: Iterable[object],
+    classes: Sequence[object] | None,
+    order: Order,
+    nothing: str | None,
 ) -> _Confusions:
     if order not in ("given", "similarity"):
         raise ParameterError(f"order={order!r}; expected 'given' or 'similarity'")
     true, predicted = paired(y_true, y_pred)
-    confusions = _tally(true, predicted, _row_order(true, classes))
+    confusions = _tally(true, predicted, _row_order(true, classes), nothing)
     if order == "similarity":
         return confusions.reordered(similarity_order(confusions.recalls[:, : len(confusions.rows)]))
     return confusions

@@ -141,6 +141,11 @@ def test_pictures_of_tags_are_drawn_into_axes(written):
     report, _ = written
     recalls = report.plot_recall()
     assert {text.get_text() for text in recalls.get_yticklabels()} == set(KINDS)
-    names = {text.get_text() for text in report.plot_confusion().get_yticklabels()}
-    assert set(KINDS) <= names
+    confusion = report.plot_confusion()
+    assert {text.get_text() for text in confusion.get_yticklabels()} == {*KINDS, "(nothing)"}
+    truth, found = report.tags.targets.indicator, report.results[0].answers.predictions
+    heading = confusion.get_title(loc="left")
+    assert f"{(truth & found).sum()} of {truth.sum()} tags found" in heading
+    assert f"{(found > truth).sum()} false" in heading
+    assert "accuracy" not in heading
     assert len(report.plot_map().collections) > 0
