@@ -32,6 +32,12 @@ LONG_FILES = (
     "test_bad_input",
     "test_odd_sets",
     "test_distill_command",
+    "test_tags_on_chip",
+    "test_tagger",
+    "test_fine_tuning",
+    "test_contenders",
+    "test_filtered",
+    "test_augmented",
 )
 
 
