@@ -78,10 +78,9 @@ def test_labels_that_no_model_file_takes_are_refused_before_the_work(value):
         ClipTable(["a.wav"], [value])
 
 
-def test_labels_without_characters_are_refused_when_they_are_written(tmp_path):
-    for label in ("", " x"):
-        with pytest.raises(DatasetError, match=r"t\.csv: label .* cannot be stored in a CSV"):
-            ClipTable(["a.wav"], [label]).to_csv(tmp_path / "t.csv")
+def test_labels_with_spaces_at_their_ends_are_refused_when_they_are_written(tmp_path):
+    with pytest.raises(DatasetError, match=r"t\.csv: label .* cannot be stored in a CSV"):
+        ClipTable(["a.wav"], [" x"]).to_csv(tmp_path / "t.csv")  # an empty one is a clip without tags
     assert not (tmp_path / "t.csv").exists()
 
 
