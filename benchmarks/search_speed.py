@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+import l3clf
 from benchmarks.record import Cell, Result, Table, Timing
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder
@@ -26,26 +27,6 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class _Vectors(Embedder):
-    """Stands for the embedder of vectors that are there already."""
-
-    size: int = 192
-
-    name = "vectors"
-    sample_rate = 16_000
-    window_s = 1.0
-
-    @property
-    def embedding_size(self) -> int:
-        """Length of a vector."""
-        return self.size
-
-    def embed_windows(self, windows: FloatArray) -> FloatArray:
-        """Embed nothing."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
 class Options:
     """What is searched.
 
@@ -53,8 +34,6 @@ class Options:
     ----------
     sizes : tuple of int
         Numbers of vectors.
-    width : int
-        Length of a vector.
     batch : int
         Queries that are asked together.
     rounds : int
@@ -63,7 +42,6 @@ class Options:
     """
 
     sizes: tuple[int, ...] = (100_000, 1_000_000)
-    width: int = 192
     batch: int = 100
     rounds: int = 5
     peer: bool = True
@@ -71,21 +49,25 @@ class Options:
 
 def run(options: Options) -> Result:
     """Time both."""
-    rng = np.random.default_rng(0)
+    rng, embedder = np.random.default_rng(0), _embedder()
     rows: list[tuple[Cell, ...]] = []
     for n in options.sizes:
-        vectors = rng.standard_normal((n, options.width), np.float32)
-        queries = rng.standard_normal((options.batch, options.width), np.float32)
+        vectors = rng.standard_normal((n, embedder.embedding_size), np.float32)
+        queries = rng.standard_normal((options.batch, embedder.embedding_size), np.float32)
         rows.append((n, "`EmbeddingIndex`", *_ours(vectors, queries, options)))
         if options.peer:
             rows.append((n, "scikit-learn, `NearestNeighbors`, brute force", *_peer(vectors, queries, options)))
     columns = ("vectors", ",d"), ("by", ""), ("built (s)", ".3f"), ("one query (s)", ".4f")
-    title = f"Vectors of {options.width}, the {NEAREST} nearest"
+    title = f"Vectors of {embedder.embedding_size}, the {NEAREST} nearest"
     return Result((Table(title, (*columns, (f"{options.batch} queries (s)", ".3f")), tuple(rows)),))
 
 
+def _embedder() -> Embedder:
+    return l3clf.load_embedder("l3mini", revision=1)  # of vectors of 192; it is never asked
+
+
 def _ours(vectors: FloatArray, queries: FloatArray, options: Options) -> list[Cell]:
-    built, index = _once(lambda: EmbeddingIndex.from_vectors(vectors, _Vectors(options.width)))
+    built, index = _once(lambda: EmbeddingIndex.from_vectors(vectors, _embedder()))
     return [built, *(_timed(partial(index.search_vectors, q, NEAREST), options.rounds) for q in (queries[:1], queries))]
 
 
@@ -93,7 +75,7 @@ def _peer(vectors: FloatArray, queries: FloatArray, options: Options) -> list[Ce
     neighbours = NearestNeighbors(n_neighbors=NEAREST, algorithm="brute", metric="cosine")
     built, _ = _once(lambda: neighbours.fit(vectors))
     times = [_timed(partial(neighbours.kneighbors, q), options.rounds) for q in (queries[:1], queries)]
-    index = EmbeddingIndex.from_vectors(vectors, _Vectors(options.width))
+    index = EmbeddingIndex.from_vectors(vectors, _embedder())
     same = index.search_vectors(queries, NEAREST)[1] == neighbours.kneighbors(queries)[1]
     if np.mean(same) < SAME:
         raise L3clfError(f"search_speed: only {np.mean(same):.1%} of the vectors found are the same; find out why")

@@ -140,13 +140,14 @@ class ReportPictures:
         from l3clf import plots
 
         labels, best = self.data.labels, self.results[0]
+        kind: Literal["class", "rarest tag"] = "class"
         if self.tags is None:
             right = labels == best.answers.predictions
         else:
             truth = self.tags.targets.indicator
             right = (truth == best.answers.predictions).all(axis=1)
-            labels = np.array(rarest_tags(truth, self.tags.classes))
-        return plots.draw_map(self.vectors, labels, ax, correct=right, seed=seed, title=_title(best))
+            labels, kind = np.array(rarest_tags(truth, self.tags.classes)), "rarest tag"
+        return plots.draw_map(self.vectors, labels, ax, correct=right, seed=seed, title=_title(best), kind=kind)
 
 
 def _result(results: list[Any], row: int) -> Any:

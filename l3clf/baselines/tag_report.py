@@ -114,4 +114,4 @@ def tag_pictures(target: TagTarget, answers: CrossValidation, vectors: NDArray[n
     caption = "Map of all clips, coloured by their rarest tag; clips with a missed or a false tag are ringed."
     right = (truth == answers.predictions).all(axis=1)
     labels = rarest_tags(truth, classes)
-    yield "map.png", caption, plots.embedding_map, (vectors, labels), {"correct": right}
+    yield "map.png", caption, plots.embedding_map, (vectors, labels), {"correct": right, "kind": "rarest tag"}

@@ -46,9 +46,8 @@ def _run(args: argparse.Namespace) -> int:
             f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them or use a smaller student"
         )
     out = write_export(d, args.out, force=args.force, inputs=(args.model,))
-    say(
-        f"C library: {out} ({counted(len(d.class_names), 'class', 'classes')}, {d.head.kind} head, {d.pooling} pooling)"
-    )
+    names = ("tag", "tags") if d.tags else ("class", "classes")
+    say(f"C library: {out} ({counted(len(d.class_names), *names)}, {d.head.kind} head, {d.pooling} pooling)")
     if missing:
         say(f"Arena: {d.arena_bytes:,} bytes")
         return 0

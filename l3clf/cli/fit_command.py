@@ -56,11 +56,9 @@ def _run(args: argparse.Namespace) -> int:
 
     from l3clf.baselines.cells import Cell, may_be_too_large
     from l3clf.classifier.decision import BACKGROUND
-    from l3clf.classifier.estimators import ClipClassifier
     from l3clf.classifier.inputs import check_limits
     from l3clf.classifier.model_file import MODEL, save_model
     from l3clf.classifier.tag_labels import as_tags
-    from l3clf.classifier.tagger import ClipTagger
     from l3clf.classifier.unknown import background_clips, check_unknown
     from l3clf.datasets.describe_tags import tag_problems
 
@@ -72,8 +70,8 @@ def _run(args: argparse.Namespace) -> int:
             "--group: fit learns from all clips at once, so groups have no effect without --unknown or --tags; give "
             "it to `l3clf baseline`, which keeps each group in one fold"
         )
-    hysteresis_db = args.gate_hysteresis_db or 0.0
-    check_limits(args.unknown_threshold, args.gate_dbfs, hysteresis_db)  # before the problems of the table are printed
+    limits = args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db or 0.0
+    check_limits(*limits)  # before the problems of the table are printed
     check_unknown(unknown)
     others = background_clips(unknown)
     table = load_table(args.data, args.group, args.background_s, args.tags)
@@ -84,37 +82,14 @@ def _run(args: argparse.Namespace) -> int:
     found = tag_problems(table, as_tags(table.labels)) if args.tags else (classes if len(classes) else table).problems()
     for problem in found:
         tell(problem, args.parser)
-    if args.tags:
-        sizes = []
-    else:
+    if not args.tags:
         cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment)
-        sizes = may_be_too_large([cell], np.array(table.labels))
+        for size in may_be_too_large([cell], np.array(table.labels)):
+            tell(size.rstrip("."), args.parser)
         warn_of_several(args, table.labels.tolist())
-    for size in sizes:
-        tell(size.rstrip("."), args.parser)
     if args.fine_tune:
         embedder = tuning.fine_tuned(args, embedder, table)
-    settings: dict[str, Any] = {
-        "embedder": embedder,
-        "head": args.head,
-        "hop_s": args.hop_s,
-        "center": args.center,
-        "pooling": args.pooling,
-        "class_weight": args.class_weight,
-        "gate_dbfs": args.gate_dbfs,
-        "gate_hysteresis_db": hysteresis_db,
-        "cache": args.cache,
-        "n_jobs": args.jobs,
-        "on_error": "nan",  # fits on the good clips; the others are listed in `failures_`
-        "verbose": not args.quiet,
-        "full_scale": args.full_scale,
-    }
-    model: Any
-    if args.tags:
-        model = ClipTagger(**settings)
-    else:
-        own = {"unknown_threshold": args.unknown_threshold, "unknown": unknown, "augment": augment}
-        model = ClipClassifier(**settings, **own)
+    model = _model(args, embedder, unknown, augment)
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -125,18 +100,48 @@ def _run(args: argparse.Namespace) -> int:
     finally:
         print_failures(getattr(model, "failures_", []), args)
     save_model(model, args.out, force=args.force)
-    clips = counted(len(table) + len(others) - len(model.failures_), "clip")
-    copies = "" if augment is None else f", {counted(augment.copies, 'copy', 'copies')} of each"
+    n_clips = len(table) + len(others) - len(model.failures_)
     beside = " and the background" if others or len(classes) < len(table) else ""
-    names = counted(len(model.classes_), *(("tag", "tags") if args.tags else ("class", "classes")))
-    say(
-        f"Fitted {model.head!r} on {clips}{copies} of {names}{beside} "
-        f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {time.perf_counter() - start:.1f} s."
-    )
-    for line in _about_unknown(model):
+    for line in (_about_fit(args, model, n_clips, beside, time.perf_counter() - start), *_about_unknown(model)):
         say(line)
     say(f"Model: {args.out} ({Path(args.out).stat().st_size / 1000:.1f} kB)")
     return 1 if model.failures_ else 0
+
+
+def _model(args: argparse.Namespace, embedder: Any, unknown: Any, augment: Any) -> Any:
+    """Return the unfitted classifier or tagger that the arguments describe."""
+    from l3clf.classifier.estimators import ClipClassifier
+    from l3clf.classifier.tagger import ClipTagger
+
+    settings: dict[str, Any] = {
+        "embedder": embedder,
+        "head": args.head,
+        "hop_s": args.hop_s,
+        "center": args.center,
+        "pooling": args.pooling,
+        "class_weight": args.class_weight,
+        "gate_dbfs": args.gate_dbfs,
+        "gate_hysteresis_db": args.gate_hysteresis_db or 0.0,
+        "cache": args.cache,
+        "n_jobs": args.jobs,
+        "on_error": "nan",  # fits on the good clips; the others are listed in `failures_`
+        "verbose": not args.quiet,
+        "full_scale": args.full_scale,
+    }
+    if args.tags:
+        return ClipTagger(**settings)
+    own = {"unknown_threshold": args.unknown_threshold, "unknown": unknown, "augment": augment}
+    return ClipClassifier(**settings, **own)
+
+
+def _about_fit(args: argparse.Namespace, model: Any, n_clips: int, beside: str, seconds: float) -> str:
+    augment = getattr(model, "augment", None)
+    copies = "" if augment is None else f", {counted(augment.copies, 'copy', 'copies')} of each"
+    names = counted(len(model.classes_), *(("tag", "tags") if args.tags else ("class", "classes")))
+    return (
+        f"Fitted {model.head!r} on {counted(n_clips, 'clip')}{copies} of {names}{beside} "
+        f"({model.embedder_.name} embeddings, {model.pooling} pooling) in {seconds:.1f} s."
+    )
 
 
 def _check_tags(args: argparse.Namespace, unknown: Any) -> None:

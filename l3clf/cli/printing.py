@@ -19,6 +19,7 @@ __all__ = ["Terminal", "command_words", "note", "printable", "say", "take_any_na
 # Parameters of the library that have another name, or several, on the command line.
 _FLAGS = {
     "band_hz": ("--band",),
+    "end_s": ("--end",),
     "embedder": ("--embedder", "--embedders"),
     "gate_hysteresis_db": ("--gate-hysteresis",),
     "head": ("--head", "--heads"),
@@ -27,6 +28,7 @@ _FLAGS = {
     "n_jobs": ("--jobs",),
     "pool_windows": ("--windows",),
     "poolings": ("--pooling",),
+    "start_s": ("--start",),
     "teachers": ("--teacher",),
 }
 _PARAMETER = re.compile(r"""(?<![\w./\\=-])([a-z_]+)=('[^']*'|"[^"]*"|\([^()]*\)|[^\s;,()]+)""")

@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import re
 import warnings
 from typing import Any
 
 from l3clf.cli import options
 from l3clf.cli.files import check_out, expand, output, print_failures
 from l3clf.cli.printing import tell
-from l3clf.errors import ClipWarning, ParameterError
+from l3clf.errors import AudioError, ClipWarning, ParameterError
 from l3clf.storage.csv_text import csv_line, escaped_path
 from l3clf.storage.outputs import Kind, text_begins
 
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from l3clf.audio.clip import Clip
+    from l3clf.audio.decode import duration_s
     from l3clf.classifier.inputs import check_whole
     from l3clf.search import EmbeddingIndex
 
@@ -49,7 +51,13 @@ def _run(args: argparse.Namespace) -> int:
         check_out(args, MATCHES, [args.query, *args.files], paths)  # before hours are spent on embeddings
     how = {"hop_s": args.hop_s, "center": args.center, "cache": args.cache, "n_jobs": args.jobs}
     how |= {"on_error": "nan", "verbose": not args.quiet, "full_scale": args.full_scale}
-    index = EmbeddingIndex.for_query(query, options.embedder_of(args), **how)
+    embedder = options.embedder_of(args)
+    try:
+        duration_s(query)  # raises before weights are fetched
+        index = EmbeddingIndex.for_query(query, embedder, **how)
+    except AudioError as error:
+        what, correct, names = str(error).partition("; correct ")
+        raise AudioError(what + correct + re.sub(r"(start|end)_s", r"--\1", names)) from None
     with warnings.catch_warnings():
         # `print_failures` names these clips, one a line.
         warnings.filterwarnings("ignore", message=r"\d+ of \d+ clips could not be embedded", category=ClipWarning)

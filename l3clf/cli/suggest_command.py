@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     print_failures(failures + found.failures, args)
     if found.n_silent:
         tell(f"{counted(found.n_silent, 'file')} without a sound (digital silence, or below the gate): left out")
-    if args.out is not None or not sys.stdout.isatty():
+    if len(found) and (args.out is not None or not sys.stdout.isatty()):
         what = counted(len(found), "clip")
         note(f"Suggested {what}. Replace each ? in the column label, and load the table as a data set.")
     return 1 if failures or found.failures else 0

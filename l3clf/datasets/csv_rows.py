@@ -242,8 +242,9 @@ def require_values(table: Path, rows: Sequence[Row], names: Sequence[str], path:
     for name in names:
         lines = [row.line for row in rows if not row.values[name]]
         if lines:
+            tags = ", or give tags=True if a clip may have none" if name == "label" else ""
             raise DatasetError(
-                f"{table}: no {printable_path(name)} in line {some(lines, 10)}; fill it in or delete the line"
+                f"{table}: no {printable_path(name)} in line {some(lines, 10)}; fill it in or delete the line{tags}"
             )
         for row in rows:
             value = row.values[name]

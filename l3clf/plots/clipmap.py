@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from threadpoolctl import threadpool_limits
 
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, counted
 from l3clf.networks.threads import one_blas_thread
 from l3clf.plots.common import (
     COLOURS,
@@ -54,7 +54,7 @@ _MANY_CLIPS = 1000
 _MIN_TSNE_CLIPS = 10
 _COMPONENTS = 50  # as scikit-learn's documentation of TSNE recommends
 _LEGEND_CLASSES = 20
-_RINGED = "misclassified"
+_RINGED = {"class": "misclassified", "rarest tag": "a tag missed or false"}  # by what the colours mean
 _WHOLE_LINE_IN = 4.2  # narrower axes have no room for the whole line below them
 _MAX_NAMES = 300  # more class names never fit into the map
 _NAME_CHARS = 20  # a longer name would hide the points that it names
@@ -70,6 +70,7 @@ class _ClipMap:
     wrong: npt.NDArray[np.bool_]
     method: str
     clips: int
+    kind: str = "class"
 
 
 # --- what is drawn where --------------------------------------------------------------------------
@@ -158,13 +159,15 @@ def project(vectors: FloatArray, seed: int) -> tuple[FloatArray, str]:
         return np.asarray(tsne.fit_transform(points[:, :-1]), dtype=np.float64), "t-SNE"
 
 
-def _map(vectors: FloatArray, labels: list[object], correct: npt.NDArray[np.bool_], seed: int) -> _ClipMap:
+def _map(
+    vectors: FloatArray, labels: list[object], correct: npt.NDArray[np.bool_], seed: int, kind: str = "class"
+) -> _ClipMap:
     classes = ordered(labels)
     index = {label: i for i, label in enumerate(classes)}
     members = np.array([index[str(label)] for label in labels], dtype=np.int64)
     chosen = stratified_sample(members, _MAX_CLIPS, seed)
     places, method = project(vectors[chosen], seed)
-    return _ClipMap(places, classes, members[chosen], ~correct[chosen], method, len(labels))
+    return _ClipMap(places, classes, members[chosen], ~correct[chosen], method, len(labels), kind)
 
 
 # --- picture --------------------------------------------------------------------------------------
@@ -178,6 +181,7 @@ def embedding_map(
     correct: Iterable[object] | None = None,
     title: str | None = None,
     seed: int = 0,
+    kind: Literal["class", "rarest tag"] = "class",
     narrow: BinaryIO | None = None,
 ) -> Path:
     """Draw the clips as points, close together if their vectors are similar, as a PNG.
@@ -201,6 +205,8 @@ def embedding_map(
         A line above the heading.
     seed : int, 0 or more
         Seed of the sample and of t-SNE.
+    kind : {"class", "rarest tag"}, default="class"
+        What the labels are, for the words in the picture.
     narrow : binary file, optional
         What a second PNG, drawn for the width of a phone, is written to.
 
@@ -215,7 +221,7 @@ def embedding_map(
         If the lengths of `vectors`, `labels` and `correct` differ, a vector is not finite, `seed` is negative,
         or the file cannot be written.
     """
-    clips = _placed(vectors, labels, correct, seed)
+    clips = _placed(vectors, labels, correct, seed, kind)
     marked = correct is not None
     if narrow is not None:
         axes = phone_axes(PHONE_IN + 0.8 + 0.21 * _legend_lines(clips))
@@ -231,6 +237,7 @@ def draw_map(
     correct: Iterable[object] | None = None,
     title: str | None = None,
     seed: int = 0,
+    kind: Literal["class", "rarest tag"] = "class",
 ) -> Any:
     """Draw what `embedding_map` draws into Matplotlib axes.
 
@@ -240,7 +247,7 @@ def draw_map(
     labels : iterable of labels, shape (n_clips,)
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; pyplot makes a figure if there are none.
-    correct, title, seed
+    correct, title, seed, kind
         As for `embedding_map`.
 
     Returns
@@ -253,14 +260,16 @@ def draw_map(
         As for `embedding_map`, and if `ax` is not axes.
     """
     axes, letters = given_or_new(ax, WIDTH_IN + 0.6, WIDTH_IN + 1.6)
-    return _draw_into(axes, _placed(vectors, labels, correct, seed), title, letters, marked=correct is not None)
+    return _draw_into(axes, _placed(vectors, labels, correct, seed, kind), title, letters, marked=correct is not None)
 
 
-def _placed(vectors: npt.ArrayLike, labels: Iterable[object], correct: Iterable[object] | None, seed: int) -> _ClipMap:
+def _placed(
+    vectors: npt.ArrayLike, labels: Iterable[object], correct: Iterable[object] | None, seed: int, kind: str
+) -> _ClipMap:
     if not isinstance(seed, Integral) or seed < 0:
         raise ParameterError(f"seed={seed!r}; expected an integer of 0 or more")
     names = listed(labels, "labels")
-    return _map(_checked(vectors, names), names, _checked_mask(correct, len(names)), seed)
+    return _map(_checked(vectors, names), names, _checked_mask(correct, len(names)), seed, kind)
 
 
 def _draw_into(axes: Any, clips: _ClipMap, title: str | None, letters: Lettering, *, marked: bool) -> Any:
@@ -283,7 +292,7 @@ def _draw_into(axes: Any, clips: _ClipMap, title: str | None, letters: Lettering
 def _legend_lines(clips: _ClipMap) -> int:
     if len(clips.classes) > _LEGEND_CLASSES:
         return 1
-    names = [shortened(name) for name in (*clips.classes, _RINGED)]
+    names = [shortened(name) for name in (*clips.classes, _RINGED[clips.kind])]
     return -(-len(names) // legend_columns(names, PHONE_IN - 0.2))
 
 
@@ -341,14 +350,17 @@ def _draw_rings(axes: Any, clips: _ClipMap, size: float, letters: Lettering) -> 
     width = 1.1 if len(clips.places) <= _MANY_CLIPS else 0.6
     axes.scatter(x, y, s=2.6 * size, facecolors="none", edgecolors=letters.ink(INK), linewidths=width, zorder=3)
     style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": letters.ink(INK), "markeredgewidth": 1.1}
-    return Line2D([], [], linestyle="", marker="o", markersize=10, label=_RINGED, **style)
+    return Line2D([], [], linestyle="", marker="o", markersize=10, label=_RINGED[clips.kind], **style)
 
 
 def _summary(clips: _ClipMap, unnamed: int) -> list[str]:
     shown, classes = len(clips.places), len(clips.classes)
-    text = f"{clips.clips:,} clip{'s' * (clips.clips != 1)}, {classes:,} class{'es' * (classes != 1)}"
+    colours = counted(classes, "class", "classes") if clips.kind == "class" else f"by their {clips.kind}"
+    text = f"{counted(clips.clips, 'clip')}, {colours}"
     sample = f"; a stratified sample of {shown:,} is shown" if shown < clips.clips else ""
-    return [text + sample] + ([f"the names of {unnamed:,} classes do not fit"] if unnamed else [])
+    return [text + sample] + (
+        [f"the names of {unnamed:,} {'classes' if clips.kind == 'class' else 'tags'} do not fit"] if unnamed else []
+    )
 
 
 # --- names in the map -----------------------------------------------------------------------------

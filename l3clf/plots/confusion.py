@@ -11,7 +11,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from l3clf.errors import ParameterError
+from l3clf.errors import ParameterError, counted
 from l3clf.plots.common import (
     COLOURS,
     FAINT_INK,
@@ -61,6 +61,11 @@ class _Confusions:
     columns: tuple[str, ...]
     counts: IntArray
     nothing: str | None = None
+
+    @property
+    def noun(self) -> str:
+        """What a row is."""
+        return "class" if self.nothing is None else "tag"
 
     @property
     def recalls(self) -> FloatArray:
@@ -262,9 +267,8 @@ def _draw_into(
     levels, colours = _draw_squares(axes, confusions, normalise)
     axes.set_aspect("equal")
     if colour_bar:
-        largest = None if normalise else int(confusions.counts.max())
         place = axes.inset_axes((1.04, 0, 0.04, 1))  # as high as the cells, which `ax=axes` would not be
-        _explain(axes.figure.colorbar(axes.collections[0], cax=place), axes, largest, letters)
+        _explain(axes.figure.colorbar(axes.collections[0], cax=place), axes, confusions, normalise, letters)
     for _ in range(2):  # the labels take room from the cells, whose size decides about the labels
         cell_in = _settled_cell(axes, confusions)
         _draw_labels(axes, confusions, cell_in, letters, small=True)
@@ -309,10 +313,8 @@ def _draw_pairs(confusions: _Confusions, title: str | None, normalise: bool, let
     axes.set_yticks([])
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
-    lines = [
-        confusions.summary,
-        f"{len(confusions.rows):,} classes: the {len(pairs)} commonest confusions, true → predicted",
-    ]
+    rows = counted(len(confusions.rows), confusions.noun, "classes" if confusions.nothing is None else "tags")
+    lines = [confusions.summary, f"{rows}: the {len(pairs)} commonest confusions, true → predicted"]
     draw_small_heading(axes, lines, title, letters)
     return axes
 
@@ -323,7 +325,8 @@ def _confusion_figure(confusions: _Confusions, title: str | None, normalise: boo
     letters = Lettering()
     figure, axes = blank(n_columns * cell_in, n_rows * cell_in)
     _draw_cells(axes, confusions, cell_in, normalise)
-    _draw_colour_bar(figure, axes, n_columns * cell_in, None if normalise else int(confusions.counts.max()), letters)
+    place = figure.add_axes((1 + 0.2 / (n_columns * cell_in), 0, 0.16 / (n_columns * cell_in), 1))
+    _explain(figure.colorbar(axes.collections[0], cax=place), axes, confusions, normalise, letters)
     _draw_labels(axes, confusions, cell_in, letters)
     draw_heading(axes, [confusions.summary], title, n_columns * cell_in, letters)
     return figure
@@ -403,8 +406,8 @@ def _draw_labels(
     axes.set_xticks(np.arange(len(columns))[::step] + 0.5, columns[::step], **style, **_turn(columns, size, cell_in))
     axes.set_yticks(np.arange(len(rows))[::step] + 0.5, rows[::step], **style)
     axes.tick_params(length=0, pad=3)
-    axes.set_xlabel("predicted class", labelpad=8, **letters.style(11))
-    axes.set_ylabel("true class", labelpad=8, **letters.style(11))
+    axes.set_xlabel(f"predicted {confusions.noun}", labelpad=8, **letters.style(11))
+    axes.set_ylabel(f"true {confusions.noun}", labelpad=8, **letters.style(11))
     axes.spines[:].set_color(FAINT_INK)
 
 
@@ -418,23 +421,19 @@ def _turn(labels: list[str], size: float, cell_in: float) -> dict[str, object]:
     return {"rotation": 90, **upright}
 
 
-def _draw_colour_bar(figure: Figure, axes: Any, width_in: float, largest: int | None, letters: Lettering) -> None:
-    """Explain the colours: shares of a row, or counts up to `largest`."""
-    place = figure.add_axes((1 + 0.2 / width_in, 0, 0.16 / width_in, 1))
-    _explain(figure.colorbar(axes.collections[0], cax=place), axes, largest, letters)
-
-
-def _explain(colour_bar: Any, axes: Any, largest: int | None, letters: Lettering) -> None:
+def _explain(colour_bar: Any, axes: Any, confusions: _Confusions, normalise: bool, letters: Lettering) -> None:
+    """Explain the colours: shares of a row, or counts."""
     ticks = [0, 0.25, 0.5, 0.75, 1]
     texts = ["0 %", "25 %", "50 %", "75 %", "100 %"]
-    if largest is not None:
+    if not normalise:
+        largest = int(confusions.counts.max())
         counts = [tick for tick in MaxNLocator(4, integer=True).tick_values(0, largest) if 0 <= tick <= largest]
         ticks, texts = [count / largest for count in counts], [f"{count:,.0f}" for count in counts]
     bar = colour_bar.ax
     colour_bar.set_ticks(ticks)
     bar.set_yticklabels(texts, fontsize=8.5, color=letters.ink(INK), fontfamily=letters.families)
     if len(axes.get_yticks()) > 1:  # a single row is lower than this text
-        text = "share of the true class" if largest is None else "clips"
+        text = f"share of the true {confusions.noun}" if normalise else "clips"
         bar.set_ylabel(text, fontsize=9, color=letters.ink(INK), fontfamily=letters.families)
     bar.tick_params(length=2, color=FAINT_INK)
     bar.spines[:].set_visible(False)

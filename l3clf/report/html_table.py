@@ -73,7 +73,7 @@ def _legend(lead: str, floors: Floors) -> Html:
     floor = " The orange line marks the best trivial baseline (last rows)." if floors else ""
     text = (
         "Scores in percent ± standard deviation over the folds; the 95 % interval is in brackets. "
-        "Each bar runs from 0 to 100 % and shows the {lead} as a tick and its interval in blue. The pale band is "
+        f"Each bar runs from 0 to 100 % and shows the {lead} as a tick and its interval in blue. The pale band is "
         f"the interval of the best row: a row whose interval overlaps it may be equally good.{floor}"
     )
     return tag("p", text, class_="legend")

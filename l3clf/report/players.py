@@ -62,7 +62,7 @@ def mistakes_list(mistakes: Sequence[Mistake]) -> Html:
     shown = mistakes[:MAX_PLAYERS]
     folder = _common_folder(mistake.clip.path for mistake in shown)
     which = f"The {len(shown)} worst of {len(mistakes):,} mistakes" if len(mistakes) > len(shown) else "Mistakes"
-    parts: list[str] = [f"{which}, the most confident first, with the model's probability for the wrong class."]
+    parts: list[str] = [f"{which}, the most confident first, with the probability that the model gave to the mistake."]
     parts += [" Paths start at ", tag("code", folder, dir="ltr"), "."] if folder else []
     played = [_played(mistake.clip, _name(mistake.clip, folder)) for mistake in shown]
     drawn = [each for each in played if each.sound is not None]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.class_folders import RATE, run
+from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -74,6 +75,17 @@ def test_files_are_written_and_agree(tagged, written):
     assert "mAP" in str(report)
     assert "accuracy" not in str(report)
     assert "12 of the clips" in page  # without a tag
+    assert "shows the mean average precision as a tick" in page
+
+
+def test_pictures_speak_of_tags(written):
+    report, _ = written
+    axes = Figure().subplots()
+    report.plot_confusion(axes)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted tag", "true tag")
+    axes = Figure().subplots()
+    report.plot_map(axes)
+    assert "by their rarest tag" in axes.get_title(loc="left")
 
 
 def test_the_best_tagger_is_stored(tagged, written):

@@ -45,7 +45,7 @@ SMALL = {
     "events": {"embedders": ("mfcc",), "models": ("plain",), "hours": 0.02, "tuning_hours": 0.01, "folds": (2, 2)},
     "similar": {"embedders": ("mfcc",)},
     "suggest": {"embedders": ("mfcc",), "labelled": (4, 6, 8), "starts": 1},
-    "search_speed": {"sizes": (100,), "width": 8, "batch": 2, "rounds": 1},
+    "search_speed": {"sizes": (100,), "batch": 2, "rounds": 1},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
     "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},

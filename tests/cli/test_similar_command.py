@@ -55,6 +55,8 @@ def test_a_query_that_is_none(here, run):
         status, out, err = run("similar", query, "data", "--embedder", "mfcc")
         assert (status, out, err.count("\n")) == (1, "", 1)
         assert words in err
+    assert "missing.wav" in run("similar", "missing.wav", "data")[2]  # and OpenL3's weights are not asked for
+    assert "correct --start" in run("similar", "data/low/0.wav", "data", "--embedder", "mfcc", "--start", "9")[2]
     status, out, err = run("similar", "data/low/0.wav", "data/low/0.wav", "--embedder", "mfcc")
     assert (status, len(rows(out))) == (0, 0)
     assert "nothing to compare it with" in err

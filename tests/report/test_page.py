@@ -56,6 +56,11 @@ def test_the_policy_forbids_all_but_what_is_embedded(parsed):
         assert rule in policy.split("; ")
 
 
+def test_no_place_for_a_word_is_left_empty(folder, parsed):
+    text = (folder / "out" / "report.html").read_text("utf-8").partition("</style>")[2]
+    assert not re.search(r"\{[a-z_]+\}", text)
+
+
 def test_everything_given_is_shown(parsed):
     for part in (
         "Baseline of tones", "mfcc reaches 90.0 %.", "90.0 ± 2.0", "[85.0, 95.0]", "always the largest class 50.0",
