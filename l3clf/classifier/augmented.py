@@ -126,7 +126,9 @@ def embed_copies(
     for plan in plans:
         same.setdefault(_digest(plan.what, *framed), []).append(plan)
     kept = _Kept(embedder, cache)
-    bar = tqdm(total=len(plans), desc="copies", unit="copy", disable=not progress)
+    bar = tqdm(
+        total=len(plans), desc="copies", unit="copy", disable=None if progress else True
+    )  # None: on a terminal only
     with one_blas_thread(), bar, closing(kept):
         for first in range(0, len(same), LOOKED_UP):
             keys = list(islice(same, first, first + LOOKED_UP))

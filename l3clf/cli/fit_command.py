@@ -136,7 +136,7 @@ def _model(args: argparse.Namespace, embedder: Any, unknown: Any, augment: Any) 
 
 def _about_fit(args: argparse.Namespace, model: Any, n_clips: int, beside: str, seconds: float) -> str:
     augment = getattr(model, "augment", None)
-    copies = "" if augment is None else f", {counted(augment.copies, 'copy', 'copies')} of each"
+    copies = "" if augment is None else f" ({counted(augment.copies, 'copy', 'copies')} of each)"
     names = counted(len(model.classes_), *(("tag", "tags") if args.tags else ("class", "classes")))
     return (
         f"Fitted {model.head!r} on {counted(n_clips, 'clip')}{copies} of {names}{beside} "

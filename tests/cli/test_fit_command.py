@@ -23,7 +23,7 @@ def test_fit_learns_from_copies_and_the_model_says_so(data, tmp_path, capsys):
     model = tmp_path / "m.l3clf"
     arguments = ["fit", str(data), "--embedder", "mfcc", "--quiet", "--out", str(model), "--augment"]
     assert cli.main([*arguments, "2"]) == 0
-    assert "on 10 clips, 2 copies of each of 2 classes" in capsys.readouterr().out
+    assert "on 10 clips (2 copies of each) of 2 classes" in capsys.readouterr().out
     assert l3clf.load_model(model).augment == l3clf.Augmentation(copies=2)
     assert cli.main(["info", str(model)]) == 0
     assert "the clips and 2 copies of each" in capsys.readouterr().out
