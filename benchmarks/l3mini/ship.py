@@ -156,6 +156,8 @@ that were dropped afterwards: {others}.{started}
 {accuracy} A linear layer on its embedding, fitted on training windows, gives the teachers' vectors of held-out
 clips with mean cosines of {cosines}.
 
+{tuned}
+
 **Limits**: A window is 0.975 s at 16 kHz, and nothing above 7.6 kHz is used. The training sounds are game sounds, field
 recordings, everyday objects, music, read and synthetic speech; {name} represents what is rare among them (industrial
 machines, babies, coughs, far-field speech) less well. It has not been tested on children's voices, nor for any use that
@@ -191,11 +193,12 @@ def card(name: str, n_clips: int, hours: float) -> str:
         started=STARTED.get(name, ""),
         others=_listed(others),
         accuracy=_accuracy(name),
+        tuned=_fine_tuned(name),
         cosines=_listed(
             f"{value:.3f} ({words})" for value, words in zip(about["read_out_cosine"], TEACHERS.values(), strict=True)
         ),
     )
-    head, *points = text.split("\n\n")
+    head, *points = filter(str.strip, text.split("\n\n"))
     lines = [f"# {name}", "", *_wrapped(head, ""), "", *(line for point in points for line in _wrapped(point, "- "))]
     return "\n".join(lines) + "\n"
 
@@ -213,6 +216,20 @@ def _accuracy(name: str) -> str:
         "**Accuracy** (`python -m benchmarks run l3mini_table`; frozen, mean pooling, logistic regression): "
         f"{', '.join(texts)}; one standard error of ESC-10 is 1.2 points."
     )
+
+
+def _fine_tuned(name: str) -> str:
+    """Return what `student_gains` found for a student, from all its records; nothing if none started from it."""
+    fingerprint = l3clf.load_embedder(name).fingerprint
+    tables = [table for path in RECORDED.glob("student_gains*.json") for table in load_record(path).result.tables]
+    found = [
+        f"{row['data']} {100 * mean:.2f} %"
+        for table in tables
+        for row in (dict(zip([heading for heading, _ in table.columns], row, strict=True)) for row in table.rows)
+        if row.get("started from") == fingerprint and isinstance(mean := row["mean accuracy"], float)
+    ]
+    how = "(`python -m benchmarks run student_gains`, mean of the seeds, beside its teachers' embeddings)"
+    return f"**Fine-tuned with the labels of a task** {how}: {_listed(found)}." if found else ""
 
 
 def _listed(words: Iterable[str]) -> str:

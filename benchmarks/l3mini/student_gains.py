@@ -77,17 +77,17 @@ def run(options: Options) -> Result:
         Task("FSDD", fsdd(), ("efficientat", "speech"), 0.1, 8),
     )
     _check_work(options)
+    start = l3clf.load_embedder(options.student).fingerprint
     rows = []
     for task in tasks:
         if task.name in options.sets:
             shares = [_share_right(task, options, seed) for seed in range(options.seeds)]
             engine = "PyTorch" if task.name in options.torch else "TensorFlow"
             each = ", ".join(f"{share:.2%}" for share in shares)
-            rows.append((task.name, task.hop_s, float(np.mean(shares)), each, engine))
+            rows.append((task.name, task.hop_s, float(np.mean(shares)), each, engine, start))
     columns = ("data", ""), ("hop (s)", "g"), ("mean accuracy", ".2%"), ("each seed", ""), ("trained in", "")
-    return Result(
-        (Table(f"Started from {Path(options.student).stem}, trained on the task's labels", columns, tuple(rows)),)
-    )
+    title = f"Started from {Path(options.student).stem}, trained on the task's labels"
+    return Result((Table(title, (*columns, ("started from", "")), tuple(rows)),))
 
 
 def _check_work(options: Options) -> None:
