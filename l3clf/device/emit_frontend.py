@@ -1,6 +1,6 @@
-"""The front-end's constants as C text, from the same `MelSpec` that Python computes with.
+"""The front-end's constants as C text: those of the Python twin in integers, or from a `MelSpec` in floating point.
 
-Rule: the C code multiplies, adds and compares; everything that rounds (window, filters, levels) is computed here.
+Rule: the C code multiplies, adds and compares; everything that rounds (window, filters, levels) is computed in Python.
 """
 
 from dataclasses import replace
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE
-from l3clf.embedders.frontend import quantise_levels
+from l3clf.embedders.fixed_frontend import constants
+from l3clf.embedders.frontend import quantise_levels, student_spec
 from l3clf.errors import DeviceError
 
-__all__ = ["frontend_source", "thresholds"]
+__all__ = ["fixed_source", "frontend_source", "thresholds"]
 
 # Power in the C code over power in Python: C takes int16 samples, and its transform does not halve its sums.
 POWER_UNIT = np.float32(4 * PCM_FULL_SCALE**2)
@@ -22,8 +23,39 @@ MAX_FLOAT_BITS = 0x7F7FFFFF  # of FLT_MAX
 _FACTOR_BITS = 32
 
 
+def fixed_source(spec: MelSpec) -> str:
+    """Return the C text of the constants of the front-end in integers.
+
+    Parameters
+    ----------
+    spec : MelSpec
+        That of a student.
+
+    Raises
+    ------
+    DeviceError
+        If it is another.
+    """
+    if replace(spec, n_frames=1) != replace(student_spec(1.0), n_frames=1):
+        raise DeviceError(f"{spec}: not the front-end of students, the only one in integers; use frontend='float'")
+    c = constants()
+    arrays = {
+        "window": c.window,
+        "twiddles": c.twiddles,
+        "order": c.order,
+        "n_bins": c.n_bins,
+        "band_weights": c.weights,
+        "logarithms": c.logarithms,
+        "level_offsets": c.offsets,
+    }
+    return (
+        "\n".join(c_array(name, values) for name, values in arrays.items())
+        + f"\nconst l3clf_frontend l3clf_model_frontend = {{{', '.join(arrays)}, {c.octave}, {c.first_bin}}};\n"
+    )
+
+
 def frontend_source(spec: MelSpec) -> str:
-    """Return the C text of the front-end's constants.
+    """Return the C text of the constants of the front-end in floating point.
 
     Parameters
     ----------

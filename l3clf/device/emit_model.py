@@ -6,7 +6,7 @@ from l3clf._version import __version__
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.device.ctext import c_array, c_string
-from l3clf.device.emit_frontend import frontend_source
+from l3clf.device.emit_frontend import fixed_source, frontend_source
 from l3clf.device.emit_head import head_source, rounded_up
 from l3clf.device.emit_network import network_source
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
@@ -19,6 +19,7 @@ def model_header(d: DeviceModel) -> str:
     pooled = "float" if d.pooling == "probability" else "int8_t"
     defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in _numbers(d).items())
     mode = "#define L3CLF_POOL_PROBABILITIES\n" if d.pooling == "probability" else ""
+    mode += "#define L3CLF_FLOAT_FRONTEND\n" if d.student.frontend == "float" else ""
     mode += "#define L3CLF_EXACT_MEAN\n" if d.head.kind == "forest" else ""
     mode += "#define L3CLF_BACKGROUND /* the head's last row, which is no class */\n" if d.has_background else ""
     mode += "#define L3CLF_CLASS_THRESHOLDS\n" if d.class_thresholds else ""
@@ -142,7 +143,7 @@ const char *const l3clf_{kind}_names[{number}] = {{
 
 /* --- front-end ------------------------------------------------------------------------------------ */
 
-{frontend_source(d.spec)}
+{(frontend_source if d.student.frontend == 'float' else fixed_source)(d.spec)}
 {thresholds}/* --- head ----------------------------------------------------------------------------------------- */
 
 {head_source(d.head)}

@@ -141,7 +141,7 @@ def fine_tune(
     )
     for large in (path for pattern in LARGE_FILES for path in Path(out).glob(pattern)):
         large.unlink()
-    return replace(made, precision=start.precision)
+    return replace(made, precision=start.precision, frontend=start.frontend)
 
 
 def expected_s(clips: Sequence[str | os.PathLike[str] | Source], student: Student, epochs: int = EPOCHS) -> float:
@@ -232,7 +232,7 @@ class FineTuned:
             n_jobs=n_jobs,
             progress=progress,
         )
-        embedder = Student(made.content, precision=made.precision)
+        embedder = Student(made.content, precision=made.precision, frontend=made.frontend)
         # No other run will ask for these vectors.
         return ClipClassifier(embedder, hop_s=hop_s, cache=None, n_jobs=n_jobs).fit(clips, labels)
 

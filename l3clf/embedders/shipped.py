@@ -43,6 +43,8 @@ class L3Mini(Shipped):
     ----------
     precision : {"float32", "int8"}
         See `Student`.
+    frontend : {"fixed", "float"} or None
+        See `Student`; the first l3mini has ``"float"`` unless told otherwise.
     revision : {2, 1}
         1 is the first l3mini, distilled from YAMNet and the speech embedding: `load_model` takes it for models that
         were fitted with it.
@@ -53,9 +55,11 @@ class L3Mini(Shipped):
     revision: int = 2  # type: ignore[misc]  # an option here, a constant of all other embedders
 
     name: ClassVar[str] = "l3mini"
-    unnamed_options: ClassVar[Mapping[str, Any]] = {"revision": 1}  # files of that time name no revision
+    unnamed_options: ClassVar[Mapping[str, Any]] = {**Student.unnamed_options, "revision": 1}  # nor a revision
 
     def __post_init__(self) -> None:
+        if self.revision == 1 and self.frontend is None:
+            object.__setattr__(self, "frontend", "float")  # what a revision means does not change
         super().__post_init__()
         if type(self.revision) is not int or self.revision not in (1, 2):  # True and 1.0 would pass as 1
             raise ParameterError(f"revision={self.revision!r}; expected 2, or 1 for the first l3mini")
@@ -68,6 +72,8 @@ class L3Base(Shipped):
     Parameters
     ----------
     precision : {"float32", "int8"}
+        See `Student`.
+    frontend : {"fixed", "float"} or None
         See `Student`.
     weights : path, StudentFile or None
         Another student to use instead; None uses the one in the package.
@@ -83,6 +89,8 @@ class L3Micro(Shipped):
     Parameters
     ----------
     precision : {"float32", "int8"}
+        See `Student`.
+    frontend : {"fixed", "float"} or None
         See `Student`.
     weights : path, StudentFile or None
         Another student to use instead; None uses the one in the package.

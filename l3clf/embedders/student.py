@@ -20,11 +20,13 @@ import onnxruntime
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders import STUDENT_MEMBERS
 from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.fixed_frontend import as_pcm, fixed_levels
 from l3clf.embedders.frontend import (
     INPUT_STEP_DB,
     INPUT_STEPS,
     INPUT_ZERO_POINT,
     SAMPLE_RATE,
+    Int8Array,
     levels,
     quantise_levels,
     student_spec,
@@ -46,6 +48,7 @@ ABOUT, FLOAT, INT8 = STUDENT_MEMBERS
 STUDENT = Kind("a student file", zip_member_begins(ABOUT, b'"format": "l3clf student', without="model.json"))
 MIN_WINDOW_S, MAX_WINDOW_S, MAX_EMBEDDING_SIZE = 0.2, 4.0, 4096
 Precision = Literal["float32", "int8"]
+Frontend = Literal["fixed", "float"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,19 +173,34 @@ class Student(Embedder):
         The student file, or its content, with which the embedder needs no file: models from `load_model` have that.
     precision : {"float32", "int8"}
         int8 computes in integers, value for value as a microcontroller does.
+    frontend : {"fixed", "float"} or None, default=None
+        What makes the input of the int8 network. ``"fixed"`` computes in integers as well, from samples of 16 bits as a
+        chip gets them: others are multiplied by 32768, rounded, and clipped at full scale. So what exceeds full scale
+        sounds clipped, as in a recording. What is quieter than a step of 16 bits is silence; that is well below the
+        floor of the levels, which noise of -75 dBFS reaches. ``"float"`` is the front-end of l3clf before 0.24, which
+        neither rounds samples nor clips them; model files written then go on with it. None stands for ``"fixed"``, and
+        for ``"float"`` where the precision is float32, which has no other.
     """
 
     weights: str | StudentFile | None = None
     precision: Precision = "float32"
+    frontend: Frontend | None = None
 
     name: ClassVar[str] = "student"
     sample_rate: ClassVar[int] = SAMPLE_RATE
+    unnamed_options: ClassVar[Mapping[str, Any]] = {"frontend": "float"}  # files of that time name no front-end
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights, StudentFile):
             as_path_option(self, "weights")
         if self.precision not in ("float32", "int8"):
             raise ParameterError(f"precision={self.precision!r}; expected 'float32' or 'int8'")
+        if self.frontend is None:
+            object.__setattr__(self, "frontend", "fixed" if self.precision == "int8" else "float")
+        if self.frontend not in ("fixed", "float"):
+            raise ParameterError(f"frontend={self.frontend!r}; expected 'fixed' or 'float'")
+        if self.frontend == "fixed" and self.precision == "float32":
+            raise ParameterError("frontend='fixed': is that of the int8 network; pass precision='int8' as well")
 
     @property
     def path(self) -> Path:
@@ -248,14 +266,31 @@ class Student(Embedder):
         """The integer network."""
         return Int8Network(read_tflite(self._file.tflite, INT8))
 
+    def input_levels(self, windows: FloatArray) -> Int8Array:
+        """Return the input of the int8 network.
+
+        Parameters
+        ----------
+        windows : array of shape (n_windows, window samples), float32
+            As for `embed_windows`.
+
+        Returns
+        -------
+        array of shape (n_windows, n_frames, n_mels), int8
+        """
+        spec = student_spec(self.window_s)
+        if self.frontend == "fixed":
+            return fixed_levels(as_pcm(windows), spec.n_frames)
+        return quantise_levels(levels(spec, windows))
+
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows at 16 kHz; see `Embedder.embed_windows`."""
-        levels_db = levels(student_spec(self.window_s), windows)
         if self.precision == "int8":
             out = self.network.model.output
             # The integers are those of the chip; dequantising them is left to its users there.
-            steps = self.network.run(quantise_levels(levels_db)[..., np.newaxis]).astype(np.float32)
+            steps = self.network.run(self.input_levels(windows)[..., np.newaxis]).astype(np.float32)
             return (steps - np.float32(out.zero_point)) * out.scale
         # Clipped to the range of int8, as in training, but not rounded.
+        levels_db = levels(student_spec(self.window_s), windows)
         steps = np.clip(levels_db / np.float32(INPUT_STEP_DB) + np.float32(INPUT_ZERO_POINT), -128, 127)
         return run_graph(self._session, steps[:, np.newaxis] / np.float32(INPUT_STEPS))

@@ -1,101 +1,295 @@
 #include "l3clf_frontend.h"
 
-#include <string.h>
+#ifndef L3CLF_FLOAT_FRONTEND
 
-#define N (L3CLF_FRAME / 2) /* length of the complex transform, a power of four */
+#include "l3clf_dsp.h"
 
+#define N (L3CLF_FRAME / 2) /* length of the complex transform */
+#define ONE_BITS 14         /* of 1 in the window and the twiddles */
+#define SAMPLE_BITS 15      /* to which the samples of a frame are scaled up */
+#define WEIGHT_BITS 12      /* of 1 in the weights */
+#define TABLE_BITS 5 /* of a mantissa, that choose a row of the logarithms */
+#define REST_BITS 10 /* of a mantissa, between two rows */
+
+#if defined __ARM_ARCH_6M__ || defined __ARM_ARCH_8M_BASE__
+#define L3CLF_SHORT_MULTIPLY
+#endif
+
+/* Integers that never overflow: the samples of a frame are scaled up to 15 bits; the window's sums let a stage double
+   them once, and each further stage scales down by a quarter what it may grow by. So the values of the transform stay
+   below 2^17, and their products with twiddles below 2^31.
+   l3clf/embedders/fixed_frontend.py does the same, value for value. */
 typedef struct {
-    float re, im;
+    int32_t re, im;
 } complex_t;
 
-static inline complex_t times(complex_t a, const complex_t *w)
+/* How many bits a number has; 0 for 0. */
+static inline int32_t bits_of(uint32_t value)
 {
-    const complex_t product = {a.re * w->re - a.im * w->im, a.re * w->im + a.im * w->re};
+#ifdef __ARM_FEATURE_CLZ
+    return value ? 32 - __builtin_clz(value) : 0;
+#else
+    int32_t bits = 0;
+    for (int32_t half = 16; half > 0; half /= 2) {
+        if (value >> half) {
+            value >>= half;
+            bits += half;
+        }
+    }
+    return bits + (int32_t)value;
+#endif
+}
+
+/* --- transform ------------------------------------------------------------------------------------ */
+
+#if L3CLF_DSP
+/* Two int16 as one word. */
+static inline int32_t load2(const int16_t *from)
+{
+    int32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* (a * b) >> 16, with b in the lower or the upper half of a word. */
+#if defined(__GNUC__) && !defined(__clang__) /* GCC lacks these two intrinsics */
+static inline int32_t times_low(int32_t a, int32_t b)
+{
+    int32_t product;
+    __asm__("smulwb %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
     return product;
 }
 
-/* Radix-4 butterfly of four values `quarter` apart, decimation in frequency. */
-static inline void butterfly(const complex_t *x, int32_t quarter, complex_t y[4])
+static inline int32_t times_high(int32_t a, int32_t b)
 {
-    const complex_t p = x[0], q = x[quarter], r = x[2 * quarter], s = x[3 * quarter];
-    const complex_t a = {p.re + r.re, p.im + r.im}, b = {p.re - r.re, p.im - r.im};
-    const complex_t c = {q.re + s.re, q.im + s.im}, d = {q.im - s.im, s.re - q.re}; /* d is multiplied by -i */
-    y[0].re = a.re + c.re, y[0].im = a.im + c.im;
-    y[1].re = b.re + d.re, y[1].im = b.im + d.im;
-    y[2].re = a.re - c.re, y[2].im = a.im - c.im;
-    y[3].re = b.re - d.re, y[3].im = b.im - d.im;
+    int32_t product;
+    __asm__("smulwt %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
+    return product;
+}
+#else
+#define times_low __smulwb
+#define times_high __smulwt
+#endif
+#endif
+
+/* A quarter of a product with a twiddle. Each of the four products is rounded down by itself, as the instruction SMULW
+   does; the 1 makes up for that in a sum of two. */
+static inline complex_t turned(complex_t a, const int16_t *twiddle)
+{
+#if L3CLF_DSP
+    const int32_t w = load2(twiddle);
+    const complex_t product = {times_low(a.re, w) - times_high(a.im, w), __smlawt(a.re, w, __smlawb(a.im, w, 1))};
+#else
+    const int32_t re = twiddle[0], im = twiddle[1];
+    const complex_t product = {(a.re * re >> 16) - (a.im * im >> 16), (a.re * im >> 16) + (a.im * re >> 16) + 1};
+#endif
+    return product;
 }
 
-/* Radix-4 FFT in place; bin k ends at x[order[k]]. */
-static void transform(complex_t *x, const complex_t *twiddles)
+/* Radix-4 butterfly of four values, decimation in frequency. */
+static inline void butterfly(complex_t x[4])
 {
-    for (int32_t n = N; n > 4; n /= 4) {
-        const int32_t quarter = n / 4, step = L3CLF_FRAME / n;
+    const complex_t p = x[0], q = x[1], r = x[2], s = x[3];
+    const complex_t a = {p.re + r.re, p.im + r.im}, b = {p.re - r.re, p.im - r.im};
+    const complex_t c = {q.re + s.re, q.im + s.im}, d = {q.im - s.im, s.re - q.re}; /* d is multiplied by -i */
+    x[0].re = a.re + c.re, x[0].im = a.im + c.im;
+    x[1].re = b.re + d.re, x[1].im = b.im + d.im;
+    x[2].re = a.re - c.re, x[2].im = a.im - c.im;
+    x[3].re = b.re - d.re, x[3].im = b.im - d.im;
+}
+
+/* Writes the values of a butterfly `quarter` apart, scaled by a quarter; `step` is from a twiddle to the next one. */
+static inline void put(complex_t *at, int32_t quarter, const complex_t y[4], const int16_t *w, int32_t step)
+{
+    const complex_t first = {y[0].re >> 2, y[0].im >> 2};
+    at[0] = first;
+    at[quarter] = turned(y[1], w);
+    at[2 * quarter] = turned(y[2], w + step);
+    at[3 * quarter] = turned(y[3], w + 2 * step);
+}
+
+/* A sample and the next one times the window. */
+static inline complex_t windowed(const int16_t *samples, const int16_t *window)
+{
+#if L3CLF_DSP
+    const int32_t two = load2(samples), factors = load2(window);
+    const complex_t value = {(int16_t)two * (int16_t)factors, (two >> 16) * (factors >> 16)};
+#else
+    const complex_t value = {samples[0] * window[0], samples[1] * window[1]};
+#endif
+    return value;
+}
+
+/* The first stage; even samples are real parts, odd ones imaginary parts. */
+static void first_stage(const int16_t *samples, complex_t *x, int32_t shift, const l3clf_frontend *f)
+{
+    for (int32_t j = 0; j < N / 4; j++) {
+        complex_t y[4];
+        for (int32_t i = 0; i < 4; i++) {
+            y[i] = windowed(samples + 2 * j + i * N / 2, f->window + 2 * j + i * N / 2);
+        }
+        butterfly(y);
+        for (int32_t i = 0; i < 4; i++) {
+            y[i].re >>= shift;
+            y[i].im >>= shift;
+        }
+        put(x + j, N / 4, y, f->twiddles + 4 * j, 4 * j);
+    }
+}
+
+/* The other stages, in place; bin k ends at x[order[k]]. */
+static void other_stages(complex_t *x, const l3clf_frontend *f)
+{
+    for (int32_t n = N / 4; n > 4; n /= 4) {
+        const int32_t quarter = n / 4;
         for (int32_t j = 0; j < quarter; j++) {
-            const complex_t *w1 = twiddles + j * step, *w2 = w1 + j * step, *w3 = w2 + j * step;
+            const int32_t step = 2 * j * (L3CLF_FRAME / n);
             for (complex_t *at = x + j; at < x + N; at += n) {
-                complex_t y[4];
-                butterfly(at, quarter, y);
-                at[0] = y[0];
-                at[quarter] = times(y[1], w1);
-                at[2 * quarter] = times(y[2], w2);
-                at[3 * quarter] = times(y[3], w3);
+                complex_t y[4] = {at[0], at[quarter], at[2 * quarter], at[3 * quarter]};
+                butterfly(y);
+                put(at, quarter, y, f->twiddles + step, step);
             }
         }
     }
     for (complex_t *at = x; at < x + N; at += 4) {
-        complex_t y[4];
-        butterfly(at, 1, y);
-        at[0] = y[0], at[1] = y[1], at[2] = y[2], at[3] = y[3];
+        butterfly(at);
     }
 }
 
-/* Four times the powers of bins 1 to N - 1 of the real signal whose even and odd samples were transformed as the real
-   and imaginary parts of one complex signal. The exporter scales its thresholds by this factor. */
-static void real_powers(const complex_t *x, const l3clf_frontend *f, float *powers)
+/* Turns bins k and N - k of the complex signal into those of the real one, twice as large; they are below 2^18. */
+static void real_bins(complex_t *x, const l3clf_frontend *f)
 {
-    const complex_t *twiddles = (const complex_t *)f->twiddles;
+    const int16_t *w = f->twiddles;
     for (int32_t k = 1; k <= N / 2; k++) {
-        const complex_t a = x[f->order[k]], b = x[f->order[N - k]];
+        complex_t *low = x + f->order[k], *high = x + f->order[N - k];
+        const complex_t a = *low, b = *high;
         const complex_t even = {a.re + b.re, a.im - b.im}, odd = {a.im + b.im, b.re - a.re};
-        const complex_t turned = times(odd, twiddles + k);
-        const complex_t sum = {even.re + turned.re, even.im + turned.im};
-        const complex_t difference = {even.re - turned.re, even.im - turned.im};
-        powers[k] = sum.re * sum.re + sum.im * sum.im;
-        powers[N - k] = difference.re * difference.re + difference.im * difference.im;
+        const int32_t re = w[2 * k], im = w[2 * k + 1];
+        const complex_t turn = {(odd.re * re - odd.im * im) >> ONE_BITS, (odd.re * im + odd.im * re) >> ONE_BITS};
+        low->re = even.re + turn.re, low->im = even.im + turn.im;
+        high->re = even.re - turn.re, high->im = even.im - turn.im; /* its conjugate, whose power is the same */
     }
 }
 
-/* The level of a power is the number of thresholds that it reaches. The bits of a positive float grow roughly with its
-   logarithm, so that a line through them gives a guess just below the level. */
-static int8_t level(float power, const l3clf_frontend *f)
+/* --- levels --------------------------------------------------------------------------------------- */
+
+/* Weighted powers of the bins between the centres of two bands, towards the upper one and towards the lower one. */
+typedef struct {
+    uint64_t rising, falling;
+} sums_t;
+
+#ifdef L3CLF_SHORT_MULTIPLY
+/* For cores that multiply 32 bits to 32 bits only. Powers are in two parts, of 16 bits and of those above; the sum of
+   all powers of a frame, at most 2^36, times a weight fits 32 bits in its upper part. */
+static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
 {
-    int32_t bits;
-    memcpy(&bits, &power, sizeof bits);
-    int32_t guess = (int32_t)(((int64_t)(bits - f->guess_base) * f->guess_factor) >> 32);
-    guess = guess < 0 ? 0 : guess > 255 ? 255 : guess;
-    while (power >= f->thresholds[guess]) {
-        guess++;
+    uint32_t low = 0, high = 0, low_rising = 0, high_rising = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const complex_t *bin = x + order[i];
+        const int32_t re = bin->re >> 9, im = bin->im >> 9, re_rest = bin->re & 511, im_rest = bin->im & 511;
+        const int32_t middle = re * re_rest + im * im_rest;
+        const int32_t rest = re_rest * re_rest + im_rest * im_rest + middle * 1024;
+        const uint32_t upper = (uint32_t)((re * re + im * im) * 4 + (rest >> 16)), lower = (uint32_t)rest & 0xFFFFU;
+        low += lower;
+        high += upper;
+        low_rising += lower * weights[i];
+        high_rising += upper * weights[i];
     }
-    return (int8_t)(guess - 128);
+    const uint64_t total = ((uint64_t)high << 16) + low;
+    sums_t sums;
+    sums.rising = ((uint64_t)high_rising << 16) + low_rising;
+    sums.falling = (total << WEIGHT_BITS) - sums.rising;
+    return sums;
+}
+#else
+static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
+{
+    uint64_t total = 0, rising = 0;
+    uint32_t high_rising = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const complex_t *bin = x + order[i];
+        const uint64_t power = (uint64_t)((int64_t)bin->re * bin->re + (int64_t)bin->im * bin->im);
+        total += power;
+        rising += (uint64_t)(uint32_t)power * weights[i];
+        high_rising += (uint32_t)(power >> 32) * weights[i];
+    }
+    sums_t sums;
+    sums.rising = rising + ((uint64_t)high_rising << 32);
+    sums.falling = (total << WEIGHT_BITS) - sums.rising;
+    return sums;
+}
+#endif
+
+/* The level of a sum of powers, from a table of the levels within an octave. */
+static int8_t level(uint64_t sum, int32_t offset, const l3clf_frontend *f)
+{
+    if (sum == 0) {
+        return -128;
+    }
+    const uint32_t high = (uint32_t)(sum >> 32), low = (uint32_t)sum;
+    int32_t bits = bits_of(high ? high : low);
+    uint32_t mantissa = (high ? high : low) << (32 - bits);
+    if (high) { /* below 2^20 */
+        mantissa |= low >> bits;
+        bits += 32;
+    }
+    const int32_t *row = f->logarithms + ((mantissa << 1) >> (32 - TABLE_BITS));
+    const int32_t rest = (int32_t)((mantissa << (1 + TABLE_BITS)) >> (32 - REST_BITS));
+    const int32_t within = row[0] + ((row[1] - row[0]) * rest >> REST_BITS);
+    const int32_t found = (bits * f->octave + within + offset) >> 16;
+    return (int8_t)(found < -128 ? -128 : found > 127 ? 127 : found);
 }
 
-void l3clf_frame(const int16_t *samples, int8_t *levels, float *work)
+static void band_levels(const complex_t *x, int32_t up, const l3clf_frontend *f, int8_t *levels)
+{
+    const uint8_t *order = f->order + f->first_bin, *n_bins = f->n_bins;
+    const uint16_t *weights = f->weights;
+    const int32_t scale = (2 * up + 1) * f->octave;
+    uint64_t below = 0;
+    for (int32_t band = -1; band < L3CLF_N_MELS; band++) {
+        const sums_t sums = segment_sums(x, order, weights, *n_bins);
+        order += *n_bins;
+        weights += *n_bins++;
+        if (band >= 0) {
+            levels[band] = level(below + sums.falling, f->offsets[band] - scale, f);
+        }
+        below = sums.rising;
+    }
+}
+
+/* By how many bits the samples of a frame can be scaled up, so that the largest has SAMPLE_BITS. The highest bit that
+   differs from the one below it is next to the signs. */
+static int32_t headroom(const int16_t *samples)
+{
+    uint32_t bits = 0;
+#if L3CLF_DSP
+    for (int32_t i = 0; i < L3CLF_FRAME; i += 8) { /* two samples a word; the lowest bit of each does not count */
+        for (int32_t k = 0; k < 8; k += 2) {
+            const uint32_t two = (uint32_t)load2(samples + i + k);
+            bits |= two ^ (two << 1);
+        }
+    }
+    bits = (bits | (bits >> 16)) & 0xFFFFU;
+#else
+    for (int32_t i = 0; i < L3CLF_FRAME; i++) {
+        const uint32_t sample = (uint32_t)samples[i];
+        bits |= sample ^ (sample << 1);
+    }
+    bits &= 0xFFFFU;
+#endif
+    const int32_t up = SAMPLE_BITS - bits_of(bits >> 1);
+    return up < ONE_BITS ? up : ONE_BITS;
+}
+
+void l3clf_frame(const int16_t *samples, int8_t *levels, void *work)
 {
     const l3clf_frontend *f = &l3clf_model_frontend;
-    float *powers = work + L3CLF_FRAME;
-    for (int32_t i = 0; i < L3CLF_FRAME; i++) {
-        work[i] = (float)samples[i] * f->window[i];
-    }
-    transform((complex_t *)work, (const complex_t *)f->twiddles);
-    real_powers((const complex_t *)work, f, powers);
-    const float *weights = f->weights;
-    for (int32_t band = 0; band < L3CLF_N_MELS; band++) {
-        const float *bins = powers + f->bands[band].first_bin;
-        float sum = 0.0F;
-        for (int32_t i = 0; i < f->bands[band].n_bins; i++) {
-            sum += *weights++ * *bins++;
-        }
-        levels[band] = level(sum, f);
-    }
+    complex_t *x = work;
+    const int32_t up = headroom(samples);
+    first_stage(samples, x, ONE_BITS - up, f);
+    other_stages(x, f);
+    real_bins(x, f);
+    band_levels(x, up, f, levels);
 }
+
+#endif

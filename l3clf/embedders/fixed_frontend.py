@@ -1,0 +1,379 @@
+"""The front-end of students in integers: the levels that the C code computes on a chip, bit for bit.
+
+Rule: every operation here is one of the C code (``l3clf_frontend.c``) and has its result, in integers of 32 bits that
+none of them overflows; for sums of powers, float64 holds integers below 2^53.
+
+The method, for frames of 512 samples of 16 bits: a Hann window of 14 bits; a radix-4 transform of 256 complex numbers,
+the even samples as real and the odd ones as imaginary parts, of 17 bits and a sign, so that no product with a twiddle
+of 14 bits is above 32; the first stage scales a frame up as far as its largest sample allows, and each of the others
+scales down by a quarter, as much as a windowed sine can grow. Then the bins of the real signal, their powers and the
+sums of these over mel bands without any rounding; and a logarithm from a table.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l3clf.audio.clip import FloatArray
+from l3clf.audio.spectrogram import hz_to_mel, mel_to_hz
+from l3clf.embedders.frontend import (
+    FMAX_HZ,
+    FMIN_HZ,
+    FRAME,
+    HOP,
+    INPUT_STEP_DB,
+    INPUT_ZERO_POINT,
+    N_MELS,
+    SAMPLE_RATE,
+    Int8Array,
+)
+
+__all__ = ["PCM_FULL_SCALE", "Constants", "as_pcm", "constants", "fixed_levels"]
+
+Rows: TypeAlias = NDArray[np.int32]
+Int16Array: TypeAlias = NDArray[np.int16]
+Integer = TypeVar("Integer", bound=np.integer)
+
+PCM_FULL_SCALE = 32768.0
+N = FRAME // 2  # complex numbers of the transform
+ONE_BITS = 14  # of window and twiddles
+ONE = 2**ONE_BITS
+SAMPLE_BITS = 15  # to which the samples of a frame are scaled up
+PRODUCT_BITS = 16  # that a product with a twiddle loses: a quarter remains of the value
+WEIGHT_BITS = 12  # of 1 in the weights
+TABLE_BITS, REST_BITS = 5, 10  # of a mantissa: those that choose a row of the table, and those between two rows
+LEVEL_BITS = 16  # after the point of a level
+# What sums of weighted powers are above those of a signal with full scale at 1, before the scale of their frame: bins
+# are twice those of a 64th (three stages of a quarter each) of the integers, whose full scale is 2^15.
+VALUE_BITS = 2 * (SAMPLE_BITS - 5) + WEIGHT_BITS
+REPEATS = (1, 4, 16)  # of each twiddle in the three stages that have some
+BLOCK = 96  # frames at a time, at most, which the processor's cache holds
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """What the exporter writes as C text, and the twin here computes with.
+
+    Attributes
+    ----------
+    window : array of shape (512,), int16
+    twiddles : array of shape (384, 2), int16
+        Real and imaginary part of ``exp(-2 pi i k / 512)``.
+    order : array of shape (256,), uint8
+        Index of each bin after the transform, its four digits in base 4 reversed.
+    first_bin : int
+    n_bins : array of shape (65,), uint8
+        Bins of each segment, from the lower edge of a band to its centre.
+    weights : array of shape (bins,), uint16
+        The share of each bin that belongs to the band whose centre is above it; the rest belongs to the band below.
+    octave : int
+        Levels in an octave of powers.
+    logarithms : array of shape (33,), int32
+        Levels of 1 + i/32.
+    offsets : array of shape (64,), int32
+        What is added to the levels of each band; it includes the half that rounds.
+    """
+
+    window: NDArray[np.int16]
+    twiddles: NDArray[np.int16]
+    order: NDArray[np.uint8]
+    first_bin: int
+    n_bins: NDArray[np.uint8]
+    weights: NDArray[np.uint16]
+    octave: int
+    logarithms: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+
+
+@cache
+def constants() -> Constants:
+    """Return the constants of the front-end."""
+    edges = mel_to_hz(np.linspace(hz_to_mel(FMIN_HZ, "slaney"), hz_to_mel(FMAX_HZ, "slaney"), N_MELS + 2), "slaney")
+    bins_hz = np.arange(N) * (SAMPLE_RATE / FRAME)
+    segment = np.searchsorted(edges, bins_hz, side="right") - 1
+    inside = np.flatnonzero((segment >= 0) & (segment <= N_MELS))
+    lower, upper = edges[segment[inside]], edges[segment[inside] + 1]
+    turn = -2 * np.pi * np.arange(3 * FRAME // 4) / FRAME
+    octave = 10 * np.log10(2) / INPUT_STEP_DB * 2**LEVEL_BITS
+    return Constants(
+        window=_rounded(ONE * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)), np.int16),
+        twiddles=_rounded(ONE * np.stack([np.cos(turn), np.sin(turn)], axis=1), np.int16),
+        order=_order(),
+        first_bin=int(inside[0]),
+        n_bins=np.bincount(segment[inside], minlength=N_MELS + 1).astype(np.uint8),
+        weights=_rounded(2**WEIGHT_BITS * (bins_hz[inside] - lower) / (upper - lower), np.uint16),
+        octave=round(octave),
+        logarithms=_rounded(octave * np.log2(1 + np.arange(2**TABLE_BITS + 1) / 2**TABLE_BITS), np.int32),
+        offsets=_level_offsets(edges, octave),
+    )
+
+
+def _rounded(values: NDArray[np.float64], kind: type[Integer]) -> NDArray[Integer]:
+    return np.rint(values).astype(kind)
+
+
+def _order() -> NDArray[np.uint8]:
+    order = np.zeros(1, np.int64)
+    while len(order) < N:
+        order = np.concatenate([4 * order + digit for digit in range(4)])
+    return order.astype(np.uint8)
+
+
+def _level_offsets(edges: NDArray[np.float64], octave: float) -> NDArray[np.int32]:
+    """Return what makes levels of the logarithms of the sums: filters have unit area over Hz, and levels are rounded."""
+    area = np.log2(2 / (edges[2:] - edges[:-2]))
+    return _rounded(octave * (area - VALUE_BITS) + (INPUT_ZERO_POINT + 0.5) * 2**LEVEL_BITS, np.int32)
+
+
+def as_pcm(windows: FloatArray) -> Int16Array:
+    """Return samples as 16-bit integers, which a chip gets: 32768 times as large, rounded, and clipped at full scale.
+
+    Parameters
+    ----------
+    windows : array of any shape, float32
+        Full scale at 1.0.
+
+    Returns
+    -------
+    array of the same shape, int16
+    """
+    scaled = np.multiply(windows, np.float32(PCM_FULL_SCALE))  # exact, by a power of two
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -PCM_FULL_SCALE, PCM_FULL_SCALE - 1, out=scaled).astype(np.int16)
+
+
+def fixed_levels(pcm: Int16Array, n_frames: int) -> Int8Array:
+    """Return the levels of windows of 16-bit samples.
+
+    Parameters
+    ----------
+    pcm : array of shape (n, window samples), int16
+        Windows that overlap by a whole number of hops, as those of a clip do, take less time than others: each frame
+        is computed once.
+    n_frames : int
+        Of each window.
+
+    Returns
+    -------
+    array of shape (n, n_frames, n_mels), int8
+    """
+    out = np.empty((len(pcm), n_frames, N_MELS), np.int8)
+    hop = _shared_hop(pcm, n_frames)
+    if hop is None:
+        for window, levels in zip(pcm, out, strict=True):
+            _fill(levels, window)
+        return out
+    shared = np.empty((n_frames + (len(pcm) - 1) * hop // HOP, N_MELS), np.int8)
+    _fill(shared, np.concatenate([pcm[0], pcm[1:, -hop:].ravel()]))
+    for number, levels in enumerate(out):
+        levels[:] = shared[number * hop // HOP :][:n_frames]
+    return out
+
+
+def _shared_hop(pcm: Int16Array, n_frames: int) -> int | None:
+    """Return the samples from each window to the next, if all overlap by a whole number of hops; otherwise None."""
+    for hop in range(HOP, n_frames * HOP, HOP) if len(pcm) > 1 else ():
+        likely = np.array_equal(pcm[1, :FRAME], pcm[0, hop : hop + FRAME])
+        if likely and np.array_equal(pcm[1:, :-hop], pcm[:-1, hop:]):
+            return hop
+    return None
+
+
+def _fill(levels: Int8Array, samples: Int16Array) -> None:
+    """Compute the levels (n_frames, n_mels) of a stream of samples."""
+    work = _work(min(BLOCK, len(levels)))
+    padded = np.zeros((-(-len(levels) // work.n) * work.n - 1) * HOP + FRAME, np.int32)
+    padded[: len(samples)] = samples[: len(padded)]
+    shape, strides = (N, 2, work.n), (2 * padded.itemsize, padded.itemsize, HOP * padded.itemsize)
+    for first in range(0, len(levels), work.n):
+        frames = np.ndarray(shape, padded.dtype, padded, first * HOP * padded.itemsize, strides)  # one frame a column
+        levels[first : first + work.n] = work.levels(frames).T[: len(levels) - first]
+
+
+# --- segments -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Segments:
+    """The segments, largest first, and their bins in an order in which each step adds a slice.
+
+    Attributes
+    ----------
+    rows : array of shape (bins,)
+        Bins: the first of each segment, the second of those that have two, and so on.
+    sizes : list of int
+        Number of bins in each step.
+    weights : array of shape (bins, 1), float64
+    places : array of shape (65,)
+        Where each segment, from low to high, is in that order.
+    """
+
+    rows: NDArray[np.intp]
+    sizes: list[int]
+    weights: NDArray[np.float64]
+    places: NDArray[np.intp]
+
+
+@cache
+def _segments() -> _Segments:
+    n_bins = constants().n_bins.astype(np.intp)
+    first = constants().first_bin + np.cumsum(n_bins) - n_bins
+    largest_first = np.argsort(-n_bins, kind="stable")
+    steps = [[first[s] + step for s in largest_first if n_bins[s] > step] for step in range(int(n_bins.max()))]
+    rows = np.concatenate(steps).astype(np.intp)
+    return _Segments(
+        rows,
+        [len(step) for step in steps],
+        constants().weights[rows - constants().first_bin, np.newaxis].astype(np.float64),
+        np.argsort(largest_first),
+    )
+
+
+# --- computation ----------------------------------------------------------------------------------
+
+
+class _Work:
+    """Computes `n` frames at a time in memory of its own: to allocate it for every block would take longer.
+
+    A frame is a column of every array, so that each operation is one on long rows.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._memory = np.empty((28, N // 4, n), np.int32)
+        self._bins = np.empty((2, N, n), np.int32)
+        self._powers = np.empty((2, len(_segments().rows), n), np.float64)
+        table = constants().twiddles.astype(np.int32)
+        index = [np.arange(N // 4) // r * r * np.array([[1], [2], [3]]) * 2 for r in REPEATS]
+        # Real and imaginary parts, (2, 3, 64, n), of the three stages that have twiddles.
+        self._twiddles = [np.repeat(np.moveaxis(table[i], -1, 0)[..., np.newaxis], n, axis=-1) for i in index]
+
+    def levels(self, frames: Rows) -> Int8Array:
+        """Return the levels, (n_mels, n), of frames (256, 2, n)."""
+        sign_changes = np.bitwise_xor(frames, frames >> 31, out=self._memory[:8].reshape(frames.shape))
+        ups = np.minimum(SAMPLE_BITS - np.frexp(sign_changes.max(axis=(0, 1)).astype(np.float64))[1], ONE_BITS)
+        self._real_bins(*self._transform(frames, ONE_BITS - ups))
+        return _logarithms(self._band_sums(), 2 * ups)
+
+    def _transform(self, frames: Rows, shifts: Rows) -> Rows:
+        """Return the complex transform, real and imaginary parts (2, 256, n); the first stage is shifted right.
+
+        The stages are Stockham's, which leave the bins in order; each computes what the one of the C code does.
+        """
+        memory, n = self._memory, self.n
+        here, there, out = (memory[i : i + 8].reshape(2, 4, N // 4, n) for i in (0, 8, 16))
+        window = constants().window.astype(np.int32).reshape(N, 2, 1)
+        for part in range(2):
+            np.multiply(frames[:, part], window[:, part], out=here[part].reshape(N, n))
+        for repeats, twiddles in zip(REPEATS, self._twiddles, strict=True):
+            _butterfly(here, memory[24:], out)
+            if repeats == 1:
+                np.right_shift(out, shifts, out=out)
+            _turn(out, here[:, :3], there.reshape(2, N // 4 // repeats, 4, repeats, n), twiddles)
+            here, there = there, here
+        _butterfly(here, memory[24:], there)
+        return there.reshape(2, N, n)
+
+    def _real_bins(self, re: Rows, im: Rows) -> None:
+        """Compute bins 1 to 255 of the real signal, bin k in row k."""
+        half = N // 2
+        # The transform is in the first eight slabs of the memory.
+        first, second = self._memory[8:16].reshape(4, half, self.n), self._memory[16:24].reshape(4, half, self.n)
+        a_re, a_im, b_re, b_im = re[1 : half + 1], im[1 : half + 1], re[: half - 1 : -1], im[: half - 1 : -1]
+        np.add(a_re, b_re, out=first[0])
+        np.subtract(a_im, b_im, out=first[1])
+        odd_re, odd_im = np.add(a_im, b_im, out=first[2]), np.subtract(b_re, a_re, out=first[3])
+        w_re, w_im = constants().twiddles[1 : half + 1].astype(np.int32).T[..., np.newaxis]
+        np.multiply(odd_re, w_re, out=second[0])
+        np.multiply(odd_im, w_im, out=second[2])
+        np.multiply(odd_re, w_im, out=second[1])
+        np.multiply(odd_im, w_re, out=second[3])
+        second[0] -= second[2]
+        second[1] += second[3]
+        second[:2] >>= ONE_BITS
+        np.add(first[:2], second[:2], out=self._bins[:, 1 : half + 1])
+        np.subtract(first[:2], second[:2], out=self._bins[:, : half - 1 : -1])
+
+    def _band_sums(self) -> NDArray[np.float64]:
+        """Return the weighted powers of each band, (n_mels, n)."""
+        segments = _segments()
+        squares, powers = self._powers
+        np.copyto(powers, self._bins[0, segments.rows])
+        np.copyto(squares, self._bins[1, segments.rows])
+        powers *= powers
+        squares *= squares
+        powers += squares
+        rising = _sums(np.multiply(powers, segments.weights, out=squares))[segments.places]
+        falling = _sums(powers)[segments.places] * 2.0**WEIGHT_BITS - rising
+        return np.asarray(rising[:-1] + falling[1:])
+
+
+def _butterfly(x: Rows, memory: Rows, out: Rows) -> None:
+    """Compute a radix-4 stage without twiddles, `x` and `out` of shape (2, 4, 64, n); `x` is used up."""
+    (p_re, q_re, r_re, s_re), (p_im, q_im, r_im, s_im) = x
+    a_re, b_re = np.add(p_re, r_re, out=memory[0]), np.subtract(p_re, r_re, out=p_re)
+    a_im, b_im = np.add(p_im, r_im, out=memory[1]), np.subtract(p_im, r_im, out=p_im)
+    c_re, d_im = np.add(q_re, s_re, out=memory[2]), np.subtract(s_re, q_re, out=s_re)  # d is multiplied by -i
+    c_im, d_re = np.add(q_im, s_im, out=memory[3]), np.subtract(q_im, s_im, out=q_im)
+    for y, a, b, c, d in zip(out, (a_re, a_im), (b_re, b_im), (c_re, c_im), (d_re, d_im), strict=True):
+        np.add(a, c, out=y[0])
+        np.add(b, d, out=y[1])
+        np.subtract(a, c, out=y[2])
+        np.subtract(b, d, out=y[3])
+
+
+def _turn(x: Rows, memory: Rows, out: Rows, twiddles: Rows) -> None:
+    """Scale `x` (2, 4, 64, n) by a quarter into `out` (2, blocks, 4, repeats, n), all but the first turned by twiddles.
+
+    Each product is rounded down by itself, as by the instruction SMULW; the 1 makes up for that in a sum of two.
+    """
+    _, blocks, _, repeats, n = out.shape
+    np.right_shift(x[:, 0].reshape(2, blocks, repeats, n), 2, out=out[:, :, 0])
+    others = x[:, 1:]
+    np.multiply(others, twiddles, out=memory)
+    np.multiply(others, twiddles[::-1], out=others)
+    np.right_shift(memory, PRODUCT_BITS, out=memory)
+    np.right_shift(others, PRODUCT_BITS, out=others)
+    others[0] += 1
+    shape = (3, blocks, repeats, n)
+    np.subtract(memory[0].reshape(shape), memory[1].reshape(shape), out=out[0, :, 1:].swapaxes(0, 1))
+    np.add(others[0].reshape(shape), others[1].reshape(shape), out=out[1, :, 1:].swapaxes(0, 1))
+
+
+def _sums(bins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of the bins of each segment."""
+    sizes = _segments().sizes
+    out = bins[: sizes[0]].copy()
+    start = sizes[0]
+    for size in sizes[1:]:
+        out[:size] += bins[start : start + size]
+        start += size
+    return out
+
+
+def _logarithms(values: NDArray[np.float64], halvings: Rows) -> Int8Array:
+    """Return the levels of ``values / 2^halvings``, (n_mels, n)."""
+    c = constants()
+    mantissas, places = np.frexp(values)
+    bits = np.ldexp(mantissas, 1 + TABLE_BITS + REST_BITS).astype(np.int32)  # rounded down
+    bits &= (1 << TABLE_BITS + REST_BITS) - 1
+    row, rest = bits >> REST_BITS, bits & (1 << REST_BITS) - 1
+    found = c.logarithms[row] + (np.diff(c.logarithms)[row] * rest >> REST_BITS)
+    found += (places - 1 - halvings) * np.int32(c.octave) + c.offsets[:, np.newaxis]
+    found >>= LEVEL_BITS
+    return np.where(values > 0, np.clip(found, -128, 127), -128).astype(np.int8)
+
+
+_of_thread = threading.local()
+
+
+def _work(n: int) -> _Work:
+    """Return the memory of this thread for `n` frames at a time; that for another number is dropped."""
+    found: _Work | None = getattr(_of_thread, "work", None)
+    if found is None or found.n != n:
+        found = _of_thread.work = _Work(n)
+    return found
