@@ -60,7 +60,8 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         F1 on clips that were not learned (5 folds, in which groups are kept together). A tag with fewer than five clips
         (with `groups`, or all in one of them) has that of all tags together, and a warning names it.
     gate_dbfs : float, "auto" or None, default=None
-        See `ClipClassifier`. A clip without a window above the gate has no tag.
+        See `ClipClassifier`; to learn a gate, clips without a tag are the background. A clip without a window above the
+        gate has no tag.
     cache, n_jobs
         See `ClipEmbedder`.
     on_error : {"raise", "nan"}, default="raise"
@@ -173,7 +174,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         group_of = as_groups(groups, len(sources))
         outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        vectors = self._learnable(outcomes, [False] * len(outcomes))
+        vectors = self._learnable(outcomes, (~targets.indicator.any(axis=1)).tolist())
         used = [i for i in range(len(sources)) if len(vectors[i])]
         texts = tag_texts(targets.indicator, targets.classes)
         warn_of_tag_training(sources, texts, outcomes, used, self.gate_in_force()[0])

@@ -34,6 +34,8 @@ def model_header(d: DeviceModel) -> str:
 
 #include <stdint.h>
 
+#include "l3clf_kernels.h"
+
 #ifdef __cplusplus
 extern "C" {{
 #endif
@@ -51,6 +53,10 @@ extern const char *const l3clf_{kind}_names[{number}];
 extern const char l3clf_version[];
 {own}
 void l3clf_network(int8_t *arena);
+/* Computes the network from `progress` on, {{0, 0}} before the first piece, until about `budget` multiply-accumulates
+   are done: one piece of a layer at least, otherwise no more than the budget. Returns 1 when the network is complete, 0
+   before. Until it is complete, nothing else may write to the arena. */
+int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget);
 void l3clf_head(const float *x, float *probabilities);
 
 #ifdef __cplusplus
@@ -125,7 +131,6 @@ def model_source(d: DeviceModel) -> str:
 
 #include "l3clf_frontend.h"
 #include "l3clf_head.h"
-#include "l3clf_kernels.h"
 
 /* Called after every layer with its output, for tests. */
 #ifdef L3CLF_TRACE

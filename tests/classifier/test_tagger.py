@@ -240,6 +240,19 @@ def test_silence_and_what_is_below_the_gate_have_no_tags(X, sets):
     assert model.predict_windows([sound({"hum"}, 0)])[0].labels.tolist()[-1] == "hiss|hum"
 
 
+def test_a_gate_is_learned_between_clips_without_a_tag_and_the_others(sets):
+    rng = np.random.default_rng(0)
+    clips = [sound(tags, seed) if tags else rng.normal(0, 3e-4, RATE) for seed, tags in enumerate(sets)]
+    model = tagger(gate_dbfs="auto", threshold=0.5).fit(clips, sets)  # no window with a tag is quiet
+    gate_dbfs, _ = model.gate_in_force()
+    assert -70 < gate_dbfs < -40
+    assert len(model.failures_) == 0
+    assert model.predict_tags([clips[3], clips[0]]) == [(), ("hum",)]
+    loud = [clip if tags else 0.1 * rng.normal(0, 1, RATE) for clip, tags in zip(clips, sets, strict=True)]
+    with pytest.warns(LevelWarning, match="no clear gap between background, up to -"):
+        assert tagger(gate_dbfs="auto", threshold=0.5).fit(loud, sets).gate_in_force()[0] is None
+
+
 def test_digital_silence_with_a_tag_is_doubted(sets):
     clips = [sound(tags, seed) for seed, tags in enumerate(sets)]
     with pytest.warns(LevelWarning, match="X\\[24\\]: digital silence labelled 'hum'; leave it out"):
