@@ -5,7 +5,8 @@
 Which sounds are in them is decided by l3base's embeddings of all that may be; l3mini's bank holds the same sounds.
 Ten minutes on two cores. A student that was trained anew needs this again; `tests/classifier` says so.
 
-Rule: one bank serves both precisions of a student, since its 8 bits are coarser than what they differ by.
+Rule: one bank serves both precisions of a student and both front-ends, since its 8 bits are coarser than what they
+differ by.
 """
 
 import json
@@ -34,6 +35,7 @@ __all__ = ["CREDITS", "DATA", "Options", "bank_members", "credits_page", "run"]
 DATA = Path(l3clf.__file__).parent / "classifier" / "data"
 CREDITS = "banks_credits.md"
 CHOOSING = "l3base"  # whose embeddings say which sounds are unlike each other
+VARIANTS = ({"precision": "float32"}, {"precision": "int8"}, {"precision": "int8", "frontend": "float"})
 HALF_RANGE = 127
 TITLE = "Makers of the sounds in the background banks of l3base and l3mini, by licence"
 ADAPTED = (
@@ -75,7 +77,7 @@ def run(options: Options) -> Result:
         vectors = choosing[chosen] if name == CHOOSING else _pooled(embedder, kept[: len(chosen)])
         vectors = np.concatenate([vectors, _pooled(embedder, added)])
         path = options.out / f"{name}.bank"
-        fingerprints = [l3clf.load_embedder(name, precision=precision).fingerprint for precision in ("float32", "int8")]
+        fingerprints = [l3clf.load_embedder(name, **options).fingerprint for options in VARIANTS]
         write_zip(path, bank_members(vectors, fingerprints, names))
         error = np.abs(read_bank(path).vectors - vectors).mean() / vectors.std(axis=0).mean()
         rows.append((name, len(names), vectors.shape[1], path.stat().st_size, float(error)))

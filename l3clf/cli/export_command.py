@@ -23,6 +23,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="use this instead of the model's, in dBFS")
     text = "use this instead of the model's"
     parser.add_argument("--gate-hysteresis", dest="gate_hysteresis_db", type=float, metavar="DB", help=text)
+    text = "how the chip computes the network's input: in integers, or as earlier exports did (default: as fitted)"
+    parser.add_argument("--frontend", choices=("fixed", "float"), help=text)
     parser.add_argument("--arena", type=int, metavar="BYTES", help="fail if the arena would be larger than this")
     parser.add_argument("--weights", metavar="PATH", help="the student file, for a model file that lacks it")
     options.add_force(parser)
@@ -40,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
         note(f"l3clf: sizes and instructions will not be measured: {missing}")
     model = load_model(args.model, weights=args.weights)
     windows = DEFAULT_WINDOWS if args.windows is None else args.windows
-    d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db)
+    d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db, args.frontend)
     if args.arena is not None and d.arena_bytes > args.arena:
         raise DeviceError(
             f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them or use a smaller student"

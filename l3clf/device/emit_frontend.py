@@ -4,6 +4,7 @@ Rule: the C code multiplies, adds and compares; everything that rounds (window, 
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def fixed_source(spec: MelSpec) -> str:
     if replace(spec, n_frames=1) != replace(student_spec(1.0), n_frames=1):
         raise DeviceError(f"{spec}: not the front-end of students, the only one in integers; use frontend='float'")
     c = constants()
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "window": c.window,
         "twiddles": c.twiddles,
         "order": c.order,

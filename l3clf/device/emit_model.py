@@ -19,7 +19,7 @@ def model_header(d: DeviceModel) -> str:
     pooled = "float" if d.pooling == "probability" else "int8_t"
     defines = "\n".join(f"#define L3CLF_{name} {value}" for name, value in _numbers(d).items())
     mode = "#define L3CLF_POOL_PROBABILITIES\n" if d.pooling == "probability" else ""
-    mode += "#define L3CLF_FLOAT_FRONTEND\n" if d.student.frontend == "float" else ""
+    mode += "#define L3CLF_FLOAT_FRONTEND\n" if d.frontend == "float" else ""
     mode += "#define L3CLF_EXACT_MEAN\n" if d.head.kind == "forest" else ""
     mode += "#define L3CLF_BACKGROUND /* the head's last row, which is no class */\n" if d.has_background else ""
     mode += "#define L3CLF_CLASS_THRESHOLDS\n" if d.class_thresholds else ""
@@ -148,7 +148,7 @@ const char *const l3clf_{kind}_names[{number}] = {{
 
 /* --- front-end ------------------------------------------------------------------------------------ */
 
-{(frontend_source if d.student.frontend == 'float' else fixed_source)(d.spec)}
+{(frontend_source if d.frontend == "float" else fixed_source)(d.spec)}
 {thresholds}/* --- head ----------------------------------------------------------------------------------------- */
 
 {head_source(d.head)}

@@ -19,6 +19,7 @@ from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DeviceModel, device_model
 from l3clf.device.runtime_files import runtime_files
+from l3clf.embedders.student import Frontend
 from l3clf.errors import DeviceError
 from l3clf.storage.atomic import claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord
@@ -27,8 +28,8 @@ from l3clf.storage.safezip import zip_bytes
 __all__ = ["export", "export_settings", "is_export", "read_export", "write_export"]
 
 MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
-SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db")
-_SINCE = {"gate_hysteresis_db": None}  # earlier exports lack it: their model has none
+SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "frontend")
+_SINCE = {"gate_hysteresis_db": None, "frontend": "float"}  # what exports have that do not say
 
 
 def export(
@@ -38,6 +39,7 @@ def export(
     unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
     gate_hysteresis_db: float | None = None,
+    frontend: Frontend | None = None,
     *,
     force: bool = False,
 ) -> Path:
@@ -57,6 +59,10 @@ def export(
         Of a classifier. A tagger has `thresholds_in_force`.
     gate_dbfs, gate_hysteresis_db : float or None, default=None
         Override those of the model, if given, as `unknown_threshold` does.
+    frontend : {"fixed", "float"} or None, default=None
+        What computes the input of the network: ``"fixed"`` in integers, the same as Python's on every chip, and fast on
+        chips without floating point; or ``"float"``, which is to go with the next release. None takes what the model
+        was fitted with if it was fitted on int8 embeddings, and ``"fixed"`` otherwise.
     force : bool, default=False
         Whether `out` may hold other files, and whether files are replaced that were changed or are not ours.
 
@@ -73,7 +79,7 @@ def export(
     ParameterError
         If the threshold, the gate or its hysteresis is out of range.
     """
-    d = device_model(model, pool_windows, unknown_threshold, gate_dbfs, gate_hysteresis_db)
+    d = device_model(model, pool_windows, unknown_threshold, gate_dbfs, gate_hysteresis_db, frontend)
     return write_export(d, out, force=force)
 
 

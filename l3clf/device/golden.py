@@ -11,9 +11,10 @@ from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filter
 from l3clf.classifier.decision import Answers, above_gate, counted, decide, tagged
 from l3clf.device.ctext import c_array
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
-from l3clf.embedders.frontend import levels, quantise_levels
+from l3clf.embedders.fixed_frontend import fixed_levels
+from l3clf.embedders.frontend import quantise_levels
 
-__all__ = ["Expected", "golden_header", "golden_pcm", "level_limits"]
+__all__ = ["Expected", "frame_limits", "golden_header", "golden_pcm", "level_limits"]
 
 BIN_ERROR = 2.0**-20  # of a bin of a float32 transform, in root mean squares of its bins; 2^-24 was found to suffice
 SUM_ERROR = 4e-6  # of a float32 sum over a mel band and of a logarithm, in parts of the power
@@ -31,7 +32,7 @@ class Expected:
     ----------
     levels : array of shape (n, frames, bands), int8
     lowest, highest : array of shape (n, frames, bands), int8
-        The levels that float32 may give, however it rounds; see `level_limits`.
+        Those that the C code may give: the same, or those that float32 may give, however it rounds; see `level_limits`.
     embeddings : array of shape (n, size), int8
     above_gate : array of shape (n,), bool
         Within the whole sound, if the gate has a hysteresis.
@@ -50,9 +51,11 @@ class Expected:
     def __init__(self, d: DeviceModel, windows: NDArray[np.int16]) -> None:
         self._d = d
         samples = windows.astype(np.float32) / np.float32(PCM_FULL_SCALE)
-        self.levels = quantise_levels(levels(d.spec, samples))
-        frames = np.lib.stride_tricks.sliding_window_view(samples, d.spec.frame, axis=1)[:, :: d.spec.hop]
-        self.lowest, self.highest = level_limits(d.spec, frames[:, : d.spec.n_frames])
+        self.levels = d.student.input_levels(samples)
+        self.lowest = self.highest = self.levels
+        if d.frontend == "float":
+            frames = np.lib.stride_tricks.sliding_window_view(samples, d.spec.frame, axis=1)[:, :: d.spec.hop]
+            self.lowest, self.highest = level_limits(d.spec, frames[:, : d.spec.n_frames])
         self.embeddings = d.student.network.run(self.levels[..., np.newaxis]).reshape(len(windows), -1)
         self.levels_dbfs = level_dbfs(samples)
         self.above_gate = above_gate(self.levels_dbfs, d.gate_dbfs, d.gate_hysteresis_db)
@@ -95,6 +98,14 @@ class Expected:
         pools = [slice(max(0, end - self._d.pool_windows), end) for end in ends]
         learned = self._d.classifier.silence_learned_
         return [(pool, counted(self.levels_dbfs[pool], self.above_gate[pool], learned)) for pool in pools]
+
+
+def frame_limits(d: DeviceModel, frames: NDArray[np.int16]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Return the lowest and the highest levels (n, bands) that the C code may give for frames (n, frame samples)."""
+    if d.frontend == "fixed":
+        levels = fixed_levels(frames, 1)[:, 0]
+        return levels, levels
+    return level_limits(d.spec, frames.astype(np.float32) / np.float32(PCM_FULL_SCALE))
 
 
 def level_limits(spec: MelSpec, frames: FloatArray) -> tuple[NDArray[np.int8], NDArray[np.int8]]:

@@ -22,7 +22,7 @@ from l3clf.device.lower import Layer, lower
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.embedders.frontend import student_spec
-from l3clf.embedders.student import Student
+from l3clf.embedders.student import Frontend, Student
 from l3clf.errors import DeviceError, ParameterError
 from l3clf.networks.int8_model import Int8Model
 
@@ -83,6 +83,11 @@ class DeviceModel:
         return isinstance(self.classifier, ClipTagger)
 
     @property
+    def frontend(self) -> str:
+        """What computes the levels: ``"fixed"``, in integers, or ``"float"``."""
+        return str(self.student.frontend)
+
+    @property
     def n_rows(self) -> int:
         """Probabilities that the head computes: of the classes and, if it learned a background, of that."""
         return len(self.head.classes_)
@@ -140,6 +145,7 @@ def device_model(
     unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
     gate_hysteresis_db: float | None = None,
+    frontend: Frontend | None = None,
 ) -> DeviceModel:
     """Check that a model can run on a microcontroller, and lower it.
 
@@ -153,6 +159,8 @@ def device_model(
         Of a classifier. A tagger has `thresholds_in_force`.
     gate_dbfs, gate_hysteresis_db : float or None, default=None
         Override those of the model, if given, as `unknown_threshold` does.
+    frontend : {"fixed", "float"} or None, default=None
+        See `export`.
 
     Returns
     -------
@@ -167,7 +175,7 @@ def device_model(
     """
     if not hasattr(model, "head_"):
         raise DeviceError("model: not fitted; call fit first, or give a model file of l3clf fit")
-    student = _student(model.embedder_)
+    student = _student(model.embedder_, frontend)
     if getattr(model, "typicality_", None) is not None:
         raise DeviceError(
             "model: it tells unknown sounds by distances, which the C runtime does not compute; fit with a background: "
@@ -252,7 +260,7 @@ def _threshold(
     return tuple(map(float, values))
 
 
-def _student(embedder: Embedder) -> Student:
+def _student(embedder: Embedder, frontend: Frontend | None) -> Student:
     if isinstance(embedder, Filtered) and not embedder.is_plain:
         what = "a band limit (band_hz, --band)" if embedder.denoise is None else "denoise (--denoise)"
         raise DeviceError(f"model: it was fitted with {what}, which the C runtime does not have; fit it without")
@@ -262,4 +270,6 @@ def _student(embedder: Embedder) -> Student:
             f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "
             "(l3clf distill)"
         )
-    return replace(embedder, precision="int8")  # whatever the model was fitted on
+    if frontend is None and embedder.precision == "int8":
+        frontend = embedder.frontend
+    return replace(embedder, precision="int8", frontend=frontend or "fixed")  # whatever the model was fitted on

@@ -17,7 +17,7 @@ from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.device.chips import Chip, HostChip
 from l3clf.device.decisions import Decision, decisions, follows
 from l3clf.device.emit_head import rounded_down, rounded_up
-from l3clf.device.golden import level_limits
+from l3clf.device.golden import frame_limits
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.errors import DeviceError
 from l3clf.networks.int8_run import Int8Network
@@ -114,7 +114,7 @@ def _check_frames(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.Gen
         chip.write(room, frame.tobytes())
         chip.call("l3clf_frame", room, room + out, room + work)
         row[:] = np.frombuffer(chip.read(room + out, d.spec.n_bands), np.int8)
-    low, high = level_limits(d.spec, frames.astype(np.float32) / np.float32(PCM_FULL_SCALE))
+    low, high = frame_limits(d, frames)
     found.n_levels += levels.size
     found.levels_wrong += int(((levels < low) | (levels > high)).sum())
 

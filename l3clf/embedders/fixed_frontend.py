@@ -3,7 +3,7 @@
 Rule: every operation here is one of the C code (``l3clf_frontend.c``) and has its result, in integers of 32 bits that
 none of them overflows; for sums of powers, float64 holds integers below 2^53.
 
-The method, for frames of 512 samples of 16 bits: a Hann window of 14 bits; a radix-4 transform of 256 complex numbers,
+The method, for frames of 512 samples of 16 bits: a Hann window; a radix-4 transform of 256 complex numbers,
 the even samples as real and the odd ones as imaginary parts, of 17 bits and a sign, so that no product with a twiddle
 of 14 bits is above 32; the first stage scales a frame up as far as its largest sample allows, and each of the others
 scales down by a quarter, as much as a windowed sine can grow. Then the bins of the real signal, their powers and the
@@ -40,16 +40,17 @@ Integer = TypeVar("Integer", bound=np.integer)
 
 PCM_FULL_SCALE = 32768.0
 N = FRAME // 2  # complex numbers of the transform
-ONE_BITS = 14  # of window and twiddles
+ONE_BITS = 14  # of 1 in the twiddles
 ONE = 2**ONE_BITS
+PEAK = 1.4 * ONE  # of the window: as large as the bits of the transform allow
 SAMPLE_BITS = 15  # to which the samples of a frame are scaled up
 PRODUCT_BITS = 16  # that a product with a twiddle loses: a quarter remains of the value
-WEIGHT_BITS = 12  # of 1 in the weights
+WEIGHT_BITS = 11  # of 1 in the weights
 TABLE_BITS, REST_BITS = 5, 10  # of a mantissa: those that choose a row of the table, and those between two rows
 LEVEL_BITS = 16  # after the point of a level
 # What sums of weighted powers are above those of a signal with full scale at 1, before the scale of their frame: bins
 # are twice those of a 64th (three stages of a quarter each) of the integers, whose full scale is 2^15.
-VALUE_BITS = 2 * (SAMPLE_BITS - 5) + WEIGHT_BITS
+VALUE_BITS = 2 * (SAMPLE_BITS - 5 + np.log2(PEAK / ONE)) + WEIGHT_BITS
 REPEATS = (1, 4, 16)  # of each twiddle in the three stages that have some
 BLOCK = 96  # frames at a time, at most, which the processor's cache holds
 
@@ -100,7 +101,7 @@ def constants() -> Constants:
     turn = -2 * np.pi * np.arange(3 * FRAME // 4) / FRAME
     octave = 10 * np.log10(2) / INPUT_STEP_DB * 2**LEVEL_BITS
     return Constants(
-        window=_rounded(ONE * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)), np.int16),
+        window=_rounded(PEAK * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)), np.int16),
         twiddles=_rounded(ONE * np.stack([np.cos(turn), np.sin(turn)], axis=1), np.int16),
         order=_order(),
         first_bin=int(inside[0]),
@@ -124,7 +125,7 @@ def _order() -> NDArray[np.uint8]:
 
 
 def _level_offsets(edges: NDArray[np.float64], octave: float) -> NDArray[np.int32]:
-    """Return what makes levels of the logarithms of the sums: filters have unit area over Hz, and levels are rounded."""
+    """Return what makes levels of the sums' logarithms: filters have unit area over Hz, and levels are rounded."""
     area = np.log2(2 / (edges[2:] - edges[:-2]))
     return _rounded(octave * (area - VALUE_BITS) + (INPUT_ZERO_POINT + 0.5) * 2**LEVEL_BITS, np.int32)
 
@@ -279,24 +280,26 @@ class _Work:
         return there.reshape(2, N, n)
 
     def _real_bins(self, re: Rows, im: Rows) -> None:
-        """Compute bins 1 to 255 of the real signal, bin k in row k."""
-        half = N // 2
+        """Compute twice the bins 1 to 255 of the real signal, bin k in row k."""
+        half, n = N // 2, self.n
+        low, high = slice(1, half), slice(N - 1, half, -1)
         # The transform is in the first eight slabs of the memory.
-        first, second = self._memory[8:16].reshape(4, half, self.n), self._memory[16:24].reshape(4, half, self.n)
-        a_re, a_im, b_re, b_im = re[1 : half + 1], im[1 : half + 1], re[: half - 1 : -1], im[: half - 1 : -1]
-        np.add(a_re, b_re, out=first[0])
-        np.subtract(a_im, b_im, out=first[1])
-        odd_re, odd_im = np.add(a_im, b_im, out=first[2]), np.subtract(b_re, a_re, out=first[3])
-        w_re, w_im = constants().twiddles[1 : half + 1].astype(np.int32).T[..., np.newaxis]
-        np.multiply(odd_re, w_re, out=second[0])
-        np.multiply(odd_im, w_im, out=second[2])
-        np.multiply(odd_re, w_im, out=second[1])
-        np.multiply(odd_im, w_re, out=second[3])
-        second[0] -= second[2]
-        second[1] += second[3]
-        second[:2] >>= ONE_BITS
-        np.add(first[:2], second[:2], out=self._bins[:, 1 : half + 1])
-        np.subtract(first[:2], second[:2], out=self._bins[:, : half - 1 : -1])
+        even, odd, turned, other = self._memory[8:24].reshape(4, 2, half, n)[:, :, 1:]
+        np.add(re[low], re[high], out=even[0])
+        np.subtract(im[low], im[high], out=even[1])
+        np.add(im[low], im[high], out=odd[0])
+        np.subtract(re[high], re[low], out=odd[1])
+        w_re, w_im = constants().twiddles[low].astype(np.int32).T[..., np.newaxis]
+        np.multiply(odd[0], w_re, out=turned[0])
+        np.multiply(odd[0], w_im, out=turned[1])
+        np.multiply(odd[1], w_im, out=other[0])
+        np.multiply(odd[1], w_re, out=other[1])
+        turned[0] -= other[0]
+        turned[1] += other[1]
+        turned >>= ONE_BITS
+        np.add(even, turned, out=self._bins[:, low])
+        np.subtract(even, turned, out=self._bins[:, high])
+        np.left_shift((re[half], im[half]), 1, out=self._bins[:, half])
 
     def _band_sums(self) -> NDArray[np.float64]:
         """Return the weighted powers of each band, (n_mels, n)."""

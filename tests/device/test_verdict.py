@@ -13,6 +13,7 @@ from l3clf.audio.clip import Samples
 from l3clf.cli import main as cli
 from l3clf.device import toolchain
 from l3clf.device import verification as module
+from l3clf.device.exporter import read_export
 from l3clf.device.verification import verify
 from l3clf.errors import MissingDependencyError, ParameterError
 
@@ -48,7 +49,8 @@ def clip(*parts):
 
 def test_wrong_decisions_are_found_where_no_window_is_exact(tiny, tmp_path, host_only):
     """Thresholds and intercepts changed by hand: no pool was exact, and no decision compared."""
-    folder = mutated(tiny, tmp_path / "c", "main.c", "samples[160]", "samples[161]")
+    floats = l3clf.device.export(read_export(tiny).classifier, tmp_path / "f", pool_windows=4, frontend="float")
+    folder = mutated(floats, tmp_path / "c", "main.c", "samples[160]", "samples[161]")
     text = (folder / "l3clf_model.c").read_text()
 
     def change(name, make):

@@ -23,6 +23,7 @@ from sklearn.base import clone
 
 import l3clf
 from l3clf.embedders import load_embedder
+from l3clf.embedders.fixed_frontend import as_pcm, fixed_levels
 from l3clf.embedders.frontend import INPUT_STEPS, levels, quantise_levels, student_spec
 from l3clf.embedders.shipped import L3Mini
 from l3clf.embedders.student import Student, read_student, write_student
@@ -88,11 +89,12 @@ def test_numbers_are_those_of_its_networks(student):
     found = student.embed_windows(x)
     assert (found.shape, found.dtype) == ((20, SIZE), np.float32)
     assert cosine(found, expected).min() > 0.9999  # the steps are not rounded on the way into it
-    whole = Student(TINY, precision="int8")
-    network = whole.network
-    out = network.model.output
-    exact = (network.run(steps[..., np.newaxis]).astype(np.float32) - out.zero_point) * out.scale
-    np.testing.assert_array_equal(whole.embed_windows(x), exact)
+    for frontend, into in (("float", steps), ("fixed", fixed_levels(as_pcm(x), SPEC.n_frames))):
+        whole = Student(TINY, precision="int8", frontend=frontend)
+        network = whole.network
+        out = network.model.output
+        exact = (network.run(into[..., np.newaxis]).astype(np.float32) - out.zero_point) * out.scale
+        np.testing.assert_array_equal(whole.embed_windows(x), exact)
 
 
 def test_float_and_int8_agree(student):
@@ -229,6 +231,8 @@ def test_a_model_file_without_its_student_says_so(table, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"precision": "int4"}, "precision='int4'; expected 'float32' or 'int8'"),
+        ({"frontend": "int"}, "frontend='int'; expected 'fixed' or 'float'"),
+        ({"frontend": "fixed"}, "frontend='fixed': is that of the int8 network; pass precision='int8' as well"),
         ({"weights": 3}, "weights=3; expected a path"),
         ({"size": 32}, "embedder 'student'.*'size'"),
     ],

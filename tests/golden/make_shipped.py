@@ -15,7 +15,11 @@ import l3clf
 
 TARGET = Path(__file__).with_name("shipped.npz")
 NAMES = ("l3base", "l3mini", "l3micro")
-PRECISIONS = ("float32", "int8")
+VARIANTS = {
+    "float32": {"precision": "float32"},
+    "int8": {"precision": "int8"},
+    "int8, float front-end": {"precision": "int8", "frontend": "float"},  # that of models of earlier versions
+}
 
 
 def windows():
@@ -25,20 +29,20 @@ def windows():
     return np.concatenate([noise, 0.3 * np.sin(np.arange(n, dtype=np.float32) / 7)[np.newaxis]])
 
 
-def recorded(name, precision):
+def recorded(name, variant):
     """Return the fingerprint and the vectors of `windows()`, shape (3, size)."""
     with np.load(TARGET) as file:
-        return str(file[f"{name} {precision} fingerprint"]), file[f"{name} {precision}"]
+        return str(file[f"{name} {variant} fingerprint"]), file[f"{name} {variant}"]
 
 
 def main():
     """Write the file."""
     found = {}
     for name in NAMES:
-        for precision in PRECISIONS:
-            embedder = l3clf.load_embedder(name, precision=precision)
-            found[f"{name} {precision}"] = embedder.embed_windows(windows())
-            found[f"{name} {precision} fingerprint"] = np.array(embedder.fingerprint)
+        for variant, options in VARIANTS.items():
+            embedder = l3clf.load_embedder(name, **options)
+            found[f"{name} {variant}"] = embedder.embed_windows(windows())
+            found[f"{name} {variant} fingerprint"] = np.array(embedder.fingerprint)
     np.savez_compressed(TARGET, **found)
 
 

@@ -5,9 +5,9 @@
 #include "l3clf_dsp.h"
 
 #define N (L3CLF_FRAME / 2) /* length of the complex transform */
-#define ONE_BITS 14         /* of 1 in the window and the twiddles */
+#define ONE_BITS 14         /* of 1 in the twiddles */
 #define SAMPLE_BITS 15      /* to which the samples of a frame are scaled up */
-#define WEIGHT_BITS 12      /* of 1 in the weights */
+#define WEIGHT_BITS 11      /* of 1 in the weights */
 #define TABLE_BITS 5 /* of a mantissa, that choose a row of the logarithms */
 #define REST_BITS 10 /* of a mantissa, between two rows */
 
@@ -160,7 +160,9 @@ static void other_stages(complex_t *x, const l3clf_frontend *f)
 static void real_bins(complex_t *x, const l3clf_frontend *f)
 {
     const int16_t *w = f->twiddles;
-    for (int32_t k = 1; k <= N / 2; k++) {
+    complex_t *middle = x + f->order[N / 2];
+    middle->re *= 2, middle->im *= 2;
+    for (int32_t k = 1; k < N / 2; k++) {
         complex_t *low = x + f->order[k], *high = x + f->order[N - k];
         const complex_t a = *low, b = *high;
         const complex_t even = {a.re + b.re, a.im - b.im}, odd = {a.im + b.im, b.re - a.re};
@@ -180,7 +182,7 @@ typedef struct {
 
 #ifdef L3CLF_SHORT_MULTIPLY
 /* For cores that multiply 32 bits to 32 bits only. Powers are in two parts, of 16 bits and of those above; the sum of
-   all powers of a frame, at most 2^36, times a weight fits 32 bits in its upper part. */
+   all powers of a frame, at most 2^37, times a weight fits 32 bits in its upper part. */
 static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
 {
     uint32_t low = 0, high = 0, low_rising = 0, high_rising = 0;

@@ -31,11 +31,11 @@ typedef struct {
 #define L3CLF_FRAME_WORK_BYTES (L3CLF_FRAME * 4) /* FRAME / 2 complex numbers of 32 bits */
 
 typedef struct {
-    const int16_t *window;     /* FRAME values, 1 is 2^14 */
+    const int16_t *window;     /* FRAME values, 1.4 * 2^14 at most */
     const int16_t *twiddles;   /* exp(-2 pi i k / FRAME) for k < 3/4 FRAME, real and imaginary parts interleaved */
     const uint8_t *order;      /* index of bin k, of FRAME / 2, after the transform */
     const uint8_t *n_bins;     /* bins below each band's centre and above the one before, and above the last: N_MELS + 1 */
-    const uint16_t *weights;   /* of each of these bins in the band above; 4096 less that in the band below */
+    const uint16_t *weights;   /* of each of these bins in the band above; 2048 less that in the band below */
     const int32_t *logarithms; /* levels of 1 + i/32, 2^16 a step */
     const int32_t *offsets;    /* of each band's level */
     int32_t octave, first_bin; /* levels in an octave; the first of the bins */
