@@ -33,6 +33,8 @@ def model_header(d: DeviceModel) -> str:
 
 #include <stdint.h>
 
+#include "l3clf_kernels.h"
+
 #ifdef __cplusplus
 extern "C" {{
 #endif
@@ -49,7 +51,11 @@ typedef {pooled} l3clf_pooled; /* element of what is kept of each window */
 extern const char *const l3clf_{kind}_names[{number}];
 extern const char l3clf_version[];
 {own}
+/* Computes the network in the arena, from its input to its output. */
 void l3clf_network(int8_t *arena);
+/* Computes the network from `progress` on, until about `budget` multiply-accumulates are done, but at least one piece.
+   Returns 1 when it is complete, 0 before. */
+int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget);
 void l3clf_head(const float *x, float *probabilities);
 
 #ifdef __cplusplus
@@ -80,6 +86,8 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
         "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
         "ANSWER_OFFSET": d.answer_offset,
+        "FRAME_OFFSET": d.frame_offset,
+        "NETWORK_MACS": d.macs,
         "POOLED_SIZE": d.n_rows if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
@@ -148,7 +156,14 @@ const char *const l3clf_{kind}_names[{number}] = {{
 {head_source(d.head)}
 /* --- network -------------------------------------------------------------------------------------- */
 
-{network_source(d.network, d.layers, d.plan)}"""
+{network_source(d.network, d.layers, d.plan)}
+int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget)
+{{
+    (void)progress, (void)budget;
+    l3clf_network(arena);
+    return 1;
+}}
+"""
 
 
 def _banner(d: DeviceModel) -> str:

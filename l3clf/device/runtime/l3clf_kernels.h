@@ -11,6 +11,11 @@
 extern "C" {
 #endif
 
+/* How far a network is computed; {0, 0} before its first piece. */
+typedef struct {
+    int32_t layer, place;
+} l3clf_progress;
+
 /* How 32-bit sums become int8: high = (sum * multiplier + 2^30) >> 31, then high / 2^right, halves away from zero,
    plus the zero point, clamped. With a negative `right` the sum is shifted left first.
    The exporter guarantees that no sum reaches 2^30. */
