@@ -4,6 +4,7 @@ Rule: every change is a function of samples and plain numbers, with a known resu
 `Augmentation` draws those numbers, from the generator passed to it, so that the same seed gives the same sound.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -237,7 +238,10 @@ RANGES = ("decay_s", "direct_db", "stretch", "pitch", "gain_db", "snr_db", "mix_
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+    try:
+        return isinstance(value, int | float | np.number) and math.isfinite(value)
+    except (OverflowError, TypeError):  # an integer beyond all floats; a complex number
+        return False
 
 
 def _is_range(value: object) -> bool:

@@ -192,6 +192,7 @@ def suggest(model: Any, clips: Iterable[Any], n: int = 20) -> Suggestions:
     for batch in _batches(embed_items(model, items)):
         failures |= {i: outcome for i, outcome in batch.items() if isinstance(outcome, L3clfError)}
         heard = {i: (w, v) for i, w in batch.items() if i not in failures and len(v := _mean(w, model))}
+        heard = {i: each for i, each in heard.items() if len(model._vectors(each[0], model.silence_learned_))}
         if heard:
             places += heard
             vectors += [v for _, v in heard.values()]
@@ -205,11 +206,9 @@ def suggest(model: Any, clips: Iterable[Any], n: int = 20) -> Suggestions:
     joined = Answers(*(np.concatenate([getattr(a, f) for a in answers]) for f in ("probabilities", "known_shares")))
     order = np.argsort(places)  # so that ties do not depend on which clip was embedded first
     joined = Answers(joined.probabilities[order], joined.known_shares[order])
-    audible = np.flatnonzero(joined.probabilities.max(axis=1, initial=0.0) > 0)  # in some window above the gate
-    joined = Answers(joined.probabilities[audible], joined.known_shares[audible])
-    where = np.array(places)[order][audible]
+    where = np.array(places)[order]
     weights = uncertainties(model, joined)
-    rows = np.concatenate(vectors)[order][audible]
+    rows = np.concatenate(vectors)[order]
     chosen = choose(rows, weights, n)
     guesses = _guesses(model, joined)
     found = [Suggestion(int(where[k]), _clip(items[where[k]]), guesses[k], float(weights[k])) for k in chosen]
