@@ -352,6 +352,17 @@ def test_impossible_ranges_are_refused(value):
         Augmentation(gain_db=value)
 
 
+@pytest.mark.parametrize(
+    "options", [{"gain_db": (0.0, 1e6)}, {"snr_db": (-1e6, 0.0)}, {"decay_s": (0.1, 1e300)}, {"colour_db": 1e6}]
+)
+def test_changes_that_cannot_be_computed_are_refused(options):
+    with pytest.raises(ParameterError, match=r"expected values of at most|decibels from 0 to 200"):
+        Augmentation(**options)
+    largest = dict.fromkeys(("gain_db", "snr_db", "mix_db", "direct_db"), (200.0, 200.0))
+    copies = made(X[:2], Augmentation(copies=1, **largest, decay_s=(60.0, 60.0), p_room=1.0, p_noise=1.0))
+    assert all(np.isfinite(each).all() for each in copies.values())
+
+
 def test_a_classifier_with_copies_clones():
     model = clone(classifier())
     assert model.augment == TWO
