@@ -60,7 +60,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def cost_lines(cost: "Cost", hop_s: float) -> list[str]:
     """Return what an export needs and which chips offer it, as lines of text."""
-    from l3clf.device.cost import CHIPS, ZIG, fits
+    from l3clf.device.cost import CHIPS, fits
+    from l3clf.device.toolchain import ZIG
 
     lines = [
         f"Flash:        {cost.flash_bytes:9,} bytes, code and constants",

@@ -53,8 +53,9 @@ extern const char l3clf_version[];
 {own}
 /* Computes the network in the arena, from its input to its output. */
 void l3clf_network(int8_t *arena);
-/* Computes the network from `progress` on, until about `budget` multiply-accumulates are done, but at least one piece.
-   Returns 1 when it is complete, 0 before. */
+/* Computes the network from `progress` on, {{0, 0}} before the first piece, until about `budget` multiply-accumulates
+   are done: one piece of a layer at least, otherwise no more than the budget. Returns 1 when the network is complete, 0
+   before. Until it is complete, nothing else may write to its tensors, which end where L3CLF_FRAME_OFFSET is. */
 int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget);
 void l3clf_head(const float *x, float *probabilities);
 
@@ -132,7 +133,6 @@ def model_source(d: DeviceModel) -> str:
 
 #include "l3clf_frontend.h"
 #include "l3clf_head.h"
-#include "l3clf_kernels.h"
 
 /* Called after every layer with its output, for tests. */
 #ifdef L3CLF_TRACE
@@ -156,14 +156,7 @@ const char *const l3clf_{kind}_names[{number}] = {{
 {head_source(d.head)}
 /* --- network -------------------------------------------------------------------------------------- */
 
-{network_source(d.network, d.layers, d.plan)}
-int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget)
-{{
-    (void)progress, (void)budget;
-    l3clf_network(arena);
-    return 1;
-}}
-"""
+{network_source(d.network, d.layers, d.plan)}"""
 
 
 def _banner(d: DeviceModel) -> str:

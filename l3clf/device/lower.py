@@ -38,6 +38,8 @@ Field: TypeAlias = "int | tuple[int, ...] | NDArray[Any] | Mapping[str, Field]"
 
 MAX_SUM = 1 << 30  # the kernels double a sum before SMMULR, which must not overflow 32 bits
 GROUP = 4  # values that the kernels process at a time
+SCALING = 8  # what the requantisation of a value takes, in multiply-accumulates
+ROW = 64  # values that additions and rectifiers process at least at a time
 POINTER_BYTES = 8  # on the host; a chip's are smaller
 MAX_DENSE = 1 << 20  # weights of a depthwise layer that is expanded to an ordinary convolution
 ADD_SCRATCH_BYTES = 2048  # a table of 256 int32 for each of two inputs
@@ -58,6 +60,12 @@ class Layer:
         Tensor that it writes.
     fields : mapping
         The members of its structure. An array becomes a C array of its own, a tuple an array member.
+    places : int
+        What can be computed one after another: positions, values or rows, as the kernel counts them.
+    work : int
+        What a place costs, in multiply-accumulates or what takes as long.
+    piece : int, default=1
+        Places that are computed at least at a time.
     scratch_bytes : int, default=0
         Scratch memory that the kernel needs.
     macs : int, default=0
@@ -70,6 +78,9 @@ class Layer:
     sources: tuple[int, ...]
     target: int
     fields: Mapping[str, Field]
+    places: int
+    work: int
+    piece: int = 1
     scratch_bytes: int = 0
     macs: int = 0
     in_place: bool = False
@@ -161,7 +172,8 @@ def _conv(
     }
     macs = shape_out["rows"] * shape_out["columns"] * weights.size
     in_place = window.size == window.stride == (1, 1) and shape_in == shape_out and depth == values
-    return Layer("conv", (index,), target, fields, 12 * depth, macs, in_place)
+    places = shape_out["rows"] * shape_out["columns"]
+    return Layer("conv", (index,), target, fields, places, weights.size, GROUP, 12 * depth, macs, in_place)
 
 
 @_lower.register
@@ -186,7 +198,8 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
     }
     taps = -(-len(flat) // 2) * 2  # the kernel processes pairs
     scratch = taps * POINTER_BYTES + channels + GROUP - 1
-    return Layer("depthwise", (op.source,), op.target, fields, scratch, target.size * len(flat))
+    places = target.size // channels
+    return Layer("depthwise", (op.source,), op.target, fields, places, flat.size, 1, scratch, target.size * len(flat))
 
 
 def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
@@ -222,7 +235,10 @@ def _(op: MaxPool2D | AveragePool2D, tensors: tuple[Tensor, ...]) -> Layer:
         "low": op.low,
         "high": op.high,
     }
-    return Layer("max_pool" if isinstance(op, MaxPool2D) else "average_pool", (op.source,), op.target, fields)
+    kernel = "max_pool" if isinstance(op, MaxPool2D) else "average_pool"
+    *_, channels = tensors[op.target].shape
+    places = tensors[op.target].size // channels
+    return Layer(kernel, (op.source,), op.target, fields, places, 2 * channels * math.prod(op.window.size))
 
 
 @_lower.register
@@ -233,35 +249,31 @@ def _(op: Mean, tensors: tuple[Tensor, ...]) -> Layer:
         raise DeviceError(f"mean over axes {op.axes}; the C runtime needs adjacent axes")
     count = math.prod(source.shape[first : last + 1])
     fields: dict[str, Field] = {
-        "outer": math.prod(source.shape[:first]),
         "count": count,
         "inner": math.prod(source.shape[last + 1 :]),
         "output": _output(op.out, np.array([-count * source.zero_point]), np.array([count])),
     }
-    return Layer("mean", (op.source,), op.target, fields)
+    return Layer("mean", (op.source,), op.target, fields, tensors[op.target].size, 2 * count + SCALING)
 
 
 @_lower.register
 def _(op: Add, tensors: tuple[Tensor, ...]) -> Layer:
     fields: dict[str, Field] = {
-        "size": tensors[op.target].size,
         "zero_point": tuple(tensors[index].zero_point for index in op.sources),
         "multiplier": op.multipliers,
         "right": tuple(-shift for shift in op.shifts),
         # Inputs are at most 2^28 before scaling (8 bits shifted by 20), and the factors at most one half.
         "output": _output(op.out, np.array([0]), np.array([1 << 21])),
     }
-    return Layer("add", op.sources, op.target, fields, ADD_SCRATCH_BYTES, in_place=True)
+    size = tensors[op.target].size
+    return Layer("add", op.sources, op.target, fields, size, 3 * SCALING, ROW, ADD_SCRATCH_BYTES, in_place=True)
 
 
 @_lower.register
 def _(op: Rectify, tensors: tuple[Tensor, ...]) -> Layer:
     source = tensors[op.source]
-    fields: dict[str, Field] = {
-        "size": source.size,
-        "output": _output(op.out, np.array([-source.zero_point]), np.array([1])),
-    }
-    return Layer("rectify", (op.source,), op.target, fields, in_place=True)
+    fields: dict[str, Field] = {"output": _output(op.out, np.array([-source.zero_point]), np.array([1]))}
+    return Layer("rectify", (op.source,), op.target, fields, source.size, SCALING, ROW, in_place=True)
 
 
 @_lower.register
@@ -276,7 +288,8 @@ def _(op: Pad, tensors: tuple[Tensor, ...]) -> Layer:
         "left": op.widths[2][0],
         "value": source.zero_point,
     }
-    return Layer("pad", (op.source,), op.target, fields)
+    rows, width = tensors[op.target].shape[1], math.prod(tensors[op.target].shape[2:])
+    return Layer("pad", (op.source,), op.target, fields, rows, 2 * width)
 
 
 # --- members that several structures have ---------------------------------------------------------

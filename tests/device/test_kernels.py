@@ -56,6 +56,28 @@ def test_other_scales_and_weights_equal_tflite_micro(name, seed, build, tmp_path
         np.testing.assert_array_equal(values.reshape(expected[index].shape), expected[index], err_msg=f"tensor {index}")
 
 
+# --- steps -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*NAMES, "l3mini"])
+def test_every_budget_gives_the_same_values(name, tmp_path):
+    embedder = l3clf.load_embedder("l3mini", precision="int8")
+    model = embedder.network.model if name == "l3mini" else read_tflite(content_of(name, seed=1), name)
+    x = windows_for(model.input.shape[1:], 4, seed=4)[3:]
+    net = CNetwork(model, "host", tmp_path)
+    whole = net.every_tensor(x)
+    rng = np.random.default_rng(0)
+    most = sum(-(-layer.places // layer.piece) for layer in net.layers)
+    cost = sum(layer.places * layer.work for layer in net.layers)
+    for budget in (1, *(int(b) for b in rng.integers(1, cost, 20)), 2 * cost):
+        found = net.every_tensor(x, budget)
+        assert net.steps <= min(most, 1 + 3 * cost // budget + len(net.layers))
+        assert net.steps == most or budget > 1
+        for index, values in found.items():
+            np.testing.assert_array_equal(values, whole[index], err_msg=f"tensor {index} with a budget of {budget}")
+    assert net.steps == 1
+
+
 def assert_every_layer_is_equal(embedder, build, n, folder):
     net = embedder.network
     rng = np.random.default_rng(0)

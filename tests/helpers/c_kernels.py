@@ -15,11 +15,34 @@ from l3clf.device.toolchain import build_chip, build_host
 HARNESS = """
 #include "l3clf_kernels.h"
 void l3clf_network(int8_t *arena);
+int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget);
 void harness_network(void);
+int harness_steps(int32_t budget);
 int8_t harness_arena[{arena}] __attribute__((aligned(8)));
 int8_t harness_trace[{trace}];
 int32_t harness_n_trace;
 void harness_network(void) {{ harness_n_trace = 0; l3clf_network(harness_arena); }}
+static const int32_t scratch[][2] = {{
+{scratch}
+}};
+/* Between steps, scratch memory is free for others; here they use it. */
+static void disturb(int32_t layer)
+{{
+    for (int32_t i = 0; i < scratch[layer][1]; i++) {{
+        harness_arena[scratch[layer][0] + i] = 0x5A;
+    }}
+}}
+int harness_steps(int32_t budget)
+{{
+    l3clf_progress progress = {{0, 0}};
+    int steps = 1;
+    harness_n_trace = 0;
+    while (!l3clf_network_step(harness_arena, &progress, budget)) {{
+        disturb(progress.layer);
+        steps++;
+    }}
+    return steps;
+}}
 static void trace(const int8_t *values, int32_t size)
 {{
     for (int32_t i = 0; i < size; i++) {{
@@ -40,7 +63,11 @@ class CNetwork:
         self.sizes = [model.tensors[layer.target].size for layer in self.layers]
         for name in ("l3clf_kernels.c", "l3clf_kernels.h", "l3clf_dsp.h"):
             shutil.copy(RUNTIME / name, folder)
-        text = HARNESS.format(arena=self.plan.size, trace=sum(self.sizes) + model.input.size)
+        scratch = [
+            f"{{{at}, {layer.scratch_bytes}}}," for at, layer in zip(self.plan.scratch, self.layers, strict=True)
+        ]
+        trace = sum(self.sizes) + model.input.size
+        text = HARNESS.format(arena=self.plan.size, trace=trace, scratch="\n".join(scratch))
         (folder / "network.c").write_text(text + network_source(model, self.layers, self.plan))
         sources = [f"-I{folder}", str(folder / "network.c"), str(folder / "l3clf_kernels.c")]
         plain = ["-DL3CLF_PORTABLE", *sources]
@@ -49,13 +76,16 @@ class CNetwork:
         else:
             self.chip = EmulatedChip(build_chip(sources if build == "dsp" else plain, folder / "network.elf"))
 
-    def every_tensor(self, x):
-        """Return values of every layer for windows (n, ...), by tensor index."""
+    def every_tensor(self, x, budget=None):
+        """Return values of every layer for windows (n, ...), by tensor index; with a budget, computed in steps."""
         found = {layer.target: [] for layer in self.layers}
         for window in x:
             place = self.chip.address("harness_arena") + self.plan.offsets[self.model.source]
             self.chip.write(place, np.ascontiguousarray(window).tobytes())
-            self.chip.call("harness_network")
+            if budget is None:
+                self.chip.call("harness_network")
+            else:
+                self.steps = self.chip.call("harness_steps", budget)
             (n,) = struct.unpack("<i", self.chip.read(self.chip.address("harness_n_trace"), 4))
             values = np.frombuffer(self.chip.read(self.chip.address("harness_trace"), n), np.int8)[window.size :]
             for layer, part in zip(self.layers, np.split(values, np.cumsum(self.sizes)[:-1]), strict=True):

@@ -2,6 +2,17 @@
 
 #include "l3clf_dsp.h"
 
+/* --- steps ---------------------------------------------------------------------------------------- */
+
+int32_t l3clf_next_place(const l3clf_extent *extent, int32_t place, int32_t *budget)
+{
+    const int32_t left = (extent->places - place + extent->piece - 1) / extent->piece;
+    int32_t pieces = *budget / extent->work;
+    pieces = pieces < 1 ? 1 : pieces < left ? pieces : left;
+    *budget -= pieces * extent->work;
+    return pieces == left ? extent->places : place + pieces * extent->piece;
+}
+
 /* --- convolution ---------------------------------------------------------------------------------- */
 
 static void fill(int8_t *to, int32_t n, int8_t value)
@@ -86,20 +97,21 @@ static void products(const l3clf_conv_layer *layer, const int8_t *const columns[
     }
 }
 
-void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, void *scratch)
+void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
+                void *scratch)
 {
-    const int32_t places = layer->out.rows * layer->out.columns;
+    const int32_t channels = layer->out.channels;
     l3clf_wide *wide = scratch;
     int8_t *gathered = (int8_t *)scratch + 8 * layer->depth;
-    for (int32_t place = 0; place < places; place += 4) {
-        const int32_t n = places - place < 4 ? places - place : 4;
+    for (int32_t place = first; place < last; place += 4) {
+        const int32_t n = last - place < 4 ? last - place : 4;
         const int8_t *columns[4];
         for (int32_t i = 0; i < 4; i++) {
             columns[i] = i < n ? column(layer, in, place + i, gathered + i * layer->depth) : columns[0];
         }
-        products(layer, columns, n, wide, out + place * layer->out.channels);
+        products(layer, columns, n, wide, out + place * channels);
     }
-    clamp_map(&layer->output, out, places * layer->out.channels);
+    clamp_map(&layer->output, out + first * channels, (last - first) * channels);
 }
 
 /* --- depthwise convolution ------------------------------------------------------------------------ */
@@ -138,19 +150,20 @@ static void tap_products(const l3clf_depthwise_layer *layer, const int8_t *const
     }
 }
 
-void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, void *scratch)
+void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
+                     void *scratch)
 {
-    const int32_t channels = layer->out.channels, places = layer->out.rows * layer->out.columns;
+    const int32_t channels = layer->out.channels;
     const int32_t n_taps = layer->window.rows * layer->window.columns, even = n_taps + (n_taps & 1);
     const int8_t **taps = scratch;
     int8_t *outside = (int8_t *)(taps + even);
     fill(outside, channels + 3, (int8_t)layer->zero_point);
     taps[even - 1] = outside; /* the tap that completes a pair has zero weights */
-    for (int32_t place = 0; place < places; place++) {
+    for (int32_t place = first; place < last; place++) {
         find_taps(layer, in, place, outside, taps);
         tap_products(layer, taps, even, out + place * channels);
     }
-    clamp_map(&layer->output, out, places * channels);
+    clamp_map(&layer->output, out + first * channels, (last - first) * channels);
 }
 
 /* --- pools ---------------------------------------------------------------------------------------- */
@@ -199,53 +212,53 @@ static int32_t average(const l3clf_pool_layer *layer, const int8_t *in, part p)
     return (sum + (sum < 0 ? -(count / 2) : count / 2)) / count;
 }
 
-static void pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out,
+static void pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
                  int32_t (*value)(const l3clf_pool_layer *, const int8_t *, part))
 {
-    for (int32_t row = 0; row < layer->out.rows; row++) {
-        for (int32_t column = 0; column < layer->out.columns; column++) {
-            const part p = inside(layer, row, column);
-            for (int32_t channel = 0; channel < layer->out.channels; channel++) {
-                *out++ = clamp(value(layer, in + channel, p), layer->low, layer->high);
-            }
+    const int32_t columns = layer->out.columns, channels = layer->out.channels;
+    out += first * channels;
+    for (int32_t place = first; place < last; place++) {
+        const part p = inside(layer, place / columns, place % columns);
+        for (int32_t channel = 0; channel < channels; channel++) {
+            *out++ = clamp(value(layer, in + channel, p), layer->low, layer->high);
         }
     }
 }
 
-void l3clf_max_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out)
+void l3clf_max_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
-    pool(layer, in, out, largest);
+    pool(layer, in, out, first, last, largest);
 }
 
-void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out)
+void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
-    pool(layer, in, out, average);
+    pool(layer, in, out, first, last, average);
 }
 
 /* --- other layers --------------------------------------------------------------------------------- */
 
-void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out)
+void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
     const l3clf_output to = layer->output;
     const l3clf_factor factor = to.factors[0];
     const int32_t right = to.right[0], count = layer->count, inner = layer->inner;
-    for (int32_t outer = 0; outer < layer->outer; outer++, in += count * inner) {
-        for (int32_t i = 0; i < inner; i++) {
-            int32_t sum = factor.bias;
-            for (int32_t k = 0; k < count; k++) {
-                sum += in[k * inner + i];
-            }
-            out[outer * inner + i] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
+    for (int32_t place = first; place < last; place++) {
+        const int8_t *value = in + place / inner * count * inner + place % inner;
+        int32_t sum = factor.bias;
+        for (int32_t k = 0; k < count; k++, value += inner) {
+            sum += *value;
         }
+        out[place] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
     }
-    clamp_map(&layer->output, out, layer->outer * inner);
+    clamp_map(&layer->output, out + first, last - first);
 }
 
-void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, void *scratch)
+void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, int32_t first,
+               int32_t last, void *scratch)
 {
     const l3clf_output to = layer->output;
     const l3clf_factor factor = to.factors[0];
-    const int32_t right = to.right[0], size = layer->size;
+    const int32_t right = to.right[0];
     int32_t *scaled = scratch; /* table of every value that an input can have */
     for (int32_t input = 0; input < 2; input++) {
         for (int32_t value = INT8_MIN; value <= INT8_MAX; value++) {
@@ -253,31 +266,34 @@ void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *tw
             *scaled++ = l3clf_scale(shifted, layer->multiplier[input], layer->right[input]);
         }
     }
-    const int32_t *first = (const int32_t *)scratch - INT8_MIN, *second = first + 256;
-    for (int32_t i = 0; i < size; i++) {
-        const int32_t sum = first[one[i]] + second[two[i]];
+    const int32_t *of_one = (const int32_t *)scratch - INT8_MIN, *of_two = of_one + 256;
+    for (int32_t i = first; i < last; i++) {
+        const int32_t sum = of_one[one[i]] + of_two[two[i]];
         out[i] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
     }
-    clamp_map(&layer->output, out, size);
+    clamp_map(&layer->output, out + first, last - first);
 }
 
-void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out)
+void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
     const l3clf_output to = layer->output;
     const l3clf_factor factor = to.factors[0];
-    const int32_t right = to.right[0], size = layer->size;
-    for (int32_t i = 0; i < size; i++) {
+    const int32_t right = to.right[0];
+    for (int32_t i = first; i < last; i++) {
         out[i] = l3clf_narrow(l3clf_scale(in[i] + factor.bias, factor.multiplier, right) + to.zero_point);
     }
-    clamp_map(&layer->output, out, size);
+    clamp_map(&layer->output, out + first, last - first);
 }
 
-void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out)
+void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
     const int32_t width = layer->in.columns * layer->in.channels, wide = layer->out.columns * layer->out.channels;
-    fill(out, layer->out.rows * wide, (int8_t)layer->value);
-    out += layer->above * wide + layer->left * layer->out.channels;
-    for (int32_t row = 0; row < layer->in.rows; row++, in += width, out += wide) {
-        copy(out, in, width);
+    fill(out + first * wide, (last - first) * wide, (int8_t)layer->value);
+    out += layer->left * layer->out.channels;
+    for (int32_t row = first; row < last; row++) {
+        const int32_t from = row - layer->above;
+        if (from >= 0 && from < layer->in.rows) {
+            copy(out + row * wide, in + from * width, width);
+        }
     }
 }

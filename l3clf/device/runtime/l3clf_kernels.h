@@ -11,10 +11,15 @@
 extern "C" {
 #endif
 
-/* How far a network is computed; {0, 0} before its first piece. */
+/* How far a network has been computed: {0, 0} before the first piece. */
 typedef struct {
     int32_t layer, place;
 } l3clf_progress;
+
+/* A layer's places, how many of them are computed at least at a time, and what these cost in multiply-accumulates. */
+typedef struct {
+    int32_t places, piece, work;
+} l3clf_extent;
 
 /* How 32-bit sums become int8: high = (sum * multiplier + 2^30) >> 31, then high / 2^right, halves away from zero,
    plus the zero point, clamped. With a negative `right` the sum is shifted left first.
@@ -66,21 +71,19 @@ typedef struct {
 } l3clf_pool_layer;
 typedef l3clf_pool_layer l3clf_max_pool_layer, l3clf_average_pool_layer;
 
-/* Mean over `count` values that are `inner` apart, `outer` times, with one factor for all. */
+/* Mean over `count` values that are `inner` apart, with one factor for all. */
 typedef struct {
-    int32_t outer, count, inner;
+    int32_t count, inner;
     l3clf_output output;
 } l3clf_mean_layer;
 
 /* Sum of two maps. Each input, less its zero point, is shifted left by 20 bits and scaled to a common scale. */
 typedef struct {
-    int32_t size;
     int32_t zero_point[2], multiplier[2], right[2];
     l3clf_output output;
 } l3clf_add_layer;
 
 typedef struct {
-    int32_t size;
     l3clf_output output;
 } l3clf_rectify_layer;
 
@@ -89,19 +92,29 @@ typedef struct {
     int32_t above, left, value;
 } l3clf_pad_layer;
 
+/* Returns up to which place of its layer the next step goes that costs about `budget`, one piece at least, and lowers the
+   budget by the cost. */
+int32_t l3clf_next_place(const l3clf_extent *extent, int32_t place, int32_t *budget);
+
+/* Each function computes the places from `first` on, before `last`: positions of the output map (row by row) for
+   convolutions and pools, values for a mean, an addition and a rectifier, rows for a pad. */
+
 /* Scratch: 12 * depth bytes, aligned to 4. `out` may be `in` for a pointwise layer with as many channels out as in. */
-void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, void *scratch);
+void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
+                void *scratch);
 /* Scratch: pointers for all taps, rounded up to an even number, then channels + 3 bytes, aligned to a pointer. Reads up
    to 3 bytes past the end of `in` if the channels are not a multiple of 4. */
-void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, void *scratch);
-void l3clf_max_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out);
-void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out);
-void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out);
+void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
+                     void *scratch);
+void l3clf_max_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
+void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
+void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
 /* Scratch: 2048 bytes, aligned to 4. `out` may be `one` or `two`. */
-void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, void *scratch);
+void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, int32_t first,
+               int32_t last, void *scratch);
 /* `out` may be `in`. */
-void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out);
-void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out);
+void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
+void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
 
 #ifdef __cplusplus
 }
