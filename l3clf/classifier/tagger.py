@@ -4,7 +4,7 @@ Rule: it holds parameters and fitted results only; embedding, pooling and the ga
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,6 +103,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
     [[1, 1]]
     """
 
+    _answer_to_silence: ClassVar[str] = "no tag"
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
 

@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="use this instead of the model's, in dBFS")
     text = "use this instead of the model's"
     parser.add_argument("--gate-hysteresis", dest="gate_hysteresis_db", type=float, metavar="DB", help=text)
+    parser.add_argument("--prefix", metavar="NAME", help="begin names and files of the C code so (default: l3clf)")
     text = "how the chip computes the network's input: in integers, or as earlier exports did (default: as fitted)"
     parser.add_argument("--frontend", choices=("fixed", "float"), help=text)
     parser.add_argument("--arena", type=int, metavar="BYTES", help="fail if the arena would be larger than this")
@@ -36,13 +37,16 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.device.cost import measure_cost
     from l3clf.device.exporter import write_export
     from l3clf.device.model import device_model
+    from l3clf.device.runtime_files import PREFIX
     from l3clf.device.toolchain import find_tools
 
     if missing := find_tools().missing():  # the export is complete all the same
         note(f"l3clf: sizes and instructions will not be measured: {missing}")
     model = load_model(args.model, weights=args.weights)
     windows = DEFAULT_WINDOWS if args.windows is None else args.windows
-    d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db, args.frontend)
+    prefix = PREFIX if args.prefix is None else args.prefix
+    limits = args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db
+    d = device_model(model, windows, *limits, prefix, args.frontend)
     if args.arena is not None and d.arena_bytes > args.arena:
         raise DeviceError(
             f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them or use a smaller student"

@@ -22,7 +22,7 @@ from l3clf.device.cycles import block_cost
 from l3clf.device.toolchain import CORTEX_M4F, INSTALL, Core
 from l3clf.errors import DeviceError, MissingDependencyError
 
-__all__ = ["Chip", "EmulatedChip", "HostChip", "Spent", "push"]
+__all__ = ["Chip", "EmulatedChip", "HostChip", "Spent", "feed", "push"]
 
 
 class Chip(Protocol):
@@ -46,9 +46,18 @@ class Chip(Protocol):
 
 def push(chip: Chip, samples: NDArray[np.int16]) -> int:
     """Push samples into a started build, and return the number of decisions."""
+    return _give(chip, "harness_push", samples)
+
+
+def feed(chip: Chip, samples: NDArray[np.int16]) -> int:
+    """Feed samples into a started build, and return the number of decisions that were late."""
+    return _give(chip, "harness_feed", samples)
+
+
+def _give(chip: Chip, function: str, samples: NDArray[np.int16]) -> int:
     room = chip.room(2 * len(samples))
     chip.write(room, samples.tobytes())
-    return chip.call("harness_push", room, len(samples))
+    return chip.call(function, room, len(samples))
 
 
 def _lacks(symbol: str) -> DeviceError:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.exporter import read_export
+from l3clf.device.exporter import check_interface, read_export
 from l3clf.device.toolchain import ARM_GCC, ZIG, build_chip, export_sources, find_tools
 
 __all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
@@ -140,6 +140,7 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
         If the folder is not an export, or the code does not compile or run.
     """
     d = read_export(folder)
+    check_interface(Path(folder))
     with tempfile.TemporaryDirectory() as place:
         chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf", gcc), counting=True)
     chip.call("harness_start")

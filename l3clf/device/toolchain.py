@@ -8,11 +8,13 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from l3clf.device.runtime_files import PREFIX, prefix_of, prefixed
 from l3clf.errors import DeviceError, MissingDependencyError, how_to_install
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "export_sources",
     "find_tools",
     "has_arm_gcc",
+    "self_test_sources",
 ]
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
@@ -178,10 +181,33 @@ def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HA
         If the folder is not an export.
     """
     folder = folder.resolve()  # a relative name could begin with "-" and look like an option
-    found = sorted(folder.glob("l3clf*.c"))
-    if not (folder / "l3clf_model.c").is_file():
-        raise DeviceError(f"{folder}: no l3clf_model.c in this folder; name a folder that l3clf export wrote")
-    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(harness)]
+    prefix = prefix_of(folder)
+    found = sorted([folder / f"{prefix}.c", *folder.glob(f"{prefix}_*.c")])
+    if not (folder / f"{prefix}_model.c").is_file():
+        raise DeviceError(f"{folder}: no {prefix}_model.c in this folder; name a folder that l3clf export wrote")
+    flags = [prefixed(f"-D{define}", prefix, code=False) for define in defines]
+    return [*flags, f"-I{folder}", *map(str, found), str(_named(harness, prefix))]
+
+
+def self_test_sources(folder: Path) -> list[str]:
+    """Return the C files of an export's self-test, without a main function; none if they were deleted."""
+    path = folder.resolve() / "selftest" / "selftest.c"
+    return [str(path)] if path.is_file() else []
+
+
+def _named(harness: Path, prefix: str) -> Path:
+    """Return a harness that calls functions of a prefix."""
+    if prefix == PREFIX:
+        return harness
+    path = Path(_own_folder().name, f"{prefix}_{harness.name}")
+    path.write_text(prefixed(harness.read_text(encoding="utf-8"), prefix), encoding="utf-8")
+    return path
+
+
+@functools.cache
+def _own_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Return a folder that is deleted when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="l3clf-")
 
 
 def build_host(sources: Sequence[str], target: Path) -> Path:

@@ -57,7 +57,6 @@ def test_a_chip_without_the_function_says_so(elf):
 
 
 def test_a_self_test_without_its_function_is_one_sentence(export, tmp_path):
-    broken = mutated(export, tmp_path / "c", "selftest.c", "int l3clf_selftest", "int l3clf_other")
-    (broken / "selftest.c").write_text((broken / "selftest.c").read_text().replace("= l3clf_selftest", "= l3clf_other"))
+    broken = mutated(export, tmp_path / "c", "selftest/selftest.c", "int l3clf_selftest", "int l3clf_other")
     with pytest.raises(DeviceError, match=r"^l3clf_selftest: the export's C code lacks it; write the export again"):
         verify(broken, held_out(tmp_path)[:1])

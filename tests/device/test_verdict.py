@@ -50,7 +50,7 @@ def clip(*parts):
 def test_wrong_decisions_are_found_where_no_window_is_exact(tiny, tmp_path, host_only):
     """Thresholds and intercepts changed by hand: no pool was exact, and no decision compared."""
     floats = l3clf.device.export(read_export(tiny).classifier, tmp_path / "f", pool_windows=4, frontend="float")
-    folder = mutated(floats, tmp_path / "c", "main.c", "samples[160]", "samples[161]")
+    folder = mutated(floats, tmp_path / "c", "examples/main.c", "samples[160]", "samples[161]")
     text = (folder / "l3clf_model.c").read_text()
 
     def change(name, make):
@@ -112,12 +112,12 @@ def test_runtime_files_of_ones_own_are_named_and_may_be_right(tiny, tmp_path, ho
 
 
 def test_wrong_golden_values_fail_on_this_machine(tiny, tmp_path, host_only):
-    text = (tiny / "l3clf_golden.h").read_text()
+    text = (tiny / "selftest/l3clf_golden.h").read_text()
     line = re.search(r"static const float l3clf_golden_probabilities.*?;", text, re.DOTALL)[0]
     broken = mutated(
         tiny,
         tmp_path / "c",
-        "l3clf_golden.h",
+        "selftest/l3clf_golden.h",
         line,
         re.sub(r"= \{.*?\}", "= {0.5F, 0.25F, 0.25F}", line, flags=re.DOTALL),
     )

@@ -120,6 +120,15 @@ def test_a_forest_of_tags_that_gives_none_to_a_clip_has_heard_it():
     assert suggest(tagger, asked).n_silent == 2
 
 
+def test_a_clip_that_surely_has_no_tag_is_not_silent():
+    clips = embedded(easy_set(n=30)[0])
+    tagger = l3clf.ClipTagger("mfcc", head="forest", threshold=0.5, cache=None)
+    tagger.set_params(head=RandomForestClassifier(5, bootstrap=False)).fit(clips, ["", "a", "b"] * 10)
+    assert (tagger.predict_proba(clips).max(axis=1) == 0).sum() == 10
+    found = suggest(tagger, clips, n=30)
+    assert (len(found), found.n_silent) == (30, 0)
+
+
 def test_a_table_is_read_back_once_its_labels_are_filled_in(model, tmp_path):
     import soundfile
 
