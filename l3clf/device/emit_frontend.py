@@ -42,7 +42,8 @@ def fixed_source(spec: MelSpec) -> str:
     c = constants()
     arrays: dict[str, NDArray[Any]] = {
         "window": c.window,
-        "twiddles": c.twiddles,
+        "twiddles": _by_butterfly(c.twiddles),
+        "bin_twiddles": c.twiddles[1 : spec.frame // 4],
         "order": c.order,
         "n_bins": c.n_bins,
         "band_weights": c.weights,
@@ -53,6 +54,12 @@ def fixed_source(spec: MelSpec) -> str:
         "\n".join(c_array(name, values) for name, values in arrays.items())
         + f"\nconst l3clf_frontend l3clf_model_frontend = {{{', '.join(arrays)}, {c.octave}, {c.first_bin}}};\n"
     )
+
+
+def _by_butterfly(twiddles: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the three twiddles of each butterfly in the order in which the C code needs them."""
+    places = [step * j * np.array([1, 2, 3]) for step, n in ((2, 64), (8, 16), (32, 4)) for j in range(n)]
+    return twiddles[np.concatenate(places)]
 
 
 def frontend_source(spec: MelSpec) -> str:

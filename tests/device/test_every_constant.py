@@ -33,7 +33,7 @@ EXPORTED = {"open": {"unknown_threshold": (0.5, 0.6, 0.7)}}
 KERNELS = ("conv", "depthwise", "conv", "depthwise", "conv", "depthwise", "conv", "add", "depthwise", "conv")
 LAYERS = [f"layer{n}_{kernel}" for n, kernel in enumerate((*KERNELS, "depthwise", "conv"))]
 ARRAYS = [
-    *("window", "twiddles", "order", "n_bins", "band_weights", "logarithms", "level_offsets"),
+    *("window", "twiddles", "bin_twiddles", "order", "n_bins", "band_weights", "logarithms", "level_offsets"),
     *("head_mean", "head_weights", "head_intercept"),
     *(f"{layer}_{part}" for layer in LAYERS for part in ("factors", "right")),
     *(f"{layer}_weights" for layer in LAYERS if "add" not in layer),

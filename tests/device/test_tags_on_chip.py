@@ -137,7 +137,7 @@ def test_verify_compares_the_tags_of_every_build(export, tmp_path, without_cost)
 # --- what is wrong is found ---------------------------------------------------------------------------
 
 MUTATIONS = {
-    "sigmoid": ("l3clf_head.c", "1.0F / (1.0F + expf(-score))", "1.0F / (1.0F + expf(-score * 1.01F))"),
+    "sigmoid": ("l3clf_head.c", "1.0F / (1.0F + exponential(-score))", "1.0F / (1.0F + exponential(-score * 1.01F))"),
     "threshold": ("l3clf.c", "rows[tag] >= l3clf_tag_thresholds[tag]", "rows[tag] > l3clf_tag_thresholds[tag]"),
     "one threshold": ("l3clf.c", ">= l3clf_tag_thresholds[tag]", ">= l3clf_tag_thresholds[0]"),
     "silence": ("l3clf.c", "return audible > 0 ? n : 0;", "return n;"),

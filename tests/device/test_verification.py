@@ -64,7 +64,11 @@ def test_a_wrong_kernel_is_detected(export, tmp_path, without_cost):
 
 
 MUTATIONS = {
-    "probabilities": ("l3clf_head.c", "expf(probabilities[c] - largest)", "expf((probabilities[c] - largest) / 4)"),
+    "probabilities": (
+        "l3clf_head.c",
+        "exponential(probabilities[c] - largest)",
+        "exponential((probabilities[c] - largest) / 4)",
+    ),
     "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;", "s->next_slot = 0;"),
     "count": ("l3clf.c", "n += s->above_gate[slot];", "n += 2U * s->above_gate[slot];"),
     "nan": ("l3clf_head.c", "probabilities[c] /= total;", "probabilities[c] = (total - total) / (total - total);"),
@@ -79,8 +83,8 @@ def test_wrong_decisions_are_detected(name, export, tmp_path, without_cost):
 
 
 def test_levels_one_step_off_everywhere_are_detected(export, tmp_path, without_cost):
-    line = "f->offsets[band] - scale, f);"
-    other = "f->offsets[band] - scale + 65536, f);"
+    line = "*offset++ - scale, f);"
+    other = "*offset++ - scale + 65536, f);"
     broken = mutated(export, tmp_path / "c", "l3clf_frontend.c", line, other)
     assert not verify(broken, held_out(tmp_path)[1:2]).passed
 

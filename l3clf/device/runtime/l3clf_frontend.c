@@ -19,12 +19,28 @@
    them once, and each further stage scales down by a quarter what it may grow by. So the values of the transform stay
    below 2^17, and their products with twiddles below 2^31.
    l3clf/embedders/fixed_frontend.py does the same, value for value. */
+/* What helps compilers to use the registers well, and changes no result. */
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline))
+#define KEEP(value) __asm__("" : "+r"(value)) /* it is in a register now, and nothing else takes its place */
+#else
+#define INLINE static inline
+#define APART static
+#define KEEP(value) (void)0
+#endif
+#ifdef __clang__
+#define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define NOT_UNROLLED
+#endif
+
 typedef struct {
     int32_t re, im;
 } complex_t;
 
 /* How many bits a number has; 0 for 0. */
-static inline int32_t bits_of(uint32_t value)
+INLINE int32_t bits_of(uint32_t value)
 {
 #ifdef __ARM_FEATURE_CLZ
     return value ? 32 - __builtin_clz(value) : 0;
@@ -44,7 +60,7 @@ static inline int32_t bits_of(uint32_t value)
 
 #if L3CLF_DSP
 /* Two int16 as one word. */
-static inline int32_t load2(const int16_t *from)
+INLINE int32_t load2(const int16_t *from)
 {
     int32_t word;
     __builtin_memcpy(&word, from, sizeof word);
@@ -53,14 +69,14 @@ static inline int32_t load2(const int16_t *from)
 
 /* (a * b) >> 16, with b in the lower or the upper half of a word. */
 #if defined(__GNUC__) && !defined(__clang__) /* GCC lacks these two intrinsics */
-static inline int32_t times_low(int32_t a, int32_t b)
+INLINE int32_t times_low(int32_t a, int32_t b)
 {
     int32_t product;
     __asm__("smulwb %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
     return product;
 }
 
-static inline int32_t times_high(int32_t a, int32_t b)
+INLINE int32_t times_high(int32_t a, int32_t b)
 {
     int32_t product;
     __asm__("smulwt %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
@@ -74,7 +90,7 @@ static inline int32_t times_high(int32_t a, int32_t b)
 
 /* A quarter of a product with a twiddle. Each of the four products is rounded down by itself, as the instruction SMULW
    does; the 1 makes up for that in a sum of two. */
-static inline complex_t turned(complex_t a, const int16_t *twiddle)
+INLINE complex_t turned(complex_t a, const int16_t *twiddle)
 {
 #if L3CLF_DSP
     const int32_t w = load2(twiddle);
@@ -87,90 +103,117 @@ static inline complex_t turned(complex_t a, const int16_t *twiddle)
 }
 
 /* Radix-4 butterfly of four values, decimation in frequency. */
-static inline void butterfly(complex_t x[4])
+typedef struct {
+    complex_t p, q, r, s;
+} four_t;
+
+INLINE four_t butterfly(four_t x)
 {
-    const complex_t p = x[0], q = x[1], r = x[2], s = x[3];
-    const complex_t a = {p.re + r.re, p.im + r.im}, b = {p.re - r.re, p.im - r.im};
-    const complex_t c = {q.re + s.re, q.im + s.im}, d = {q.im - s.im, s.re - q.re}; /* d is multiplied by -i */
-    x[0].re = a.re + c.re, x[0].im = a.im + c.im;
-    x[1].re = b.re + d.re, x[1].im = b.im + d.im;
-    x[2].re = a.re - c.re, x[2].im = a.im - c.im;
-    x[3].re = b.re - d.re, x[3].im = b.im - d.im;
+    const complex_t a = {x.p.re + x.r.re, x.p.im + x.r.im}, b = {x.p.re - x.r.re, x.p.im - x.r.im};
+    const complex_t c = {x.q.re + x.s.re, x.q.im + x.s.im}, d = {x.q.im - x.s.im, x.s.re - x.q.re}; /* times -i */
+    const four_t y = {{a.re + c.re, a.im + c.im}, {b.re + d.re, b.im + d.im}, {a.re - c.re, a.im - c.im},
+                      {b.re - d.re, b.im - d.im}};
+    return y;
 }
 
-/* Writes the values of a butterfly `quarter` apart, scaled by a quarter; `step` is from a twiddle to the next one. */
-static inline void put(complex_t *at, int32_t quarter, const complex_t y[4], const int16_t *w, int32_t step)
+INLINE complex_t shifted(complex_t a, int32_t shift)
 {
-    const complex_t first = {y[0].re >> 2, y[0].im >> 2};
+    const complex_t value = {a.re >> shift, a.im >> shift};
+    return value;
+}
+
+/* Writes the values of a butterfly `quarter` apart: the first, which is scaled by a quarter, and the others, turned. */
+INLINE void put(complex_t *at, int32_t quarter, complex_t first, four_t y, const int16_t *twiddles)
+{
     at[0] = first;
-    at[quarter] = turned(y[1], w);
-    at[2 * quarter] = turned(y[2], w + step);
-    at[3 * quarter] = turned(y[3], w + 2 * step);
+    at[quarter] = turned(y.q, twiddles);
+    at[2 * quarter] = turned(y.r, twiddles + 2);
+    at[3 * quarter] = turned(y.s, twiddles + 4);
 }
 
 /* A sample and the next one times the window. */
-static inline complex_t windowed(const int16_t *samples, const int16_t *window)
+INLINE complex_t windowed(const int16_t *samples, const int16_t *window)
 {
 #if L3CLF_DSP
     const int32_t two = load2(samples), factors = load2(window);
-    const complex_t value = {(int16_t)two * (int16_t)factors, (two >> 16) * (factors >> 16)};
+    complex_t value = {(int16_t)two * (int16_t)factors, (two >> 16) * (factors >> 16)};
+    KEEP(value.re); /* or it would be part of a sum that takes longer */
+    KEEP(value.im);
 #else
     const complex_t value = {samples[0] * window[0], samples[1] * window[1]};
 #endif
     return value;
 }
 
-/* The first stage; even samples are real parts, odd ones imaginary parts. */
-static void first_stage(const int16_t *samples, complex_t *x, int32_t shift, const l3clf_frontend *f)
+/* The first stage; even samples are real parts, odd ones imaginary parts. Returns the twiddles of the next stage. */
+APART const int16_t *first_stage(const int16_t *samples, complex_t *x, int32_t shift, const l3clf_frontend *f)
 {
-    for (int32_t j = 0; j < N / 4; j++) {
-        complex_t y[4];
-        for (int32_t i = 0; i < 4; i++) {
-            y[i] = windowed(samples + 2 * j + i * N / 2, f->window + 2 * j + i * N / 2);
-        }
-        butterfly(y);
-        for (int32_t i = 0; i < 4; i++) {
-            y[i].re >>= shift;
-            y[i].im >>= shift;
-        }
-        put(x + j, N / 4, y, f->twiddles + 4 * j, 4 * j);
+    const int16_t *twiddles = f->twiddles, *window = f->window;
+    NOT_UNROLLED
+    for (complex_t *end = x + N / 4; x != end; x++, samples += 2, window += 2, twiddles += 6) {
+        KEEP(x);
+        KEEP(samples);
+        KEEP(window);
+        const four_t z = {windowed(samples, window), windowed(samples + N / 2, window + N / 2),
+                          windowed(samples + N, window + N), windowed(samples + 3 * N / 2, window + 3 * N / 2)};
+        four_t y = butterfly(z);
+        y.q = shifted(y.q, shift), y.r = shifted(y.r, shift), y.s = shifted(y.s, shift);
+        put(x, N / 4, shifted(y.p, shift + 2), y, twiddles);
     }
+    return twiddles;
 }
 
-/* The other stages, in place; bin k ends at x[order[k]]. */
-static void other_stages(complex_t *x, const l3clf_frontend *f)
+/* A stage of blocks of four times `quarter` values, in place. */
+INLINE const int16_t *stage(complex_t *x, int32_t quarter, const int16_t *twiddles)
 {
-    for (int32_t n = N / 4; n > 4; n /= 4) {
-        const int32_t quarter = n / 4;
-        for (int32_t j = 0; j < quarter; j++) {
-            const int32_t step = 2 * j * (L3CLF_FRAME / n);
-            for (complex_t *at = x + j; at < x + N; at += n) {
-                complex_t y[4] = {at[0], at[quarter], at[2 * quarter], at[3 * quarter]};
-                butterfly(y);
-                put(at, quarter, y, f->twiddles + step, step);
-            }
+    for (int32_t j = 0; j < quarter; j++, twiddles += 6) {
+        NOT_UNROLLED
+        for (complex_t *at = x + j, *end = at + N; at != end; at += 4 * quarter) {
+            KEEP(at);
+            const four_t z = {at[0], at[quarter], at[2 * quarter], at[3 * quarter]};
+            four_t y = butterfly(z);
+            KEEP(y.q.re);
+            KEEP(y.q.im);
+            KEEP(y.r.re);
+            KEEP(y.r.im);
+            KEEP(y.s.re);
+            KEEP(y.s.im);
+            put(at, quarter, shifted(y.p, 2), y, twiddles);
         }
     }
-    for (complex_t *at = x; at < x + N; at += 4) {
-        butterfly(at);
+    return twiddles;
+}
+
+/* The other stages; bin k ends at x[order[k]]. */
+APART void other_stages(complex_t *x, const int16_t *twiddles)
+{
+    stage(x, 4, stage(x, 16, twiddles));
+    NOT_UNROLLED
+    for (complex_t *end = x + N; x != end; x += 4) {
+        KEEP(x);
+        const four_t z = {x[0], x[1], x[2], x[3]}, y = butterfly(z);
+        x[0] = y.p, x[1] = y.q, x[2] = y.r, x[3] = y.s;
     }
 }
 
 /* Turns bins k and N - k of the complex signal into those of the real one, twice as large; they are below 2^18. */
-static void real_bins(complex_t *x, const l3clf_frontend *f)
+APART void real_bins(complex_t *x, const l3clf_frontend *f)
 {
-    const int16_t *w = f->twiddles;
-    complex_t *middle = x + f->order[N / 2];
-    middle->re *= 2, middle->im *= 2;
-    for (int32_t k = 1; k < N / 2; k++) {
-        complex_t *low = x + f->order[k], *high = x + f->order[N - k];
+    const int16_t *w = f->bin_twiddles;
+    const uint8_t *up = f->order + 1, *down = f->order + N - 1;
+    NOT_UNROLLED
+    for (; up != down; w += 2) {
+        complex_t *low = x + *up++, *high = x + *down--;
+        KEEP(low);
+        KEEP(high);
         const complex_t a = *low, b = *high;
         const complex_t even = {a.re + b.re, a.im - b.im}, odd = {a.im + b.im, b.re - a.re};
-        const int32_t re = w[2 * k], im = w[2 * k + 1];
+        const int32_t re = w[0], im = w[1];
         const complex_t turn = {(odd.re * re - odd.im * im) >> ONE_BITS, (odd.re * im + odd.im * re) >> ONE_BITS};
         low->re = even.re + turn.re, low->im = even.im + turn.im;
         high->re = even.re - turn.re, high->im = even.im - turn.im; /* its conjugate, whose power is the same */
     }
+    x[*up].re *= 2, x[*up].im *= 2;
 }
 
 /* --- levels --------------------------------------------------------------------------------------- */
@@ -183,11 +226,12 @@ typedef struct {
 #ifdef L3CLF_SHORT_MULTIPLY
 /* For cores that multiply 32 bits to 32 bits only. Powers are in two parts, of 16 bits and of those above; the sum of
    all powers of a frame, at most 2^37, times a weight fits 32 bits in its upper part. */
-static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
+INLINE sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
 {
     uint32_t low = 0, high = 0, low_rising = 0, high_rising = 0;
     for (int32_t i = 0; i < n; i++) {
         const complex_t *bin = x + order[i];
+        KEEP(bin);
         const int32_t re = bin->re >> 9, im = bin->im >> 9, re_rest = bin->re & 511, im_rest = bin->im & 511;
         const int32_t middle = re * re_rest + im * im_rest;
         const int32_t rest = re_rest * re_rest + im_rest * im_rest + middle * 1024;
@@ -204,16 +248,19 @@ static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint1
     return sums;
 }
 #else
-static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
+INLINE sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
 {
     uint64_t total = 0, rising = 0;
     uint32_t high_rising = 0;
-    for (int32_t i = 0; i < n; i++) {
-        const complex_t *bin = x + order[i];
+    NOT_UNROLLED
+    for (const uint8_t *end = order + n; order != end;) {
+        const complex_t *bin = x + *order++;
+        KEEP(bin);
+        const uint32_t weight = *weights++;
         const uint64_t power = (uint64_t)((int64_t)bin->re * bin->re + (int64_t)bin->im * bin->im);
         total += power;
-        rising += (uint64_t)(uint32_t)power * weights[i];
-        high_rising += (uint32_t)(power >> 32) * weights[i];
+        rising += (uint64_t)(uint32_t)power * weight;
+        high_rising += (uint32_t)(power >> 32) * weight;
     }
     sums_t sums;
     sums.rising = rising + ((uint64_t)high_rising << 32);
@@ -223,7 +270,7 @@ static sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint1
 #endif
 
 /* The level of a sum of powers, from a table of the levels within an octave. */
-static int8_t level(uint64_t sum, int32_t offset, const l3clf_frontend *f)
+INLINE int8_t level(uint64_t sum, int32_t offset, const l3clf_frontend *f)
 {
     if (sum == 0) {
         return -128;
@@ -242,34 +289,32 @@ static int8_t level(uint64_t sum, int32_t offset, const l3clf_frontend *f)
     return (int8_t)(found < -128 ? -128 : found > 127 ? 127 : found);
 }
 
-static void band_levels(const complex_t *x, int32_t up, const l3clf_frontend *f, int8_t *levels)
+APART void band_levels(const complex_t *x, int32_t up, const l3clf_frontend *f, int8_t *levels)
 {
     const uint8_t *order = f->order + f->first_bin, *n_bins = f->n_bins;
     const uint16_t *weights = f->weights;
-    const int32_t scale = (2 * up + 1) * f->octave;
-    uint64_t below = 0;
-    for (int32_t band = -1; band < L3CLF_N_MELS; band++) {
-        const sums_t sums = segment_sums(x, order, weights, *n_bins);
+    const int32_t scale = (2 * up + 1) * f->octave, *offset = f->offsets;
+    sums_t sums = segment_sums(x, order, weights, *n_bins);
+    for (const int8_t *end = levels + L3CLF_N_MELS; levels != end; levels++) {
+        const uint64_t below = sums.rising;
         order += *n_bins;
         weights += *n_bins++;
-        if (band >= 0) {
-            levels[band] = level(below + sums.falling, f->offsets[band] - scale, f);
-        }
-        below = sums.rising;
+        sums = segment_sums(x, order, weights, *n_bins);
+        *levels = level(below + sums.falling, *offset++ - scale, f);
     }
 }
 
 /* By how many bits the samples of a frame can be scaled up, so that the largest has SAMPLE_BITS. The highest bit that
    differs from the one below it is next to the signs. */
-static int32_t headroom(const int16_t *samples)
+APART int32_t headroom(const int16_t *samples)
 {
     uint32_t bits = 0;
 #if L3CLF_DSP
-    for (int32_t i = 0; i < L3CLF_FRAME; i += 8) { /* two samples a word; the lowest bit of each does not count */
-        for (int32_t k = 0; k < 8; k += 2) {
-            const uint32_t two = (uint32_t)load2(samples + i + k);
-            bits |= two ^ (two << 1);
-        }
+    /* Two samples a word; the lowest bit of each does not count. */
+    for (const int16_t *end = samples + L3CLF_FRAME; samples != end; samples += 8) {
+        const uint32_t a = (uint32_t)load2(samples), b = (uint32_t)load2(samples + 2);
+        const uint32_t c = (uint32_t)load2(samples + 4), d = (uint32_t)load2(samples + 6);
+        bits |= (a ^ (a << 1)) | (b ^ (b << 1)) | (c ^ (c << 1)) | (d ^ (d << 1));
     }
     bits = (bits | (bits >> 16)) & 0xFFFFU;
 #else
@@ -288,8 +333,7 @@ void l3clf_frame(const int16_t *samples, int8_t *levels, void *work)
     const l3clf_frontend *f = &l3clf_model_frontend;
     complex_t *x = work;
     const int32_t up = headroom(samples);
-    first_stage(samples, x, ONE_BITS - up, f);
-    other_stages(x, f);
+    other_stages(x, first_stage(samples, x, ONE_BITS - up, f));
     real_bins(x, f);
     band_levels(x, up, f, levels);
 }

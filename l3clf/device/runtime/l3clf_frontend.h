@@ -32,7 +32,8 @@ typedef struct {
 
 typedef struct {
     const int16_t *window;     /* FRAME values, 1.4 * 2^14 at most */
-    const int16_t *twiddles;   /* exp(-2 pi i k / FRAME) for k < 3/4 FRAME, real and imaginary parts interleaved */
+    const int16_t *twiddles;   /* three of each butterfly, stage by stage; real and imaginary parts, 1 is 2^14 */
+    const int16_t *bin_twiddles; /* exp(-2 pi i k / FRAME) for 0 < k < FRAME / 4 */
     const uint8_t *order;      /* index of bin k, of FRAME / 2, after the transform */
     const uint8_t *n_bins;     /* bins below each band's centre and above the one before, and above the last: N_MELS + 1 */
     const uint16_t *weights;   /* of each of these bins in the band above; 2048 less that in the band below */
