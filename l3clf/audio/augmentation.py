@@ -4,6 +4,7 @@ Rule: every change is a function of samples and plain numbers, with a known resu
 `Augmentation` draws those numbers, from the generator passed to it, so that the same seed gives the same sound.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -234,10 +235,16 @@ def reverberate(
 
 RANGES = ("decay_s", "direct_db", "stretch", "pitch", "gain_db", "snr_db", "mix_db", "low_hz", "high_hz", "shift_s")
 """Parameters of an `Augmentation` that are (low, high)."""
+DECIBELS = ("direct_db", "gain_db", "snr_db", "mix_db")
+MAX_DB = 200.0  # beyond it samples or their squares are no numbers any more
+MAX_DECAY_S = 60.0  # an echo of that length is computed
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+    try:
+        return isinstance(value, int | float | np.number) and math.isfinite(value)
+    except (OverflowError, TypeError):  # an integer beyond all floats; a complex number
+        return False
 
 
 def _is_range(value: object) -> bool:
@@ -301,6 +308,9 @@ class Augmentation:
                 raise ParameterError(f"{name}={value!r}; expected a probability from 0 to 1")
             if name in RANGES and not _is_range(value):
                 raise ParameterError(f"{name}={value!r}; expected (low, high) with low <= high")
+            limit = MAX_DECAY_S if name == "decay_s" else MAX_DB
+            if name in (*DECIBELS, "decay_s") and max(map(abs, value)) > limit:
+                raise ParameterError(f"{name}={value!r}; expected values of at most {limit:g}")
         for name in ("stretch", "pitch"):
             for factor in getattr(self, name):
                 _check_factor(name, factor)
@@ -308,8 +318,8 @@ class Augmentation:
             raise ParameterError(f"low_hz={self.low_hz}, high_hz={self.high_hz}; expected 0 < low_hz < high_hz")
         if self.decay_s[0] <= 0:
             raise ParameterError(f"decay_s={self.decay_s}; expected times above 0")
-        if not _is_number(self.colour_db) or self.colour_db < 0:
-            raise ParameterError(f"colour_db={self.colour_db!r}; expected a number of decibels of at least 0")
+        if not _is_number(self.colour_db) or not 0 <= self.colour_db <= MAX_DB:
+            raise ParameterError(f"colour_db={self.colour_db!r}; expected a number of decibels from 0 to {MAX_DB:g}")
 
     def draw_stretch(self, rng: np.random.Generator) -> float:
         """Return the factor of length for the next sound; 1 leaves it unchanged."""

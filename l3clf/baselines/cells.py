@@ -78,7 +78,7 @@ class Cell:
     def bytes_stored(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the size of a model file, unpacked, with this head fitted on this many rows."""
         nodes = FOREST_TREES * NODES_PER_ROW * n_rows if self.head == "forest" else 0
-        return forest_bytes(nodes, n_classes * (2 if self.tags else 1))
+        return forest_bytes(nodes, n_classes)
 
 
 def grid(

@@ -125,7 +125,8 @@ def embed_copies(
     same: dict[CacheKey, list[_Plan]] = {}  # of clips of the same content
     for plan in plans:
         same.setdefault(_digest(plan.what, *framed), []).append(plan)
-    kept = _Kept(embedder, cache)
+    # What a subclass does is not all in its parameters: its copies would be taken for those of another.
+    kept = _Kept(embedder, cache if type(augment) is Augmentation else None)
     bar = tqdm(
         total=len(plans), desc="copies", unit="copy", disable=None if progress else True
     )  # None: on a terminal only

@@ -107,7 +107,7 @@ class ClipAnswering(ClipFitting):
         self._check_parameters()  # set_params may have changed them since the fit
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_)
+        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_, self._answer_to_silence)
         return sources, outcomes
 
     def _own_embedder(self) -> Embedder:

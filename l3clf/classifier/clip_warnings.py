@@ -203,7 +203,11 @@ def _is_tiny(source: Item) -> bool:
 
 
 def warn_of_silence(
-    sources: Sequence[Item], outcomes: Sequence[Outcome], gate_dbfs: float | None, silence_learned: bool | None
+    sources: Sequence[Item],
+    outcomes: Sequence[Outcome],
+    gate_dbfs: float | None,
+    silence_learned: bool | None,
+    answer: str,
 ) -> None:
     """Warn of silent clips to predict, unless silence was learned or a gate asks for "unknown".
 
@@ -214,6 +218,8 @@ def warn_of_silence(
     gate_dbfs : float or None
     silence_learned : bool or None
         See `ClipClassifier`.
+    answer : str
+        What the model says of them, in words.
     """
     if silence_learned or (gate_dbfs is not None and gate_dbfs >= SILENT_DBFS):
         return
@@ -223,7 +229,7 @@ def warn_of_silence(
     if silence_learned is None:
         advice = "fit the model again: its file does not say whether silence was learned, so a class is answered"
     else:
-        advice = "record it again, or train with silent clips: none was, so 'unknown' is answered"
+        advice = f"record it again, or train with silent clips: none was, so {answer} is answered"
     found = f"digital silence, every window is below {SILENT_DBFS:g} dBFS"
     text = f"{_named(silent, sources)}: {found}; {advice}{_doubt_of_scale(silent, outcomes)}"
     warnings.warn(text, LevelWarning, stacklevel=3)

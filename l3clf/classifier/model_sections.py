@@ -69,8 +69,10 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
         If one has other fields than it should, or a value out of range.
     """
     found = {name: checked_section(name, document[name], rules) for name, rules in SECTIONS.items() if name in document}
-    if ("tags" in found) != (document.get("kind") == TAGGER) or {"tags", "unknown"} <= found.keys():
-        raise wrong_value("the list of sections", sorted(found), f"with 'tags' for a {TAGGER}, and only there")
+    has_tags = "tags" in found
+    if has_tags != (document.get("kind") == TAGGER) or (has_tags and {"unknown", "augment"} & found.keys()):
+        expected = f"with 'tags' for a {TAGGER}, and only there, and without 'unknown' and 'augment' there"
+        raise wrong_value("the list of sections", sorted(found), expected)
     if "tags" in found:
         _check_tags(found["tags"], document)
     if "unknown" in found:

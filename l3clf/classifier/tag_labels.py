@@ -272,14 +272,13 @@ def _as_indicator(table: NDArray[Any], n_clips: int, columns: NDArray[Any]) -> t
 
 
 def _label_set(item: Any, i: int) -> frozenset[Any]:
-    if isinstance(item, str):
-        return split_tags(item)
-    if not isinstance(item, AbstractSet | list | tuple | np.ndarray):
+    if not isinstance(item, str | AbstractSet | list | tuple | np.ndarray):
         raise ParameterError(f"y: label {i} is {item!r}; expected {_FORMS}")
-    labels = frozenset(label.item() if isinstance(label, np.generic) else label for label in item)
-    for label in labels:
+    found: Iterable[Any] = split_tags(item) if isinstance(item, str) else item
+    labels = [label.item() if isinstance(label, np.generic) else label for label in found]
+    for label in labels:  # before they are a set, because a list cannot be in one
         check_label(label, f"label {i}")
-    return labels
+    return frozenset(labels)
 
 
 def check_label(label: Any, where: str) -> None:
@@ -291,6 +290,8 @@ def check_label(label: Any, where: str) -> None:
             f'y: {where} holds the tag {label!r}; rename it: "{SEPARATOR}" and spaces at its ends stand between tags, '
             "and an empty text is no tag"
         )
+    if isinstance(label, str) and "\0" in label:  # NumPy drops it at the end: two tags would have one name
+        raise ParameterError(f"y: {where} holds the tag {label!r}; rename it, without NUL characters")
 
 
 def _sorted_labels(sets: Sequence[frozenset[Any]]) -> list[Any]:

@@ -4,7 +4,7 @@ Rule: it holds parameters and fitted results only; embedding, pooling and the ga
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,7 +60,8 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         F1 on clips that were not learned (5 folds, in which groups are kept together). A tag with fewer than five clips
         (with `groups`, or all in one of them) has that of all tags together, and a warning names it.
     gate_dbfs : float, "auto" or None, default=None
-        See `ClipClassifier`. A clip without a window above the gate has no tag.
+        See `ClipClassifier`; to learn a gate, clips without a tag are the background. A clip without a window above the
+        gate has no tag.
     cache, n_jobs
         See `ClipEmbedder`.
     on_error : {"raise", "nan"}, default="raise"
@@ -102,6 +103,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
     [[1, 1]]
     """
 
+    _answer_to_silence: ClassVar[str] = "no tag"
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
 
@@ -173,7 +175,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         group_of = as_groups(groups, len(sources))
         outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        vectors = self._learnable(outcomes, [False] * len(outcomes))
+        vectors = self._learnable(outcomes, (~targets.indicator.any(axis=1)).tolist())
         used = [i for i in range(len(sources)) if len(vectors[i])]
         texts = tag_texts(targets.indicator, targets.classes)
         warn_of_tag_training(sources, texts, outcomes, used, self.gate_in_force()[0])

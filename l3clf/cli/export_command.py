@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--gate-dbfs", type=float, metavar="DB", help="use this instead of the model's, in dBFS")
     text = "use this instead of the model's"
     parser.add_argument("--gate-hysteresis", dest="gate_hysteresis_db", type=float, metavar="DB", help=text)
+    parser.add_argument("--prefix", metavar="NAME", help="begin names and files of the C code so (default: l3clf)")
     parser.add_argument("--arena", type=int, metavar="BYTES", help="fail if the arena would be larger than this")
     parser.add_argument("--weights", metavar="PATH", help="the student file, for a model file that lacks it")
     options.add_force(parser)
@@ -34,13 +35,15 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.device.cost import measure_cost
     from l3clf.device.exporter import write_export
     from l3clf.device.model import device_model
+    from l3clf.device.runtime_files import PREFIX
     from l3clf.device.toolchain import find_tools
 
     if missing := find_tools().missing():  # the export is complete all the same
         note(f"l3clf: sizes and instructions will not be measured: {missing}")
     model = load_model(args.model, weights=args.weights)
     windows = DEFAULT_WINDOWS if args.windows is None else args.windows
-    d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db)
+    prefix = PREFIX if args.prefix is None else args.prefix
+    d = device_model(model, windows, args.unknown_threshold, args.gate_dbfs, args.gate_hysteresis_db, prefix)
     if args.arena is not None and d.arena_bytes > args.arena:
         raise DeviceError(
             f"--arena {args.arena}: the network needs {d.arena_bytes} bytes; allow them or use a smaller student"
@@ -57,7 +60,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def cost_lines(cost: "Cost", hop_s: float) -> list[str]:
     """Return what an export needs and which chips offer it, as lines of text."""
-    from l3clf.device.cost import CHIPS, ZIG, fits
+    from l3clf.device.cost import CHIPS, fits
+    from l3clf.device.toolchain import ZIG
 
     lines = [
         f"Flash:        {cost.flash_bytes:9,} bytes, code and constants",

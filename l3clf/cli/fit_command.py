@@ -82,10 +82,10 @@ def _run(args: argparse.Namespace) -> int:
     found = tag_problems(table, as_tags(table.labels)) if args.tags else (classes if len(classes) else table).problems()
     for problem in found:
         tell(problem, args.parser)
+    cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment, tags=args.tags)
+    for size in may_be_too_large([cell], np.array(table.labels)):
+        tell(size.rstrip("."), args.parser)
     if not args.tags:
-        cell = Cell(embedder, args.head, args.pooling, tune=False, augment=augment)
-        for size in may_be_too_large([cell], np.array(table.labels)):
-            tell(size.rstrip("."), args.parser)
         warn_of_several(args, table.labels.tolist())
     if args.fine_tune:
         embedder = tuning.fine_tuned(args, embedder, table)

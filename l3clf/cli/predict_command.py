@@ -148,7 +148,11 @@ def _predict(
                 folder.flush()
     kept = sorted(silent)
     warn_of_silence(
-        [Clip(paths[i]) for i in kept], [silent[i] for i in kept], model.gate_in_force()[0], model.silence_learned_
+        [Clip(paths[i]) for i in kept],
+        [silent[i] for i in kept],
+        model.gate_in_force()[0],
+        model.silence_learned_,
+        model._answer_to_silence,
     )
     return [failures[i] for i in sorted(failures)]
 

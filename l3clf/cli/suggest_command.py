@@ -35,18 +35,20 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.inputs import check_whole
     from l3clf.classifier.model_file import load_model
+    from l3clf.classifier.tagger import ClipTagger
     from l3clf.search.suggestions import SUGGESTIONS, suggest
 
     check_whole("n", args.n, 1)
     paths, failures = expand(args.files)
-    known = {os.path.realpath(clip.path) for data in args.labelled for clip in load_table(data, None).clips}
+    model = load_model(args.model, weights=args.weights)
+    tags = isinstance(model, ClipTagger)  # whose data sets may have clips without a label
+    known = {os.path.realpath(clip.path) for data in args.labelled for clip in load_table(data, None, tags=tags).clips}
     left = [path for path in paths if os.path.realpath(path) not in known]
     if args.out is not None:
         given = [args.model, *args.files, *args.labelled]
         check_out(args, SUGGESTIONS, given, [*paths, *known])  # before hours are spent on embeddings
     if paths and not left:
         raise ParameterError(f"{args.files[0]}: every file is labelled already; name files without a label")
-    model = load_model(args.model, weights=args.weights)
     model.set_params(cache=args.cache, n_jobs=args.jobs, verbose=not args.quiet, on_error="nan")
     if args.full_scale is not None:
         model.set_params(full_scale=args.full_scale)

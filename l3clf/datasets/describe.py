@@ -241,15 +241,20 @@ def _labelled_twice(table: _Table) -> str:
 
 def _same_clips(table: _Table) -> list[tuple[list[Clip], list[str]]]:
     """Return the clips that are in the table more than once, each with its different labels."""
-    same: dict[Hashable, list[int]] = defaultdict(list)
-    for i, clip in enumerate(table.clips):
-        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)  # a/../b.wav is b.wav
     labels = list(map(str, table.labels.tolist()))
     return [
         ([table.clips[i] for i in rows], list(dict.fromkeys(labels[i] for i in rows)))
-        for rows in same.values()
+        for rows in rows_of_clips(table.clips)
         if len(rows) > 1
     ]
+
+
+def rows_of_clips(clips: Sequence[Clip]) -> list[list[int]]:
+    """Return for each clip the rows that list it, in the order of the first ones."""
+    same: dict[Hashable, list[int]] = defaultdict(list)
+    for i, clip in enumerate(clips):
+        same[os.path.normpath(clip.path), clip.start_s, clip.end_s].append(i)  # a/../b.wav is b.wav
+    return list(same.values())
 
 
 def _two_formats(table: _Table) -> str:

@@ -28,7 +28,7 @@ def describe_tags(table: ClipTable, tags: Sequence[Collection[str]]) -> Descript
     -------
     Description
     """
-    counts = Counter(tag for each in tags for tag in each)
+    counts = Counter(tag for each in tags for tag in sorted(each))  # sets have another order in each process
     return replace(describe(table), classes=dict(counts.most_common()), without_tag=sum(not each for each in tags))
 
 
@@ -49,7 +49,7 @@ def tag_problems(table: ClipTable, tags: Sequence[Collection[str]], fewest: int 
     """
     rows = [i for i, each in enumerate(tags) for _ in each]
     single = table.subset(np.array(rows, np.intp))  # a row for each tag of each clip
-    single = ClipTable(single.clips, [tag for each in tags for tag in each], single.folds, single.groups)
+    single = ClipTable(single.clips, [tag for each in tags for tag in sorted(each)], single.folds, single.groups)
     found = [*(check(table) for check in CLIP_PROBLEMS), *(check(single) for check in TAG_PROBLEMS)]
     return [_of_tags(problem) for problem in (*found, rare_classes(single, fewest)) if problem]
 

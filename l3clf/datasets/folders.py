@@ -8,14 +8,18 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from l3clf.audio.clip import printable_path
 from l3clf.audio.ffmpeg import FFMPEG_SUFFIXES
 from l3clf.datasets.clip_table import ClipTable
 from l3clf.datasets.csv_table import read_table
-from l3clf.datasets.describe import some, warn_of_labels
+from l3clf.datasets.describe import rows_of_clips, some, warn_of_labels
 from l3clf.datasets.tag_columns import normal_text
-from l3clf.errors import DatasetError, DatasetWarning
+from l3clf.datasets.tag_text import joined_tags, split_tags
+from l3clf.errors import DatasetError, DatasetWarning, counted
 
 __all__ = [
     "SOUND_SUFFIXES",
@@ -210,10 +214,33 @@ def load_csv(
         contradict each other.
     """
     table = ClipTable(**read_table(Path(path), group, path_column, label_column, tags))
-    return with_tags(table) if tags else with_doubts(path, table)
+    return with_tags(path, table) if tags else with_doubts(path, table)
 
 
-def with_tags(table: ClipTable) -> ClipTable:
-    """Return a table whose labels are text of sorted tags, such as ``dog|rain``."""
-    labels = list(map(normal_text, table.labels.tolist()))
-    return ClipTable(table.clips, labels, table.folds, table.groups, table.origin)
+def with_tags(source: object, table: ClipTable) -> ClipTable:
+    """Return a table whose labels are text of sorted tags, such as ``dog|rain``, with a row for each clip."""
+    texts = list(map(normal_text, table.labels.tolist()))
+    rows = rows_of_clips(table.clips)
+    for same in rows:
+        labels = _different(texts, same)
+        if len(labels) > 1 and not all(len(split_tags(text)) == 1 for text in labels):
+            raise DatasetError(
+                f"{source}: {table.clips[same[0]]} is listed with the labels {some(map(repr, labels))}; give each of "
+                "its rows one label, or one row all of them"
+            )
+        for name, column in (("fold", table.folds), ("group", table.groups)):
+            found = [] if column is None else _different(column.tolist(), same)
+            if len(found) > 1:
+                raise DatasetError(
+                    f"{source}: {table.clips[same[0]]} is listed with the {name}s {some(map(repr, found))}; give all "
+                    "rows of a clip the same"
+                )
+    first = table.subset(np.array([same[0] for same in rows], np.intp))
+    tags = [joined_tags(frozenset().union(*(split_tags(texts[i]) for i in same))) for same in rows]
+    joined = len(table) - len(first)
+    origin = table.origin + (f"; {counted(joined, 'row')} joined with others of the same clip" if joined else "")
+    return ClipTable(first.clips, tags, first.folds, first.groups, origin)
+
+
+def _different(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+    return list(dict.fromkeys(values[i] for i in rows))

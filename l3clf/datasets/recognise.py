@@ -75,7 +75,8 @@ def load(
     tags : bool, default=False
         Whether clips may have several labels or none: the labels of the table are then text such as ``dog|rain``, in
         sorted order, and the empty text is no label. A CSV or data frame has them in that form in its column of labels,
-        where nothing is no label; or, if it has no such column, a column of 0 and 1 for each label.
+        where nothing is no label; or, if it has no such column, a column of 0 and 1 for each label. Rows of the same
+        clip with one label each become one row with all of them.
 
     Returns
     -------
@@ -84,7 +85,8 @@ def load(
     Raises
     ------
     DatasetError
-        If none of these fits, two of them fit (both tables of 2, both 3 and 5), or there are no clips.
+        If none of these fits, two of them fit (both tables of 2, both 3 and 5), or there are no clips. With `tags`, if
+        rows of the same clip differ in their fold or group, or in their labels where one names none or several.
 
     Warns
     -----
@@ -97,7 +99,7 @@ def load(
     if is_frame(data):
         _refuse_background("the data frame", background_s)
         frame = ClipTable(**read_frame(data, group, path_column, label_column, tags))
-        return with_tags(frame) if tags else with_doubts("the data frame", frame)
+        return with_tags("the data frame", frame) if tags else with_doubts("the data frame", frame)
     path = Path(data)
     if not (path.is_file() or path.is_dir()):
         raise DatasetError(f"{path}: no such file or folder; give a CSV, or a folder with a subfolder for each class")
@@ -112,7 +114,7 @@ def load(
                 f"{path}: {name}={value!r} names a column, but the folder has no {META_NAME}; add one or omit {name}"
             )
     found = _load_untabled(path, background_s)
-    return with_tags(found) if tags else found
+    return with_tags(path, found) if tags else found
 
 
 def _refuse_background(data: object, background_s: float | None) -> None:

@@ -27,11 +27,14 @@ class Plan:
         Offset in bytes of each layer's scratch memory.
     size : int
         Size of the arena in bytes.
+    tensors_end : int
+        From there on there is scratch memory only, whose content nobody needs between two pieces of the network.
     """
 
     offsets: dict[int, int]
     scratch: tuple[int, ...]
     size: int
+    tensors_end: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def plan_memory(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, in
     for alias, index in (*shared.items(), *aliases.items()):  # in the order in which they are computed
         offsets[alias] = offsets[index]
     scratch = tuple(found["scratch", place] for place in range(len(layers)))
-    return Plan(offsets, scratch, _aligned(max(offset + buffer.size for buffer, offset in placed) + SLACK))
+    ends = [(buffer.key[0], offset + buffer.size) for buffer, offset in placed]
+    size = _aligned(max(end for _, end in ends) + SLACK)
+    return Plan(offsets, scratch, size, _aligned(max(end for kind, end in ends if kind == "tensor")))
 
 
 def _life(model: Int8Model, layers: Sequence[Layer], aliases: dict[int, int]) -> tuple[dict[int, int], dict[int, int]]:

@@ -7,20 +7,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from l3clf.device.toolchain import HARNESS, build_chip, export_sources, has_arm_gcc
+from l3clf.device.toolchain import HARNESS, build_chip, export_sources, has_arm_gcc, self_test_sources
 
 __all__ = ["PASSED", "has_board", "outcome", "self_test"]
 
 _QEMU = "qemu-system-arm"
 _LIMIT_S = 300
 PASSED = "all checks pass"
-_RESULTS = {  # by exit status, as in selftest.c
+_RESULTS = {  # by exit status, as in selftest/main.c
     0: PASSED,
     1: "levels differ",
     2: "the embedding differs",
     3: "the probabilities differ",
     4: "the decision differs",
     5: "the decision about silence differs",
+    6: "slices differ",
 }
 
 
@@ -49,7 +50,7 @@ def self_test(folder: Path, place: Path) -> str:
     MissingDependencyError, DeviceError
         As for `l3clf.device.toolchain.build_chip`.
     """
-    sources = [*export_sources(folder, ["L3CLF_NO_MAIN"], HARNESS / "board.c"), str(folder.resolve() / "selftest.c")]
+    sources = [*export_sources(folder, harness=HARNESS / "board.c"), *self_test_sources(folder)]
     elf = build_chip(sources, place / "board.elf", gcc=has_arm_gcc(), script="board.ld")
     board = [_QEMU, "-machine", "mps2-an386", "-semihosting", "-display", "none", "-monitor", "none", "-serial", "none"]
     try:

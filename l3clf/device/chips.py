@@ -6,21 +6,23 @@ Rule: both have the same few methods, so that every check runs on both.
 import bisect
 import ctypes
 import signal
-import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l3clf.device.toolchain import INSTALL
+from l3clf.device.block_counter import BlockCounter
+from l3clf.device.cycles import block_cost
+from l3clf.device.toolchain import CORTEX_M4F, INSTALL, Core
 from l3clf.errors import DeviceError, MissingDependencyError
 
-__all__ = ["Chip", "EmulatedChip", "HostChip", "push"]
+__all__ = ["Chip", "EmulatedChip", "HostChip", "Spent", "feed", "push"]
 
 
 class Chip(Protocol):
@@ -44,9 +46,18 @@ class Chip(Protocol):
 
 def push(chip: Chip, samples: NDArray[np.int16]) -> int:
     """Push samples into a started build, and return the number of decisions."""
+    return _give(chip, "harness_push", samples)
+
+
+def feed(chip: Chip, samples: NDArray[np.int16]) -> int:
+    """Feed samples into a started build, and return the number of decisions that were late."""
+    return _give(chip, "harness_feed", samples)
+
+
+def _give(chip: Chip, function: str, samples: NDArray[np.int16]) -> int:
     room = chip.room(2 * len(samples))
     chip.write(room, samples.tobytes())
-    return chip.call("harness_push", room, len(samples))
+    return chip.call(function, room, len(samples))
 
 
 def _lacks(symbol: str) -> DeviceError:
@@ -97,7 +108,6 @@ _FLASH, _RAM, _STACK, _ROOM = 0x08000000, 0x20000000, 0x30000000, 0x40000000
 _FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES = 8 << 20, 16 << 20, 1 << 16, 16 << 20
 _RETURN = _FLASH + _FLASH_BYTES - 16  # holds no code: emulation ends when a call returns there
 _PAINT = 0xA5  # unlikely value that marks unused stack
-_WIDE_THUMB = 0x1D  # Thumb instructions whose top five bits are at least this take four bytes (Arm ARM v7-M, A5.1)
 
 
 @contextmanager
@@ -122,6 +132,25 @@ def _interrupt_deferred(stop: Callable[[], None]) -> Iterator[None]:
             before(*interrupts[0])
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What code has cost.
+
+    Attributes
+    ----------
+    instructions : Counter
+        By function.
+    cycles : Counter
+        By function, if the core is a Cortex-M0+ whose memory has no wait states.
+    """
+
+    instructions: Counter[str] = field(default_factory=Counter)
+    cycles: Counter[str] = field(default_factory=Counter)
+
+    def __sub__(self, before: "Spent") -> "Spent":
+        return Spent(self.instructions - before.instructions, self.cycles - before.cycles)
+
+
 class EmulatedChip:
     """An export as an ELF file on an emulated Cortex-M4F.
 
@@ -131,16 +160,18 @@ class EmulatedChip:
         From `l3clf.device.toolchain.build_chip`.
     counting : bool
         Whether to count instructions, which is slower.
+    core : Core, default=CORTEX_M4F
+        The core that it was compiled for.
 
     Attributes
     ----------
     sections : dict of str to int
         Size in bytes of each section that takes memory.
-    instructions : Counter
-        Instructions executed, by function.
+    ram_objects : dict of str to int
+        Size in bytes of each named object in RAM.
     """
 
-    def __init__(self, elf: Path, counting: bool = False) -> None:
+    def __init__(self, elf: Path, counting: bool = False, core: Core = CORTEX_M4F) -> None:
         try:
             import elftools  # noqa: F401
             import unicorn as uc
@@ -149,18 +180,18 @@ class EmulatedChip:
             raise MissingDependencyError(f"the emulated chip needs unicorn and pyelftools; {INSTALL}") from None
         self._arm = arm
         self._cpu = uc.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB | uc.UC_MODE_MCLASS)
-        self._cpu.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
+        self._cpu.ctl_set_cpu_model(getattr(arm, f"UC_CPU_ARM_{core.emulated_as}"))
         sizes = (_FLASH_BYTES, _RAM_BYTES, _STACK_BYTES, _ROOM_BYTES)
         for start, size in zip((_FLASH, _RAM, _STACK, _ROOM), sizes, strict=True):
             self._cpu.mem_map(start, size)
         self.sections: dict[str, int] = {}
+        self.ram_objects: dict[str, int] = {}
+        self._code = (0, 0)  # address and bytes
         self._symbols: dict[str, int] = {}
         self._functions: list[tuple[int, str]] = []
         self._load(elf)
-        self.instructions: Counter[str] = Counter()
-        self._blocks: dict[tuple[int, int], tuple[str, int]] = {}
-        if counting:
-            self._cpu.hook_add(uc.UC_HOOK_BLOCK, self._count)
+        start, size = self._code
+        self._counter = BlockCounter(self._cpu, start, size) if counting else None
 
     def _load(self, elf: Path) -> None:
         from elftools.elf.elffile import ELFFile
@@ -173,10 +204,14 @@ class EmulatedChip:
             for section in image.iter_sections():
                 if section["sh_flags"] & 2:  # SHF_ALLOC: takes memory at run time
                     self.sections[section.name] = section["sh_size"]
+                if section.name == ".text":
+                    self._code = section["sh_addr"], section["sh_size"]
             for symbol in image.get_section_by_name(".symtab").iter_symbols():
                 self._symbols[symbol.name] = symbol["st_value"]
                 if symbol["st_info"]["type"] == "STT_FUNC":
                     self._functions.append((symbol["st_value"] & ~1, symbol.name))  # bit 0 only says Thumb
+                elif symbol["st_info"]["type"] == "STT_OBJECT" and _RAM <= symbol["st_value"] < _RAM + _RAM_BYTES:
+                    self.ram_objects[symbol.name] = symbol["st_size"]
         self._functions.sort()
 
     def address(self, symbol: str) -> int:  # noqa: D102 - documented in Chip
@@ -220,16 +255,14 @@ class EmulatedChip:
         self.call(function, *arguments)
         return len(self.read(_STACK, _STACK_BYTES).lstrip(bytes([_PAINT])))
 
-    def _count(self, _cpu: Any, address: int, size: int, _: Any) -> None:
-        """Add the instructions of a block that is about to run; decoding it once is enough."""
-        known = self._blocks.get((address, size))
-        if known is None:
-            code, place, n = self.read(address, size), 0, 0
-            while place < size:
-                wide = struct.unpack_from("<H", code, place)[0] >> 11 >= _WIDE_THUMB
-                place, n = place + (4 if wide else 2), n + 1
-            known = self._blocks[address, size] = (self._function_at(address), n)
-        self.instructions[known[0]] += known[1]
+    def spent(self) -> Spent:
+        """Return what has run so far, if it was made with `counting`."""
+        found = Spent()
+        for address, size, runs, jumped in self._counter.blocks() if self._counter else ():
+            cost, function = block_cost(self.read(address, size)), self._function_at(address)
+            found.instructions[function] += runs * cost.instructions
+            found.cycles[function] += runs * cost.cycles + jumped * cost.taken
+        return found
 
     def _function_at(self, address: int) -> str:
         place = bisect.bisect(self._functions, (address, "\x7f")) - 1  # "\x7f" sorts after every name at that address

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import Expected, golden_header, golden_pcm
 from l3clf.device.model import DeviceModel
-from l3clf.device.runtime_files import runtime_files
+from l3clf.device.runtime_files import PREFIX, prefixed, prefixed_files, runtime_files, unprefixed
 from l3clf.device.signals import PROBABILITY_LIMIT
 from l3clf.errors import DeviceError
 
@@ -26,13 +26,13 @@ __all__ = ["altered_constants", "altered_runtime", "constants"]
 Tokens = list[str]
 
 _MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source}
-_GOLDEN = "l3clf_golden.h"
+_GOLDEN = "selftest/l3clf_golden.h"
 _GOLDEN_NUMBERS = ("pcm", "levels", "embedding", "probabilities", "unknown_score")  # the last one not of taggers
 _MACHINES = {"window", "twiddles", "band_weights", "thresholds", "l3clf_model_frontend"}
 _MACHINES |= {"L3CLF_GATE_ENERGY", "L3CLF_GATE_CLOSE_ENERGY", "L3CLF_SILENT_ENERGY"}
 MACHINE_LIMIT = 1e-6
 _VERSION = "l3clf_version"  # a text for people: another version of l3clf may have written the same numbers
-_EXAMPLES = ("main.c", "README.md", "Makefile", "selftest.c")
+_EXAMPLES = ("examples/", "selftest/", "README.md", "Makefile")
 _NUMBER = r"(?:0[xX][\da-fA-F.]+(?:[pP][+-]?\d+)?|\d[\d.]*(?:[eE][+-]?\d+)?)[FfUuLl]*"
 _TOKEN = re.compile(rf'"(?:\\.|[^"\\])*"|/\*.*?\*/|//[^\n]*|{_NUMBER}|\w+|\S', re.DOTALL)
 _DEPTHS = {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}
@@ -61,16 +61,16 @@ def altered_constants(d: DeviceModel, folder: Path) -> list[str]:
     """
     out = []
     for file, make in _MAKERS.items():
-        made, text = make(d), _text(folder / file)
+        made, text = make(d), _text(d, folder, file)
         if made == text:
             continue
         expected, found = constants(made), constants(text)
         expected.pop(_VERSION, None)
         out += [f"{file}: {name}" for name, value in expected.items() if not _same(name, found.get(name), value)]
-    golden, text = golden_header(d), _text(folder / _GOLDEN)
+    golden, text = golden_header(d), _text(d, folder, _GOLDEN)
     if golden != text:
         out += [f"{_GOLDEN}: {name}" for name in _altered_golden(d, constants(text), constants(golden))]
-    return out
+    return [prefixed(one, d.prefix, code=False) for one in out]
 
 
 def _same(name: str, found: Tokens | None, expected: Tokens) -> bool:
@@ -116,10 +116,11 @@ def _value(number: str) -> float:
     return float(number.rstrip("FfUuLl"))
 
 
-def altered_runtime(folder: Path, tags: bool = False) -> list[str]:
+def altered_runtime(folder: Path, tags: bool = False, prefix: str = PREFIX) -> list[str]:
     """Return which of the runtime's files are missing or are not as this l3clf writes them, for taggers or not."""
-    written = runtime_files(tags).items()
-    return [name for name, content in written if name not in _EXAMPLES and _bytes(folder / name) != content]
+    texts = {name: content.decode() for name, content in runtime_files(tags).items() if not name.startswith(_EXAMPLES)}
+    written = prefixed_files(texts, prefix).items()
+    return [name for name, text in written if _bytes(folder / name) != text.encode()]
 
 
 def _bytes(path: Path) -> bytes | None:
@@ -129,11 +130,13 @@ def _bytes(path: Path) -> bytes | None:
         return None
 
 
-def _text(path: Path) -> str:
+def _text(d: DeviceModel, folder: Path, file: str) -> str:
+    """Return the text of an export's C file as it were without a prefix of its own."""
+    path = folder / prefixed(file, d.prefix, code=False)
     content = _bytes(path)
     if content is None:
         raise DeviceError(f"{path}: cannot be read; write the export again with l3clf export")
-    return content.decode("utf-8", "surrogateescape")
+    return unprefixed(content.decode("utf-8", "surrogateescape"), d.prefix)
 
 
 def constants(text: str) -> dict[str, Tokens]:

@@ -13,13 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.exporter import read_export
-from l3clf.device.toolchain import build_chip, export_sources, find_tools
+from l3clf.device.exporter import check_interface, read_export
+from l3clf.device.toolchain import ARM_GCC, ZIG, build_chip, export_sources, find_tools
 
-__all__ = ["ARM_GCC", "CHIPS", "ZIG", "Cost", "KnownChip", "fits", "measure_cost"]
-
-
-ZIG, ARM_GCC = "Zig's clang", "GCC for Arm"
+__all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
 
 
 @dataclass(frozen=True)
@@ -143,20 +140,21 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
         If the folder is not an export, or the code does not compile or run.
     """
     d = read_export(folder)
+    check_interface(Path(folder))
     with tempfile.TemporaryDirectory() as place:
         chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf", gcc), counting=True)
     chip.call("harness_start")
     noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)  # -21 dBFS: above any usual gate
     push(chip, noise[:-1])  # all frames but no window, so that what follows is a window alone
-    before = chip.instructions.copy()
+    before = chip.spent().instructions
     frontend = before.total()
     room = chip.room(2)
     chip.write(room, noise[-1:].tobytes())
     stack = chip.stack_bytes("harness_push", room, 1)  # the window's last sample
-    window = (chip.instructions - before).total()
-    before = chip.instructions.copy()
+    window = (chip.spent().instructions - before).total()
+    before = chip.spent().instructions
     chip.call("harness_network")
-    network = (chip.instructions - before).total()
+    network = (chip.spent().instructions - before).total()
     return Cost(
         flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),  # .data starts in flash too
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],

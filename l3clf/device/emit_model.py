@@ -51,10 +51,11 @@ typedef {pooled} l3clf_pooled; /* element of what is kept of each window */
 extern const char *const l3clf_{kind}_names[{number}];
 extern const char l3clf_version[];
 {own}
+/* Computes the network in the arena, from its input to its output. */
 void l3clf_network(int8_t *arena);
 /* Computes the network from `progress` on, {{0, 0}} before the first piece, until about `budget` multiply-accumulates
    are done: one piece of a layer at least, otherwise no more than the budget. Returns 1 when the network is complete, 0
-   before. Until it is complete, nothing else may write to the arena. */
+   before. Until it is complete, nothing else may write to its tensors, which end where L3CLF_FRAME_OFFSET is. */
 int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget);
 void l3clf_head(const float *x, float *probabilities);
 
@@ -86,6 +87,8 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "INPUT_OFFSET": d.plan.offsets[d.network.source],
         "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
         "ANSWER_OFFSET": d.answer_offset,
+        "FRAME_OFFSET": d.frame_offset,
+        "NETWORK_MACS": d.macs,
         "POOLED_SIZE": d.n_rows if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)

@@ -18,7 +18,7 @@ from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DeviceModel, device_model
-from l3clf.device.runtime_files import runtime_files
+from l3clf.device.runtime_files import PREFIX, SETTINGS_FILE, prefix_of, prefixed_files, runtime_files
 from l3clf.errors import DeviceError
 from l3clf.storage.atomic import claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord
@@ -26,9 +26,11 @@ from l3clf.storage.safezip import zip_bytes
 
 __all__ = ["export", "export_settings", "is_export", "read_export", "write_export"]
 
-MODEL_FILE, STUDENT_FILE, SETTINGS_FILE = "model.l3clf", "network.student", "export.json"
-SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db")
-_SINCE = {"gate_hysteresis_db": None}  # earlier exports lack it: their model has none
+MODEL_FILE, STUDENT_FILE = "model.l3clf", "network.student"
+SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "prefix")
+_SINCE = {"gate_hysteresis_db": None, "prefix": PREFIX}  # earlier exports lack them
+_MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source, "selftest/l3clf_golden.h": golden_header}
+INTERFACE = 2  # of the C code with the harness; exports of 1 do not say so, and have no l3clf_step
 
 
 def export(
@@ -38,6 +40,7 @@ def export(
     unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
     gate_hysteresis_db: float | None = None,
+    prefix: str = PREFIX,
     *,
     force: bool = False,
 ) -> Path:
@@ -57,6 +60,8 @@ def export(
         Of a classifier. A tagger has `thresholds_in_force`.
     gate_dbfs, gate_hysteresis_db : float or None, default=None
         Override those of the model, if given, as `unknown_threshold` does.
+    prefix : str, default="l3clf"
+        With which every name and file of the C code begins. Exports with different prefixes can be linked together.
     force : bool, default=False
         Whether `out` may hold other files, and whether files are replaced that were changed or are not ours.
 
@@ -71,9 +76,9 @@ def export(
         If a part of the model cannot run on a chip, or the folder cannot be written or holds a file that would be
         replaced though no export wrote it, or it was changed since.
     ParameterError
-        If the threshold, the gate or its hysteresis is out of range.
+        If the threshold, the gate or its hysteresis is out of range, or names in C cannot begin with the prefix.
     """
-    d = device_model(model, pool_windows, unknown_threshold, gate_dbfs, gate_hysteresis_db)
+    d = device_model(model, pool_windows, unknown_threshold, gate_dbfs, gate_hysteresis_db, prefix)
     return write_export(d, out, force=force)
 
 
@@ -99,7 +104,8 @@ def read_export(folder: str | os.PathLike[str]) -> DeviceModel:
 
 def is_export(folder: Path) -> bool:
     """Return whether a folder is an export, of this l3clf or an earlier one."""
-    names = (MODEL_FILE, "l3clf_model.h", "l3clf_model.c")
+    prefix = prefix_of(folder)
+    names = (MODEL_FILE, f"{prefix}_model.h", f"{prefix}_model.c")
     return export_settings(folder) is not None and all((folder / name).is_file() for name in names)
 
 
@@ -110,6 +116,16 @@ def export_settings(folder: Path) -> dict[str, Any] | None:
         return {name: {**_SINCE, **found}[name] for name in SETTINGS}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def check_interface(folder: Path) -> None:
+    """Raise DeviceError if the C code of an export cannot be called by this l3clf."""
+    found = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")).get("interface", 1)
+    if found != INTERFACE:
+        raise DeviceError(
+            f"{folder}: exported by another version of l3clf, whose C code is called otherwise; write it again: "
+            f"l3clf export {folder / MODEL_FILE} --weights {folder / STUDENT_FILE} --out NEW"
+        )
 
 
 def write_export(
@@ -141,12 +157,11 @@ def write_export(
         If the model cannot be written as C, or as for `export`.
     """
     out = Path(folder)
-    makers = {"model.h": model_header, "model.c": model_source, "golden.h": golden_header}
-    texts = {name: make(d) for name, make in makers.items()}  # before anything is written, because it may fail
-    contents = {f"l3clf_{name}": text.encode() for name, text in texts.items()}
-    contents |= runtime_files(d.tags)
+    texts = {name: make(d) for name, make in _MAKERS.items()}  # before anything is written, because it may fail
+    texts |= {name: content.decode() for name, content in runtime_files(d.tags).items()}
+    contents = {name: text.encode() for name, text in prefixed_files(texts, d.prefix).items()}
     contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
-    contents[SETTINGS_FILE] = json.dumps({name: getattr(d, name) for name in SETTINGS}, indent=1).encode()
+    contents[SETTINGS_FILE] = _settings(d)
     contents[MODEL_FILE] = _model_content(d.classifier)
     if not force and not (out / RECORD).exists() and is_export(out):
         # Without a record, the files that a user has edited since cannot be told from the others.
@@ -155,8 +170,15 @@ def write_export(
         )
     claim_folder(out, RECORD, DeviceError, force)
     student = [d.student.weights] if isinstance(d.student.weights, str) else []
-    FolderRecord(out, DeviceError).write(contents, [*inputs, *student], force)
+    record = FolderRecord(out, DeviceError)
+    record.write(contents, [*inputs, *student], force)
+    record.keep_only(contents)  # an earlier export may have had another prefix, or other places for its files
     return out
+
+
+def _settings(d: DeviceModel) -> bytes:
+    settings = {name: getattr(d, name) for name in SETTINGS}
+    return json.dumps({"interface": INTERFACE, **settings}, indent=1).encode()
 
 
 def _model_content(model: ClipClassifier | ClipTagger) -> bytes:

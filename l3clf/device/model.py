@@ -19,6 +19,7 @@ from l3clf.classifier.tag_heads import freeze_tag_head
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.arena import ALIGNMENT, Plan, plan_memory
 from l3clf.device.lower import Layer, lower
+from l3clf.device.runtime_files import PREFIX, check_prefix
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.filtered import Filtered, unfiltered
 from l3clf.embedders.frontend import student_spec
@@ -60,6 +61,8 @@ class DeviceModel:
         A tuple has one for each class; None for a tagger.
     gate_dbfs : float or None
     gate_hysteresis_db : float
+    prefix : str
+        Of names and files of the C code.
     """
 
     classifier: ClipClassifier | ClipTagger
@@ -76,6 +79,7 @@ class DeviceModel:
     unknown_threshold: float | tuple[float, ...] | None
     gate_dbfs: float | None
     gate_hysteresis_db: float
+    prefix: str = PREFIX
 
     @property
     def tags(self) -> bool:
@@ -115,6 +119,11 @@ class DeviceModel:
         return round(self.student.window_s * self.spec.sample_rate)
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the network, for a window."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
     def rejects_silence(self) -> bool:
         """Whether a pool of windows that are all digital silence is "unknown", although they are above the gate."""
         above_gate = self.gate_dbfs is None or self.gate_dbfs < SILENT_DBFS
@@ -129,9 +138,15 @@ class DeviceModel:
 
     @property
     def arena_bytes(self) -> int:
-        """Size of the arena in bytes; the network, a frame's transform and the head use it in turn."""
+        """Size of the arena in bytes, which the network, a frame's transform and the head use."""
         head = self.answer_offset + FLOAT_BYTES * (self.n_rows + self.network.output.size)
-        return -(-max(self.plan.size, FRAME_WORK * self.spec.frame, head) // ALIGNMENT) * ALIGNMENT
+        frame = self.frame_offset + FRAME_WORK * self.spec.frame
+        return -(-max(self.plan.size, frame, head) // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def frame_offset(self) -> int:
+        """Offset in the arena of a frame's transform: frames come in while the network is computed in slices."""
+        return self.plan.tensors_end
 
 
 def device_model(
@@ -140,6 +155,7 @@ def device_model(
     unknown_threshold: float | Sequence[float] | None = None,
     gate_dbfs: float | None = None,
     gate_hysteresis_db: float | None = None,
+    prefix: str = PREFIX,
 ) -> DeviceModel:
     """Check that a model can run on a microcontroller, and lower it.
 
@@ -153,6 +169,8 @@ def device_model(
         Of a classifier. A tagger has `thresholds_in_force`.
     gate_dbfs, gate_hysteresis_db : float or None, default=None
         Override those of the model, if given, as `unknown_threshold` does.
+    prefix : str, default="l3clf"
+        With which names and files of the C code begin, so that two exports can be linked together.
 
     Returns
     -------
@@ -163,7 +181,7 @@ def device_model(
     DeviceError
         If the embedder, the pooling or the head cannot run on a chip, or the hop is not a whole number of frames.
     ParameterError
-        If the threshold, the gate or its hysteresis is out of range.
+        If the threshold, the gate or its hysteresis is out of range, or names in C cannot begin with the prefix.
     """
     if not hasattr(model, "head_"):
         raise DeviceError("model: not fitted; call fit first, or give a model file of l3clf fit")
@@ -215,6 +233,7 @@ def device_model(
         threshold,
         gate,
         hysteresis,
+        check_prefix(prefix),
     )
 
 

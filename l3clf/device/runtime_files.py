@@ -1,23 +1,133 @@
 """The files of the C runtime as an export holds them.
 
 Rule: lines between ``#ifdef L3CLF_TAGS`` or ``#ifndef L3CLF_TAGS``, ``#else`` and ``#endif`` are chosen when an export
-is written. An export of a classifier has no line for taggers, and the reverse.
+is written. An export of a classifier has no line for taggers, and the reverse. Names that begin with l3clf get the
+prefix of the export, in all its files alike.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["RUNTIME", "chosen_lines", "runtime_files"]
+from l3clf.errors import DeviceError, ParameterError
+
+__all__ = [
+    "PREFIX",
+    "RUNTIME",
+    "SETTINGS_FILE",
+    "check_prefix",
+    "chosen_lines",
+    "prefix_of",
+    "prefixed",
+    "prefixed_files",
+    "runtime_files",
+    "unprefixed",
+]
 
 RUNTIME = Path(str(files("l3clf.device") / "runtime"))
+SETTINGS_FILE = "export.json"
+PREFIX = "l3clf"
+MAX_PREFIX = 32  # characters
+_PREFIX = re.compile("[a-z](?:_?[a-z0-9])*")
 _OPENING = re.compile(r"#if(n?)def L3CLF_TAGS\n")
+_C_PARTS = re.compile(r'/\*.*?\*/|//[^\n]*|#\s*include[^\n]*|("(?:\\.|[^"\\\n])*")', re.DOTALL)
+_C_FILES = (".c", ".h")
+_STANDARD = (  # headers of the C library, which a file of the export must not hide
+    " assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
+    "stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype "
+)
 
 
 def runtime_files(tags: bool) -> dict[str, bytes]:
-    """Return the content of the runtime's files, by name, for taggers or for classifiers."""
-    sources = sorted(path for path in RUNTIME.iterdir() if path.is_file())
-    return {path.name: chosen_lines(path.read_bytes().decode(), tags).encode() for path in sources}
+    """Return the content of the runtime's files, by path in an export, for taggers or for classifiers."""
+    sources = sorted(path for path in RUNTIME.rglob("*") if path.is_file())
+    return {
+        path.relative_to(RUNTIME).as_posix(): chosen_lines(path.read_bytes().decode(), tags).encode()
+        for path in sources
+    }
+
+
+# --- prefix ---------------------------------------------------------------------------------------
+
+
+def check_prefix(prefix: str) -> str:
+    """Return a prefix of names, or raise ParameterError if C cannot have it."""
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or len(prefix) > MAX_PREFIX:
+        raise ParameterError(
+            f"prefix={prefix!r}: not a name such as bird or bird_2; give lower-case letters, digits and underscores, "
+            f"none doubled or at an end, a letter first, at most {MAX_PREFIX}"
+        )
+    if f" {prefix} " in _STANDARD:
+        raise ParameterError(f"prefix={prefix!r}: {prefix}.h is a header of C's own; choose another")
+    return prefix
+
+
+def prefix_of(folder: Path) -> str:
+    """Return the prefix of an export; l3clf if its settings name none that could be one."""
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        return check_prefix(settings["prefix"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ParameterError):
+        return PREFIX
+
+
+def prefixed(text: str, prefix: str, code: bool = True) -> str:
+    r"""Return a text in which names that begin with l3clf or L3CLF begin with a prefix.
+
+    Parameters
+    ----------
+    text : str
+    prefix : str
+    code : bool, default=True
+        Whether the text is C, whose texts in quotation marks stay as they are: they may be names of classes.
+
+    Examples
+    --------
+    >>> prefixed('#include "l3clf.h"\nL3CLF_N_MELS, l3clf_push, "l3clf_push", model.l3clf; // l3clf export', "bird")
+    '#include "bird.h"\nBIRD_N_MELS, bird_push, "l3clf_push", model.l3clf; // l3clf export'
+    """
+    return text if prefix == PREFIX else _renamed(text, PREFIX, prefix, code)
+
+
+def unprefixed(text: str, prefix: str) -> str:
+    """Return the C text from which `prefixed` made this one."""
+    return text if prefix == PREFIX else _renamed(text, prefix, PREFIX, code=True)
+
+
+def _renamed(text: str, old: str, new: str, code: bool) -> str:
+    # Names of functions, macros and files. Not `l3clf` alone, which is a command, and not model.l3clf.
+    names = re.compile(rf"(?:(?<![\w.])|(?<=-D))(?:({old})(?=_|\*?\.[ch]\b|\*)|{old.upper()}(?=_))")
+    out, place = [], 0
+    quoted = [found for found in _C_PARTS.finditer(text) if found[1]] if code else []
+    for start, end in [*(found.span() for found in quoted), (len(text), len(text))]:
+        out += [names.sub(lambda found: new if found[1] else new.upper(), text[place:start]), text[start:end]]
+        place = end
+    return "".join(out)
+
+
+def prefixed_files(contents: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return the text of files, by path, with a prefix in names and texts.
+
+    Raises
+    ------
+    DeviceError
+        If names in the C code begin with the prefix already.
+    """
+    if prefix == PREFIX:
+        return dict(contents)
+    taken = re.compile(rf"\b(?:{prefix}|{prefix.upper()})_\w*")
+    for name, text in contents.items():
+        if name.endswith(_C_FILES) and (found := taken.search(_C_PARTS.sub(" ", text))):
+            raise DeviceError(f"prefix={prefix!r}: a name in the C code begins so ({found[0]}); choose another")
+    return {
+        prefixed(name, prefix, code=False): prefixed(text, prefix, name.endswith(_C_FILES))
+        for name, text in contents.items()
+    }
+
+
+# --- lines for taggers ----------------------------------------------------------------------------
 
 
 def chosen_lines(text: str, tags: bool) -> str:

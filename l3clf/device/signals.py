@@ -112,7 +112,7 @@ def _check_frames(found: Signals, d: DeviceModel, chip: Chip, rng: np.random.Gen
     levels = np.empty((len(frames), d.spec.n_bands), np.int8)
     for row, frame in zip(levels, frames, strict=True):
         chip.write(room, frame.tobytes())
-        chip.call("l3clf_frame", room, room + out, room + work)
+        chip.call("harness_frame", room, room + out, room + work)
         row[:] = np.frombuffer(chip.read(room + out, d.spec.n_bands), np.int8)
     low, high = level_limits(d.spec, frames.astype(np.float32) / np.float32(PCM_FULL_SCALE))
     found.n_levels += levels.size
@@ -316,7 +316,7 @@ def _tag_rows(d: DeviceModel, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _check_names(found: Signals, d: DeviceModel, chip: HostChip) -> None:
-    names = chip.address("l3clf_tag_names" if d.tags else "l3clf_class_names")
+    (names,) = struct.unpack("=Q", chip.read(chip.address("harness_names"), 8))
     pointers = chip.read(names, 8 * len(d.class_names))
     for address, name in zip(struct.unpack(f"={len(d.class_names)}Q", pointers), d.class_names, strict=True):
         expected = name.encode("utf-8", "surrogateescape") + b"\0"

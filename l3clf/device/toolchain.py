@@ -1,4 +1,4 @@
-"""Compilers for this machine and for a Cortex-M4F.
+"""Compilers for this machine and for Cortex-M cores.
 
 Rule: the package ziglang, which pip installs, is enough for both. Without it, GCC or clang and GCC for Arm are used.
 """
@@ -8,30 +8,74 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from l3clf.device.runtime_files import PREFIX, prefix_of, prefixed
 from l3clf.errors import DeviceError, MissingDependencyError, how_to_install
 
 __all__ = [
+    "ARM_GCC",
+    "CORTEX_M0PLUS",
+    "CORTEX_M3",
+    "CORTEX_M4F",
     "HARNESS",
     "INSTALL",
+    "ZIG",
+    "Core",
     "Tools",
+    "arm_compilers",
     "build_chip",
     "build_host",
     "export_sources",
     "find_tools",
     "has_arm_gcc",
+    "self_test_sources",
 ]
 
 HARNESS = Path(str(files("l3clf.device") / "harness"))
 INSTALL = f"install with: {how_to_install('device')}"
 # Contraction to fused multiply-adds is off because they round once where Python rounds twice.
-WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O2", "-ffp-contract=off")
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-ffp-contract=off")
 _ARM_GCC = "arm-none-eabi-gcc"
+ZIG, ARM_GCC = "Zig's clang", "GCC for Arm"
 _SECTIONS = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+
+
+@dataclass(frozen=True)
+class Core:
+    """A processor core that exports are compiled for and emulated on.
+
+    Attributes
+    ----------
+    name : str
+    gcc, zig : tuple of str
+        What tells each compiler.
+    emulated_as : str
+        Unicorn's name of the core; a Cortex-M0+ has the instructions of a Cortex-M0.
+    """
+
+    name: str
+    gcc: tuple[str, ...]
+    zig: tuple[str, ...]
+    emulated_as: str
+
+
+CORTEX_M4F = Core(
+    "Cortex-M4F",
+    ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+    ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp"),
+    "CORTEX_M4",
+)
+CORTEX_M3 = Core(
+    "Cortex-M3", ("-mcpu=cortex-m3",), ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m3"), "CORTEX_M3"
+)
+CORTEX_M0PLUS = Core(
+    "Cortex-M0+", ("-mcpu=cortex-m0plus",), ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"), "CORTEX_M0"
+)
 
 
 @dataclass(frozen=True)
@@ -137,10 +181,33 @@ def export_sources(folder: Path, defines: Sequence[str] = (), harness: Path = HA
         If the folder is not an export.
     """
     folder = folder.resolve()  # a relative name could begin with "-" and look like an option
-    found = sorted(folder.glob("l3clf*.c"))
-    if not (folder / "l3clf_model.c").is_file():
-        raise DeviceError(f"{folder}: no l3clf_model.c in this folder; name a folder that l3clf export wrote")
-    return [*(f"-D{define}" for define in defines), f"-I{folder}", *map(str, found), str(harness)]
+    prefix = prefix_of(folder)
+    found = sorted([folder / f"{prefix}.c", *folder.glob(f"{prefix}_*.c")])
+    if not (folder / f"{prefix}_model.c").is_file():
+        raise DeviceError(f"{folder}: no {prefix}_model.c in this folder; name a folder that l3clf export wrote")
+    flags = [prefixed(f"-D{define}", prefix, code=False) for define in defines]
+    return [*flags, f"-I{folder}", *map(str, found), str(_named(harness, prefix))]
+
+
+def self_test_sources(folder: Path) -> list[str]:
+    """Return the C files of an export's self-test, without a main function; none if they were deleted."""
+    path = folder.resolve() / "selftest" / "selftest.c"
+    return [str(path)] if path.is_file() else []
+
+
+def _named(harness: Path, prefix: str) -> Path:
+    """Return a harness that calls functions of a prefix."""
+    if prefix == PREFIX:
+        return harness
+    path = Path(_own_folder().name, f"{prefix}_{harness.name}")
+    path.write_text(prefixed(harness.read_text(encoding="utf-8"), prefix), encoding="utf-8")
+    return path
+
+
+@functools.cache
+def _own_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Return a folder that is deleted when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="l3clf-")
 
 
 def build_host(sources: Sequence[str], target: Path) -> Path:
@@ -161,12 +228,25 @@ def build_host(sources: Sequence[str], target: Path) -> Path:
         If the compilation fails.
     """
     compiler = [found] if (found := _host_gcc()) else _zig()
-    _run([*compiler, *WARNINGS, "-shared", "-fPIC", *sources, "-lm", "-o", str(target)])
+    _run([*compiler, *WARNINGS, "-O2", "-shared", "-fPIC", *sources, "-lm", "-o", str(target)])
     return target
 
 
-def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: str = "chip.ld") -> Path:
-    """Compile an ELF file for a Cortex-M4F.
+def arm_compilers() -> list[str]:
+    """Return the names of the compilers for Cortex-M cores on this machine, of `ZIG` and `ARM_GCC`."""
+    tools = find_tools()
+    return [name for name, is_there in ((ZIG, tools.zig), (ARM_GCC, tools.arm_gcc)) if is_there]
+
+
+def build_chip(
+    sources: Sequence[str],
+    target: Path,
+    gcc: bool = False,
+    script: str = "chip.ld",
+    core: Core = CORTEX_M4F,
+    optimise: str = "-O2",
+) -> Path:
+    """Compile an ELF file for a Cortex-M core.
 
     Parameters
     ----------
@@ -176,6 +256,8 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
         Whether to compile with GCC for Arm instead of Zig's clang; without ziglang, it is used anyway.
     script : str, default="chip.ld"
         Linker script in the folder of the harness.
+    core : Core, default=CORTEX_M4F
+    optimise : str, default="-O2"
 
     Raises
     ------
@@ -183,12 +265,13 @@ def build_chip(sources: Sequence[str], target: Path, gcc: bool = False, script: 
         As for `build_host`.
     """
     if gcc or (not _has_package("ziglang") and has_arm_gcc()):
-        core = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
-        start, libraries = [_ARM_GCC, *core, "-nostartfiles", "--specs=nosys.specs"], ["-lm"]
+        start, libraries = [_ARM_GCC, *core.gcc, "-mthumb", "-nostartfiles", "--specs=nosys.specs"], ["-lm"]
     else:
-        core = ["-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp", f"-I{HARNESS / 'include'}"]
-        start, libraries = [*_zig(), *core, "-fno-sanitize=all", "-fno-exceptions", "-fno-unwind-tables"], []
-    _run([*start, *WARNINGS, *_SECTIONS, *sources, f"-Wl,-T,{HARNESS / script}", *libraries, "-o", str(target)])
+        # Without -g, Zig leaves the symbols out of what it compiles for size.
+        plain = ["-g", f"-I{HARNESS / 'include'}", "-fno-sanitize=all", "-fno-exceptions", "-fno-unwind-tables"]
+        start, libraries = [*_zig(), *core.zig, *plain], []
+    script_path = f"-Wl,-T,{HARNESS / script}"
+    _run([*start, *WARNINGS, optimise, *_SECTIONS, *sources, script_path, *libraries, "-o", str(target)])
     return target
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from l3clf.audio.clip import Samples, Source
 from l3clf.device.board import PASSED, has_board, outcome, self_test
-from l3clf.device.chips import Chip, EmulatedChip, HostChip, push
+from l3clf.device.chips import Chip, EmulatedChip, HostChip, feed, push
 from l3clf.device.constants import altered_constants, altered_runtime
 from l3clf.device.cost import Cost, measure_cost
 from l3clf.device.decisions import Decision, decisions, follows
-from l3clf.device.exporter import read_export
+from l3clf.device.exporter import check_interface, read_export
 from l3clf.device.golden import Expected
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.device.progress import Progress
@@ -34,7 +34,7 @@ from l3clf.device.signals import (
     take_trace,
     trace_sizes,
 )
-from l3clf.device.toolchain import Tools, build_chip, build_host, export_sources, find_tools
+from l3clf.device.toolchain import Tools, build_chip, build_host, export_sources, find_tools, self_test_sources
 from l3clf.errors import AudioError, DeviceError, L3clfError, ParameterError
 
 __all__ = ["Decision", "Ledger", "Reference", "Verification", "decisions", "reference", "verify"]
@@ -43,7 +43,10 @@ Int16Array = NDArray[np.int16]
 
 MAX_WINDOWS = 250  # per clip: the harness records 256 decisions
 MAX_LEVELS = 1e-3  # share that may be one step off, because float32 may round differently on another machine
-PIECES = (1, 7, 160, 161, 512, 4000, 16_000)  # samples pushed at once, within and across hops and windows
+PIECES = (1, 7, 160, 161, 512, 4000, 16_000)  # samples given at once, within and across hops and windows
+BUDGETS = (20_000, 300_000, 2**31 - 1)  # multiply-accumulates of a slice
+PUSHED = 0.5  # share of pieces that are pushed, not fed
+MAX_STEPS = 40  # slices after a piece
 
 
 @dataclass
@@ -122,7 +125,7 @@ class Verification:
     stream : Ledger or None
         For a built-in stream of sound, on this machine.
     self_test : str or None
-        Result of the export's self-test on this machine; None if the folder has no ``selftest.c``.
+        Result of the export's self-test on this machine; None if the folder has no ``selftest/selftest.c``.
     altered : list of str
         Constants of the export that are not the model's.
     edited : list of str
@@ -183,7 +186,7 @@ def verify(
     MissingDependencyError
         If there is no compiler, or nothing that emulates a chip; at once, before any clip is read.
     DeviceError
-        If the folder is not an export, no clip can be used, or the code does not run.
+        If the folder is not an export of this version, no clip can be used, or the code does not run.
     AudioError
         If no clip can be used because the first cannot be read.
     ParameterError
@@ -193,14 +196,15 @@ def verify(
     tools = find_tools()
     tools.check()
     d, place = read_export(folder), Path(folder)
+    check_interface(place)
     with tempfile.TemporaryDirectory() as builds_folder:
         builds = list(_builds(place, Path(builds_folder), tools))
         name, make = builds.pop(0)
         host = make()  # first, because code that does not compile needs no clip to be known
-        self_tested = outcome(host.call("l3clf_selftest")) if _has_self_test(place) else None
+        self_tested = outcome(host.call(f"{d.prefix}_selftest")) if self_test_sources(place) else None
         references, failures = _references(d, chosen, say)
         found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
-        found.altered, found.edited = altered_constants(d, place), altered_runtime(place, d.tags)
+        found.altered, found.edited = altered_constants(d, place), altered_runtime(place, d.tags, d.prefix)
         found.missing, found.self_test = tools.missing(), self_tested
         progress = Progress(say, sum(len(one.expected.levels) for one in references), 1 + len(builds))
         _run_build(found, name, d, host, references, progress)
@@ -241,16 +245,12 @@ def _references(
     return references, failures
 
 
-def _has_self_test(folder: Path) -> bool:
-    return (folder / "selftest.c").is_file()
-
-
 def _builds(folder: Path, place: Path, tools: Tools) -> Iterator[tuple[str, Callable[[], Chip]]]:
     """Yield the name of every build and a function that makes it; the first is for this machine."""
     fast = export_sources(folder, ["L3CLF_TRACE"])
     plain = export_sources(folder, ["L3CLF_TRACE", "L3CLF_PORTABLE"])
-    test = ["-DL3CLF_NO_MAIN", str(folder.resolve() / "selftest.c")] if _has_self_test(folder) else []
-    yield "this machine, plain C", lambda: HostChip(build_host([*plain, *test], place / "host.so"))
+    test = [*plain, *self_test_sources(folder)]
+    yield "this machine, plain C", lambda: HostChip(build_host(test, place / "host.so"))
     if not tools.emulator:
         return
     if tools.zig:
@@ -345,7 +345,10 @@ def _compare(
 def _run(
     d: DeviceModel, chip: Chip, samples: Int16Array, rng: np.random.Generator
 ) -> tuple[NDArray[np.int8], list[NDArray[np.int8]]]:
-    """Push samples in pieces; return the levels (n, frames, bands) and the values (n, size) of every layer."""
+    """Give samples in pieces; return the levels (n, frames, bands) and the values (n, size) of every layer.
+
+    Some pieces are pushed, others are fed, with slices of the network between them; or with none, so that it is late.
+    """
     if chip.call("harness_start"):
         raise DeviceError("export: l3clf_init refuses the harness's arena; write the export again")
     sizes = trace_sizes(d)
@@ -354,9 +357,16 @@ def _run(
     traces, place = [], 0
     while place < len(samples):
         piece = samples[place : place + min(longest, int(rng.choice(PIECES)))]
-        push(chip, piece)
         place += len(piece)
+        if rng.random() < PUSHED:
+            push(chip, piece)
+        else:
+            feed(chip, piece)
+            chip.call("harness_step", int(rng.choice(BUDGETS)), int(rng.integers(MAX_STEPS)))
         traces.append(take_trace(chip))
+    while chip.call("harness_step", BUDGETS[-1], MAX_STEPS):
+        pass
+    traces.append(take_trace(chip))
     values = np.frombuffer(b"".join(traces), np.int8).reshape(-1, sum(sizes))
     levels_found, *layers = np.split(values, np.cumsum(sizes)[:-1], axis=1)
     return levels_found.reshape(-1, d.spec.n_frames, d.spec.n_bands), layers

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.errors import ClipWarning, DatasetError, ParameterError
+from l3clf.errors import DatasetError, ParameterError
+from l3clf.evaluate.fold_warnings import fold_warnings
 from l3clf.evaluate.scoring import resampling_weights
 from l3clf.evaluate.splits import Labels, Split
 from l3clf.networks.threads import in_parallel, n_threads, one_blas_thread
@@ -242,9 +243,7 @@ def open_set(
         named = fitted.classes_[probabilities.argmax(axis=1)] == labels[test]
         right[d, test] = named & (probabilities.max(axis=1) > 0)  # zeros: no window counts
 
-    # Warning filters belong to the whole process, so they are set here instead of in each thread.
-    with warnings.catch_warnings(), one_blas_thread():
-        warnings.simplefilter("ignore", ClipWarning)
+    with fold_warnings(), one_blas_thread():  # the models already use every core
         calls = (partial(job, *each) for each in jobs)
         for _ in in_parallel(calls, min(n_threads(n_jobs), len(jobs)), wait_when_left=False):
             pass

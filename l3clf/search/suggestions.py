@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from l3clf.audio.clip import Clip, FloatArray, Samples
 from l3clf.classifier.clip_warnings import report_failures
-from l3clf.classifier.decision import Answers
+from l3clf.classifier.decision import Answers, above_gate
 from l3clf.classifier.inputs import as_sources, check_sizes, check_whole
 from l3clf.classifier.tag_labels import tag_texts
 from l3clf.classifier.tagger import ClipTagger
@@ -191,7 +191,7 @@ def suggest(model: Any, clips: Iterable[Any], n: int = 20) -> Suggestions:
     answers: list[Answers] = []
     for batch in _batches(embed_items(model, items)):
         failures |= {i: outcome for i, outcome in batch.items() if isinstance(outcome, L3clfError)}
-        heard = {i: (w, v) for i, w in batch.items() if i not in failures and len(v := _mean(w, model))}
+        heard = {i: (w, v) for i, w in batch.items() if i not in failures and len(v := _heard(w, model))}
         if heard:
             places += heard
             vectors += [v for _, v in heard.values()]
@@ -205,11 +205,9 @@ def suggest(model: Any, clips: Iterable[Any], n: int = 20) -> Suggestions:
     joined = Answers(*(np.concatenate([getattr(a, f) for a in answers]) for f in ("probabilities", "known_shares")))
     order = np.argsort(places)  # so that ties do not depend on which clip was embedded first
     joined = Answers(joined.probabilities[order], joined.known_shares[order])
-    audible = np.flatnonzero(joined.probabilities.max(axis=1, initial=0.0) > 0)  # in some window above the gate
-    joined = Answers(joined.probabilities[audible], joined.known_shares[audible])
-    where = np.array(places)[order][audible]
+    where = np.array(places)[order]
     weights = uncertainties(model, joined)
-    rows = np.concatenate(vectors)[order][audible]
+    rows = np.concatenate(vectors)[order]
     chosen = choose(rows, weights, n)
     guesses = _guesses(model, joined)
     found = [Suggestion(int(where[k]), _clip(items[where[k]]), guesses[k], float(weights[k])) for k in chosen]
@@ -261,8 +259,8 @@ def choose(vectors: FloatArray, weights: NDArray[np.float64], n: int) -> list[in
     among = distinct[: CANDIDATES * n]
     chosen = _central(rows[among], weights[among], n) if len(among) > n else np.arange(len(among))
     kept = among[chosen]
-    rest = [i for i in dict.fromkeys([*distinct.tolist(), *by_weight.tolist()]) if i not in set(kept.tolist())]
-    found = [*kept.tolist(), *rest[: max(0, n - len(kept))]]
+    # Where these are not enough, the others of their kind follow, and then the copies.
+    found = list(dict.fromkeys([*kept.tolist(), *distinct.tolist(), *by_weight.tolist()]))[:n]
     return sorted(found, key=lambda i: -weights[i])
 
 
@@ -281,9 +279,11 @@ def _guesses(model: Any, answers: Answers) -> list[Any]:
     return list(tag_texts(model.indicator_of(answers), model.classes_))
 
 
-def _mean(windows: WindowEmbeddings, model: Any) -> FloatArray:
+def _heard(windows: WindowEmbeddings, model: Any) -> FloatArray:
+    """Return the mean embedding of a clip as one row; none if it has no window to decide by."""
     check_sizes([windows], model.embedder_)
-    return stretches(windows, None)[0]
+    above = above_gate(windows.levels_dbfs, *model.gate_in_force())
+    return stretches(windows, None)[0] if above.any() else windows.vectors[:0]
 
 
 def _clip(item: Any) -> Clip | Samples | None:

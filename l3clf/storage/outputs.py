@@ -10,7 +10,8 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from l3clf.errors import L3clfError, ParameterError
@@ -254,6 +255,22 @@ class FolderRecord:
             write_file(self.folder / name, content, self.error)
         self._written |= {name: [digest] for name, digest in digests.items()}
         self._store()
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Delete the other files that we wrote, of an earlier run; those that were changed since stay, as a user's."""
+        kept = set(names)
+        for name in [name for name in self._written if name not in kept]:
+            if self._inside(name) and self.has(name):
+                with suppress(OSError):  # a file that stays does no harm
+                    (self.folder / name).unlink()
+            del self._written[name]
+        self._store()
+
+    def _inside(self, name: str) -> bool:
+        """Return whether a recorded name is that of a file in the folder: anybody may have written the record."""
+        parts = PurePosixPath(name).parts
+        above = [self.folder.joinpath(*parts[:n]) for n in range(1, len(parts))]
+        return ".." not in parts and not Path(name).is_absolute() and not any(path.is_symlink() for path in above)
 
     def _store(self) -> None:
         text = json.dumps({"files": self._written}, indent=1, sort_keys=True)

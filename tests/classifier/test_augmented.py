@@ -189,6 +189,18 @@ def test_copies_are_made_once(tmp_path, monkeypatch):
         classifier(cache=cache, augment=Augmentation(copies=3)).fit(X, Y)
 
 
+def test_copies_by_code_of_ones_own_are_not_kept(tmp_path):
+    class Silenced(Augmentation):
+        def render(self, samples, *_, **__):
+            return 0 * samples
+
+    cache = EmbeddingCache(tmp_path / "c.sqlite")
+    usual = made(X[:2], cache=cache)
+    for one in made(X[:2], Silenced(copies=2), cache=cache).values():
+        assert not any(same(one, other) for other in usual.values())
+    assert all(same(one, usual[key]) for key, one in made(X[:2], cache=cache).items())
+
+
 def test_a_file_that_changes_meanwhile_is_not_kept(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     soundfile.write(path, X[0], RATE)
@@ -332,6 +344,23 @@ def test_other_parameters_are_refused(augment):
 def test_impossible_numbers_of_copies_are_refused(copies):
     with pytest.raises(ParameterError, match=r"copies=.*; expected a whole number from 1 to 1000"):
         Augmentation(copies=copies)
+
+
+@pytest.mark.parametrize("value", [(0, 10**400), (-(10**400), 0.0), (0j, 1.0), (0.0, np.inf)])
+def test_impossible_ranges_are_refused(value):
+    with pytest.raises(ParameterError, match=r"gain_db=.*; expected \(low, high\)"):
+        Augmentation(gain_db=value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gain_db": (0.0, 1e6)}, {"snr_db": (-1e6, 0.0)}, {"decay_s": (0.1, 1e300)}, {"colour_db": 1e6}]
+)
+def test_changes_that_cannot_be_computed_are_refused(options):
+    with pytest.raises(ParameterError, match=r"expected values of at most|decibels from 0 to 200"):
+        Augmentation(**options)
+    largest = dict.fromkeys(("gain_db", "snr_db", "mix_db", "direct_db"), (200.0, 200.0))
+    copies = made(X[:2], Augmentation(copies=1, **largest, decay_s=(60.0, 60.0), p_room=1.0, p_noise=1.0))
+    assert all(np.isfinite(each).all() for each in copies.values())
 
 
 def test_a_classifier_with_copies_clones():

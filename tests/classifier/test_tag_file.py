@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ def put(*keys):
     return change
 
 
+AUGMENT = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(l3clf.Augmentation()).items()}
 DAMAGE = {
     "kind": (put("kind", "oracle"), "a model of the kind 'oracle', which this l3clf does not know"),
     "kind a list": (put("kind", []), "a model of the kind \\[\\]"),
@@ -56,6 +58,7 @@ DAMAGE = {
     "unknown": (put("classifier", "unknown_threshold", 0.5), "no unknown_threshold"),
     "a linear head": (put("head", "kind", "linear"), "head field 'kind' is 'linear'"),
     "a tag with a bar": (put("classes", "values", ["a|b", "c"]), "holds the tag 'a|b'"),
+    "augmentation": (put("augment", AUGMENT), "list of sections.*without 'unknown' and 'augment'"),
     "an unknown field": (put("tags", "more", 1), "unknown field 'more'"),
 }
 

@@ -141,6 +141,9 @@ BAD = {
     "spaces": (lambda y: [{" a"}, set()] * 12, "holds the tag ' a'"),
     "empty tag": (lambda y: [{""}, set()] * 12, "holds the tag ''"),
     "mixed": (lambda y: [{1}, {"a"}] * 12, "of type int, str"),
+    "a list in a list": (lambda y: [["a", ["b"]], []] * 12, "label 0 holds \\['b'\\]"),
+    "NUL": (lambda y: ["a\0", "a"] * 12, "without NUL characters"),
+    "NUL in a set": (lambda y: [{"a\0"}, {"a"}] * 12, "without NUL characters"),
     "missing": (lambda y: ["a", None] * 12, "label 1 is None"),
     "numbers": (lambda y: list(range(24)), "label 0 is 0; expected an indicator matrix"),
     "ragged": (lambda y: [[0, 1], [1]] * 12, "give labels that are numbers as sets"),
@@ -234,10 +237,25 @@ def test_clips_that_fail_have_no_tags(sets):
 @pytest.mark.filterwarnings("ignore::l3clf.errors.LevelWarning")
 def test_silence_and_what_is_below_the_gate_have_no_tags(X, sets):
     model = tagger(threshold=0.0).fit(X, sets)
-    assert model.predict([np.zeros(RATE)]).tolist() == [[0, 0]]
+    for ask in (model.predict, model.predict_events):
+        with pytest.warns(LevelWarning, match="none was, so no tag is answered"):
+            assert np.asarray(ask([np.zeros(RATE)])).sum() == 0
     model.set_gate(-30.0)
     assert model.predict_tags([sound(set(), 0), sound({"hum"}, 0)]) == [(), ("hiss", "hum")]
     assert model.predict_windows([sound({"hum"}, 0)])[0].labels.tolist()[-1] == "hiss|hum"
+
+
+def test_a_gate_is_learned_between_clips_without_a_tag_and_the_others(sets):
+    rng = np.random.default_rng(0)
+    clips = [sound(tags, seed) if tags else rng.normal(0, 3e-4, RATE) for seed, tags in enumerate(sets)]
+    model = tagger(gate_dbfs="auto", threshold=0.5).fit(clips, sets)  # no window with a tag is quiet
+    gate_dbfs, _ = model.gate_in_force()
+    assert -70 < gate_dbfs < -40
+    assert len(model.failures_) == 0
+    assert model.predict_tags([clips[3], clips[0]]) == [(), ("hum",)]
+    loud = [clip if tags else 0.1 * rng.normal(0, 1, RATE) for clip, tags in zip(clips, sets, strict=True)]
+    with pytest.warns(LevelWarning, match="no clear gap between background, up to -"):
+        assert tagger(gate_dbfs="auto", threshold=0.5).fit(loud, sets).gate_in_force()[0] is None
 
 
 def test_digital_silence_with_a_tag_is_doubted(sets):

@@ -90,3 +90,15 @@ def test_labels_that_seem_to_be_several_are_doubted(folder, capsys, tmp_path):
     (folder / "one.csv").write_text("\n".join(rows) + "\n")
     assert main(["fit", str(folder / "one.csv"), *WORK, "--out", str(tmp_path / "m.l3clf")]) == 0
     assert "'hum|hiss' are learned as one class each; add --tags" in capsys.readouterr().err
+
+
+def test_a_forest_of_tags_that_may_be_too_large_is_told_before_the_fit(folder, capsys, tmp_path, monkeypatch):
+    for module in ("classifier.heads", "baselines.cells"):
+        monkeypatch.setattr(f"l3clf.{module}.FOREST_TREES", 2)
+    nodes = 2 * 1.27 * 20  # at most, of 20 clips
+    limit = nodes * (20 + 8 * 2)  # a file has one probability of each of the two tags
+    args = ["fit", str(folder / "t.csv"), "--tags", "--head", "forest", *WORK, "--force", "--out"]
+    for n_bytes, told in ((0.99 * limit, True), (1.01 * limit, False)):
+        monkeypatch.setattr("l3clf.baselines.cells.MAX_STORED_BYTES", n_bytes)
+        assert main([*args, str(tmp_path / "m.l3clf")]) == 0
+        assert ("Perhaps too large for a model file" in capsys.readouterr().err) is told

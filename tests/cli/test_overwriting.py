@@ -245,7 +245,7 @@ def test_an_empty_export_json_marks_no_folder(firmware, run):
     assert (firmware / "fw" / "main.c").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["main.c", "Makefile", "README.md", "l3clf_model.c", "model.l3clf"])
+@pytest.mark.parametrize("name", ["examples/main.c", "Makefile", "README.md", "l3clf_model.c", "model.l3clf"])
 def test_export_replaces_no_file_that_was_changed(firmware, exported, run, name):
     shutil.copytree(exported / "fw", firmware / "fw")
     before = contents(firmware / "fw")
@@ -262,8 +262,8 @@ def test_export_replaces_no_file_that_was_changed(firmware, exported, run, name)
 def test_export_does_not_write_through_a_link(firmware, exported, run):
     shutil.copytree(exported / "fw", firmware / "fw")
     (firmware / "mine.c").write_text("mine")
-    (firmware / "fw" / "main.c").unlink()
-    (firmware / "fw" / "main.c").symlink_to(firmware / "mine.c")
+    (firmware / "fw" / "examples" / "main.c").unlink()
+    (firmware / "fw" / "examples" / "main.c").symlink_to(firmware / "mine.c")
     assert run(*EXPORT)[0] == 1
     assert run(*EXPORT, "--force")[0] == 0
     assert (firmware / "mine.c").read_text() == "mine"
@@ -287,7 +287,8 @@ def test_a_stopped_export_is_finished_by_the_next(firmware, run, monkeypatch):
     (firmware / "fw" / "mine.c").write_text("mine")
     assert run(*EXPORT)[0] == 0
     record = json.loads((firmware / "fw" / outputs.RECORD).read_text())["files"]
-    assert {path.name for path in (firmware / "fw").iterdir()} == {*record, outputs.RECORD, "mine.c"}
+    found = {path.relative_to(firmware / "fw").as_posix() for path in (firmware / "fw").rglob("*") if path.is_file()}
+    assert found == {*record, outputs.RECORD, "mine.c"}
 
 
 def test_a_tour_deletes_only_its_own_sounds(tmp_path):

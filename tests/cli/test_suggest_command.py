@@ -44,6 +44,18 @@ def test_to_standard_output_without_what_is_labelled(here, run):
     assert "every file is labelled already" in err
 
 
+def test_what_is_labelled_for_a_tagger_may_have_no_label(here, run):
+    files = [str(path) for path in sorted((here / "data").rglob("*.wav"))]
+    tagger = l3clf.ClipTagger("mfcc", threshold=0.5, cache=None)
+    l3clf.save_model(tagger.fit(files, [["a", "b"][k % 2 :] if k else [] for k in range(len(files))]), "tagger.l3clf")
+    (here / "done.csv").write_text("path,label\nnew/0.wav,a|b\nnew/1.wav,\n")
+    status, out, err = run("suggest", "tagger.l3clf", "new", "--labelled", "done.csv", "--quiet")
+    assert (status, [row["path"] for row in rows(out)]) == (0, ["new/2.wav"]), err
+    (here / "columns.csv").write_text("path,a,b\nnew/1.wav,0,1\nnew/2.wav,0,0\n")
+    status, out, err = run("suggest", "tagger.l3clf", "new", "--labelled", "columns.csv", "--quiet")
+    assert (status, [row["path"] for row in rows(out)]) == (0, ["new/0.wav"]), err
+
+
 def test_silence_and_broken_files(here, run):
     (here / "new" / "broken.wav").write_text("no sound")
     soundfile.write(here / "new" / "silent.wav", np.zeros(RATE), RATE)

@@ -22,6 +22,13 @@ def test_tags_are_counted_each_on_its_own():
     assert "classes" not in texts
 
 
+def test_the_order_of_tags_is_not_that_of_a_set():
+    found = describe_tags(table_of([["b", "a"], ["b", "a"]]), [["b", "a"], ["b", "a"]])
+    assert list(found.classes) == ["a", "b"]
+    rare = tag_problems(table_of([["b", "a"], []]), [["b", "a"], []])
+    assert any("'a' (1), 'b' (1)" in problem for problem in rare)
+
+
 def test_problems_are_of_tags_and_of_clips():
     found = tag_problems(table_of(TAGS, folds=[1, 1, 2, 2, 2]), TAGS, fewest=2)
     assert "labels differ only in case or spaces but count as different tags: 'Dog' and 'dog'" in found

@@ -19,8 +19,8 @@ def test_the_self_test_passes_and_fails_on_a_second_emulator(gcc, export, tmp_pa
     assert board.self_test(export, tmp_path) == board.PASSED
     broken = tmp_path / "c"
     shutil.copytree(export, broken)
-    golden = (broken / "l3clf_golden.h").read_text()
+    golden = (broken / "selftest/l3clf_golden.h").read_text()
     other = re.sub(r"(l3clf_golden_embedding\[[^\]]*\] = \{\s*)(-?\d+)", lambda m: m[1] + str(int(m[2]) ^ 1), golden)
     assert other != golden
-    (broken / "l3clf_golden.h").write_text(other)
+    (broken / "selftest/l3clf_golden.h").write_text(other)
     assert board.self_test(broken, tmp_path) == "the embedding differs"

@@ -68,7 +68,7 @@ def made(tmp_path_factory):
         harness = Path(module.__file__).with_name("harness") / "harness.c"
         sources = [*(path for path in folder.glob("l3clf*.c") if path.name != "l3clf_model.c"), harness]
         objects = [compiled(path, place / f"{path.stem}.o", folder, "-O1") for path in sources]
-        tests = compiled(folder / "selftest.c", place / "selftest.o", folder, "-DL3CLF_NO_MAIN")
+        tests = compiled(folder / "selftest" / "selftest.c", place / "selftest.o", folder)
         out[name] = Made(folder, read_export(folder), [*objects, tests])
     return out
 
@@ -96,7 +96,8 @@ def changed(made, place, file, change):
 
 def verified(made, folder, monkeypatch, everything=False, clip=None):
     """Rebuild what was changed, for this machine only, and verify it with one short sound."""
-    sources = sorted(folder.glob("l3clf*.c")) if everything else [folder / "l3clf_model.c"]
+    harness = Path(module.__file__).with_name("harness") / "harness.c"
+    sources = [*sorted(folder.glob("l3clf*.c")), harness] if everything else [folder / "l3clf_model.c"]
     objects = [compiled(source, folder / f"{source.stem}.o", folder, "-O0") for source in sources]
     known = {path.name for path in objects}
     objects += [path for path in made.objects if path.name not in known]
@@ -141,7 +142,7 @@ def assert_seen(found, name):
 
 def test_what_is_not_changed_is_verified(made, tmp_path, monkeypatch):
     for name, one in made.items():
-        found = verified(one, changed(one, tmp_path / name, "main.c", lambda text: text + "\n"), monkeypatch)
+        found = verified(one, changed(one, tmp_path / name, "examples/main.c", lambda text: text + "\n"), monkeypatch)
         assert found.passed
         assert (found.altered, found.edited, found.self_test) == ([], [], "all checks pass")
         assert found.signals[0].n_names == 3
@@ -311,8 +312,8 @@ def test_golden_values_that_are_not_the_models_are_named(name, made, tmp_path):
         return number(text, f"l3clf_golden_{name}", 0.3, other)
 
     one = made["linear"]
-    found = altered_constants(one.model, changed(one, tmp_path / "c", "l3clf_golden.h", change))
-    assert f"l3clf_golden.h: l3clf_golden_{name}" in found
+    found = altered_constants(one.model, changed(one, tmp_path / "c", "selftest/l3clf_golden.h", change))
+    assert f"selftest/l3clf_golden.h: l3clf_golden_{name}" in found
 
 
 def test_comments_layout_and_attributes_are_free(made, tmp_path):

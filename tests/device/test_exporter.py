@@ -36,8 +36,8 @@ def test_the_export_is_whole_and_tests_itself(export, tmp_path):
 
 def test_the_same_model_gives_the_same_bytes(model, export, tmp_path):
     again = write_export(device_model(model, pool_windows=3), tmp_path / "again")
-    names = sorted(path.name for path in export.iterdir())
-    assert names == sorted(path.name for path in again.iterdir())
+    names = sorted(path.relative_to(export) for path in export.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert [(export / name).read_bytes() for name in names] == [(again / name).read_bytes() for name in names]
 
 

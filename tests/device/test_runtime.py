@@ -49,7 +49,7 @@ def test_reset_forgets_everything(export, host):
     fresh = answers_of(d, host, samples, [len(samples)])
     host.call("harness_start")
     push(host, np.full(12_345, 32767, np.int16))
-    host.call("l3clf_reset", host.address("harness_state"))
+    host.call("harness_reset")
     push(host, samples)
     last = [(x.class_id, x.probability, x.n_windows, x.window, *x.probabilities) for x in decisions(d, host)]
     assert last == fresh

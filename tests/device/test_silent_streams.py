@@ -114,7 +114,7 @@ def test_code_that_judges_silence_otherwise_is_found_out(folder, tmp_path):
 def test_the_self_test_knows_the_decision_about_silence(folder):
     words = "l3clf_golden_silence_class = "
     d, out, _ = built("mean", folder)
-    assert f"{words}-1;" in (out / "l3clf_golden.h").read_text()
+    assert f"{words}-1;" in (out / "selftest/l3clf_golden.h").read_text()
     learned, _, _ = built("silence learned", folder)
     assert f"{words}{learned.class_names.index('silence')};" in golden_header(learned)
     assert d.rejects_silence

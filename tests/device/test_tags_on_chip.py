@@ -169,9 +169,9 @@ def test_a_changed_number_is_named(array, export, tmp_path):
 
 def test_changed_golden_tags_are_named(export, tmp_path):
     line = "l3clf_golden_tags[3] = {\n    "
-    old = (export / "l3clf_golden.h").read_text().split(line)[1][0]
-    wrong = mutated(export, tmp_path / "c", "l3clf_golden.h", line + old, line + str(1 - int(old)))
-    assert altered_constants(read_export(wrong), wrong) == ["l3clf_golden.h: l3clf_golden_tags"]
+    old = (export / "selftest/l3clf_golden.h").read_text().split(line)[1][0]
+    wrong = mutated(export, tmp_path / "c", "selftest/l3clf_golden.h", line + old, line + str(1 - int(old)))
+    assert altered_constants(read_export(wrong), wrong) == ["selftest/l3clf_golden.h: l3clf_golden_tags"]
 
 
 # --- the export --------------------------------------------------------------------------------------
@@ -199,10 +199,10 @@ def test_an_export_has_the_code_of_its_kind_alone(export):
     for word in ("class_id", "unknown_score", "L3CLF_UNKNOWN", "#ifdef L3CLF_TAGS"):
         assert not any(word in path.read_text() for path in export.glob("*.[ch]")), word
     assert "l3clf_tag_names" in (export / "README.md").read_text()
-    for path in RUNTIME.iterdir():
+    for path in (path for path in RUNTIME.rglob("*") if path.is_file()):
         source = path.read_text()
         for tags in (False, True):
-            text = runtime_files(tags)[path.name].decode()
+            text = runtime_files(tags)[path.relative_to(RUNTIME).as_posix()].decode()
             assert "L3CLF_TAGS" not in text
             assert set(text.splitlines()) <= set(source.splitlines())
     assert "tag" not in runtime_files(False)["l3clf.h"].decode().lower().replace("stage", "")

@@ -121,7 +121,7 @@ def test_a_reset_closes_the_gate(folder):
     assert opened[-1] == 3
     chip.call("harness_start")
     push(chip, loud)
-    chip.call("l3clf_reset", chip.address("harness_state"))
+    chip.call("harness_reset")
     push(chip, faint)
     assert [one.n_windows for one in decisions(d, chip)] == [1, 0]
 

@@ -48,7 +48,7 @@ def clip(*parts):
 
 def test_wrong_decisions_are_found_where_no_window_is_exact(tiny, tmp_path, host_only):
     """Thresholds and intercepts changed by hand: no pool was exact, and no decision compared."""
-    folder = mutated(tiny, tmp_path / "c", "main.c", "samples[160]", "samples[161]")
+    folder = mutated(tiny, tmp_path / "c", "examples/main.c", "samples[160]", "samples[161]")
     text = (folder / "l3clf_model.c").read_text()
 
     def change(name, make):
@@ -110,12 +110,12 @@ def test_runtime_files_of_ones_own_are_named_and_may_be_right(tiny, tmp_path, ho
 
 
 def test_wrong_golden_values_fail_on_this_machine(tiny, tmp_path, host_only):
-    text = (tiny / "l3clf_golden.h").read_text()
+    text = (tiny / "selftest/l3clf_golden.h").read_text()
     line = re.search(r"static const float l3clf_golden_probabilities.*?;", text, re.DOTALL)[0]
     broken = mutated(
         tiny,
         tmp_path / "c",
-        "l3clf_golden.h",
+        "selftest/l3clf_golden.h",
         line,
         re.sub(r"= \{.*?\}", "= {0.5F, 0.25F, 0.25F}", line, flags=re.DOTALL),
     )

@@ -1,8 +1,11 @@
 """Classes that are left out: scores with known answers, no leak between folds, and words for what cannot be."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.naive_bayes import GaussianNB
 
 import l3clf
 from l3clf.errors import DatasetError, ParameterError
@@ -101,6 +104,23 @@ def test_left_out_tones_are_told_from_those_that_were_learned():
     scores = found.scores(n_resamples=20)
     assert scores["accuracy"] > 0.9
     assert scores["auroc"] > 0.8
+
+
+class Forgetful(GaussianNB):
+    """Warns without any filter, as a tree of a forest does when another thread has emptied the filters."""
+
+    def fit(self, *args, **kwargs):
+        with warnings.catch_warnings():
+            warnings.resetwarnings()
+            warnings.warn("`sklearn.utils.parallel.delayed` should be used with `Parallel`", UserWarning, stacklevel=2)
+        return super().fit(*args, **kwargs)
+
+
+def test_what_forests_in_threads_warn_of_by_mistake_is_kept_back(recwarn):
+    embedder, windows, labels = tones(2)
+    model = l3clf.ClipClassifier(embedder, head=Forgetful(), cache=None)
+    open_set(model, windows, labels, make_split(labels, n_splits=2), [("300",)])
+    assert [str(each.message) for each in recwarn] == []
 
 
 def test_a_fold_that_would_be_left_with_one_class_is_named():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers.embedded_sets import easy_set, embedded
+from sklearn.ensemble import RandomForestClassifier
 
 import l3clf
 from l3clf.classifier.decision import Answers
@@ -103,6 +104,27 @@ def test_a_tagger_can_ask_too():
     found = suggest(tagger, embedded(easy_set(n=20, seed=1)[0]), n=4)
     assert len(found) == 4
     assert all(set(each.guess.split("|")) <= {"", "even", "c1", "c2"} for each in found)
+
+
+def test_a_forest_of_tags_that_gives_none_to_a_clip_has_heard_it():
+    vectors = np.repeat(np.eye(2, 60, dtype=np.float32), 10, axis=0)
+    forest = RandomForestClassifier(5, random_state=0)
+    tagger = l3clf.ClipTagger("mfcc", head=forest, threshold=0.5, cache=None)
+    tagger.fit(embedded(vectors), [{"a"}] * 10 + [set()] * 10)
+    asked = embedded(vectors[10:12])
+    assert not tagger.predict_proba(asked).any()
+    found = suggest(tagger, asked)
+    assert [(each.index, each.guess, each.uncertainty) for each in found] == [(0, "", 0.0), (1, "", 0.0)]
+    assert found.n_silent == 0
+    tagger.set_gate(0.0)
+    assert suggest(tagger, asked).n_silent == 2
+def test_a_clip_that_surely_has_no_tag_is_not_silent():
+    clips = embedded(easy_set(n=30)[0])
+    tagger = l3clf.ClipTagger("mfcc", head="forest", threshold=0.5, cache=None)
+    tagger.set_params(head=RandomForestClassifier(5, bootstrap=False)).fit(clips, ["", "a", "b"] * 10)
+    assert (tagger.predict_proba(clips).max(axis=1) == 0).sum() == 10
+    found = suggest(tagger, clips, n=30)
+    assert (len(found), found.n_silent) == (30, 0)
 
 
 def test_a_table_is_read_back_once_its_labels_are_filled_in(model, tmp_path):

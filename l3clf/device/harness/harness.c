@@ -4,8 +4,21 @@
 
 #include <string.h>
 
+#include "l3clf_frontend.h"
+
 #define MAX_DECISIONS 256
 #define MAX_TRACE 4000000
+
+int harness_start(void);
+int harness_reset(void);
+int harness_push(const int16_t *samples, uint32_t n);
+int harness_feed(const int16_t *samples, uint32_t n);
+int harness_step(int32_t budget, uint32_t n);
+int harness_n_late(void);
+void harness_frame(const int16_t *samples, int8_t *levels, void *work);
+void harness_network(void);
+void harness_head(const float *x, float *rows);
+void harness_decide(float *rows);
 
 typedef struct {
 #ifdef L3CLF_TAGS
@@ -26,6 +39,12 @@ harness_decision harness_decisions[MAX_DECISIONS];
 int32_t harness_n_decisions;
 const int32_t harness_state_bytes = sizeof(l3clf_state), harness_decision_bytes = sizeof(harness_decision);
 
+#ifdef L3CLF_TAGS
+const char *const *const harness_names = l3clf_tag_names;
+#else
+const char *const *const harness_names = l3clf_class_names;
+#endif
+
 static void record(void *user, const l3clf_decision *decision)
 {
     (void)user;
@@ -45,6 +64,8 @@ static void record(void *user, const l3clf_decision *decision)
 }
 
 #ifdef L3CLF_TRACE
+void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size);
+
 int8_t harness_trace[MAX_TRACE];
 int32_t harness_n_trace; /* -1 after an overflow */
 const int32_t harness_max_trace = MAX_TRACE;
@@ -70,9 +91,38 @@ int harness_start(void)
     return l3clf_init(&harness_state, harness_arena, sizeof harness_arena, record, NULL);
 }
 
+int harness_reset(void)
+{
+    return l3clf_reset(&harness_state);
+}
+
 int harness_push(const int16_t *samples, uint32_t n)
 {
     return l3clf_push(&harness_state, samples, n);
+}
+
+int harness_feed(const int16_t *samples, uint32_t n)
+{
+    return l3clf_feed(&harness_state, samples, n);
+}
+
+/* At most `n` steps; returns 1 while there are more. */
+int harness_step(int32_t budget, uint32_t n)
+{
+    while (n-- > 0 && l3clf_pending(&harness_state) == 1) {
+        l3clf_step(&harness_state, budget);
+    }
+    return l3clf_pending(&harness_state);
+}
+
+int harness_n_late(void)
+{
+    return (int)harness_state.n_late;
+}
+
+void harness_frame(const int16_t *samples, int8_t *levels, void *work)
+{
+    l3clf_frame(samples, levels, work);
 }
 
 void harness_network(void)

@@ -4,6 +4,10 @@
 
 #include "l3clf_frontend.h"
 
+#define MARK 0x4C33434CU /* of a state that was initialised: its bytes say L3CL */
+
+enum { IDLE, WORKING, IN_CALLBACK }; /* l3clf_state.busy */
+
 /* --- windows -------------------------------------------------------------------------------------- */
 
 /* Copies the last L3CLF_N_FRAMES frames, oldest first, to the network's input: `frames` is a ring buffer. */
@@ -149,6 +153,45 @@ void l3clf_decide(l3clf_decision *decision, float *rows)
 }
 #endif
 
+/* --- the last decision ---------------------------------------------------------------------------- */
+
+/* Memory accesses keep their order here, for a reader in an interrupt or on another core. */
+#ifdef __GNUC__
+#define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#else
+#define FENCE() (void)0 /* the counter is volatile, which keeps the order on one core */
+#endif
+
+/* Makes a decision the last one. It is written beside the one before, so that a reader that interrupts finds that. */
+static void publish(l3clf_state *s, const l3clf_decision *decision)
+{
+    const uint32_t next = s->n_published + 1U;
+    l3clf_decision *copy = &s->published[next % 2U];
+    *copy = *decision;
+    copy->probabilities = NULL;
+    FENCE();
+    s->n_published = next;
+    FENCE();
+}
+
+int l3clf_last(const l3clf_state *s, l3clf_decision *decision)
+{
+    uint32_t n;
+    if (s == NULL || decision == NULL) {
+        return L3CLF_ERROR_NULL;
+    }
+    if (s->mark != MARK) {
+        return L3CLF_ERROR_INIT;
+    }
+    do { /* again if another one was made meanwhile, because the copy may be half of the one after it */
+        n = s->n_published;
+        FENCE();
+        *decision = s->published[n % 2U];
+        FENCE();
+    } while (n != s->n_published);
+    return decision->window > 0;
+}
+
 static void decide(l3clf_state *s)
 {
     float *rows = answer_memory(s);
@@ -160,16 +203,42 @@ static void decide(l3clf_state *s)
         pool(s, decision.n_windows, rows);
     }
     l3clf_decide(&decision, rows);
-#ifdef L3CLF_TAGS
-    memcpy(s->tags, decision.tags, sizeof s->tags);
-#else
-    s->class_id = decision.class_id;
-    s->probability = decision.probability;
-    s->unknown_score = decision.unknown_score;
-#endif
+    publish(s, &decision);
     if (s->callback) {
+        s->busy = IN_CALLBACK;
         s->callback(s->user, &decision);
+        s->busy = WORKING;
     }
+}
+
+/* --- work ----------------------------------------------------------------------------------------- */
+
+enum { NOTHING, NETWORK, DECISION }; /* l3clf_state.work */
+
+/* Computes a piece of the window that ended last; returns the number of decisions. */
+static int advance(l3clf_state *s, int32_t budget)
+{
+    if (s->work == NETWORK) {
+        s->work = l3clf_network_step(s->arena, &s->progress, budget) ? DECISION : NETWORK;
+        return 0;
+    }
+    if (s->above_gate[s->next_slot]) {
+        keep_window(s, s->pool + s->next_slot * L3CLF_POOLED_SIZE);
+    }
+    s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;
+    s->n_windows++;
+    s->work = NOTHING;
+    decide(s); /* at last, because its callback may reset the state */
+    return 1;
+}
+
+static int finish(l3clf_state *s)
+{
+    int decisions = 0;
+    while (s->work != NOTHING) {
+        decisions += advance(s, INT32_MAX);
+    }
+    return decisions;
 }
 
 /* The energy of the window that ends is the difference of two running sums. */
@@ -197,17 +266,15 @@ static void end_window(l3clf_state *s)
 #ifdef L3CLF_SILENT_ENERGY
     audible = energy >= L3CLF_SILENT_ENERGY;
 #endif
-    if (above_gate) {
-        bring_frames(s);
-        l3clf_network(s->arena);
-        keep_window(s, s->pool + s->next_slot * L3CLF_POOLED_SIZE);
-    }
     s->above_gate[s->next_slot] = (uint8_t)above_gate;
     s->audible[s->next_slot] = (uint8_t)audible;
-    s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;
-    s->n_windows++;
     s->until_end = L3CLF_WINDOW_HOP;
-    decide(s);
+    s->work = DECISION;
+    if (above_gate) { /* otherwise the network has nothing to do */
+        bring_frames(s);
+        memset(&s->progress, 0, sizeof s->progress);
+        s->work = NETWORK;
+    }
 }
 
 /* --- samples -------------------------------------------------------------------------------------- */
@@ -223,7 +290,8 @@ static void start_window(l3clf_state *s)
 
 static void end_frame(l3clf_state *s)
 {
-    l3clf_frame(s->pcm, s->frames + s->next_frame * L3CLF_N_MELS, s->arena);
+    void *work = (int8_t *)s->arena + L3CLF_FRAME_OFFSET; /* the network's tensors are elsewhere */
+    l3clf_frame(s->pcm, s->frames + s->next_frame * L3CLF_N_MELS, work);
     s->next_frame = (s->next_frame + 1) % L3CLF_N_FRAMES;
     s->n_pcm = L3CLF_FRAME - L3CLF_FRAME_HOP;
     memmove(s->pcm, s->pcm + L3CLF_FRAME_HOP, (size_t)s->n_pcm * sizeof *s->pcm);
@@ -249,9 +317,10 @@ static int32_t least(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
-int l3clf_push(l3clf_state *s, const int16_t *samples, size_t n)
+/* Takes samples. A window that ends is computed at once, or left to l3clf_step. */
+static int hear(l3clf_state *s, const int16_t *samples, size_t n, int at_once)
 {
-    int decisions = 0;
+    int decisions = at_once ? finish(s) : 0;
     while (n > 0) {
         if (s->until_start == 0) {
             start_window(s);
@@ -264,12 +333,72 @@ int l3clf_push(l3clf_state *s, const int16_t *samples, size_t n)
         if (s->n_pcm == L3CLF_FRAME) {
             end_frame(s);
         }
-        if (s->until_end == 0) {
+        if (s->until_end == 0 && s->work != NOTHING) {
+            s->n_late++;
+            decisions += finish(s);
+        }
+        if (s->until_end == 0) { /* unless the callback has reset the state */
             end_window(s);
-            decisions++;
+            decisions += at_once ? finish(s) : 0;
         }
     }
     return decisions;
+}
+
+/* --- calls ---------------------------------------------------------------------------------------- */
+
+static int refusal(const l3clf_state *s)
+{
+    return s == NULL ? L3CLF_ERROR_NULL : s->mark != MARK ? L3CLF_ERROR_INIT : 0;
+}
+
+/* Begins a call that works, unless there is a reason to refuse it, which is returned. */
+static int begin(l3clf_state *s)
+{
+    const int error = refusal(s);
+    if (error != 0 || s->busy != IDLE) {
+        return error != 0 ? error : L3CLF_ERROR_BUSY;
+    }
+    s->busy = WORKING;
+    return 0;
+}
+
+static int receive(l3clf_state *s, const int16_t *samples, size_t n, int at_once)
+{
+    const int error = samples == NULL && n > 0 ? L3CLF_ERROR_NULL : begin(s);
+    if (error != 0) {
+        return error;
+    }
+    const int decisions = hear(s, samples, n, at_once);
+    s->busy = IDLE;
+    return decisions;
+}
+
+int l3clf_push(l3clf_state *s, const int16_t *samples, size_t n)
+{
+    return receive(s, samples, n, 1);
+}
+
+int l3clf_feed(l3clf_state *s, const int16_t *samples, size_t n)
+{
+    return receive(s, samples, n, 0);
+}
+
+int l3clf_step(l3clf_state *s, int32_t budget)
+{
+    const int error = begin(s);
+    if (error != 0) {
+        return error;
+    }
+    const int decisions = s->work == NOTHING ? 0 : advance(s, budget);
+    s->busy = IDLE;
+    return decisions;
+}
+
+int l3clf_pending(const l3clf_state *s)
+{
+    const int error = refusal(s);
+    return error != 0 ? error : s->work != NOTHING;
 }
 
 /* --- states --------------------------------------------------------------------------------------- */
@@ -279,29 +408,48 @@ size_t l3clf_arena_bytes(void)
     return L3CLF_ARENA_BYTES;
 }
 
-void l3clf_reset(l3clf_state *s)
+/* Forgets the stream; the last decision is that about no window. */
+static void start(l3clf_state *s)
 {
-    void *arena = s->arena, *user = s->user;
-    const l3clf_callback callback = s->callback;
-    memset(s, 0, sizeof *s);
-    s->arena = arena;
-    s->user = user;
-    s->callback = callback;
+    l3clf_decision none = {0};
+    const size_t stream = offsetof(l3clf_state, n_pcm);
+    memset((uint8_t *)s + stream, 0, sizeof *s - stream);
     s->until_end = L3CLF_WINDOW;
 #ifndef L3CLF_TAGS
-    s->class_id = L3CLF_UNKNOWN;
-    s->unknown_score = 1.0F;
+    none.class_id = L3CLF_UNKNOWN;
+    none.unknown_score = 1.0F;
 #endif
+    publish(s, &none);
 }
 
-int l3clf_init(l3clf_state *s, void *arena, size_t arena_bytes, l3clf_callback callback, void *user)
+int l3clf_reset(l3clf_state *s)
 {
-    if (arena_bytes < L3CLF_ARENA_BYTES || (uintptr_t)arena % 8 != 0) {
-        return -1;
+    const int error = refusal(s);
+    if (error != 0 || s->busy == WORKING) {
+        return error != 0 ? error : L3CLF_ERROR_BUSY;
     }
+    start(s);
+    return 0;
+}
+
+int l3clf_init_sized(l3clf_state *s, size_t state_bytes, uint32_t pool_windows, void *arena, size_t arena_bytes,
+                     l3clf_callback callback, void *user)
+{
+    if (s == NULL || arena == NULL) {
+        return L3CLF_ERROR_NULL;
+    }
+    if (state_bytes != sizeof *s || pool_windows != L3CLF_POOL_WINDOWS) {
+        return L3CLF_ERROR_STATE;
+    }
+    if (arena_bytes < L3CLF_ARENA_BYTES || (uintptr_t)arena % 8 != 0) {
+        return L3CLF_ERROR_ARENA;
+    }
+    s->busy = IDLE;
     s->arena = arena;
     s->callback = callback;
     s->user = user;
-    l3clf_reset(s);
+    s->n_published = 0;
+    start(s);
+    s->mark = MARK;
     return 0;
 }

@@ -34,12 +34,17 @@ static void on_decision(void *user, const l3clf_decision *decision)
 }
 #endif
 
+/* Weak, so that a project that compiles every file of this folder can have a main() of its own. */
+#ifdef __GNUC__
+__attribute__((weak))
+#endif
 int main(void)
 {
     int16_t samples[160];
     size_t n;
-    if (l3clf_init(&state, &arena, sizeof arena, on_decision, NULL) != 0) {
-        fprintf(stderr, "the arena is too small\n");
+    const int error = l3clf_init(&state, &arena, sizeof arena, on_decision, NULL);
+    if (error != 0) {
+        fprintf(stderr, "init: error %d\n", error);
         return 1;
     }
     printf("%s\n", l3clf_version);

@@ -1,11 +1,13 @@
-/* Compares this build with the golden values of the export; it also runs on the target.
-   Without an operating system, compile with -DL3CLF_NO_MAIN and call l3clf_selftest(). It returns 0 if all checks pass,
-   otherwise the number of the first check that fails. */
+/* Compares this build with the golden values of the export. On the target, compile this file with the library and call
+   l3clf_selftest(). It returns 0 if all checks pass, otherwise the number of the first check that fails; main.c has
+   their names. */
 #include <string.h>
 
 #include "l3clf.h"
 #include "l3clf_frontend.h"
 #include "l3clf_golden.h"
+
+int l3clf_selftest(void);
 
 static l3clf_state state;
 static union {
@@ -19,7 +21,7 @@ static int levels_agree(void)
     int8_t levels[L3CLF_N_MELS];
     int32_t differ = 0;
     for (int32_t frame = 0; frame < L3CLF_N_FRAMES; frame++) {
-        l3clf_frame(l3clf_golden_pcm + frame * L3CLF_FRAME_HOP, levels, (float *)(void *)arena.bytes);
+        l3clf_frame(l3clf_golden_pcm + frame * L3CLF_FRAME_HOP, levels, (void *)arena.bytes);
         for (int32_t i = 0; i < L3CLF_N_MELS; i++) {
             const int32_t step = levels[i] - l3clf_golden_levels[frame * L3CLF_N_MELS + i];
             if (step < -1 || step > 1) {
@@ -91,8 +93,9 @@ static int decision_agrees(void)
         return 0;
     }
     const int decisions = l3clf_push(&state, l3clf_golden_pcm, L3CLF_WINDOW);
-    return decisions == 1 && state.class_id == l3clf_golden_class &&
-           is_near(state.unknown_score, l3clf_golden_unknown_score);
+    l3clf_decision last;
+    return l3clf_last(&state, &last) == decisions && decisions == 1 && last.class_id == l3clf_golden_class &&
+           is_near(last.unknown_score, l3clf_golden_unknown_score);
 }
 #endif
 
@@ -105,10 +108,43 @@ static int silence_agrees(void)
     for (int32_t i = 0; i < L3CLF_WINDOW; i++) {
         l3clf_push(&state, &zero, 1);
     }
+    l3clf_decision last;
+    if (l3clf_last(&state, &last) != 1 || last.window != 1) {
+        return 0;
+    }
 #ifdef L3CLF_TAGS
-    return state.n_windows == 1 && memcmp(state.tags, l3clf_golden_silence_tags, sizeof state.tags) == 0;
+    return memcmp(last.tags, l3clf_golden_silence_tags, sizeof last.tags) == 0;
 #else
-    return state.n_windows == 1 && state.class_id == l3clf_golden_silence_class;
+    return last.class_id == l3clf_golden_silence_class;
+#endif
+}
+
+/* In slices, while samples come in, decisions are those of l3clf_push. */
+static int slices_agree(void)
+{
+    static l3clf_decision whole, sliced;
+    if (l3clf_init(&state, &arena, sizeof arena, NULL, NULL) != 0 ||
+        l3clf_push(&state, l3clf_golden_pcm, L3CLF_WINDOW) != 1 || l3clf_last(&state, &whole) != 1) {
+        return 0;
+    }
+    if (l3clf_reset(&state) != 0 || l3clf_feed(&state, l3clf_golden_pcm, L3CLF_WINDOW) != 0) {
+        return 0;
+    }
+    for (int32_t place = 0; l3clf_pending(&state) == 1; place++) {
+        if (place < L3CLF_WINDOW_HOP - 1 && l3clf_feed(&state, l3clf_golden_pcm + place % L3CLF_WINDOW, 1) != 0) {
+            return 0;
+        }
+        if (l3clf_step(&state, L3CLF_NETWORK_MACS / 100) < 0) {
+            return 0;
+        }
+    }
+    if (l3clf_last(&state, &sliced) != 1 || sliced.window != 1 || sliced.n_windows != whole.n_windows) {
+        return 0;
+    }
+#ifdef L3CLF_TAGS
+    return memcmp(whole.tags, sliced.tags, sizeof whole.tags) == 0;
+#else
+    return sliced.class_id == whole.class_id && memcmp(&sliced.probability, &whole.probability, sizeof(float)) == 0;
 #endif
 }
 
@@ -126,19 +162,8 @@ int l3clf_selftest(void)
     if (!decision_agrees()) {
         return 4;
     }
-    return silence_agrees() ? 0 : 5;
+    if (!silence_agrees()) {
+        return 5;
+    }
+    return slices_agree() ? 0 : 6;
 }
-
-#ifndef L3CLF_NO_MAIN
-#include <stdio.h>
-
-int main(void)
-{
-    static const char *const checks[] = {"all checks pass", "levels differ", "the embedding differs",
-                                         "the probabilities differ", "the decision differs",
-                                         "the decision about silence differs"};
-    const int failed = l3clf_selftest();
-    printf("%s\n", checks[failed]);
-    return failed;
-}
-#endif
