@@ -102,7 +102,7 @@ def test_windows_that_end_before_the_one_before_is_done_are_late(export, host):
     started(host)
     for place in range(0, len(samples), 160):
         assert feed(host, samples[place : place + 160]) == 0
-        host.call("harness_step", d.macs // 40, 1)  # every 160 samples of a hop of 8000
+        host.call("harness_step", d.work // 40, 1)  # 50 times in a hop of 8000 samples, a quarter more than 40
     assert late(host) == 0
     while host.call("harness_step", EVERYTHING, 1):
         pass
