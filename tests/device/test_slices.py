@@ -62,7 +62,7 @@ def test_any_mixture_makes_the_decisions_of_pushing_all(export, host, seed):
     d, samples = read_export(export), sound(seed, 40_000)
     expected = whole(d, host, samples)
     assert len(expected) == 1 + (len(samples) - d.window) // d.hop
-    budgets = [(1, 1000), (-5, 0, 50_000), (20_000, 300_000), (EVERYTHING,), (1, 10_000, EVERYTHING), (0,)][seed]
+    budgets = [(1, 1000), (-(2**31), 0, 50_000), (20_000, 300_000), (EVERYTHING,), (1, 10_000, EVERYTHING), (0,)][seed]
     assert mixed(d, host, samples, np.random.default_rng(seed), budgets) == expected
 
 
