@@ -118,6 +118,8 @@ def test_a_forest_of_tags_that_gives_none_to_a_clip_has_heard_it():
     assert found.n_silent == 0
     tagger.set_gate(0.0)
     assert suggest(tagger, asked).n_silent == 2
+
+
 def test_a_clip_that_surely_has_no_tag_is_not_silent():
     clips = embedded(easy_set(n=30)[0])
     tagger = l3clf.ClipTagger("mfcc", head="forest", threshold=0.5, cache=None)
