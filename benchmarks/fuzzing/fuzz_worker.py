@@ -44,11 +44,12 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "vorbis": ("fuzz_sounds", "Vorbis"),
     "opus": ("fuzz_sounds", "Opus"),
     "aiff": ("fuzz_sounds", "Aiff"),
+    "chip": ("fuzz_chip", "Chips"),
     "writes": ("write_faults", "Writes"),
     "training": ("write_faults", "TrainingWrites"),
 }
 """Each with its module and class; only what is asked for is imported."""
-NEEDS = {"training": "tensorflow"}
+NEEDS = {"training": "tensorflow", "chip": "ziglang"}
 """What a target cannot do without, and the package lacks."""
 
 

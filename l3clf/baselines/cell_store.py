@@ -137,6 +137,7 @@ class CellStore:
         return None if self.folder is None else self.folder / self._digest(made_by)
 
     def _digest(self, made_by: Sequence[Any]) -> str:
+        groups = self.embedded.target.grouped(self.split)
         what = [  # other versions may compute other numbers
             __version__,
             sklearn.__version__,
@@ -145,5 +146,6 @@ class CellStore:
             self.data,
             self.split.test_fold.tolist(),
             *([self.revisions] if self.revisions else ()),  # what a file decodes to
+            *([list(map(str, groups.tolist()))] if groups is not None else ()),
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]

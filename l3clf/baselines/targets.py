@@ -29,6 +29,7 @@ from l3clf.evaluate import (
     scores,
     scores_of_tags,
 )
+from l3clf.evaluate.splits import Labels
 from l3clf.evaluate.tag_crossval import threshold_groups
 
 __all__ = ["ClassTarget", "Model", "TagTarget", "Target"]
@@ -83,6 +84,10 @@ class ClassTarget:
     def floors(self, split: Split) -> dict[str, float]:
         """Return what needs no sound at all."""
         return majority_floor(self.table.labels, split)
+
+    def grouped(self, split: Split) -> Labels | None:
+        """Return which clips belong together when a model is fitted: groups have no meaning there."""
+        return None
 
     def fit(self, model: Any, clips: Sequence[Any], split: Split) -> Any:
         """Fit a model on all clips."""
@@ -162,9 +167,13 @@ class TagTarget:
         """Return what needs no sound at all."""
         return every_tag_floor(self.targets.indicator)
 
+    def grouped(self, split: Split) -> Labels | None:
+        """Return which clips belong together when thresholds are learned."""
+        return threshold_groups(split, self.table.groups)
+
     def fit(self, model: Any, clips: Sequence[Any], split: Split) -> Any:
         """Fit a tagger on all clips."""
-        return model.fit(clips, self.tags, groups=threshold_groups(split, self.table.groups))
+        return model.fit(clips, self.tags, groups=self.grouped(split))
 
 
 Target: TypeAlias = ClassTarget | TagTarget

@@ -111,8 +111,8 @@ def embed_copies(
         Its windows. Their levels are those before the change of level, by which a gate can judge them.
     """
     sources = {i: _source_of(items[i]) for i, outcome in enumerate(outcomes) if isinstance(outcome, WindowEmbeddings)}
-    silent = [i for i in sources if all_silent(_levels(outcomes[i]))]
-    for i in silent:
+    silent = {i for i in sources if all_silent(_levels(outcomes[i]))}
+    for i in sorted(silent):
         yield from ((i, copy, outcomes[i]) for copy in range(augment.copies))
     audible = {i: source for i, source in sources.items() if i not in silent}
     states = {i: _state_of(source) for i, source in audible.items()}

@@ -4,7 +4,7 @@ Rule: it answers and decides nothing: thresholds belong to the subclasses.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ ANSWERED_AT_ONCE = 2048  # windows
 class ClipAnswering(ClipFitting):
     """Base of the classifier and the tagger: the answers of a fitted head, for clips, pools of windows and windows."""
 
+    answer_to_silence: ClassVar[str] = "'unknown'"  # that was not learned, in words
     classes_: NDArray[Any]
     silence_learned_: bool | None
 
@@ -107,7 +108,7 @@ class ClipAnswering(ClipFitting):
         self._check_parameters()  # set_params may have changed them since the fit
         sources = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(sources, self._own_embedder())
-        warn_of_silence(sources, outcomes, self.gate_in_force()[0], self.silence_learned_, self._answer_to_silence)
+        warn_of_silence(self, sources, outcomes)
         return sources, outcomes
 
     def _own_embedder(self) -> Embedder:

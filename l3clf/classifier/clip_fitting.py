@@ -5,7 +5,7 @@ Rule: it sets what `ClipClassifier` documents as its fitted attributes, and deci
 
 from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,6 @@ class ClipFitting(ClipEstimator):
     gate_hysteresis_db: float
     random_state: Any
     embedder_: Embedder
-    _answer_to_silence: ClassVar[str] = "'unknown'"
     # A pickle of an earlier version has none of these.
     augment: Augmentation | None = None
     unknown_threshold_: float | NDArray[np.float64] | None = None

@@ -202,25 +202,16 @@ def _is_tiny(source: Item) -> bool:
     return isinstance(source, Samples) and len(source.samples) < MIN_SAMPLES
 
 
-def warn_of_silence(
-    sources: Sequence[Item],
-    outcomes: Sequence[Outcome],
-    gate_dbfs: float | None,
-    silence_learned: bool | None,
-    answer: str,
-) -> None:
-    """Warn of silent clips to predict, unless silence was learned or a gate asks for "unknown".
+def warn_of_silence(model: Any, sources: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
+    """Warn of silent clips to predict, unless silence was learned or a gate asks for "unknown", or for no tag.
 
     Parameters
     ----------
+    model : ClipClassifier or ClipTagger
     sources, outcomes : sequence
         The clips and their windows.
-    gate_dbfs : float or None
-    silence_learned : bool or None
-        See `ClipClassifier`.
-    answer : str
-        What the model says of them, in words.
     """
+    gate_dbfs, silence_learned = model.gate_in_force()[0], model.silence_learned_
     if silence_learned or (gate_dbfs is not None and gate_dbfs >= SILENT_DBFS):
         return
     silent = silent_clips(outcomes)
@@ -229,7 +220,7 @@ def warn_of_silence(
     if silence_learned is None:
         advice = "fit the model again: its file does not say whether silence was learned, so a class is answered"
     else:
-        advice = f"record it again, or train with silent clips: none was, so {answer} is answered"
+        advice = f"record it again, or train with silent clips: none was, so {model.answer_to_silence} is answered"
     found = f"digital silence, every window is below {SILENT_DBFS:g} dBFS"
     text = f"{_named(silent, sources)}: {found}; {advice}{_doubt_of_scale(silent, outcomes)}"
     warnings.warn(text, LevelWarning, stacklevel=3)

@@ -73,7 +73,7 @@ class EventMethods(ClipEstimator):
             raise ParameterError("pooling='mean+std': a single window has no standard deviation; use 'mean'")
         items = as_sources(X, self.sample_rate, self.full_scale)
         outcomes = self._embed(items, self._own_embedder())
-        warn_of_silence(items, outcomes, self.gate_in_force()[0], self.silence_learned_, self._answer_to_silence)
+        warn_of_silence(self, items, outcomes)
         return [self._window_answers(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]
 
     def _window_answers(self, item: Item, outcome: Outcome) -> WindowAnswers:

@@ -21,7 +21,7 @@ def tag_folds(
 ) -> NDArray[np.intp]:
     """Return the fold of each clip, by iterative stratification of whole groups.
 
-    The tag with the fewest clips that are not in a fold yet comes first. Each of its groups, those with most of its
+    The tag in the fewest groups that are not in a fold yet comes first. Each of its groups, those with most of its
     clips first, goes to the fold that lacks most clips of this tag; among equals, to the one that lacks most clips.
     Groups without a tag come last. So rare tags are spread while there is still a choice.
 

@@ -4,7 +4,7 @@ Rule: it holds parameters and fitted results only; embedding, pooling and the ga
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,7 +103,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
     [[1, 1]]
     """
 
-    _answer_to_silence: ClassVar[str] = "no tag"
+    answer_to_silence = "no tag"
     # Groups that are routed, for the folds of a cross-validation, are those of the fit too.
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 - the form that scikit-learn reads
 
@@ -175,7 +175,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         group_of = as_groups(groups, len(sources))
         outcomes = self._embed(sources, self.embedder_)
         self.failures_ = [outcome for outcome in outcomes if isinstance(outcome, L3clfError)]
-        vectors = self._learnable(outcomes, (~targets.indicator.any(axis=1)).tolist())
+        vectors = self._learnable(outcomes, [not tags.any() for tags in targets.indicator])
         used = [i for i in range(len(sources)) if len(vectors[i])]
         texts = tag_texts(targets.indicator, targets.classes)
         warn_of_tag_training(sources, texts, outcomes, used, self.gate_in_force()[0])

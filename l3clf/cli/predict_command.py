@@ -147,13 +147,7 @@ def _predict(
             if folder is not None:
                 folder.flush()
     kept = sorted(silent)
-    warn_of_silence(
-        [Clip(paths[i]) for i in kept],
-        [silent[i] for i in kept],
-        model.gate_in_force()[0],
-        model.silence_learned_,
-        model._answer_to_silence,
-    )
+    warn_of_silence(model, [Clip(paths[i]) for i in kept], [silent[i] for i in kept])
     return [failures[i] for i in sorted(failures)]
 
 

@@ -41,8 +41,8 @@ def _run(args: argparse.Namespace) -> int:
     check_whole("n", args.n, 1)
     paths, failures = expand(args.files)
     model = load_model(args.model, weights=args.weights)
-    tags = isinstance(model, ClipTagger)  # whose data sets may have clips without a label
-    known = {os.path.realpath(clip.path) for data in args.labelled for clip in load_table(data, None, tags=tags).clips}
+    tables = [load_table(data, None, tags=isinstance(model, ClipTagger)) for data in args.labelled]
+    known = {os.path.realpath(clip.path) for table in tables for clip in table.clips}
     left = [path for path in paths if os.path.realpath(path) not in known]
     if args.out is not None:
         given = [args.model, *args.files, *args.labelled]

@@ -88,7 +88,7 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "OUTPUT_OFFSET": d.plan.offsets[d.network.target],
         "ANSWER_OFFSET": d.answer_offset,
         "FRAME_OFFSET": d.frame_offset,
-        "NETWORK_MACS": d.macs,
+        "NETWORK_WORK": d.work,
         "POOLED_SIZE": d.n_rows if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)

@@ -12,7 +12,7 @@ from l3clf.networks.int8_model import Int8Model
 
 __all__ = ["network_source"]
 
-_WITH_SCRATCH = ("conv", "depthwise", "add")
+_WITH_SCRATCH = ("conv", "depthwise")
 
 _STEP = """
 int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget)

@@ -38,11 +38,13 @@ Field: TypeAlias = "int | tuple[int, ...] | NDArray[Any] | Mapping[str, Field]"
 
 MAX_SUM = 1 << 30  # the kernels double a sum before SMMULR, which must not overflow 32 bits
 GROUP = 4  # values that the kernels process at a time
+COLUMNS = 3  # positions that a convolution processes at a time
 SCALING = 8  # what the requantisation of a value takes, in multiply-accumulates
+PLANE_BYTES = 2048  # scratch memory of a depthwise layer, if its rows fit
+HALF = (1 << 30, 0)  # multiplier and shift
+ROW_WORK = 20_000  # multiply-accumulates of the fewest rows that a depthwise layer computes at a time
 ROW = 64  # values that additions and rectifiers process at least at a time
-POINTER_BYTES = 8  # on the host; a chip's are smaller
 MAX_DENSE = 1 << 20  # weights of a depthwise layer that is expanded to an ordinary convolution
-ADD_SCRATCH_BYTES = 2048  # a table of 256 int32 for each of two inputs
 _ABS_MAX = -INT8_MIN
 
 
@@ -158,22 +160,27 @@ def _conv(
     """Return a convolution with weights of shape (channels, values under a window)."""
     channels, values = weights.shape
     depth = -(-values // GROUP) * GROUP  # the kernels read whole groups
-    padded = np.zeros((channels, depth), np.int8)
-    padded[:, :values] = weights
     sums = weights.astype(np.int64).sum(axis=1)  # for the bias, so that the kernels multiply values as they are stored
     fields: dict[str, Field] = {
-        "in": shape_in,
-        "out": shape_out,
-        "window": _window(window),
         "depth": depth,
-        "weights": padded,
-        "zero_point": source.zero_point,
+        "weights": _in_pairs(weights, depth),
         "output": _output(out, bias - source.zero_point * sums, np.abs(weights.astype(np.int64)).sum(axis=1)),
     }
-    macs = shape_out["rows"] * shape_out["columns"] * weights.size
-    in_place = window.size == window.stride == (1, 1) and shape_in == shape_out and depth == values
     places = shape_out["rows"] * shape_out["columns"]
-    return Layer("conv", (index,), target, fields, places, weights.size, GROUP, 12 * depth, macs, in_place)
+    if places == 1 and values == math.prod(shape_in.values()):
+        return Layer("dense", (index,), target, fields, channels, values, 2 * GROUP, macs=weights.size)
+    fields |= {"in": shape_in, "out": shape_out, "window": _window(window), "zero_point": source.zero_point}
+    in_place = window.size == window.stride == (1, 1) and shape_in == shape_out and depth == values
+    macs = places * weights.size
+    return Layer("conv", (index,), target, fields, places, weights.size, COLUMNS, 9 * depth, macs, in_place)
+
+
+def _in_pairs(weights: NDArray[np.int8], depth: int) -> NDArray[np.int8]:
+    """Return weights (channels, values), padded, in the order that `l3clf_conv_layer` describes."""
+    channels, values = weights.shape
+    padded = np.zeros((-(-channels // 2) * 2, depth), np.int8)
+    padded[:channels, :values] = weights
+    return np.ascontiguousarray(padded.reshape(-1, 2, depth).transpose(0, 2, 1)).reshape(-1)
 
 
 @_lower.register
@@ -184,11 +191,15 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
     if op.depth_multiplier != 1 or source.shape[-1] == 1:  # the depthwise kernel has as many channels out as in
         shapes = _shape(source), _shape(target)
         return _conv(op.source, op.target, *shapes, op.window, _dense(op), op.bias, source, op.out)
+    shape = _shape(target)
+    band, width, scratch = _band(op.window, shape)
     fields: dict[str, Field] = {
         "in": _shape(source),
-        "out": _shape(target),
+        "out": shape,
         "window": _window(op.window),
-        "weights": _in_pairs(flat),
+        "band": band,
+        "width": width,
+        "weights": np.ascontiguousarray(flat.T),
         "zero_point": source.zero_point,
         "output": _output(
             op.out,
@@ -196,10 +207,20 @@ def _(op: DepthwiseConv2D, tensors: tuple[Tensor, ...]) -> Layer:
             np.abs(flat.astype(np.int64)).sum(axis=0),
         ),
     }
-    taps = -(-len(flat) // 2) * 2  # the kernel processes pairs
-    scratch = taps * POINTER_BYTES + channels + GROUP - 1
-    places = target.size // channels
-    return Layer("depthwise", (op.source,), op.target, fields, places, flat.size, 1, scratch, target.size * len(flat))
+    work, macs = shape["columns"] * flat.size, target.size * len(flat)
+    piece = max(1, min(band, ROW_WORK // work))
+    return Layer("depthwise", (op.source,), op.target, fields, shape["rows"], work, piece, scratch, macs)
+
+
+def _band(window: Window, out: Mapping[str, int]) -> tuple[int, int, int]:
+    """Return how many output rows a depthwise layer computes at a time, and the columns and bytes of their inputs."""
+    taken = out["columns"] + out["columns"] % 2  # the kernels compute two places at a time, and read pairs of values
+    width = (taken - 1) * window.stride[1] + (window.size[1] - 1) * window.dilation[1] + 1
+    width += width % 2
+    above = (window.size[0] - 1) * window.dilation[0] + 1
+    row_bytes = GROUP * 2 * width
+    band = max(1, min(out["rows"], (PLANE_BYTES // row_bytes - above) // window.stride[0] + 1))
+    return band, width, row_bytes * ((band - 1) * window.stride[0] + above)
 
 
 def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
@@ -215,15 +236,6 @@ def _dense(op: DepthwiseConv2D) -> NDArray[np.int8]:
     each = np.arange(channels)
     out[each, :, each // op.depth_multiplier] = op.weights.reshape(-1, channels).T
     return out.reshape(channels, -1)
-
-
-def _in_pairs(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Return weights (taps, channels) in the order that `l3clf_depthwise_layer` describes."""
-    taps, channels = weights.shape
-    padded = np.zeros((-(-taps // 2) * 2, -(-channels // GROUP) * GROUP), np.int8)
-    padded[:taps, :channels] = weights
-    pairs = padded.reshape(len(padded) // 2, 2, -1, 2, 2)  # pair, tap in pair, group, half of group, channel in half
-    return np.ascontiguousarray(pairs.transpose(2, 0, 3, 1, 4)).reshape(-1)
 
 
 @_lower.register
@@ -258,15 +270,21 @@ def _(op: Mean, tensors: tuple[Tensor, ...]) -> Layer:
 
 @_lower.register
 def _(op: Add, tensors: tuple[Tensor, ...]) -> Layer:
+    # The larger scale is half of the common one. That input comes first; for it, the kernel shifts by a bit less.
+    halves = [(multiplier, shift) == HALF for multiplier, shift in zip(op.multipliers, op.shifts, strict=True)]
+    one, two = (0, 1) if halves[0] else (1, 0)
+    if not halves[one] or op.shifts[two] > 0:
+        raise DeviceError("scales that are not those of TensorFlow Lite; convert the network again")
     fields: dict[str, Field] = {
-        "zero_point": tuple(tensors[index].zero_point for index in op.sources),
-        "multiplier": op.multipliers,
-        "right": tuple(-shift for shift in op.shifts),
+        "zero_point": tuple(tensors[op.sources[place]].zero_point for place in (one, two)),
+        "unit": 1 << (21 if op.shifts[two] == 0 else 20),
+        "multiplier": op.multipliers[two],
+        "right": max(1, -op.shifts[two]),
         # Inputs are at most 2^28 before scaling (8 bits shifted by 20), and the factors at most one half.
         "output": _output(op.out, np.array([0]), np.array([1 << 21])),
     }
-    size = tensors[op.target].size
-    return Layer("add", op.sources, op.target, fields, size, 3 * SCALING, ROW, ADD_SCRATCH_BYTES, in_place=True)
+    size, sources = tensors[op.target].size, (op.sources[one], op.sources[two])
+    return Layer("add", sources, op.target, fields, size, 2 * SCALING, ROW, in_place=True)
 
 
 @_lower.register

@@ -124,6 +124,11 @@ class DeviceModel:
         return sum(layer.macs for layer in self.layers)
 
     @property
+    def work(self) -> int:
+        """What a step's budget counts, for a window: multiply-accumulates, and other layers by what they cost."""
+        return sum(layer.places * layer.work for layer in self.layers)
+
+    @property
     def rejects_silence(self) -> bool:
         """Whether a pool of windows that are all digital silence is "unknown", although they are above the gate."""
         above_gate = self.gate_dbfs is None or self.gate_dbfs < SILENT_DBFS

@@ -27,7 +27,7 @@ __all__ = ["DENOISE", "MAX_DENOISED_S", "Filtered", "needs_whole_clips", "unfilt
 
 REVISION = 1  # to be raised whenever the same band limit or denoising gives other samples than before
 DENOISE = ("stationary",)
-MIN_EDGE_HZ = 0.001  # below any sound: powers of what is far smaller are 0
+MIN_EDGE_HZ = 1.0
 MAX_DENOISED_S = 600.0  # a whole clip is in memory, with its copy: 230 MB at 48 kHz
 
 
@@ -209,8 +209,8 @@ def _checked_band(band_hz: Any, embedder: Embedder) -> tuple[float, float]:
     shown = f"band_hz=({low:.12g}, {high:.12g})"
     if not 0 <= low < high:  # false for NaN, too
         raise ParameterError(f"{shown}; expected a low edge of at least 0 Hz and a high edge above it")
-    if 0 < low < MIN_EDGE_HZ or high < MIN_EDGE_HZ:
-        raise ParameterError(f"{shown}; expected edges of at least {MIN_EDGE_HZ:g} Hz, or 0 as the low one for none")
+    if 0 < low < MIN_EDGE_HZ or high < MIN_EDGE_HZ:  # the slopes of others are beyond floating point
+        raise ParameterError(f"{shown}; expected edges of at least {MIN_EDGE_HZ:g} Hz, or a low edge of 0 for none")
     if high > nyquist:
         raise ParameterError(
             f"{shown}: embedder {embedder.name!r} hears sound up to {nyquist:.12g} Hz; expected a high edge of at most "

@@ -260,7 +260,7 @@ def _precisions(true: Flags, scores: Numbers, weights: Numbers) -> Numbers:
 def _precision(true: Flags, scores: Numbers, by_clip: Numbers) -> Numbers:
     order = np.argsort(-scores, kind="stable")
     ranked, right = scores[order], true[order]
-    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True)) + 1  # clips with equal scores are found together
+    ends = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True)) + 1  # clips with equal scores are found together
     n_true = np.append(0, np.cumsum(right))[ends]
     new = np.diff(n_true, prepend=0) > 0  # precision counts only where a clip with the tag is found
     found = _sums(order, ends[new], by_clip)

@@ -16,7 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 import l3clf
 from l3clf import ClipTable
+from l3clf.baselines.cell_store import CellStore, Embedded, Options
 from l3clf.baselines.tag_report import mixed_up, rarest_tags
+from l3clf.baselines.targets import TagTarget
 from l3clf.demo.sounds import CLASSES, synthesise
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.evaluate import CrossValidation
@@ -104,6 +106,17 @@ def test_a_finished_baseline_is_resumed(tagged, written, monkeypatch):
     for old, new in zip(report.results, again.results, strict=True):
         np.testing.assert_array_equal(old.answers.predictions, new.answers.predictions)
         assert old.row["macro_f1_low"] == new.row["macro_f1_low"]
+
+
+def test_answers_with_thresholds_of_other_groups_are_kept_apart(tagged, tmp_path):
+    """The folds, and so the probabilities, are the same; the thresholds are not."""
+    options = Options(0.5, None, None, None)
+    places = []
+    for groups in (None, np.arange(36) // 2, np.arange(36) // 3):
+        target = TagTarget(ClipTable(tagged.clips, tagged.labels, tagged.folds, groups))
+        store = CellStore(tmp_path, Embedded(target, {}, {}, []), target.split(), options)
+        places.append(store.place(["the same cell"]))
+    assert len(set(places)) == 3
 
 
 def test_permuted_tags_give_the_base_rate(tagged):

@@ -54,6 +54,26 @@ def test_a_target_reads_its_good_files_and_repeats_its_damage(name, targets):
     assert len({*damaged, *target.good()}) > 6
 
 
+@pytest.mark.slow  # four exports are compiled under sanitizers
+@pytest.mark.filterwarnings("ignore")
+def test_calls_of_the_c_library_are_right(targets):
+    pytest.importorskip("ziglang")
+    target = targets("chip")
+    for content in [*target.good(), *(mutation(target, "chip", seed).content for seed in range(8))]:
+        assert judged(target, Mutation(content, strict=True)) == (RIGHT, "")
+
+
+def test_a_program_that_ends_is_a_finding_with_its_report_and_is_started_again(tmp_path):
+    from benchmarks.fuzzing.fuzz_chip import _Program
+
+    program = tmp_path / "calls"
+    program.write_text("#!/bin/sh\nread x\necho 'l3clf.c:7: runtime error: overflow' >&2\nexit 3\n")
+    program.chmod(0o755)
+    running = _Program(program)
+    for _ in range(2):
+        assert running.answer(b"\n") == "ended with 3: l3clf.c:7: runtime error: overflow"
+
+
 class Broken(Target):
     """A reader that does whatever its content says."""
 

@@ -240,6 +240,8 @@ def test_silence_and_what_is_below_the_gate_have_no_tags(X, sets):
     for ask in (model.predict, model.predict_events):
         with pytest.warns(LevelWarning, match="none was, so no tag is answered"):
             assert np.asarray(ask([np.zeros(RATE)])).sum() == 0
+    with pytest.warns(LevelWarning, match="none was, so no tag is answered$"):
+        assert model.predict([np.zeros(RATE)]).tolist() == [[0, 0]]
     model.set_gate(-30.0)
     assert model.predict_tags([sound(set(), 0), sound({"hum"}, 0)]) == [(), ("hiss", "hum")]
     assert model.predict_windows([sound({"hum"}, 0)])[0].labels.tolist()[-1] == "hiss|hum"

@@ -67,3 +67,13 @@ def test_silence_and_broken_files(here, run):
     assert err.count("\n") == 3
     assert run("suggest", "model.l3clf", "new", "-n", "0")[0] == 1
     assert run("suggest", "model.l3clf", "new", "--out", "model.l3clf")[0] == 1
+
+
+def test_what_is_labelled_for_a_tagger_may_have_no_tag(here, run):
+    (here / "tags.csv").write_text("path,low,high\nnew/0.wav,1,0\nnew/1.wav,0,0\nnew/2.wav,0,1\n")
+    tones = [str(here / "new" / f"{k}.wav") for k in range(3)]
+    tagger = l3clf.ClipTagger("mfcc", threshold=0.5, cache=None).fit(tones, [{"low"}, set(), {"high"}])
+    l3clf.save_model(tagger, here / "tagger.l3clf")
+    write_tone(here / "new" / "3.wav", 900, 3)
+    status, out, _ = run("suggest", "tagger.l3clf", "new", "--labelled", "tags.csv", "--quiet")
+    assert (status, [row["path"] for row in rows(out)]) == (0, ["new/3.wav"])

@@ -62,7 +62,7 @@ def test_any_mixture_makes_the_decisions_of_pushing_all(export, host, seed):
     d, samples = read_export(export), sound(seed, 40_000)
     expected = whole(d, host, samples)
     assert len(expected) == 1 + (len(samples) - d.window) // d.hop
-    budgets = [(1, 1000), (-5, 0, 50_000), (20_000, 300_000), (EVERYTHING,), (1, 10_000, EVERYTHING), (0,)][seed]
+    budgets = [(1, 1000), (-(2**31), 0, 50_000), (20_000, 300_000), (EVERYTHING,), (1, 10_000, EVERYTHING), (0,)][seed]
     assert mixed(d, host, samples, np.random.default_rng(seed), budgets) == expected
 
 
@@ -102,7 +102,7 @@ def test_windows_that_end_before_the_one_before_is_done_are_late(export, host):
     started(host)
     for place in range(0, len(samples), 160):
         assert feed(host, samples[place : place + 160]) == 0
-        host.call("harness_step", d.macs // 40, 1)  # every 160 samples of a hop of 8000
+        host.call("harness_step", d.work // 40, 1)  # 50 times in a hop of 8000 samples, a quarter more than 40
     assert late(host) == 0
     while host.call("harness_step", EVERYTHING, 1):
         pass

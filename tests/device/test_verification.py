@@ -57,8 +57,8 @@ def test_the_c_code_equals_python_on_every_build(name, tmp_path, without_cost):
 
 
 def test_a_wrong_kernel_is_detected(export, tmp_path, without_cost):
-    line = "{factor.bias, factor.bias, factor.bias, factor.bias}"
-    broken = mutated(export, tmp_path / "c", "l3clf_kernels.c", line, line.replace("factor.bias}", "0}"))
+    line = "sums[6] = {a, a, a, b, b, b}"
+    broken = mutated(export, tmp_path / "c", "l3clf_kernels.c", line, line.replace("b}", "0}"))
     found = verify(broken, held_out(tmp_path)[:1])
     assert not found.passed
     assert all(ledger.values_differ > 1000 for ledger in found.ledgers)

@@ -86,11 +86,13 @@ def test_it_is_an_immutable_specification():
 @pytest.mark.parametrize(
     ("band", "message"),
     [
-        ((1e-50, 500), r"expected edges of at least 0.001 Hz, or 0 as the low one"),
-        ((0, 1e-320), r"expected edges of at least 0.001 Hz"),
+        ((1e-50, 500), r"expected edges of at least 1 Hz, or a low edge of 0"),
+        ((0, 1e-320), r"expected edges of at least 1 Hz"),
         ((3000, 500), r"^band_hz=\(3000, 500\); expected a low edge of at least 0 Hz and a high edge above it$"),
         ((500, 500), r"^band_hz=\(500, 500\); expected a low"),
         ((-1, 500), r"^band_hz=\(-1, 500\); expected a low"),
+        ((1e-50, 500), r"^band_hz=\(1e-50, 500\); expected edges of at least 1 Hz, or a low edge of 0 for none$"),
+        ((0, 1e-310), r"expected edges of at least 1 Hz"),
         ((float("nan"), 500), r"^band_hz=\(nan, 500\); expected a low"),
         ((500, float("nan")), r"^band_hz=\(500, nan\); expected a low"),
         (

@@ -93,3 +93,9 @@ def test_values_that_are_no_scores_are_refused():
     probabilities[7, 1] = np.nan
     with pytest.raises(ParameterError, match="probabilities: 1 rows have a value that is not a number"):
         average_precisions(truth, probabilities)
+
+
+def test_infinite_scores_are_equal_to_each_other():
+    truth, scores = [[1], [0], [1], [0]], [[2.0], [2.0], [0.1], [0.0]]
+    infinite = np.where(np.array(scores) == 2, np.inf, scores)
+    assert average_precisions(truth, infinite) == average_precisions(truth, scores) < 0.6

@@ -390,7 +390,7 @@ int l3clf_step(l3clf_state *s, int32_t budget)
     if (error != 0) {
         return error;
     }
-    const int decisions = s->work == NOTHING ? 0 : advance(s, budget);
+    const int decisions = s->work == NOTHING ? 0 : advance(s, budget < 0 ? 0 : budget);
     s->busy = IDLE;
     return decisions;
 }

@@ -138,11 +138,13 @@ int l3clf_push(l3clf_state *state, const int16_t *samples, size_t n);
    error. */
 int l3clf_feed(l3clf_state *state, const int16_t *samples, size_t n);
 
-/* Computes a piece of the window that ended last: of its network, until about `budget` multiply-accumulates are done, or,
-   after the network, its decision. Returns the number of decisions made, 0 or 1, or an error.
-   A window takes L3CLF_NETWORK_MACS in all. `l3clf export` prints how many instructions a multiply-accumulate takes, of
-   any budget; with two of them, 100000 take 2.5 ms at 80 MHz. The step in time for windows every L3CLF_WINDOW_HOP
-   samples: with a call for every n samples, more than L3CLF_NETWORK_MACS * n / L3CLF_WINDOW_HOP. */
+/* Computes a piece of the window that ended last: of its network, as many whole pieces of layers as `budget`
+   multiply-accumulates allow, but one at least; or, after the network, its decision. Returns the number of decisions made,
+   0 or 1, or an error.
+   Additions and pools count as the multiply-accumulates that take as long. A network takes L3CLF_NETWORK_WORK in all; to
+   be done before the next window ends, which is L3CLF_WINDOW_HOP samples later, allow for a quarter more calls than
+   L3CLF_NETWORK_WORK / budget. In time: `l3clf export` prints the instructions of a multiply-accumulate; with two of
+   them, a budget of 100000 takes 2.5 ms at 80 MHz and one instruction a cycle. */
 int l3clf_step(l3clf_state *state, int32_t budget);
 
 /* Returns 1 if l3clf_step has work to do, 0 if not, or an error. */

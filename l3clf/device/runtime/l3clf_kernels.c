@@ -22,13 +22,6 @@ static void fill(int8_t *to, int32_t n, int8_t value)
     }
 }
 
-static void copy(int8_t *restrict to, const int8_t *restrict from, int32_t n)
-{
-    while (n-- > 0) {
-        *to++ = *from++;
-    }
-}
-
 /* Applies a fused activation; the range of int8 has been applied already. */
 static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
 {
@@ -47,7 +40,7 @@ static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t
     const int32_t channels = layer->in.channels, columns = row ? layer->in.columns : 0;
     for (int32_t j = 0; j < layer->window.columns; j++, x += layer->window.column_dilation, to += channels) {
         if (x >= 0 && x < columns) {
-            copy(to, row + x * channels, channels);
+            l3clf_copy(to, row + x * channels, channels);
         } else {
             fill(to, channels, (int8_t)layer->zero_point);
         }
@@ -68,7 +61,7 @@ static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int
     for (int32_t i = 0; i < w.rows; i++, y += w.row_dilation, to += run) {
         const int8_t *row = y >= 0 && y < layer->in.rows ? in + y * layer->in.columns * channels : 0;
         if (row && x >= 0 && x + w.columns <= layer->in.columns && w.column_dilation == 1) {
-            copy(to, row + x * channels, run);
+            l3clf_copy(to, row + x * channels, run);
         } else {
             gather_row(layer, row, x, to);
         }
@@ -77,22 +70,43 @@ static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int
     return gathered;
 }
 
-/* Multiplies four columns by all weights; only the results of the first `n` are stored. */
-static void products(const l3clf_conv_layer *layer, const int8_t *const columns[4], int32_t n, l3clf_wide *wide,
+/* Where three columns' results go, from the first one's place on. Missing columns have the place of the first one, which
+   is stored last. */
+typedef struct {
+    int32_t second, third;
+} places3;
+
+L3CLF_INLINE void store3(const l3clf_output *output, int32_t channel, const int32_t sums[3], int8_t *out, places3 to)
+{
+    const l3clf_scaling s = l3clf_scaling_of(output, channel);
+    if (s.fast) {
+        out[to.third] = l3clf_finish(sums[2], &s);
+        out[to.second] = l3clf_finish(sums[1], &s);
+        out[0] = l3clf_finish(sums[0], &s);
+    } else {
+        out[to.third] = l3clf_finish_any(sums[2], &s);
+        out[to.second] = l3clf_finish_any(sums[1], &s);
+        out[0] = l3clf_finish_any(sums[0], &s);
+    }
+}
+
+/* Multiplies three columns by all weights, which are in pairs of channels. */
+static void products(const l3clf_conv_layer *layer, const int8_t *const columns[3], int32_t n, l3clf_wide *wide,
                      int8_t *out)
 {
-    const l3clf_output to = layer->output; /* a copy: for the compiler, int8 stores may alias the original */
+    const l3clf_output output = layer->output; /* a copy: for the compiler, int8 stores may alias the original */
     const int32_t channels = layer->out.channels, depth = layer->depth;
+    const places3 to = {n > 1 ? channels : 0, n > 2 ? 2 * channels : 0};
     const int8_t *weights = layer->weights;
-    l3clf_widen(columns, depth, wide); /* from here on `out` may overwrite the inputs */
-    for (int32_t channel = 0; channel < channels; channel++, weights += depth) {
-        const l3clf_factor factor = to.factors[channel];
-        int32_t sums[4] = {factor.bias, factor.bias, factor.bias, factor.bias};
-        l3clf_dot4(weights, wide, depth, sums);
-        l3clf_scale4(sums, factor.multiplier, to.right[channel]);
-        int8_t *place = out + channel;
-        for (int32_t i = 0; i < n; i++, place += channels) {
-            *place = l3clf_narrow(sums[i] + to.zero_point);
+    l3clf_widen3(columns, depth, wide); /* from here on `out` may overwrite the inputs */
+    for (int32_t channel = 0; channel < channels; channel += 2, weights += 2 * depth) {
+        const int32_t both = channel + 1 < channels;
+        const int32_t a = output.factors[channel].bias, b = output.factors[channel + both].bias;
+        int32_t sums[6] = {a, a, a, b, b, b};
+        l3clf_dot3x2(weights, wide, depth, sums);
+        store3(&output, channel, sums, out + channel, to);
+        if (both) {
+            store3(&output, channel + 1, sums + 3, out + channel + 1, to);
         }
     }
 }
@@ -102,11 +116,11 @@ void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, in
 {
     const int32_t channels = layer->out.channels;
     l3clf_wide *wide = scratch;
-    int8_t *gathered = (int8_t *)scratch + 8 * layer->depth;
-    for (int32_t place = first; place < last; place += 4) {
-        const int32_t n = last - place < 4 ? last - place : 4;
-        const int8_t *columns[4];
-        for (int32_t i = 0; i < 4; i++) {
+    int8_t *gathered = (int8_t *)scratch + 6 * layer->depth;
+    for (int32_t place = first; place < last; place += 3) {
+        const int32_t n = last - place < 3 ? last - place : 3;
+        const int8_t *columns[3];
+        for (int32_t i = 0; i < 3; i++) {
             columns[i] = i < n ? column(layer, in, place + i, gathered + i * layer->depth) : columns[0];
         }
         products(layer, columns, n, wide, out + place * channels);
@@ -114,56 +128,102 @@ void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, in
     clamp_map(&layer->output, out + first * channels, (last - first) * channels);
 }
 
+void l3clf_dense(const l3clf_dense_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
+{
+    const l3clf_output to = layer->output;
+    const int8_t *weights = layer->weights + first * layer->depth;
+    for (int32_t unit = first; unit < last; unit += 2, weights += 2 * layer->depth) {
+        int32_t sums[2] = {0, 0};
+        l3clf_dot1x2(weights, in, layer->depth, sums);
+        for (int32_t i = 0; i < 2 && unit + i < last; i++) {
+            const l3clf_scaling s = l3clf_scaling_of(&to, unit + i);
+            out[unit + i] = l3clf_finish_any(sums[i] + s.bias, &s);
+        }
+    }
+    clamp_map(&layer->output, out + first, last - first);
+}
+
 /* --- depthwise convolution ------------------------------------------------------------------------ */
 
-/* Finds the address of each tap of an output position: in the map, or `outside`, a row of zero points. */
-static void find_taps(const l3clf_depthwise_layer *layer, const int8_t *in, int32_t place, const int8_t *outside,
-                      const int8_t **taps)
+/* The inputs of some output rows, each channel on its own, as int16, with zero points where the map ends. */
+typedef struct {
+    int16_t *values;
+    int32_t rows, columns;
+} planes;
+
+/* Fills the planes of four channels from row `top` of the map on; what is outside of the map is left alone. */
+static void split(const l3clf_depthwise_layer *layer, const int8_t *in, int32_t top, planes to)
 {
-    const l3clf_window w = layer->window;
     const l3clf_shape map = layer->in;
-    const int32_t top = place / layer->out.columns * w.row_stride - w.above;
-    const int32_t left = place % layer->out.columns * w.column_stride - w.left;
-    for (int32_t i = 0, y = top; i < w.rows; i++, y += w.row_dilation) {
-        const int32_t columns = y >= 0 && y < map.rows ? map.columns : 0; /* none if the row is outside the map */
-        for (int32_t j = 0, x = left; j < w.columns; j++, x += w.column_dilation) {
-            *taps++ = x >= 0 && x < columns ? in + (y * map.columns + x) * map.channels : outside;
+    const int32_t size = to.rows * to.columns, left = layer->window.left, room = to.columns - left;
+    const int32_t columns = room < map.columns ? room : map.columns;
+    for (int32_t i = 0; i < to.rows; i++) {
+        if (top + i >= 0 && top + i < map.rows) {
+            const int8_t *from = in + (top + i) * map.columns * map.channels;
+            l3clf_split4(from, map.channels, columns, to.values + i * to.columns + left, size);
         }
     }
 }
 
-/* Computes all channels of one output position. */
-static void tap_products(const l3clf_depthwise_layer *layer, const int8_t *const *taps, int32_t n_taps, int8_t *out)
+/* Computes one row of one channel, for windows of any size. */
+static void filter_row(const l3clf_depthwise_layer *layer, const int8_t *weights, const int16_t *plane,
+                       l3clf_scaling s, int8_t *out)
 {
-    const l3clf_output to = layer->output;
-    const int32_t channels = layer->out.channels;
-    const int8_t *weights = layer->weights;
-    for (int32_t first = 0; first < channels; first += 4, weights += 4 * n_taps) {
-        int32_t sums[4] = {0, 0, 0, 0};
-        l3clf_taps4(weights, taps, first, n_taps, sums);
-        const int32_t n = channels - first < 4 ? channels - first : 4;
-        for (int32_t i = 0; i < n; i++) {
-            const l3clf_factor factor = to.factors[first + i];
-            const int32_t value = l3clf_scale(sums[i] + factor.bias, factor.multiplier, to.right[first + i]);
-            out[first + i] = l3clf_narrow(value + to.zero_point);
+    const l3clf_window w = layer->window;
+    const int32_t columns = layer->out.columns, channels = layer->out.channels, width = layer->width;
+    for (int32_t x = 0; x < columns; x++, plane += w.column_stride, out += channels) {
+        const int8_t *weight = weights;
+        const int16_t *row = plane;
+        int32_t sum = s.bias;
+        for (int32_t i = 0; i < w.rows; i++, row += w.row_dilation * width) {
+            const int16_t *value = row;
+            for (int32_t j = 0; j < w.columns; j++, value += w.column_dilation) {
+                sum += *value * *weight++;
+            }
         }
+        *out = l3clf_finish_any(sum, &s);
+    }
+}
+
+/* Computes `n` rows of one channel. */
+static void filter(const l3clf_depthwise_layer *layer, int32_t channel, const int16_t *plane, int32_t n, int8_t *out)
+{
+    const l3clf_window w = layer->window;
+    const l3clf_grid grid = {layer->width, w.column_stride, w.row_stride * layer->width, layer->out.columns,
+                             layer->out.channels};
+    const l3clf_scaling s = l3clf_scaling_of(&layer->output, channel);
+    const int8_t *weights = layer->weights + channel * w.rows * w.columns;
+    if (s.fast && w.rows == 3 && w.columns == 3 && w.row_dilation == 1 && w.column_dilation == 1 &&
+        w.column_stride < 3) {
+        l3clf_filter3x3(&grid, weights, plane, n, s, out);
+        return;
+    }
+    for (; n > 0; n--, plane += grid.row, out += grid.columns * grid.step) {
+        filter_row(layer, weights, plane, s, out);
     }
 }
 
 void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
                      void *scratch)
 {
-    const int32_t channels = layer->out.channels;
-    const int32_t n_taps = layer->window.rows * layer->window.columns, even = n_taps + (n_taps & 1);
-    const int8_t **taps = scratch;
-    int8_t *outside = (int8_t *)(taps + even);
-    fill(outside, channels + 3, (int8_t)layer->zero_point);
-    taps[even - 1] = outside; /* the tap that completes a pair has zero weights */
-    for (int32_t place = first; place < last; place++) {
-        find_taps(layer, in, place, outside, taps);
-        tap_products(layer, taps, even, out + place * channels);
+    const l3clf_window w = layer->window;
+    const int32_t channels = layer->out.channels, row = layer->out.columns * channels;
+    for (int32_t y = first; y < last; y += layer->band) {
+        const int32_t n = last - y < layer->band ? last - y : layer->band;
+        const planes to = {scratch, (n - 1) * w.row_stride + (w.rows - 1) * w.row_dilation + 1, layer->width};
+        for (int32_t i = 0; i < 4 * to.rows * to.columns; i++) {
+            to.values[i] = (int16_t)layer->zero_point; /* stays where the map ends */
+        }
+        for (int32_t channel = 0; channel < channels; channel += 4) {
+            const int32_t some = channels - channel < 4 ? channels - channel : 4;
+            split(layer, in + channel, y * w.row_stride - w.above, to);
+            for (int32_t i = 0; i < some; i++) {
+                const int16_t *plane = to.values + i * to.rows * to.columns;
+                filter(layer, channel + i, plane, n, out + y * row + channel + i);
+            }
+        }
     }
-    clamp_map(&layer->output, out + first * channels, (last - first) * channels);
+    clamp_map(&layer->output, out + first * row, (last - first) * row);
 }
 
 /* --- pools ---------------------------------------------------------------------------------------- */
@@ -239,48 +299,45 @@ void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t 
 
 void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
-    const l3clf_output to = layer->output;
-    const l3clf_factor factor = to.factors[0];
-    const int32_t right = to.right[0], count = layer->count, inner = layer->inner;
+    const l3clf_scaling s = l3clf_scaling_of(&layer->output, 0);
+    const int32_t count = layer->count, inner = layer->inner;
     for (int32_t place = first; place < last; place++) {
         const int8_t *value = in + place / inner * count * inner + place % inner;
-        int32_t sum = factor.bias;
+        int32_t sum = s.bias;
         for (int32_t k = 0; k < count; k++, value += inner) {
             sum += *value;
         }
-        out[place] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
+        out[place] = l3clf_finish_any(sum, &s);
     }
     clamp_map(&layer->output, out + first, last - first);
 }
 
+/* The scale of `one` is half of the common one, so that it is shifted by 19 bits instead of 20. */
 void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, int32_t first,
-               int32_t last, void *scratch)
+               int32_t last)
 {
-    const l3clf_output to = layer->output;
-    const l3clf_factor factor = to.factors[0];
-    const int32_t right = to.right[0];
-    int32_t *scaled = scratch; /* table of every value that an input can have */
-    for (int32_t input = 0; input < 2; input++) {
-        for (int32_t value = INT8_MIN; value <= INT8_MAX; value++) {
-            const int32_t shifted = (value - layer->zero_point[input]) * (1 << 20);
-            *scaled++ = l3clf_scale(shifted, layer->multiplier[input], layer->right[input]);
+    const l3clf_scaling s = l3clf_scaling_of(&layer->output, 0);
+    const int32_t multiplier = layer->multiplier, right = layer->right, offset = 1 << (right - 1);
+    const int32_t unit = layer->unit, zero = layer->zero_point[1] * unit, base = layer->zero_point[0] * (1 << 19);
+    if (s.fast) {
+        for (int32_t i = first; i < last; i++) {
+            const int32_t scaled = l3clf_scale_down(two[i] * unit - zero, multiplier, right, offset);
+            out[i] = l3clf_finish(one[i] * (1 << 19) - base + scaled, &s);
         }
-    }
-    const int32_t *of_one = (const int32_t *)scratch - INT8_MIN, *of_two = of_one + 256;
-    for (int32_t i = first; i < last; i++) {
-        const int32_t sum = of_one[one[i]] + of_two[two[i]];
-        out[i] = l3clf_narrow(l3clf_scale(sum, factor.multiplier, right) + to.zero_point);
+    } else {
+        for (int32_t i = first; i < last; i++) {
+            const int32_t scaled = l3clf_scale_down(two[i] * unit - zero, multiplier, right, offset);
+            out[i] = l3clf_finish_any(one[i] * (1 << 19) - base + scaled, &s);
+        }
     }
     clamp_map(&layer->output, out + first, last - first);
 }
 
 void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
-    const l3clf_output to = layer->output;
-    const l3clf_factor factor = to.factors[0];
-    const int32_t right = to.right[0];
+    const l3clf_scaling s = l3clf_scaling_of(&layer->output, 0);
     for (int32_t i = first; i < last; i++) {
-        out[i] = l3clf_narrow(l3clf_scale(in[i] + factor.bias, factor.multiplier, right) + to.zero_point);
+        out[i] = l3clf_finish_any(in[i] + s.bias, &s);
     }
     clamp_map(&layer->output, out + first, last - first);
 }
@@ -293,7 +350,7 @@ void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out, int3
     for (int32_t row = first; row < last; row++) {
         const int32_t from = row - layer->above;
         if (from >= 0 && from < layer->in.rows) {
-            copy(out + row * wide, in + from * width, width);
+            l3clf_copy(out + row * wide, in + from * width, width);
         }
     }
 }

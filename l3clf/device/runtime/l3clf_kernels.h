@@ -44,22 +44,30 @@ typedef struct {
     int32_t above, left; /* padding */
 } l3clf_window;
 
-/* Convolution. A pointwise one has a window of 1 x 1, a dense layer also a map of 1 x 1. */
+/* Convolution. A pointwise one has a window of 1 x 1. The weights are in pairs of channels a, b: a0 b0 a1 b1 and so on,
+   with zeros for a missing channel. */
 typedef struct {
     l3clf_shape in, out;
     l3clf_window window;
     int32_t depth;         /* weights per output channel: all taps and channels, padded with zeros to a multiple of 4 */
-    const int8_t *weights; /* out.channels x depth */
+    const int8_t *weights; /* out.channels, rounded up to an even number, x depth */
     int32_t zero_point;    /* of the input; pads the map */
     l3clf_output output;
 } l3clf_conv_layer;
 
-/* Depthwise convolution. The weights are in groups of 4 channels c0..c3, within these in pairs of taps t0, t1:
-   c0t0 c1t0 c0t1 c1t1 c2t0 c3t0 c2t1 c3t1, with zeros for missing channels and taps. */
+/* A vector times a matrix, whose weights are in pairs as those of a convolution. */
+typedef struct {
+    int32_t depth;
+    const int8_t *weights;
+    l3clf_output output;
+} l3clf_dense_layer;
+
+/* Depthwise convolution. */
 typedef struct {
     l3clf_shape in, out;
     l3clf_window window;
-    const int8_t *weights;
+    int32_t band, width;   /* output rows that are computed at a time, and columns of their inputs in scratch memory */
+    const int8_t *weights; /* out.channels x taps */
     int32_t zero_point;
     l3clf_output output;
 } l3clf_depthwise_layer;
@@ -77,9 +85,11 @@ typedef struct {
     l3clf_output output;
 } l3clf_mean_layer;
 
-/* Sum of two maps. Each input, less its zero point, is shifted left by 20 bits and scaled to a common scale. */
+/* Sum of two maps. TensorFlow Lite Micro shifts both, less their zero points, left by 20 bits and scales them to twice the
+   larger scale. For the first map that is a factor of exactly one half. For the second, `unit` is 2^20, or 2^21 where
+   its factor is one half too, because `right` must be above 0. */
 typedef struct {
-    int32_t zero_point[2], multiplier[2], right[2];
+    int32_t zero_point[2], unit, multiplier, right;
     l3clf_output output;
 } l3clf_add_layer;
 
@@ -97,21 +107,23 @@ typedef struct {
 int32_t l3clf_next_place(const l3clf_extent *extent, int32_t place, int32_t *budget);
 
 /* Each function computes the places from `first` on, before `last`: positions of the output map (row by row) for
-   convolutions and pools, values for a mean, an addition and a rectifier, rows for a pad. */
+   convolutions and pools, rows for a depthwise convolution and a pad, and otherwise values. */
 
-/* Scratch: 12 * depth bytes, aligned to 4. `out` may be `in` for a pointwise layer with as many channels out as in. */
+/* Scratch: 9 * depth bytes, aligned to 4. `out` may be `in` for a pointwise layer with as many channels out as in. */
 void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
                 void *scratch);
-/* Scratch: pointers for all taps, rounded up to an even number, then channels + 3 bytes, aligned to a pointer. Reads up
-   to 3 bytes past the end of `in` if the channels are not a multiple of 4. */
+/* `first` is even. Reads up to 3 bytes past the end of `in`. */
+void l3clf_dense(const l3clf_dense_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
+/* Scratch: 8 * width bytes for every input row of a band, aligned to 4. Reads up to 3 bytes past the end of `in` if the
+   channels are not a multiple of 4. */
 void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
                      void *scratch);
 void l3clf_max_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
 void l3clf_average_pool(const l3clf_pool_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
 void l3clf_mean(const l3clf_mean_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
-/* Scratch: 2048 bytes, aligned to 4. `out` may be `one` or `two`. */
+/* `out` may be `one` or `two`. */
 void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *two, int8_t *out, int32_t first,
-               int32_t last, void *scratch);
+               int32_t last);
 /* `out` may be `in`. */
 void l3clf_rectify(const l3clf_rectify_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);
 void l3clf_pad(const l3clf_pad_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last);

@@ -134,7 +134,7 @@ static int slices_agree(void)
         if (place < L3CLF_WINDOW_HOP - 1 && l3clf_feed(&state, l3clf_golden_pcm + place % L3CLF_WINDOW, 1) != 0) {
             return 0;
         }
-        if (l3clf_step(&state, L3CLF_NETWORK_MACS / 100) < 0) {
+        if (l3clf_step(&state, L3CLF_NETWORK_WORK / 100) < 0) {
             return 0;
         }
     }
