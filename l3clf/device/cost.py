@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.device.chips import EmulatedChip, Spent
-from l3clf.device.exporter import read_export
+from l3clf.device.exporter import check_interface, read_export
 from l3clf.device.model import DeviceModel
 from l3clf.device.toolchain import (
     ARM_GCC,
@@ -224,6 +224,7 @@ def measure_costs(
         If the folder is not an export, or the code does not compile or run.
     """
     d, sources = read_export(folder), export_sources(Path(folder))
+    check_interface(Path(folder))
     names = arm_compilers() or [ARM_GCC] if compilers is None else compilers
     builds = [(core, name, how) for core in cores for name in names for how in optimisations]
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(n_threads(None)) as pool:
@@ -237,13 +238,14 @@ def measure_costs(
 
 
 def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cost:
-    window = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)  # -21 dBFS: above any usual gate
-    pieces = [window[place : place + d.spec.hop] for place in range(0, d.window, d.spec.hop)]
-    pushes = _calls(chip, "harness_push", pieces)
-    _calls(chip, "harness_feed", pieces)
+    n_samples = d.window + d.hop
+    sound = np.random.default_rng(0).normal(0, 3000, n_samples).astype(np.int16)  # -21 dBFS: above any usual gate
+    chip.call("harness_start")
+    pieces = [sound[at : min(at + d.spec.hop, d.window)] for at in range(0, d.window, d.spec.hop)]
+    pushes, stack = _calls(chip, "harness_push", pieces)
+    later = [sound[at : min(at + d.spec.hop, n_samples)] for at in range(d.window, n_samples, d.spec.hop)]
+    _calls(chip, "harness_feed", later)
     steps = _steps(chip)
-    _calls(chip, "harness_push", pieces[:-1])
-    stack = chip.stack_bytes("harness_push", chip.room(2), len(pieces[-1]))
     before = chip.spent()
     chip.call("harness_network")
     network = chip.spent() - before
@@ -276,19 +278,18 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
     )
 
 
-def _calls(chip: EmulatedChip, function: str, pieces: Sequence[NDArray[np.int16]]) -> list[Spent]:
-    """Return what each call with a piece of a window takes, the last of which finds the pool full."""
-    chip.call("harness_start")
-    found = []
+def _calls(chip: EmulatedChip, function: str, pieces: Sequence[NDArray[np.int16]]) -> tuple[list[Spent], int]:
+    """Return what each call with a piece of sound takes, and the stack of the last, which finds the pool full."""
+    found, stack = [], 0
     for number, piece in enumerate(pieces, 1):
         if number == len(pieces):
             chip.call("harness_fill_pool")
         room = chip.room(piece.nbytes)
         chip.write(room, piece.tobytes())
         before = chip.spent()
-        chip.call(function, room, len(piece))
+        stack = chip.stack_bytes(function, room, len(piece))
         found.append(chip.spent() - before)
-    return found
+    return found, stack
 
 
 def _steps(chip: EmulatedChip) -> list[Spent]:
