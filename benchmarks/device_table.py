@@ -19,9 +19,10 @@ from benchmarks.environment import say
 from benchmarks.materials import esc10, l3mini, weights_folder
 from benchmarks.record import Cell, Result, Table
 from l3clf.device.chips import EmulatedChip, push
-from l3clf.device.cost import CHIPS, Cost, measure_cost
+from l3clf.device.cost import CHIPS, SLICE_MACS, Cost, fits, measure_costs
 from l3clf.device.exporter import read_export
-from l3clf.device.toolchain import build_chip, export_sources, has_arm_gcc
+from l3clf.device.model import DeviceModel
+from l3clf.device.toolchain import CORTEX_M4F, build_chip, export_sources
 from l3clf.device.verification import Verification, decisions, reference
 from l3clf.embedders import Embedder
 from l3clf.evaluate import make_split
@@ -69,21 +70,28 @@ def run(options: Options) -> Result:
         first = Path(place) / "0"
         clips = [table.clips[i] for i in split[0][1]][: options.verified]
         proof = l3clf.device.verify(first, clips, say)
-        costs = {"l3mini, Zig's clang": proof.cost or measure_cost(first)}
-        if has_arm_gcc():
-            costs["l3mini, GCC for Arm"] = measure_cost(first, gcc=True)
+        costs = {"l3mini": measure_costs(first)}
+        d = read_export(first)
         for name in options.others:
-            costs[f"{name}, Zig's clang"] = _cost_of(name, table, split[0][0], Path(place) / name)
+            costs[name] = _costs_of(name, table, split[0][0], Path(place) / name)
     truth = table.labels[np.concatenate([test for _, test in split])]
-    return Result((_accuracy(found, truth), _ledgers(proof), _costs(costs)), _notes(proof))
+    return Result(
+        (
+            _accuracy(found, truth),
+            _ledgers(proof),
+            *(_costs(name, each) for name, each in costs.items()),
+            _chips(costs["l3mini"], d),
+        ),
+        _notes(proof),
+    )
 
 
-def _cost_of(name: str, table: l3clf.ClipTable, train: NDArray[np.intp], folder: Path) -> Cost:
+def _costs_of(name: str, table: l3clf.ClipTable, train: NDArray[np.intp], folder: Path) -> list[Cost]:
     """Return what the C code of another student takes, with a head of as many classes."""
     say(f"device_table: {name}")
     model = l3clf.ClipClassifier(l3clf.load_embedder(name, precision="int8"), hop_s=HOP_S)
     model.fit([table.clips[i] for i in train], table.labels[train])
-    return measure_cost(l3clf.device.export(model, folder, pool_windows=WINDOWS))
+    return measure_costs(l3clf.device.export(model, folder, pool_windows=WINDOWS), [CORTEX_M4F])
 
 
 def _embedders(options: Options) -> dict[str, Embedder]:
@@ -160,34 +168,38 @@ def _ledgers(proof: Verification) -> Table:
     return Table("Verified on clips of the first fold, beside Python's integers", (*columns, *more), tuple(rows))
 
 
-def _costs(costs: dict[str, Cost]) -> Table:
-    def row(name: str, *values: float) -> tuple[Cell, ...]:
-        return (name, *values)
+def _costs(name: str, costs: Sequence[Cost]) -> Table:
+    def row(what: str, *values: float | None) -> tuple[Cell, ...]:
+        return (what, *values)
 
-    every = list(costs.values())
-    clock = CHIPS[0].clock_hz
-    shares = [[(c.frontend + (c.network + c.decision) * rate) / clock for c in every] for rate in (1, 2)]
-    rows = (
-        row("flash (bytes)", *(c.flash_bytes for c in every)),
-        row("arena (bytes)", *(c.arena_bytes for c in every)),
-        row("state (bytes)", *(c.state_bytes for c in every)),
-        row("stack (bytes)", *(c.stack_bytes for c in every)),
-        row("multiply-accumulates a window", *(c.macs for c in every)),
-        row("instructions a window", *(c.network for c in every)),
-        row("instructions a multiply-accumulate", *(round(c.network / c.macs, 2) for c in every)),
-        row("front-end: instructions a second of sound", *(c.frontend for c in every)),
-        row("decision: instructions a window", *(c.decision for c in every)),
-        *(
-            row(
-                f"share (%) of {CHIPS[0].name} ({clock / 1e6:g} MHz), {rate} window(s) a second",
-                *(round(100 * x) for x in part),
-            )
-            for rate, part in zip((1, 2), shares, strict=True)
-        ),
-    )
-    return Table(
-        "Cost on a Cortex-M4F with DSP, at one instruction a cycle", (("", ""), *((n, ",") for n in costs)), rows
-    )
+    works = [cost.instructions for cost in costs]
+    rows = [
+        row("flash (bytes)", *(c.flash_bytes for c in costs)),
+        row("arena (bytes)", *(c.arena_bytes for c in costs)),
+        row("state (bytes)", *(c.state_bytes for c in costs)),
+        row("stack (bytes)", *(c.stack_bytes for c in costs)),
+        row("variables of the C library (bytes)", *(c.static_bytes for c in costs)),
+        row("instructions a window", *(work.network for work in works)),
+        row("instructions a multiply-accumulate", *(round(c.instructions.network / c.macs, 2) for c in costs)),
+        row("front-end: instructions a second of sound", *(work.frontend for work in works)),
+        row("decision of a full pool: instructions", *(work.decision for work in works)),
+        row("l3clf_push of a hop between frames: instructions, median", *(work.push_median for work in works)),
+        row("the same, longest", *(work.push_longest for work in works)),
+        row(f"l3clf_step({SLICE_MACS}): instructions, longest", *(work.slice_longest for work in works)),
+    ]
+    if any(cost.cycles for cost in costs):
+        rows += [
+            row("cycles a window, by Arm's timing table", *(c.cycles.network if c.cycles else None for c in costs)),
+            row("front-end: cycles a second of sound", *(c.cycles.frontend if c.cycles else None for c in costs)),
+        ]
+    title = f"{name}, {costs[0].macs:,} multiply-accumulates a window"
+    return Table(title, (("", ""), *((f"{cost.core}, {cost.build}", ",") for cost in costs)), tuple(rows))
+
+
+def _chips(costs: Sequence[Cost], d: DeviceModel) -> Table:
+    rows = [(chip.name, chip.core, chip.clock_hz / 1e6, fits(costs, chip, d)) for chip in CHIPS]
+    columns = ("chip", ""), ("core", ""), ("MHz", "g"), (f"l3mini, a window every {d.hop_s:g} s", "")
+    return Table("Chips, by the worst of the builds for their core", columns, tuple(rows))
 
 
 def _notes(proof: Verification) -> tuple[str, ...]:

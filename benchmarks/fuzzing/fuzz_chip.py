@@ -106,7 +106,8 @@ def _fitted(kind: type, student: str, **options: object) -> "l3clf.ClipClassifie
     names = [str(i // 6) for i in range(24)]
     labels = [[name] for name in names] if kind is l3clf.ClipTagger else names
     embedder = l3clf.load_embedder(student, precision="int8")
-    return kind(embedder, sample_rate=RATE, cache=None, **options).fit(clips, labels)
+    model: l3clf.ClipClassifier | l3clf.ClipTagger = kind(embedder, sample_rate=RATE, cache=None, **options)
+    return model.fit(clips, labels)
 
 
 def _built(model: "l3clf.ClipClassifier | l3clf.ClipTagger", folder: Path) -> Path:

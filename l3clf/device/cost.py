@@ -1,60 +1,125 @@
 """What an export costs in flash, memory and instructions, and which chips it fits.
 
-Rule: all figures are measured on the exported code, compiled for a Cortex-M4F and run on an emulated one. Instructions
-are not cycles, and nothing is claimed that was not measured.
+Rule: all figures are measured on the exported code, compiled for a core and run on an emulated one, with each compiler
+that is there, for speed and for size. Instructions are not cycles, and nothing is claimed that was not measured.
 """
 
 import os
 import struct
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from l3clf.device.chips import EmulatedChip, push
+from l3clf.device.chips import EmulatedChip, Spent
 from l3clf.device.exporter import check_interface, read_export
-from l3clf.device.toolchain import ARM_GCC, ZIG, build_chip, export_sources, find_tools
+from l3clf.device.model import DeviceModel
+from l3clf.device.toolchain import (
+    ARM_GCC,
+    CORTEX_M0PLUS,
+    CORTEX_M3,
+    CORTEX_M4F,
+    Core,
+    arm_compilers,
+    build_chip,
+    export_sources,
+)
+from l3clf.networks.threads import n_threads
 
-__all__ = ["CHIPS", "Cost", "KnownChip", "fits", "measure_cost"]
+__all__ = ["CHIPS", "CORES", "OPTIMISATIONS", "SLICE_MACS", "Cost", "KnownChip", "Work", "fits", "measure_costs"]
+
+CORES = (CORTEX_M4F, CORTEX_M3, CORTEX_M0PLUS)
+OPTIMISATIONS = ("-O2", "-Os")
+SLICE_MACS = 100_000  # the budget of l3clf_step in the examples of an export
+SAMPLE_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """Instructions or cycles.
+
+    Attributes
+    ----------
+    frontend : int
+        Per second of sound.
+    frame : int
+        Of the longest call that brings a frame and no window.
+    network : int
+        Per window.
+    decision : int
+        Per window, for pooling and the head, if all windows of the pool count.
+    push_median, push_longest : int
+        Of calls of ``l3clf_push`` with the samples of one hop between frames; the longest ends a window.
+    slice_longest : int
+        Of calls of ``l3clf_step`` with a budget of `SLICE_MACS`.
+    """
+
+    frontend: int
+    frame: int
+    network: int
+    decision: int
+    push_median: int
+    push_longest: int
+    slice_longest: int
+
+    def per_second(self, hop_s: float) -> float:
+        """Return what a second of sound takes, with a window every `hop_s` seconds."""
+        return self.frontend + (self.network + self.decision) / hop_s
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of an export on a Cortex-M4F with DSP instructions.
+    """The cost of one build of an export.
 
     Attributes
     ----------
+    core, build : str
+        What it was compiled for, and by what: "Zig's clang -O2".
     flash_bytes : int
         Code and constants, including the functions of the C library that are called.
-    state_bytes, arena_bytes, stack_bytes : int
-        Memory that is kept between calls, working memory of a call, and the deepest stack of ``l3clf_push``.
-    frontend : int
-        Instructions per second of sound.
-    network : int
-        Instructions per window.
-    decision : int
-        Instructions per window for pooling and the head.
+    state_bytes, arena_bytes, stack_bytes, static_bytes : int
+        Memory that is kept between calls, working memory of a call, the deepest stack of ``l3clf_push``, and variables
+        of the C library.
     macs : int
         Multiply-accumulates per window.
-    compiler : str
-        What compiled it: "Zig's clang" or "GCC for Arm".
+    instructions : Work
+    cycles : Work or None
+        By Arm's timing table; None for cores other than a Cortex-M0+.
     """
 
+    core: str
+    build: str
     flash_bytes: int
     state_bytes: int
     arena_bytes: int
     stack_bytes: int
-    frontend: int
-    network: int
-    decision: int
+    static_bytes: int
     macs: int
-    compiler: str = ZIG
+    instructions: Work
+    cycles: Work | None = None
+
+    @property
+    def time(self) -> Work:
+        """Cycles where they are known, or instructions, of which each takes a cycle or more."""
+        return self.cycles or self.instructions
 
     @property
     def ram_bytes(self) -> int:
-        """State, arena and stack."""
-        return self.state_bytes + self.arena_bytes + self.stack_bytes
+        """State, arena, stack and variables of the C library, without a buffer for samples."""
+        return self.state_bytes + self.arena_bytes + self.stack_bytes + self.static_bytes
+
+    def buffer_bytes(self, clock_hz: float, sample_rate: int, hop: int) -> int:
+        """Return the size of a buffer of two halves for samples, with ``l3clf_feed`` and ``l3clf_step``.
+
+        Each half holds what comes in while the longest slice and a frame are computed, at least the `hop` samples
+        between two frames.
+        """
+        arrived = (self.time.frame + self.time.slice_longest) / clock_hz * sample_rate
+        return 2 * SAMPLE_BYTES * max(hop, int(arrived) + 1)
 
 
 @dataclass(frozen=True)
@@ -67,8 +132,8 @@ class KnownChip:
     flash_bytes, ram_bytes : int
     clock_hz : int
         Its maximum clock.
-    measured : bool
-        Whether the instruction counts of a Cortex-M4F apply to its core.
+    measured_as : Core or None
+        The core whose figures apply to it; None if nothing was measured.
     """
 
     name: str
@@ -76,61 +141,80 @@ class KnownChip:
     flash_bytes: int
     ram_bytes: int
     clock_hz: int
-    measured: bool
+    measured_as: Core | None
 
 
 _KB = 1024
 CHIPS = (  # sizes and clocks from the manufacturers' data sheets
-    KnownChip("STM32L476", "Cortex-M4F", 1024 * _KB, 128 * _KB, 80_000_000, True),
-    KnownChip("STM32F411", "Cortex-M4F", 512 * _KB, 128 * _KB, 100_000_000, True),
-    KnownChip("STM32G431", "Cortex-M4F", 128 * _KB, 32 * _KB, 170_000_000, True),
-    KnownChip("nRF52840", "Cortex-M4F", 1024 * _KB, 256 * _KB, 64_000_000, True),
-    KnownChip("RP2040", "Cortex-M0+, no FPU, no DSP", 2048 * _KB, 264 * _KB, 133_000_000, False),
-    KnownChip("ESP32-S3", "Xtensa LX7, plain C", 8192 * _KB, 512 * _KB, 240_000_000, False),
-    KnownChip("STM32U585", "Cortex-M33F", 2048 * _KB, 786 * _KB, 160_000_000, True),
+    KnownChip("STM32L476", "Cortex-M4F", 1024 * _KB, 128 * _KB, 80_000_000, CORTEX_M4F),
+    KnownChip("STM32F411", "Cortex-M4F", 512 * _KB, 128 * _KB, 100_000_000, CORTEX_M4F),
+    KnownChip("STM32G431", "Cortex-M4F", 128 * _KB, 32 * _KB, 170_000_000, CORTEX_M4F),
+    KnownChip("nRF52840", "Cortex-M4F", 1024 * _KB, 256 * _KB, 64_000_000, CORTEX_M4F),
+    KnownChip("STM32U585", "Cortex-M33F", 2048 * _KB, 786 * _KB, 160_000_000, CORTEX_M4F),
+    KnownChip("STM32F207", "Cortex-M3", 1024 * _KB, 128 * _KB, 120_000_000, CORTEX_M3),
+    KnownChip("RP2040", "Cortex-M0+", 2048 * _KB, 264 * _KB, 133_000_000, CORTEX_M0PLUS),
+    KnownChip("ESP32-S3", "Xtensa LX7", 8192 * _KB, 512 * _KB, 240_000_000, None),
 )
 
 
-def fits(cost: Cost, chip: KnownChip, hop_s: float) -> str:
+def fits(costs: Sequence[Cost], chip: KnownChip, d: DeviceModel) -> str:
     """Return whether an export fits a chip, in words.
 
     Parameters
     ----------
-    cost : Cost
+    costs : sequence of Cost
+        Of all builds; those for the chip's core count.
     chip : KnownChip
-    hop_s : float
-        Seconds from one window to the next.
+    d : DeviceModel
 
     Returns
     -------
     str
-        "fits" with the share of the processor's time, assuming one instruction per cycle, where the instruction counts
-        apply; otherwise what is missing.
+        "fits" with the largest share of the processor's time in any build; otherwise what is missing.
     """
-    memories = (("flash", cost.flash_bytes, chip.flash_bytes), ("RAM", cost.ram_bytes, chip.ram_bytes))
-    for name, needed, present in memories:
+    core = chip.measured_as or CORTEX_M4F
+    found = [cost for cost in costs if cost.core == core.name]
+    if not found:
+        return f"not measured ({chip.core})"
+    flash = max(cost.flash_bytes for cost in found)
+    ram = max(c.ram_bytes + c.buffer_bytes(chip.clock_hz, d.spec.sample_rate, d.spec.hop) for c in found)
+    for name, needed, present in (("flash", flash, chip.flash_bytes), ("RAM", ram, chip.ram_bytes)):
         if needed > present:
             return f"does not fit: needs {needed:,} bytes of {name}, has {present:,}"
-    if not chip.measured:
+    if chip.measured_as is None:
         return f"fits in memory; speed not measured ({chip.core})"
-    share = (cost.frontend + (cost.network + cost.decision) / hop_s) / chip.clock_hz
-    verdict = "fits" if share < 1 else "too slow"
-    return f"{verdict}: {share:.0%} of its time at {chip.clock_hz / 1e6:g} MHz and one instruction per cycle"
+    shares = sorted((cost.time.per_second(d.hop_s) / chip.clock_hz, cost.build) for cost in found)
+    by = "Arm's timing table" if found[0].cycles else "one instruction per cycle"
+    (least, best), (most, worst) = shares[0], shares[-1]
+    if most < 1:
+        return f"fits: at most {most:.0%} of its time at {chip.clock_hz / 1e6:g} MHz by {by} ({worst})"
+    if least < 1:
+        return f"fits with {best}: {least:.0%} of its time by {by}; too slow with {worst}: {most:.0%}"
+    return f"too slow: at least {least:.0%} of its time at {chip.clock_hz / 1e6:g} MHz by {by} ({best})"
 
 
-def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
+def measure_costs(
+    folder: str | os.PathLike[str],
+    cores: Sequence[Core] = CORES,
+    compilers: Sequence[str] | None = None,
+    optimisations: Sequence[str] = OPTIMISATIONS,
+) -> list[Cost]:
     """Measure the flash, memory and instructions of an export, on noise.
 
     Parameters
     ----------
     folder : path-like
         From `l3clf.device.export`.
-    gcc : bool, default=False
-        Whether to compile with GCC for Arm instead of Zig's clang; without ziglang, it is used anyway.
+    cores : sequence of Core
+    compilers : sequence of str, optional
+        Of those that `arm_compilers` names; all of them when left out.
+    optimisations : sequence of str
+        Options of both compilers.
 
     Returns
     -------
-    Cost
+    list of Cost
+        One for each build: cores, then compilers, then optimisations.
 
     Raises
     ------
@@ -139,30 +223,80 @@ def measure_cost(folder: str | os.PathLike[str], gcc: bool = False) -> Cost:
     DeviceError
         If the folder is not an export, or the code does not compile or run.
     """
-    d = read_export(folder)
+    d, sources = read_export(folder), export_sources(Path(folder))
     check_interface(Path(folder))
-    with tempfile.TemporaryDirectory() as place:
-        chip = EmulatedChip(build_chip(export_sources(Path(folder)), Path(place) / "cost.elf", gcc), counting=True)
+    names = arm_compilers() or [ARM_GCC] if compilers is None else compilers
+    builds = [(core, name, how) for core in cores for name in names for how in optimisations]
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(n_threads(None)) as pool:
+
+        def measure(number: int, core: Core, compiler: str, optimise: str) -> Cost:
+            elf = Path(place) / f"cost{number}.elf"
+            build_chip(sources, elf, compiler == ARM_GCC, core=core, optimise=optimise)
+            return _measured(d, EmulatedChip(elf, True, core), core, f"{compiler} {optimise}")
+
+        return list(pool.map(lambda each: measure(each[0], *each[1]), enumerate(builds)))
+
+
+def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cost:
+    n_samples = d.window + d.hop
+    sound = np.random.default_rng(0).normal(0, 3000, n_samples).astype(np.int16)  # -21 dBFS: above any usual gate
     chip.call("harness_start")
-    noise = np.random.default_rng(0).normal(0, 3000, d.window).astype(np.int16)  # -21 dBFS: above any usual gate
-    push(chip, noise[:-1])  # all frames but no window, so that what follows is a window alone
-    before = chip.spent().instructions
-    frontend = before.total()
-    room = chip.room(2)
-    chip.write(room, noise[-1:].tobytes())
-    stack = chip.stack_bytes("harness_push", room, 1)  # the window's last sample
-    window = (chip.spent().instructions - before).total()
-    before = chip.spent().instructions
+    pieces = [sound[at : min(at + d.spec.hop, d.window)] for at in range(0, d.window, d.spec.hop)]
+    pushes, stack = _calls(chip, "harness_push", pieces)
+    later = [sound[at : min(at + d.spec.hop, n_samples)] for at in range(d.window, n_samples, d.spec.hop)]
+    _calls(chip, "harness_feed", later)
+    steps = _steps(chip)
+    before = chip.spent()
     chip.call("harness_network")
-    network = (chip.spent().instructions - before).total()
+    network = chip.spent() - before
+    seconds = sum(len(piece) for piece in pieces[:-1]) / d.spec.sample_rate
+    works = []
+    for what in ("instructions", "cycles"):
+        pushed, stepped = ([getattr(one, what).total() for one in each] for each in (pushes, steps))
+        works.append(
+            Work(
+                frontend=round(sum(pushed[:-1]) / seconds),
+                frame=max(pushed[:-1]),
+                network=getattr(network, what).total(),
+                decision=stepped[-1],
+                push_median=round(float(np.median(pushed))),
+                push_longest=max(pushed),
+                slice_longest=max(stepped),
+            )
+        )
     return Cost(
+        core=core.name,
+        build=build,
         flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),  # .data starts in flash too
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
         arena_bytes=d.arena_bytes,
         stack_bytes=stack,
-        frontend=round(frontend * d.spec.sample_rate / (d.window - 1)),
-        network=network,
-        decision=window - network,
+        static_bytes=sum(size for name, size in chip.ram_objects.items() if not name.startswith("harness_")),
         macs=sum(layer.macs for layer in d.layers),
-        compiler=ARM_GCC if gcc or not find_tools().zig else ZIG,
+        instructions=works[0],
+        cycles=works[1] if core is CORTEX_M0PLUS else None,
     )
+
+
+def _calls(chip: EmulatedChip, function: str, pieces: Sequence[NDArray[np.int16]]) -> tuple[list[Spent], int]:
+    """Return what each call with a piece of sound takes, and the stack of the last, which finds the pool full."""
+    found, stack = [], 0
+    for number, piece in enumerate(pieces, 1):
+        if number == len(pieces):
+            chip.call("harness_fill_pool")
+        room = chip.room(piece.nbytes)
+        chip.write(room, piece.tobytes())
+        before = chip.spent()
+        stack = chip.stack_bytes(function, room, len(piece))
+        found.append(chip.spent() - before)
+    return found, stack
+
+
+def _steps(chip: EmulatedChip) -> list[Spent]:
+    """Return what each step of a window that was fed takes; the last is the decision."""
+    found, pending = [], 1
+    while pending:
+        before = chip.spent()
+        pending = chip.call("harness_step", SLICE_MACS, 1)
+        found.append(chip.spent() - before)
+    return found

@@ -19,7 +19,7 @@ from l3clf.audio.clip import Samples, Source
 from l3clf.device.board import PASSED, has_board, outcome, self_test
 from l3clf.device.chips import Chip, EmulatedChip, HostChip, feed, push
 from l3clf.device.constants import altered_constants, altered_runtime
-from l3clf.device.cost import Cost, measure_cost
+from l3clf.device.cost import Cost, measure_costs
 from l3clf.device.decisions import Decision, decisions, follows
 from l3clf.device.exporter import check_interface, read_export
 from l3clf.device.golden import Expected
@@ -34,7 +34,15 @@ from l3clf.device.signals import (
     take_trace,
     trace_sizes,
 )
-from l3clf.device.toolchain import Tools, build_chip, build_host, export_sources, find_tools, self_test_sources
+from l3clf.device.toolchain import (
+    CORTEX_M4F,
+    Tools,
+    build_chip,
+    build_host,
+    export_sources,
+    find_tools,
+    self_test_sources,
+)
 from l3clf.errors import AudioError, DeviceError, L3clfError, ParameterError
 
 __all__ = ["Decision", "Ledger", "Reference", "Verification", "decisions", "reference", "verify"]
@@ -112,8 +120,8 @@ class Verification:
 
     Attributes
     ----------
-    cost : Cost or None
-        Of the build with DSP instructions; None without the emulated chip.
+    costs : list of Cost
+        Of builds for a Cortex-M4F with DSP instructions; empty without the emulated chip.
     ledgers : list of Ledger
         One per build, for the clips.
     board : str or None
@@ -134,7 +142,7 @@ class Verification:
         What was not run, and what to install for it; empty if nothing is missing.
     """
 
-    cost: Cost | None
+    costs: list[Cost]
     ledgers: list[Ledger] = field(default_factory=list)
     board: str | None = None
     failures: list[L3clfError] = field(default_factory=list)
@@ -203,7 +211,7 @@ def verify(
         host = make()  # first, because code that does not compile needs no clip to be known
         self_tested = outcome(host.call(f"{d.prefix}_selftest")) if self_test_sources(place) else None
         references, failures = _references(d, chosen, say)
-        found = Verification(measure_cost(folder) if tools.emulator else None, failures=failures)
+        found = Verification(measure_costs(folder, [CORTEX_M4F]) if tools.emulator else [], failures=failures)
         found.altered, found.edited = altered_constants(d, place), altered_runtime(place, d.tags, d.prefix)
         found.missing, found.self_test = tools.missing(), self_tested
         progress = Progress(say, sum(len(one.expected.levels) for one in references), 1 + len(builds))

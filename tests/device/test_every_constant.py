@@ -31,7 +31,7 @@ HEADS = {
 }
 EXPORTED = {"open": {"unknown_threshold": (0.5, 0.6, 0.7)}}
 KERNELS = ("conv", "depthwise", "conv", "depthwise", "conv", "depthwise", "conv", "add", "depthwise", "conv")
-LAYERS = [f"layer{n}_{kernel}" for n, kernel in enumerate((*KERNELS, "depthwise", "conv"))]
+LAYERS = [f"layer{n}_{kernel}" for n, kernel in enumerate((*KERNELS, "depthwise", "dense"))]
 ARRAYS = [
     *("window", "twiddles", "bin_twiddles", "order", "n_bins", "band_weights", "logarithms", "level_offsets"),
     *("head_mean", "head_weights", "head_intercept"),
@@ -41,6 +41,10 @@ ARRAYS = [
 FOREST = ("head_roots", "head_leaves", "threshold", "feature", "right")
 SCALARS = [(LAYERS[n], name) for n in (1, 7) for name in ("zero_point", "low", "high")]
 # What no result shows: units that are never above zero, or a change that rounding swallows. Their names are found.
+    "twiddles": 0.2,  # the transform does not read all of those in the middle
+    "layer8_depthwise_weights": 0.3,
+    "layer9_conv_weights": 0.7,
+}
 UNSEEN = {"layer8_depthwise_factors"}
 
 
@@ -103,7 +107,7 @@ def verified(made, folder, monkeypatch, everything=False, clip=None):
     library = folder / "host.so"
     subprocess.run(["gcc", "-shared", *objects, "-lm", "-o", library], check=True)
     monkeypatch.setattr(module, "_builds", lambda *_: iter([("this machine", lambda: HostChip(library))]))
-    monkeypatch.setattr(module, "measure_cost", lambda _: None)
+    monkeypatch.setattr(module, "measure_costs", lambda *_: [])
     monkeypatch.setattr(module, "has_board", lambda: False)
     monkeypatch.setattr(module, "read_export", lambda _: made.model)
     return module.verify(folder, [Samples(tone(440, 0.6, RATE, 0.3), RATE) if clip is None else clip])
@@ -151,7 +155,7 @@ def test_the_lists_of_this_test_are_complete(made):
     names = re.findall(
         r"^static const \w+ (\w+)\[", (made["linear"].folder / "l3clf_model.c").read_text(), re.MULTILINE
     )
-    assert sorted(names) == sorted(ARRAYS)
+    assert sorted({*names} - {"extents"}) == sorted(ARRAYS)  # extents: where layers are cut, no number of the model
 
 
 @pytest.mark.parametrize("name", ARRAYS)

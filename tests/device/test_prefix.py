@@ -15,9 +15,10 @@ import l3clf
 from l3clf.audio.clip import Samples
 from l3clf.cli import main as cli
 from l3clf.device import verification as module
-from l3clf.device.cost import measure_cost
+from l3clf.device.cost import measure_costs
 from l3clf.device.exporter import read_export
 from l3clf.device.runtime_files import prefixed, unprefixed
+from l3clf.device.toolchain import CORTEX_M4F, ZIG
 from l3clf.device.verification import verify
 from l3clf.errors import DeviceError, ParameterError
 
@@ -45,7 +46,7 @@ def bird(model, tmp_path_factory):
 def host_only(monkeypatch):
     builds = module._builds
     monkeypatch.setattr(module, "_builds", lambda *arguments: islice(builds(*arguments), 1))
-    monkeypatch.setattr(module, "measure_cost", lambda _: None)
+    monkeypatch.setattr(module, "measure_costs", lambda *_: [])
     monkeypatch.setattr(module, "has_board", lambda: False)
 
 
@@ -82,7 +83,8 @@ def test_an_export_with_a_prefix_is_verified_and_a_change_is_named(bird, tmp_pat
 
 
 def test_its_cost_is_measured(bird):
-    assert measure_cost(bird).macs == read_export(bird).macs
+    (cost,) = measure_costs(bird, [CORTEX_M4F], [ZIG], ["-O2"])
+    assert cost.macs == read_export(bird).macs
 
 
 def test_two_exports_link_together_whole_folders_with_an_application(bird, tmp_path):
@@ -181,7 +183,7 @@ def test_exports_of_other_versions_are_told_how_to_be_written_again(bird, tmp_pa
         settings |= {} if interface is None else {"interface": interface}
         (old / "export.json").write_text(json.dumps(settings))
         again = re.escape(f"l3clf export {old / 'model.l3clf'} --weights {old / 'network.student'} --out NEW")
-        for check in (measure_cost, lambda folder: verify(folder, [])):
+        for check in (measure_costs, lambda folder: verify(folder, [])):
             with pytest.raises(
                 DeviceError, match=f"exported by another version of l3clf, .*; write it again: {again}$"
             ):

@@ -34,7 +34,7 @@ MODELS = {
 
 @pytest.fixture
 def without_cost(monkeypatch):
-    monkeypatch.setattr(module, "measure_cost", lambda folder: None)
+    monkeypatch.setattr(module, "measure_costs", lambda *_: [])
     monkeypatch.setattr(module, "has_board", lambda: False)
 
 

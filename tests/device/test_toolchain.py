@@ -24,6 +24,7 @@ def test_code_that_does_not_compile_is_reported(export, tmp_path):
 
 def test_missing_tools_are_named(export, tmp_path, monkeypatch, model):
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
     with pytest.raises(
         MissingDependencyError, match=r'no C compiler on this machine; install with: pip install ".+\[device\]"'
     ):
