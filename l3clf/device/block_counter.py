@@ -1,7 +1,7 @@
 """Counts how often each block of code runs on an emulated chip.
 
-Rule: counting is done by compiled code, because a call of Python for each block takes a hundred times as long as the
-block. Without a compiler for this machine, or with another Unicorn, Python counts all the same.
+Rule: counting is done by compiled code, because a call of Python for each block takes longer than the block, up to a
+hundred times. Without a compiler for this machine, or with another Unicorn, Python counts all the same.
 """
 
 import ctypes

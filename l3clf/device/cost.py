@@ -249,17 +249,17 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
     before = chip.spent()
     chip.call("harness_network")
     network = chip.spent() - before
-    seconds = sum(len(piece) for piece in pieces[:-1]) / d.spec.sample_rate
     works = []
     for what in ("instructions", "cycles"):
         pushed, stepped = ([getattr(one, what).total() for one in each] for each in (pushes, steps))
+        median = float(np.median(pushed))  # of calls that bring a frame: the first few, before it is full, bring none
         works.append(
             Work(
-                frontend=round(sum(pushed[:-1]) / seconds),
+                frontend=round(median * d.spec.sample_rate / d.spec.hop),
                 frame=max(pushed[:-1]),
                 network=getattr(network, what).total(),
                 decision=stepped[-1],
-                push_median=round(float(np.median(pushed))),
+                push_median=round(median),
                 push_longest=max(pushed),
                 slice_longest=max(stepped),
             )

@@ -75,7 +75,7 @@ READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
     "open_set": 3,
-    "device_table": 3,
+    "device_table": 4,
     "footprint": 2,
     "openl3_parity": 2,
     "l3mini_table": 2,

@@ -42,7 +42,7 @@ def test_every_layer_equals_the_interpreter(name, build, tmp_path):
         np.testing.assert_array_equal(values, expected[index], err_msg=f"tensor {index}")
 
 
-@pytest.mark.parametrize("build", ["host", "dsp"])
+@pytest.mark.parametrize("build", ["short", "dsp"])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", NAMES)
 def test_other_scales_and_weights_equal_tflite_micro(name, seed, build, tmp_path):

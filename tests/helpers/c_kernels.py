@@ -54,7 +54,7 @@ static void trace(const int8_t *values, int32_t size)
 
 
 class CNetwork:
-    """A network's C code. `build`: "host", "dsp" or "plain"."""
+    """A network's C code. `build`: "host", "short", "dsp" or "plain"."""
 
     def __init__(self, model, build, folder):
         self.model = model
@@ -71,7 +71,8 @@ class CNetwork:
         (folder / "network.c").write_text(text + network_source(model, self.layers, self.plan))
         sources = [f"-I{folder}", str(folder / "network.c"), str(folder / "l3clf_kernels.c")]
         plain = ["-DL3CLF_PORTABLE", *sources]
-        if build == "host":
+        if build in ("host", "short"):
+            plain += ["-DL3CLF_SHORT_PRODUCTS=1"] if build == "short" else []  # as on a Cortex-M0
             self.chip = HostChip(build_host(plain, folder / "network.so"))
         else:
             self.chip = EmulatedChip(build_chip(sources if build == "dsp" else plain, folder / "network.elf"))

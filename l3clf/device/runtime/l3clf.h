@@ -143,8 +143,8 @@ int l3clf_feed(l3clf_state *state, const int16_t *samples, size_t n);
    0 or 1, or an error.
    Additions and pools count as the multiply-accumulates that take as long. A network takes L3CLF_NETWORK_WORK in all; to
    be done before the next window ends, which is L3CLF_WINDOW_HOP samples later, allow for a quarter more calls than
-   L3CLF_NETWORK_WORK / budget. In time: `l3clf export` prints the instructions of a multiply-accumulate; with two of
-   them, a budget of 100000 takes 2.5 ms at 80 MHz and one instruction a cycle. */
+   L3CLF_NETWORK_WORK / budget. In time: `l3clf export` prints the instructions of the longest step with a budget of
+   100000; 400000 take 5 ms at 80 MHz and one instruction a cycle. */
 int l3clf_step(l3clf_state *state, int32_t budget);
 
 /* Returns 1 if l3clf_step has work to do, 0 if not, or an error. */

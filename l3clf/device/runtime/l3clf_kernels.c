@@ -185,8 +185,8 @@ static void filter_row(const l3clf_depthwise_layer *layer, const int8_t *weights
     }
 }
 
-/* Computes `n` rows of one channel. */
-static void filter(const l3clf_depthwise_layer *layer, int32_t channel, const int16_t *plane, int32_t n, int8_t *out)
+/* Computes `n` rows of one channel. A function of its own, so that the loops around it take no registers. */
+L3CLF_APART static void filter(const l3clf_depthwise_layer *layer, int32_t channel, const int16_t *plane, int32_t n, int8_t *out)
 {
     const l3clf_window w = layer->window;
     const l3clf_grid grid = {layer->width, w.column_stride, w.row_stride * layer->width, layer->out.columns,
@@ -203,10 +203,34 @@ static void filter(const l3clf_depthwise_layer *layer, int32_t channel, const in
     }
 }
 
+/* A window that is the whole map: each channel's values are added up where they are. */
+static void filter_map(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out)
+{
+    const l3clf_output output = layer->output;
+    const int32_t channels = layer->in.channels, taps = layer->in.rows * layer->in.columns;
+    const int8_t *weight = layer->weights;
+    for (int32_t channel = 0; channel < channels; channel++) {
+        const l3clf_scaling s = l3clf_scaling_of(&output, channel);
+        const int8_t *value = in + channel;
+        int32_t sum = s.bias;
+        for (int32_t tap = 0; tap < taps; tap++, value += channels) {
+            sum += *value * weight[tap];
+        }
+        weight += taps;
+        out[channel] = l3clf_finish_any(sum, &s);
+    }
+    clamp_map(&output, out, channels);
+}
+
 void l3clf_depthwise(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last,
                      void *scratch)
 {
     const l3clf_window w = layer->window;
+    if (w.above == 0 && w.left == 0 && w.row_dilation == 1 && w.column_dilation == 1 && w.rows == layer->in.rows &&
+        w.columns == layer->in.columns && layer->out.rows * layer->out.columns == 1) {
+        filter_map(layer, in, out);
+        return;
+    }
     const int32_t channels = layer->out.channels, row = layer->out.columns * channels;
     for (int32_t y = first; y < last; y += layer->band) {
         const int32_t n = last - y < layer->band ? last - y : layer->band;
