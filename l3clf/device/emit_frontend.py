@@ -59,7 +59,7 @@ def fixed_source(spec: MelSpec) -> str:
 def _by_butterfly(twiddles: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return the three twiddles of each butterfly in the order in which the C code needs them."""
     places = [step * j * np.array([1, 2, 3]) for step, n in ((2, 64), (8, 16), (32, 4)) for j in range(n)]
-    return twiddles[np.concatenate(places)]
+    return np.asarray(twiddles[np.concatenate(places)])
 
 
 def frontend_source(spec: MelSpec) -> str:
