@@ -80,7 +80,7 @@ class WindowEmbeddings:
         ParameterError
             If a path is not Unicode, vectors are of another size than the embedder's, or the file cannot be written.
         """
-        check_parquet([*windows])
+        check_parquet(windows)
         for name, each in windows.items():
             if each.vectors.shape[1:] != (embedder.embedding_size,):
                 raise ParameterError(

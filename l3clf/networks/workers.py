@@ -5,7 +5,7 @@ A worker that dies costs no more than the jobs that were with it: each of them i
 """
 
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -150,14 +150,18 @@ def _by_joblib(n_jobs: int | None) -> Calls:
     def call(
         function: Callable[..., Any], job: Callable[[int], tuple[Any, ...]], numbers: Sequence[int]
     ) -> Generator[tuple[int, Any], None, None]:
+        def calls(numbers: Sequence[int], handed_out: list[int]) -> Iterator[Any]:
+            for number in numbers:
+                handed_out.append(number)
+                yield joblib.delayed(_numbered)(function, number, job(number))
+
         left = dict.fromkeys(numbers)  # in order, without those that have been yielded
         while left:
             handed_out: list[int] = []
-            calls = (joblib.delayed(_numbered)(handed_out.append(k), function, k, job(k)) for k in [*left])
             # Batches of our own: joblib's would grow, and a worker that dies would cost more.
             workers = joblib.Parallel(n_jobs=_asked(n_jobs), batch_size=1, return_as="generator_unordered")
             try:
-                with closing(workers(calls)) as results:
+                with closing(workers(calls([*left], handed_out))) as results:
                     for number, result in results:
                         del left[number]
                         yield number, result
@@ -169,7 +173,7 @@ def _by_joblib(n_jobs: int | None) -> Calls:
     return call
 
 
-def _numbered(_: None, function: Callable[..., T], number: int, arguments: tuple[Any, ...]) -> tuple[int, T]:
+def _numbered(function: Callable[..., T], number: int, arguments: tuple[Any, ...]) -> tuple[int, T]:
     return number, function(*arguments)
 
 

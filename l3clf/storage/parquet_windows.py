@@ -5,7 +5,7 @@ values are checked, and what a file announces is weighed against its size before
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -58,7 +58,7 @@ def _is_ours(path: Path) -> bool:
 PARQUET = Kind("a Parquet file of embeddings", _is_ours)
 
 
-def check_parquet(names: list[str]) -> None:
+def check_parquet(names: Iterable[str]) -> None:
     """Check that clips can be written to a Parquet file, before hours are spent on them.
 
     Raises
@@ -330,4 +330,4 @@ def _by_clip(path: str | os.PathLike[str], *columns: Any) -> dict[str, WindowRow
 
 
 def _same(one: WindowRows, other: WindowRows) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in WindowRows._fields)

@@ -58,7 +58,7 @@ def cluster(tmp_path_factory):
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             env={"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS), str(TESTS / "embedders")])},
         ) as running,
         distributed.Client(running) as client,
@@ -196,7 +196,7 @@ def test_a_search_is_spread_and_its_tasks_take_one_thread(dask_workers):
     vectors = [np.float32(rng.standard_normal((3, 4)) + 3 * (label == "b")) for label in y]
     X = [WindowEmbeddings(v, np.array([[0, 1], [1, 2], [2, 3.0]]), np.zeros(3, np.float32)) for v in vectors]
     model = l3clf.ClipClassifier(FakeEmbedder(), cache=None)
-    found = GridSearchCV(model, {"pooling": ["mean", "max"]}, cv=2).fit(X, y)
+    found = GridSearchCV(model, {"pooling": ["max"]}, cv=2).fit(X, y)
     assert found.best_score_ > 0.9
     assert dask_workers.submit(n_threads, None).result() == 1
     assert n_threads(None) == joblib.cpu_count()
