@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 CLIPS_A_BATCH = 32  # at most: many, so that a batch takes longer than sending it
-BATCHES_A_WORKER = 8  # at least: few clips are left to the last worker
+BATCHES_A_WORKER = 16  # at least: few clips are left to the last worker
+SENT_BYTES = 8_000_000  # of samples in memory in a batch
 LOOKED_UP = 512  # clips at once
 MAX_KEPT = 4  # embedders in a worker: a search may try several
 
@@ -147,14 +148,27 @@ class WideRun:
         large = {i for i, source in clips if is_large(source)}
         small = [(i, source) for i, source in clips if i not in large]
         size = max(1, min(CLIPS_A_BATCH, len(small) // (BATCHES_A_WORKER * self.workers)))
-        batches = [[(i, source)] for i, source in clips if i in large]
-        return batches + [small[first : first + size] for first in range(0, len(small), size)], large
+        return [[(i, source)] for i, source in clips if i in large] + _grouped(small, size), large
 
     def _keep_pieces(self, i: int, whole: StoredWindows) -> None:
         size = piece_parts(self.embedder) * self.embedder.batch_windows
         for number in range(len(whole.vectors) // size):
             place = slice(number * size, (number + 1) * size)
             self.keep_piece(i, number, StoredWindows(whole.vectors[place], whole.levels_dbfs[place]))
+
+
+def _grouped(clips: Sequence[tuple[int, Source]], size: int) -> list[list[tuple[int, Source]]]:
+    """Return clips in groups of a size at most, those in memory in smaller ones."""
+    groups: list[list[tuple[int, Source]]] = []
+    n_bytes = 0
+    for clip in clips:
+        weight = clip[1].samples.nbytes if isinstance(clip[1], Samples) else 0
+        if not groups or len(groups[-1]) == size or n_bytes + weight > SENT_BYTES:
+            groups.append([])
+            n_bytes = 0
+        groups[-1].append(clip)
+        n_bytes += weight
+    return groups
 
 
 def order_of(i: int, source: Source, content: bytes | None) -> Order:

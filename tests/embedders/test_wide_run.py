@@ -51,10 +51,8 @@ class Elsewhere(FakeEmbedder):
 def cluster(tmp_path_factory):
     import dask
 
-    # A task that kills its worker is given up at once, and not after four.
-    settings = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "60s"}
     with (
-        dask.config.set(settings),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # what kills a worker kills but one at a time
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -216,6 +214,14 @@ def test_a_search_is_spread_and_its_tasks_take_one_thread(dask_workers):
     assert found.best_score_ > 0.9
     assert dask_workers.submit(n_threads, None).result() == 1
     assert n_threads(None) == joblib.cpu_count()
+
+
+def test_a_batch_is_neither_too_long_nor_too_heavy():
+    files = [(i, Clip(f"{i}.wav")) for i in range(7)]
+    assert [len(group) for group in wide_run._grouped(files, 3)] == [3, 3, 1]
+    arrays = [(i, Samples(np.zeros(500_000, np.float32), RATE)) for i in range(9)]
+    assert [len(group) for group in wide_run._grouped(arrays, 100)] == [4, 4, 1]
+    assert wide_run._grouped([], 3) == []
 
 
 def test_embedders_pickle_without_their_networks():
