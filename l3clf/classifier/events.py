@@ -54,7 +54,7 @@ class EventRules(BaseEstimator):
     that class; a window that is below the gate, or is digital silence that was not learned, has score 0. Scores go
     through a median filter. An event begins with the first window at or above `enter` and ends before the first one
     below `leave`. Events of a label that are less than `min_gap_s` apart become one, then those shorter than
-    `min_duration_s` are dropped.
+    `min_duration_s` are dropped. For `refractory_s` after the end of an event, windows have score 0 for its label.
 
     Parameters
     ----------
@@ -69,12 +69,16 @@ class EventRules(BaseEstimator):
         than half: two of three with the default hop. 0 is no filter.
     min_duration_s : float, default=0.5
     min_gap_s : float, default=2.5
+    refractory_s : float, default=0.0
+        So long after the end of an event none of the same label begins. It counts where it is more than `min_gap_s`.
 
     Examples
     --------
     >>> EventRules(enter=0.9).get_params()["enter"]
     0.9
     """
+
+    refractory_s = 0.0  # of a pickle of an earlier version
 
     def __init__(
         self,
@@ -83,12 +87,14 @@ class EventRules(BaseEstimator):
         median_s: float = 1.5,
         min_duration_s: float = 0.5,
         min_gap_s: float = 2.5,
+        refractory_s: float = 0.0,
     ) -> None:
         self.enter = enter
         self.leave = leave
         self.median_s = median_s
         self.min_duration_s = min_duration_s
         self.min_gap_s = min_gap_s
+        self.refractory_s = refractory_s
 
     def check(self) -> None:
         """Check the parameters.
@@ -104,7 +110,7 @@ class EventRules(BaseEstimator):
             raise ParameterError(f"leave={self.leave!r}; expected None or a number above 0, up to 1")
         if self.leave is not None and self.leave > self.enter:
             raise ParameterError(f"leave={self.leave!r}; expected a number up to enter={self.enter!r}")
-        for name in ("median_s", "min_duration_s", "min_gap_s"):
+        for name in ("median_s", "min_duration_s", "min_gap_s", "refractory_s"):
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value < np.inf):
                 raise ParameterError(f"{name}={value!r}; expected a number of seconds, 0 or more")
@@ -247,10 +253,20 @@ def find_events(
     rules.check()
     if not len(times_s):
         return []
-    scores = np.ascontiguousarray(smoothed_scores(answers, times_s, rules.median_s).T)
-    on = _hysteresis(scores, *rules.thresholds(len(scores), threshold))
-    runs = _Runs.of(on, scores, cell_edges(times_s, duration_s))
-    return runs.merged(rules.min_gap_s).longer(rules.min_duration_s).events(np.asarray(classes).tolist())
+    scores = np.array(smoothed_scores(answers, times_s, rules.median_s).T, order="C")
+    thresholds = rules.thresholds(len(scores), threshold)
+    edges = cell_edges(times_s, duration_s)
+    runs = _runs(scores, thresholds, edges, rules)
+    while len(early := runs.early(rules.refractory_s)):
+        for klass, end_s in zip(runs.klass[early], runs.end_s[early] - SAME_TIME_S, strict=True):
+            scores[klass, (edges[:-1] >= end_s) & (edges[:-1] < end_s + rules.refractory_s)] = 0
+        runs = _runs(scores, thresholds, edges, rules)
+    return runs.events(np.asarray(classes).tolist())
+
+
+def _runs(scores: Scores, thresholds: tuple[Scores, Scores], edges: Times, rules: EventRules) -> "_Runs":
+    found = _Runs.of(_hysteresis(scores, *thresholds), scores, edges)
+    return found.merged(rules.min_gap_s).longer(rules.min_duration_s)
 
 
 def _hysteresis(scores: Scores, enter: Scores, leave: Scores) -> NDArray[np.bool_]:
@@ -299,6 +315,12 @@ class _Runs:
         length = self.end_s - self.start_s
         kept = (length > 0) & (length >= min_duration_s - SAME_TIME_S)
         return _Runs(self.klass[kept], self.start_s[kept], self.end_s[kept], self.score[kept])
+
+    def early(self, refractory_s: float) -> NDArray[np.intp]:
+        """Return, for each class, the first run after which another begins too early, if there is one."""
+        early = (np.diff(self.klass) == 0) & (self.start_s[1:] - self.end_s[:-1] < refractory_s - SAME_TIME_S)
+        places = np.flatnonzero(early)
+        return places[np.unique(self.klass[places], return_index=True)[1]]
 
     def events(self, classes: Sequence[Any]) -> list[Event]:
         order = np.lexsort([self.klass, self.end_s, self.start_s])

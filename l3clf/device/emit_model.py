@@ -9,6 +9,7 @@ from l3clf.audio.framing import level_dbfs
 from l3clf.audio.levels import SILENT_DBFS
 from l3clf.device.credits import Credits, spdx
 from l3clf.device.ctext import c_array, c_string
+from l3clf.device.device_events import event_numbers
 from l3clf.device.emit_frontend import fixed_source, frontend_source
 from l3clf.device.emit_head import head_source, rounded_up
 from l3clf.device.emit_network import network_source
@@ -102,6 +103,7 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "ANSWER_OFFSET": d.answer_offset,
         "FRAME_OFFSET": d.frame_offset,
         "NETWORK_WORK": d.work,
+        **event_numbers(d.event_rules),
         "POOLED_SIZE": d.n_rows if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)

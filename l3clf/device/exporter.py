@@ -32,7 +32,7 @@ MODEL_FILE, STUDENT_FILE = "model.l3clf", "network.student"
 SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "prefix", "frontend")
 _SINCE = {"gate_hysteresis_db": None, "prefix": PREFIX, "frontend": "float"}  # earlier exports lack them
 _MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source, "selftest/l3clf_golden.h": golden_header}
-INTERFACE = 2  # of the C code with the harness; exports of 1 do not say so, and have no l3clf_step
+INTERFACE = 3  # of the C code with the harness: 2 has l3clf_step, 3 events; exports of 1 do not say so
 
 
 def export(

@@ -12,6 +12,7 @@ from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filter
 from l3clf.classifier.decision import Answers, above_gate, counted, decide, tagged
 from l3clf.device.credits import Credits, spdx
 from l3clf.device.ctext import c_array
+from l3clf.device.device_events import golden_events
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.fixed_frontend import fixed_levels
 from l3clf.embedders.frontend import quantise_levels
@@ -163,6 +164,7 @@ def golden_header(d: DeviceModel) -> str:
         + "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
         + (_tags if d.tags else _class)(found, silence)
+        + golden_events(d)
     )
 
 

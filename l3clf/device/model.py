@@ -11,6 +11,7 @@ from l3clf.audio.levels import SILENT_DBFS
 from l3clf.audio.spectrogram import MelSpec
 from l3clf.classifier.decision import DEFAULT_WINDOWS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.events import EventRules
 from l3clf.classifier.frozen_heads import ForestHead, LinearHead
 from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.classifier.heads import freeze_head
@@ -112,6 +113,11 @@ class DeviceModel:
         if isinstance(self.classifier, ClipTagger):
             return np.asarray(self.classifier.thresholds_in_force(), np.float64)
         return np.broadcast_to(np.asarray(self.unknown_threshold or 0.0, np.float64), len(self.class_names))
+
+    @property
+    def event_rules(self) -> EventRules:
+        """The rules of events where an application names none: those that were tuned for the model, or the default."""
+        return EventRules() if self.classifier.event_rules_ is None else self.classifier.event_rules_
 
     @property
     def hop(self) -> int:

@@ -15,7 +15,7 @@ int main(void)
 {
     static const char *const checks[] = {"all checks pass", "levels differ", "the embedding differs",
                                          "the probabilities differ", "the decision differs",
-                                         "the decision about silence differs", "slices differ"};
+                                         "the decision about silence differs", "slices differ", "events differ"};
     const int failed = l3clf_selftest();
     l3clf_cycles cycles;
     printf("%s\n", checks[failed]);
