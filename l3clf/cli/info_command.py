@@ -92,7 +92,8 @@ def _model(path: Path) -> dict[str, Any]:
 
     model = load_model(path)
     embedder = unfiltered(model.embedder_)
-    chosen = {**embedder.unnamed_options, **embedder.options}
+    named = {**embedder.unnamed_options, **embedder.options}
+    chosen = {name: value for name in named if (value := getattr(embedder, name)) is not None}
     head = "logistic regression" if model.head_.kind in ("linear", "sigmoid") else "forest"
     is_tagger = isinstance(model, ClipTagger)
     return {

@@ -267,7 +267,8 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
     return Cost(
         core=core.name,
         build=build,
-        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),  # .data starts in flash too
+        # .data starts in flash too.
+        flash_bytes=sum(n for name, n in chip.sections.items() if name != ".bss") - chip.harness_bytes,
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
         arena_bytes=d.arena_bytes,
         stack_bytes=stack,

@@ -38,12 +38,13 @@ def head_source(head: FrozenHead) -> str:
 
 @head_source.register
 def _(head: LinearHead) -> str:
+    # The C code neither divides by the scale nor subtracts the mean.
+    weights = head.coef / head.scale
     arrays = [
-        c_array("head_mean", _floats(head.mean)),
-        c_array("head_weights", _floats(head.coef / head.scale)),  # the C code does not divide by the scale
-        c_array("head_intercept", _floats(head.intercept)),
+        c_array("head_weights", _floats(weights)),
+        c_array("head_intercept", _floats(head.intercept - weights @ head.mean)),
     ]
-    value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
+    value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_weights, head_intercept}}"
     return _function("linear", arrays, value)
 
 

@@ -34,7 +34,7 @@ KERNELS = ("conv", "depthwise", "conv", "depthwise", "conv", "depthwise", "conv"
 LAYERS = [f"layer{n}_{kernel}" for n, kernel in enumerate((*KERNELS, "depthwise", "dense"))]
 ARRAYS = [
     *("window", "twiddles", "bin_twiddles", "order", "n_bins", "band_weights", "logarithms", "level_offsets"),
-    *("head_mean", "head_weights", "head_intercept"),
+    *("head_weights", "head_intercept"),
     *(f"{layer}_{part}" for layer in LAYERS for part in ("factors", "right")),
     *(f"{layer}_weights" for layer in LAYERS if "add" not in layer),
 ]
