@@ -54,7 +54,7 @@ def test_wrong_decisions_are_found_where_no_window_is_exact(tiny, tmp_path, host
     text = (folder / "l3clf_model.c").read_text()
 
     def change(name, make):
-        found = re.search(rf"(static const float {name}\[\d+\] = \{{)(.*?)\}};", text, re.DOTALL)
+        found = re.search(rf"(static const float {name}\[\d+\][\w ]* = \{{)(.*?)\}};", text, re.DOTALL)
         values = make(np.array([float.fromhex(value[:-1]) for value in re.findall(r"-?0x\S+F", found[2])], np.float32))
         items = ", ".join(f"{float(value).hex()}F" for value in values)
         return text.replace(found[0], f"{found[1]}{items}}};")
