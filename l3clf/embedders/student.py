@@ -200,7 +200,7 @@ class Student(Embedder):
         if self.frontend == "fixed" and self.precision == "float32":
             raise ParameterError("frontend='fixed': is that of the int8 network; pass precision='int8' as well")
         if self.precision == "float32":
-            object.__setattr__(self, "frontend", None)  # no choice, so that a copy with precision="int8" has its default
+            object.__setattr__(self, "frontend", None)  # no choice: a copy in int8 has the default
         elif self.frontend is None:
             object.__setattr__(self, "frontend", "fixed")
 
