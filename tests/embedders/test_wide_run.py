@@ -14,6 +14,7 @@ from helpers.fake_embedder import FakeEmbedder
 
 import l3clf
 from l3clf.audio.clip import Clip, Samples
+from l3clf.classifier.augmented import embed_copies
 from l3clf.embedders import WindowEmbeddings, parallel_run, wide_run
 from l3clf.errors import AudioError, LevelWarning, ParameterError
 from l3clf.networks.threads import n_threads
@@ -186,6 +187,21 @@ def test_leaving_early_keeps_what_is_finished(tmp_path, dask_workers, monkeypatc
     each.close()
     assert 1 <= cache.info()["entries"] <= 2
     assert_same(embed_sources(FakeEmbedder(), sources, cache=cache), embed_sources(FakeEmbedder(), sources))
+
+
+def test_augmented_copies_are_made_by_workers(tmp_path, dask_workers, monkeypatch):
+    sources = [write(tmp_path / f"{i}.wav", 0.6, seed=i) for i in range(6)]
+    augment = l3clf.Augmentation(copies=2)
+
+    def copies():
+        outcomes = embed_sources(FakeEmbedder(), sources)
+        return {(i, k): each for i, k, each in embed_copies(FakeEmbedder(), sources, outcomes, "ababab", augment)}
+
+    found = copies()
+    with joblib.parallel_config("threading"):
+        wanted = copies()
+    assert len(wanted) == 12
+    assert_same([found[each] for each in sorted(wanted)], [wanted[each] for each in sorted(wanted)])
 
 
 def test_a_search_is_spread_and_its_tasks_take_one_thread(dask_workers):
