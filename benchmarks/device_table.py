@@ -191,9 +191,7 @@ def _costs(name: str, costs: Sequence[Cost]) -> Table:
     if any(cost.cycles for cost in costs):
         rows += [
             row("cycles a window, by Arm's timing table", *(c.cycles.network if c.cycles else None for c in costs)),
-            row(
-                "samples to levels: cycles a second of sound", *(c.cycles.frontend if c.cycles else None for c in costs)
-            ),
+            row("samples to levels: cycles a second", *(c.cycles.frontend if c.cycles else None for c in costs)),
         ]
     title = f"{name}, {costs[0].macs:,} multiply-accumulates a window"
     return Table(title, (("", ""), *((f"{cost.core}, {cost.build}", ",") for cost in costs)), tuple(rows))

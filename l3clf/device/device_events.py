@@ -187,8 +187,8 @@ def golden_events(d: DeviceModel) -> str:
     numbers = [(event.label, event.begins, event.first, event.last) for event in events]
     return (
         "\n/* Scores of the first class or tag, in the order of time, and backwards of the last one. */\n"
-        + c_array("l3clf_golden_scores", scores)
+        + c_array("l3clf_golden_scores", scores, section="")
         + "/* Their events: class or tag, whether it begins, first and last window. */\n"
-        + c_array("l3clf_golden_events", np.array(numbers, np.int32).ravel())
-        + c_array("l3clf_golden_event_scores", np.array([event.score for event in events], np.float32))
+        + c_array("l3clf_golden_events", np.array(numbers, np.int32).ravel(), section="")
+        + c_array("l3clf_golden_event_scores", np.array([event.score for event in events], np.float32), section="")
     )

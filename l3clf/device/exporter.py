@@ -1,7 +1,7 @@
 """Writes a fitted model as a folder of C99 for a firmware project.
 
-Rule: the folder is complete (runtime, model, example, golden values, Makefile and README), and the same model gives the
-same bytes.
+Rule: the folder is complete (runtime, model, examples, golden values, files for build systems, licences and README),
+and the same model gives the same bytes.
 """
 
 import json
@@ -18,6 +18,7 @@ from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DeviceModel, device_model
+from l3clf.device.packages import filled, named
 from l3clf.device.runtime_files import PREFIX, SETTINGS_FILE, prefix_of, prefixed_files, runtime_files
 from l3clf.embedders.student import Frontend
 from l3clf.errors import DeviceError
@@ -165,7 +166,8 @@ def write_export(
     out = Path(folder)
     texts = {name: make(d) for name, make in _MAKERS.items()}  # before anything is written, because it may fail
     texts |= {name: content.decode() for name, content in runtime_files(d.tags).items()}
-    contents = {name: text.encode() for name, text in prefixed_files(texts, d.prefix).items()}
+    texts = named(prefixed_files(texts | filled(texts, d), d.prefix), d.prefix)
+    contents = {name: text.encode() for name, text in texts.items()}
     contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = _settings(d)
     contents[MODEL_FILE] = _model_content(d.classifier)

@@ -1,8 +1,11 @@
 """The front-end in integers: near the one in floating point, and nothing in it can overflow."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+import l3clf
 from l3clf.embedders.fixed_frontend import ONE, PEAK, N, as_pcm, constants, fixed_levels
 from l3clf.embedders.frontend import levels, quantise_levels, student_spec
 
@@ -120,3 +123,11 @@ def test_no_constant_depends_on_the_last_bit_of_a_sine_or_a_logarithm():
     for values in exact[:-1]:
         assert np.abs(values - np.floor(values) - 0.5).min() > 1e-6
     assert min(share.min(), 1 - share.max()) > 1e-6  # nor is a bin at an edge
+
+
+def test_a_copy_in_integers_has_the_front_end_in_integers():
+    plain = l3clf.load_embedder("l3mini")
+    copy = dataclasses.replace(plain, precision="int8")
+    assert copy.fingerprint == l3clf.load_embedder("l3mini", precision="int8").fingerprint
+    first = dataclasses.replace(l3clf.load_embedder("l3mini", revision=1), precision="int8")
+    assert first.frontend == "float"

@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "l3clf_kernels.h"
+#include "l3clf_sections.h"
 
 #if (-1 >> 1) != -1
 #error "l3clf needs a compiler that shifts negative numbers to the right with their sign"

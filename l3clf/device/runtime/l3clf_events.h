@@ -91,9 +91,9 @@ int l3clf_event_defaults(l3clf_event_rules *rules);
    and again where it has ended. It must not call functions for the same `events`. Returns 0, or an error. */
 int l3clf_events_init(l3clf_events *events, const l3clf_event_rules *rules, l3clf_event_callback callback, void *user);
 
-/* Takes a decision, in the callback of l3clf_init, where `probabilities` is valid. A decision that is not about the next
-   window, as after l3clf_reset, is the first of a new stream: what has begun ends before it. Returns how often the
-   callback was called, or an error. */
+/* Takes a decision, in the callback of l3clf_init, where `probabilities` is valid. One that is not about the next window,
+   as after l3clf_reset, is the first of a new stream: what has begun ends before it. Returns how often the callback was
+   called, or an error. */
 int l3clf_events_feed(l3clf_events *events, const l3clf_decision *decision);
 
 /* Ends all that has begun, as at the end of a recording; the next decision is the first of a new stream. Returns how
