@@ -82,7 +82,7 @@ class Framing:
         [[-0.5, 0.5], [0.0, 1.0]]
         """
         starts = np.arange(first, first + n_windows) * self.hop - self.lead
-        return np.stack([starts, starts + self.window], axis=1) / self.sample_rate
+        return np.add.outer(starts, (0, self.window)) / self.sample_rate
 
     def windows(self, blocks: Iterable[FloatArray], max_windows: int = 64) -> Iterator[FloatArray]:
         """Cut blocks of one clip into windows.

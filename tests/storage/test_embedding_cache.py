@@ -720,3 +720,9 @@ def test_default_path(monkeypatch, tmp_path):
     monkeypatch.setenv("L3CLF_CACHE", "")
     assert default_cache_path().name == "embeddings.sqlite"
     assert "l3clf" in default_cache_path().parts
+
+
+@pytest.mark.parametrize("name", ["a.wav", "/x/a.wav", "x/../a.wav", "/x/./a.wav", "//x/a.wav", "/x//a.wav", "x/", ""])
+def test_a_path_is_recorded_as_pathlib_writes_it(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert embedding_cache._absolute(name) == os.fsencode(Path(name).absolute())
