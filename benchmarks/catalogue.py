@@ -130,6 +130,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "reading cached embeddings compared with joblib.Memory and .npy files; embedding a folder again",
         "nothing; 2 minutes",
     ),
+    "growth": Benchmark(
+        "growth",
+        "seconds and memory against the number of clips, 1,000 to 100,000: cache, loading, baseline, report, similar",
+        "Linux for the memory, 1 GB of disk; 10 minutes",
+    ),
     "search_speed": Benchmark(
         "search_speed",
         "time to find the nearest of 100,000 and a million vectors, beside scikit-learn",

@@ -275,8 +275,10 @@ def _draw(report: BaselineReport, folder: Path, writer: _Writer) -> list[tuple[P
             name, caption, draw, args, options = picture
             add(name, caption, draw, *args, **options)
         return pictures
-    for name, shares, caption in CONFUSIONS if len(np.unique(truth)) <= MAX_CLASSES_DRAWN else ():
-        add(name, caption, plots.confusion_matrix, truth, predictions, order="similarity", normalise=shares)
+    if len(np.unique(truth)) <= MAX_CLASSES_DRAWN:
+        classes = plots.similar_classes(truth, predictions)
+        for name, shares, caption in CONFUSIONS:
+            add(name, caption, plots.confusion_matrix, truth, predictions, classes=classes, normalise=shares)
     add("recall.png", "Recall of each class, with 95 % intervals.", plots.per_class_recall, truth, predictions)
     caption = "Map of all clips: nearby clips have similar embeddings; mistakes are ringed."
     add("map.png", caption, plots.embedding_map, report.vectors, truth, correct=truth == predictions)

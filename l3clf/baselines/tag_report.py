@@ -103,9 +103,11 @@ def tag_pictures(target: TagTarget, answers: CrossValidation, vectors: NDArray[n
     truth, classes = target.targets.indicator, target.classes
     if len(classes) <= MAX_TAGS_DRAWN:
         pairs = mixed_up(truth, answers, classes)
-        options = {"order": "similarity", "nothing": NOTHING, "classes": [*map(str, classes.tolist()), NOTHING]}
+        names = [*map(str, classes.tolist()), NOTHING]
+        ordered = plots.similar_classes(*pairs, names, NOTHING) if pairs[0] else []
         for name, shares, caption in MIXED_UP if pairs[0] else ():
-            yield name, caption, plots.confusion_matrix, pairs, {**options, "normalise": shares}
+            options = {"classes": ordered, "nothing": NOTHING, "normalise": shares}
+            yield name, caption, plots.confusion_matrix, pairs, options
     precisions = average_precisions(truth, answers.probabilities)
     intervals = precision_intervals(truth, answers.probabilities, target.table.groups)
     counts = truth.sum(axis=0), len(truth)

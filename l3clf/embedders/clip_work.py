@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from l3clf.audio.clip import Clip, Samples, Source, full_scale_of
-from l3clf.audio.decode import check_header, check_mix, decode_revision, mono
+from l3clf.audio.decode import MAY_BE_LONGER, check_header, check_mix, decode_revision, mono
 from l3clf.audio.levels import LevelNote, check_levels, collecting
 from l3clf.embedders.base import Embedder
 from l3clf.embedders.parallel_run import Found, is_large, piece_parts
@@ -149,7 +149,10 @@ class Work:
     def _level_notes(self, i: int, stored: StoredWindows) -> list[LevelNote]:
         """Return what is doubtful about the level and header of a clip that comes from the cache."""
         notes: list[LevelNote] = []
-        source = self.sources[i]
+        source, loudest_dbfs = self.sources[i], float(stored.levels_dbfs.max(initial=-np.inf))
+        may_be_longer = self.decoders[i] in MAY_BE_LONGER
+        if FAINT_DBFS <= loudest_dbfs <= 0 and not may_be_longer and isinstance(source, Clip):
+            return notes  # as almost always
         with collecting(notes):
             if isinstance(source, Samples):
                 mono(source.samples, source.label, source.full_scale)
@@ -157,7 +160,7 @@ class Work:
                 check_levels(stored.levels_dbfs, str(source), full_scale_of(source))
                 with suppress(AudioError):  # it was good when it was embedded
                     check_header(source, self.decoders[i])
-                    if stored.levels_dbfs.max(initial=-np.inf) < FAINT_DBFS:
+                    if loudest_dbfs < FAINT_DBFS:
                         check_mix(source)
         return notes
 

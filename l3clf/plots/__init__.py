@@ -7,7 +7,7 @@ they ask pyplot for a figure.
 """
 
 from l3clf.plots.clipmap import draw_map, embedding_map
-from l3clf.plots.confusion import confusion_matrix, draw_confusion
+from l3clf.plots.confusion import confusion_matrix, draw_confusion, similar_classes
 from l3clf.plots.coverage import coverage_curve
 from l3clf.plots.curve import learning_curve
 from l3clf.plots.epochs import training_curve
@@ -24,5 +24,6 @@ __all__ = [
     "learning_curve",
     "per_class_recall",
     "per_tag_precision",
+    "similar_classes",
     "training_curve",
 ]

@@ -6,6 +6,7 @@ digits from run to run, and t-SNE amplifies such differences into different maps
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -15,7 +16,6 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox
 from threadpoolctl import threadpool_limits
 
 from l3clf.errors import ParameterError, counted
@@ -369,7 +369,7 @@ def _summary(clips: _ClipMap, unnamed: int) -> list[str]:
 def _name_classes(axes: Any, clips: _ClipMap, letters: Lettering) -> int:
     """Write names above the classes' medians, large classes first, without overlap; return how many did not fit."""
     size = 9.0 if len(clips.classes) <= 60 else 7.5
-    taken: list[Bbox] = []
+    taken: list[FloatArray] = []
     counts = np.bincount(clips.members, minlength=len(clips.classes))
     for index in np.argsort(-counts, kind="stable")[:_MAX_NAMES]:
         if counts[index]:
@@ -377,7 +377,9 @@ def _name_classes(axes: Any, clips: _ClipMap, letters: Lettering) -> int:
     return len(clips.classes) - len(taken)
 
 
-def _name_class(axes: Any, clips: _ClipMap, index: int, letters: Lettering, size: float, taken: list[Bbox]) -> None:
+def _name_class(
+    axes: Any, clips: _ClipMap, index: int, letters: Lettering, size: float, taken: list[FloatArray]
+) -> None:
     """Move a name in steps of half a line until it overlaps no other; remove it if there is no free place."""
     middle = np.median(clips.places[clips.members == index], axis=0)
     text = axes.annotate(
@@ -392,19 +394,25 @@ def _name_class(axes: Any, clips: _ClipMap, index: int, letters: Lettering, size
         arrowprops={"arrowstyle": "-", "color": SOFT_INK, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
         **letters.style(size),
     )
-    frame, home = axes.get_window_extent(), text.get_tightbbox()
-    for x, y in _steps(size):
-        box = home.translated(x * axes.figure.dpi / 72, y * axes.figure.dpi / 72)
-        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-        if inside and not any(box.overlaps(other) for other in taken):
-            text.set_position((x, y))
-            taken.append(box)
-            return
-    text.remove()
+    steps = _steps(size)
+    boxes = text.get_tightbbox().extents + np.tile(steps * axes.figure.dpi / 72, 2)  # left, lower, right, upper
+    frame = axes.get_window_extent().extents
+    free = (boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1)
+    if taken:
+        others = np.array(taken)
+        apart = (boxes[:, np.newaxis, :2] > others[:, 2:]) | (boxes[:, np.newaxis, 2:] < others[:, :2])
+        free &= apart.any(axis=2).all(axis=1)
+    if not free.any():
+        text.remove()
+        return
+    first = int(free.argmax())
+    text.set_position(tuple(steps[first].tolist()))
+    taken.append(boxes[first])
 
 
-def _steps(size: float) -> list[tuple[float, float]]:
+@cache
+def _steps(size: float) -> FloatArray:
     """Return offsets in points, closest to one line above first; sideways counts half, because names are wide."""
     grid = [(x * 2.0 * size, y * 0.6 * size) for x in range(-4, 5) for y in range(-9, 10)]
     # Rounded, so that ties are decided by the step on every machine.
-    return sorted(grid, key=lambda step: (round(0.5 * abs(step[0]) + abs(step[1] - 1.2 * size), 3), step))
+    return np.array(sorted(grid, key=lambda step: (round(0.5 * abs(step[0]) + abs(step[1] - 1.2 * size), 3), step)))

@@ -244,6 +244,28 @@ def draw_confusion(
     return _draw_into(axes, confusions, title, letters, normalise=normalise, colour_bar=colour_bar)
 
 
+def similar_classes(
+    y_true: Iterable[object],
+    y_pred: Iterable[object],
+    classes: Sequence[object] | None = None,
+    nothing: str | None = None,
+) -> list[str]:
+    """Return the classes as ``order="similarity"`` sorts them: for several pictures of the same labels.
+
+    Sorting 1,000 classes takes seconds, most of them for the optimal order of the leaves.
+
+    Parameters
+    ----------
+    y_true, y_pred, classes, nothing
+        As for `confusion_matrix`.
+
+    Returns
+    -------
+    list of str
+    """
+    return list(_counted(y_true, y_pred, classes, "similarity", nothing).rows)
+
+
 def _counted(
     y_true: Iterable[object],
     y_pred: Iterable[object],

@@ -164,13 +164,13 @@ def cache_key(
     """
     piece = (_exact(start_s), b"to the end" if end_s is None else _exact(end_s))
     framing = (fingerprint.encode("utf-8"), _exact(hop_s), b"1" if center else b"0")
-    digest = hashlib.sha256(b"l3clf windows 1\n")
     # Each only where there is one, so that entries of earlier versions are still found.
     revision = (decode_revision.encode("utf-8"),) if decode_revision else ()
     scale = () if full_scale is None else (b"full scale", _exact(full_scale))
-    for field in (content, *piece, *framing, *revision, *scale):
-        digest.update(len(field).to_bytes(8, "little") + field)  # the length separates a field from the next
-    return digest.digest()
+    fields = (content, *piece, *framing, *revision, *scale)
+    # The length separates a field from the next.
+    described = b"".join([part for field in fields for part in (len(field).to_bytes(8, "little"), field)])
+    return hashlib.sha256(b"l3clf windows 1\n" + described).digest()
 
 
 def _exact(value: float) -> bytes:
@@ -388,7 +388,11 @@ class EmbeddingCache:
         )
 
     def _identify(self, names: list[str]) -> dict[str, FileIdentity | L3clfError]:
+<<<<<<< HEAD
         keys = {name: b"" if name_problem(name) else _file_key(name) for name in names}
+=======
+        keys = {name: b"" if name_problem(name) else _absolute(name) for name in names}
+>>>>>>> h-g2
         recorded = self._recorded(list(keys.values()))
         found: dict[str, FileIdentity | L3clfError] = {}
         fresh: list[tuple[bytes, bytes, bytes, str]] = []
@@ -421,11 +425,21 @@ class EmbeddingCache:
             return {}
 
 
+<<<<<<< HEAD
 def _file_key(name: str) -> bytes:
     """Return the absolute path of a file, under which its digest is recorded."""
     # What a Path would not change: to make one of each of many thousand names takes as long as to look them up.
     plain = os.sep == "/" and name[:1] == "/" and not any(part in name for part in ("//", "/.")) and name[-1] != "/"
     return os.fsencode(name if plain else Path(name).absolute())
+=======
+def _absolute(name: str) -> bytes:
+    """Return a path as it is recorded: absolute, as `pathlib` writes it."""
+    # `Path.absolute` alone takes ten times as long, which counts when there are many clips.
+    full = name if os.path.isabs(name) else os.path.join(os.getcwd(), name)  # noqa: PTH109, PTH117, PTH118
+    if os.path.isabs(full) and os.path.normpath(full) == full:  # noqa: PTH117
+        return os.fsencode(full)
+    return os.fsencode(Path(name).absolute())
+>>>>>>> h-g2
 
 
 def _exists(path: object) -> bool:
@@ -441,7 +455,11 @@ def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
         state = file_state(name)
     except (OSError, ValueError) as error:
         _refuse_file(name, error)
+<<<<<<< HEAD
     if not os.path.isfile(name):  # noqa: PTH113  # a Path takes longer than the rest of a look-up
+=======
+    if not os.path.isfile(name):  # noqa: PTH113 - a third of the time of Path.is_file
+>>>>>>> h-g2
         kind = "is a folder" if Path(name).is_dir() else "is not a regular file"
         raise AudioError(f"{_printable(name)}: {kind}; give the path of a sound file")
     return state

@@ -100,6 +100,21 @@ def test_names_in_the_map_do_not_overlap_and_lie_in_it(count):
     assert (f"{unnamed} classes have no room" in axes.get_title(loc="left")) == (unnamed > 0)
 
 
+def test_each_name_is_in_the_first_free_place():
+    axes, _ = map_axes(150, clips=300)
+    renderer, frame = axes.figure.canvas.get_renderer(), axes.get_window_extent()
+    boxes = [mpl.text.Text.get_window_extent(text, renderer) for text in axes.texts]
+    assert 20 < len(boxes) < 150
+    for i, (text, box) in enumerate(zip(axes.texts, boxes, strict=True)):
+        moved = np.array(text.get_position())
+        steps = clipmap._steps(text.get_fontsize())
+        chosen = int(np.flatnonzero((steps == moved).all(axis=1))[0])
+        for step in steps[:chosen]:
+            tried = box.translated(*((step - moved) * axes.figure.dpi / 72))
+            inside = frame.x0 <= tried.x0 and tried.x1 <= frame.x1 and frame.y0 <= tried.y0 and tried.y1 <= frame.y1
+            assert not inside or any(tried.overlaps(other) for other in boxes[:i])
+
+
 @pytest.mark.parametrize(
     ("vectors", "names", "correct", "complaint"),
     [

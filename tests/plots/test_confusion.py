@@ -14,6 +14,7 @@ from l3clf.errors import ParameterError
 from l3clf.plots import (
     confusion,
     confusion_matrix,
+    similar_classes,
 )
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -273,3 +274,14 @@ def test_counts_alone_colour_by_count_and_leave_shares_out():
     assert [text.get_text() for text in axes.texts] == ["8", "0", "0", "2"]
     np.testing.assert_allclose(axes.collections[0].get_array().ravel(), [1, 0, 0, 0.25])
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "2", "4", "6", "8"]
+
+
+def test_an_order_found_once_gives_the_picture_that_finds_it_itself(tmp_path):
+    rng = np.random.default_rng(0)
+    true = [f"class {i}" for i in rng.integers(0, 12, 200)]
+    predicted = [name if rng.random() < 0.5 else rng.choice([*true[:40], "unknown"]) for name in true]
+    classes = similar_classes(true, predicted)
+    assert classes != sorted(classes)
+    once = confusion_matrix(true, predicted, tmp_path / "once.png", classes=classes)
+    itself = confusion_matrix(true, predicted, tmp_path / "itself.png", order="similarity")
+    assert once.read_bytes() == itself.read_bytes()
