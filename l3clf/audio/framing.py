@@ -81,16 +81,8 @@ class Framing:
         >>> Framing.of(48000, 1.0, 0.5, center=True).times_s(2).tolist()
         [[-0.5, 0.5], [0.0, 1.0]]
         """
-<<<<<<< HEAD
-        times = np.empty((n_windows, 2))
-        times[:, 0] = np.arange(first, first + n_windows) * self.hop - self.lead
-        np.add(times[:, 0], self.window, out=times[:, 1])
-        times /= self.sample_rate
-        return times
-=======
         starts = np.arange(first, first + n_windows) * self.hop - self.lead
         return np.add.outer(starts, (0, self.window)) / self.sample_rate
->>>>>>> h-g2
 
     def windows(self, blocks: Iterable[FloatArray], max_windows: int = 64) -> Iterator[FloatArray]:
         """Cut blocks of one clip into windows.

@@ -388,11 +388,7 @@ class EmbeddingCache:
         )
 
     def _identify(self, names: list[str]) -> dict[str, FileIdentity | L3clfError]:
-<<<<<<< HEAD
-        keys = {name: b"" if name_problem(name) else _file_key(name) for name in names}
-=======
         keys = {name: b"" if name_problem(name) else _absolute(name) for name in names}
->>>>>>> h-g2
         recorded = self._recorded(list(keys.values()))
         found: dict[str, FileIdentity | L3clfError] = {}
         fresh: list[tuple[bytes, bytes, bytes, str]] = []
@@ -425,13 +421,6 @@ class EmbeddingCache:
             return {}
 
 
-<<<<<<< HEAD
-def _file_key(name: str) -> bytes:
-    """Return the absolute path of a file, under which its digest is recorded."""
-    # What a Path would not change: to make one of each of many thousand names takes as long as to look them up.
-    plain = os.sep == "/" and name[:1] == "/" and not any(part in name for part in ("//", "/.")) and name[-1] != "/"
-    return os.fsencode(name if plain else Path(name).absolute())
-=======
 def _absolute(name: str) -> bytes:
     """Return a path as it is recorded: absolute, as `pathlib` writes it."""
     # `Path.absolute` alone takes ten times as long, which counts when there are many clips.
@@ -439,7 +428,6 @@ def _absolute(name: str) -> bytes:
     if os.path.isabs(full) and os.path.normpath(full) == full:  # noqa: PTH117
         return os.fsencode(full)
     return os.fsencode(Path(name).absolute())
->>>>>>> h-g2
 
 
 def _exists(path: object) -> bool:
@@ -455,11 +443,7 @@ def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
         state = file_state(name)
     except (OSError, ValueError) as error:
         _refuse_file(name, error)
-<<<<<<< HEAD
-    if not os.path.isfile(name):  # noqa: PTH113  # a Path takes longer than the rest of a look-up
-=======
     if not os.path.isfile(name):  # noqa: PTH113 - a third of the time of Path.is_file
->>>>>>> h-g2
         kind = "is a folder" if Path(name).is_dir() else "is not a regular file"
         raise AudioError(f"{_printable(name)}: {kind}; give the path of a sound file")
     return state
