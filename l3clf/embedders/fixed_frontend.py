@@ -261,7 +261,7 @@ class _Work:
         peaks = parts[: (FRAME - OVERLAP * HOP) // MAX_STEP, OVERLAP:].max(axis=0)
         for hop in range(OVERLAP):
             np.maximum(peaks, whole[hop : hop + self.n], out=peaks)
-        return peaks
+        return np.asarray(peaks)
 
     def _transform(self, shifts: Rows) -> Rows:
         """Return the complex transform, real and imaginary parts (2, 256, n); the first stage is shifted right.
@@ -367,7 +367,8 @@ def _logarithms(values: NDArray[np.float64], halvings: Rows) -> Int8Array:
     found += (places - 1 - halvings) * np.int32(c.octave) + c.offsets[:, np.newaxis]
     found >>= LEVEL_BITS  # of silence, far below the lowest level
     np.minimum(found, np.int32(127), out=found)
-    return np.maximum(found, np.int32(-128), out=found).astype(np.int8)
+    np.maximum(found, np.int32(-128), out=found)
+    return np.asarray(found, np.int8)
 
 
 _of_thread = threading.local()
