@@ -120,6 +120,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "windows per second of the package's students, in floats and in integers, and of EfficientAT, over OpenL3's",
         f"nothing; {_SHARED} for EfficientAT; 3 minutes",
     ),
+    "frontend_speed": Benchmark(
+        "frontend_speed",
+        "OpenL3's front-end beside librosa's; what l3mini and l3base spend their time on from FLAC and WAV files",
+        "nothing; librosa to compare with it; 2 minutes",
+    ),
     "stream_speed": Benchmark(
         "stream_speed",
         "decisions of streams beside those of clips; speed, latency and memory of a stream of three hours",

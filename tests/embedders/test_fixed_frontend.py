@@ -59,6 +59,17 @@ def test_windows_that_overlap_are_the_windows():
     assert fixed_levels(windows[:0], SPEC.n_frames).shape == (0, SPEC.n_frames, 64)
 
 
+def test_windows_of_several_sounds_are_the_windows():
+    rng = np.random.default_rng(3)
+    noise, tone = rng.normal(0, 3000, 20_000), 9000 * np.sin(2 * np.pi * np.arange(20_000) / 320)
+    sounds = [sound.astype(np.int16) for sound in (noise, tone, np.zeros(20_000), noise[::-1])]
+    starts = [(0, 0), (0, 4000), (1, 0), (1, 4000), (1, 4160), (2, 0), (2, 800), (3, 0), (3, 0), (3, 100), (3, 12_000)]
+    windows = np.stack([sounds[i][start:][:SAMPLES] for i, start in starts])
+    alone = np.concatenate([fixed_levels(window[np.newaxis], SPEC.n_frames) for window in windows])
+    np.testing.assert_array_equal(fixed_levels(windows, SPEC.n_frames), alone)
+    np.testing.assert_array_equal(fixed_levels(windows[::-1], SPEC.n_frames), alone[::-1])
+
+
 # --- 32 bits are enough -----------------------------------------------------------------------------
 
 
