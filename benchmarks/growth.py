@@ -69,8 +69,8 @@ class Powers(Embedder):
     """An embedder that costs next to nothing: the power of stretches of a window, repeated."""
 
     name: ClassVar[str] = "powers"
-    sample_rate: ClassVar[int] = RATE_HZ  # type: ignore[assignment]  # a constant in place of a property
-    window_s: ClassVar[float] = N_SAMPLES / RATE_HZ  # type: ignore[assignment]
+    sample_rate: ClassVar[int] = RATE_HZ
+    window_s: ClassVar[float] = N_SAMPLES / RATE_HZ
     size: int = 40
 
     @property

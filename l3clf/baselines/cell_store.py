@@ -26,9 +26,9 @@ from l3clf.datasets import ClipTable
 from l3clf.embedders import WindowEmbeddings
 from l3clf.errors import CacheError, CacheWarning, L3clfError
 from l3clf.evaluate import CrossValidation, Split
-from l3clf.pipeline import identities, n_threads
+from l3clf.pipeline import n_threads
 from l3clf.storage.atomic import cannot_write
-from l3clf.storage.embedding_cache import EmbeddingCache
+from l3clf.storage.embedding_cache import EmbeddingCache, FileIdentity
 
 __all__ = ["CellStore", "Embedded", "Options", "Say", "model_of"]
 
@@ -58,6 +58,12 @@ class Embedded:
     windows: dict[str, list[WindowEmbeddings]]
     clips_per_s: dict[str, float | None]
     failures: list[L3clfError]
+    files: list[FileIdentity | L3clfError]
+
+    @property
+    def contents(self) -> list[bytes | L3clfError]:
+        """Digest of the content of each clip's file; see `content_ids`."""
+        return [each.content if isinstance(each, FileIdentity) else each for each in self.files]
 
     @property
     def table(self) -> ClipTable:
@@ -93,9 +99,8 @@ class CellStore:
             except OSError as error:
                 self._do_without(cannot_write(self.folder, error))
             data = embedded.table
-            self.data = digest_of(data.clips, data.labels, options.cache, ordered=True)
-            found = identities(data.clips, options.cache)
-            decoders = {each.decoder for each in found if not isinstance(each, L3clfError)}
+            self.data = digest_of(data.clips, data.labels, options.cache, ordered=True, ids=embedded.contents)
+            decoders = {each.decoder for each in embedded.files if isinstance(each, FileIdentity)}
             self.revisions = sorted({decode_revision(decoder) for decoder in decoders} - {""})
 
     def _do_without(self, error: L3clfError) -> None:

@@ -8,9 +8,11 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,7 @@ from l3clf.evaluate import (
     learning_curve_points,
     leave_out,
 )
-from l3clf.pipeline import Tally, content_ids, embed_sources
+from l3clf.pipeline import Tally, embed_sources, identities, n_threads
 from l3clf.storage.atomic import check_folder, claim_folder
 from l3clf.storage.embedding_cache import EmbeddingCache
 from l3clf.storage.outputs import FolderRecord, check_not_input
@@ -195,7 +197,7 @@ def baseline(
     stored, not_stored = (
         (None, []) if folder is None else _to_store(model, [cells[i] for i in order], embedded, split, options)
     )
-    duplicates = _duplicates(embedded, split, options)
+    duplicates = _duplicates(embedded, split)
     report = BaselineReport(
         results=ranked,
         model=model,
@@ -261,7 +263,8 @@ def _embed_all(target: Target, embedders: Sequence[Embedder], options: Options) 
         why = some(failed.values(), MAX_NAMED_FAILURES, "\n  ") or "the table is empty"
         raise DatasetError(f"none of {counted(len(table), 'clip')} could be read:\n  {why}")
     windows = {name: [each[i] for i in good] for name, each in outcomes.items()}
-    return Embedded(target.of(table.subset(good)), windows, rates, [failed[i] for i in sorted(failed)])
+    files = identities([table.clips[i] for i in good], options.cache)
+    return Embedded(target.of(table.subset(good)), windows, rates, [failed[i] for i in sorted(failed)], files)
 
 
 def _results(
@@ -306,7 +309,11 @@ def _refitted(best: Cell, embedded: Embedded, split: Split, options: Options) ->
     model.set_params(cache=options.cache, n_jobs=options.n_jobs)
     # With a cache, the clips are passed again: the model's training digest is then that of their sound.
     clips = embedded.windows[best.embedder.name] if options.cache is None else embedded.table.clips
-    return cast(Model, embedded.target.fit(model, clips, split))
+    # The trees of a forest are grown on threads, and are the same on any number of them. Not in a cross-validation,
+    # whose folds use every core.
+    n = n_threads(options.n_jobs)
+    with joblib.parallel_config("threading", n_jobs=n) if best.head == "forest" else nullcontext():
+        return cast(Model, embedded.target.fit(model, clips, split))
 
 
 def _to_store(
@@ -334,11 +341,10 @@ def _pooled(windows: Sequence[WindowEmbeddings]) -> NDArray[np.float32]:
     return np.stack([pool_vectors(clip.vectors, "mean") for clip in windows])
 
 
-def _duplicates(embedded: Embedded, split: Split, options: Options) -> list[Duplicate]:
+def _duplicates(embedded: Embedded, split: Split) -> list[Duplicate]:
     # MFCCs keep details of a recording that better embedders ignore, and thus tell two takes of a sound apart.
     windows = embedded.windows.get(FLOOR) or next(iter(embedded.windows.values()))
-    clips = embedded.table.clips
-    return find_duplicates(clips, content_ids(clips, options.cache), _pooled(windows), split)
+    return find_duplicates(embedded.table.clips, embedded.contents, _pooled(windows), split)
 
 
 def _curve(best: Cell, embedded: Embedded, split: Split, options: Options) -> list[dict[str, Any]]:

@@ -225,14 +225,23 @@ def _plain_labels(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def digest_of(
-    items: Sequence[Item], labels: NDArray[Any], cache: EmbeddingCache | None, *, ordered: bool = False
+    items: Sequence[Item],
+    labels: NDArray[Any],
+    cache: EmbeddingCache | None,
+    *,
+    ordered: bool = False,
+    ids: Sequence[bytes | L3clfError] | None = None,
 ) -> str:
-    """Return a digest of the clips' content (not their paths) and labels; the order counts only if `ordered`."""
-    ids = iter(content_ids([item for item in items if not isinstance(item, WindowEmbeddings)], cache))
+    """Return a digest of the clips' content (not their paths) and labels; the order counts only if `ordered`.
+
+    `ids` are those of the clips from `content_ids`, where they are known.
+    """
+    clips = [item for item in items if not isinstance(item, WindowEmbeddings)]
+    each_id = iter(content_ids(clips, cache) if ids is None else ids)
     contents = [
         hashlib.sha256(item.vectors.tobytes()).hexdigest()
         if isinstance(item, WindowEmbeddings)
-        else _content(item, next(ids))
+        else _content(item, next(each_id))
         for item in items
     ]
     # A table and its shuffled copy have the same digest, unless the order matters to the caller.

@@ -33,6 +33,25 @@ def test_the_table_has_a_row_for_each_cell_best_first(table):
     assert set(report.model.predict(table.clips)) <= set(table.labels)
 
 
+def test_a_forest_is_the_same_however_many_threads_grow_it(table):
+    one, two = (run(table, heads=["forest"], n_jobs=n).model for n in (1, 2))
+    assert one.head_.n_jobs is None
+    for a, b in zip(one.head_.estimators_, two.head_.estimators_, strict=True):
+        np.testing.assert_array_equal(a.tree_.threshold, b.tree_.threshold)
+        np.testing.assert_array_equal(a.tree_.value, b.tree_.value)
+
+
+def test_files_are_identified_once_beside_each_time_they_are_embedded(table, tmp_path, monkeypatch):
+    cache, asked, identify = l3clf.EmbeddingCache(tmp_path / "c.sqlite"), [], l3clf.EmbeddingCache.identify
+    monkeypatch.setattr(
+        l3clf.EmbeddingCache, "identify", lambda self, paths: asked.append(paths) or identify(self, paths)
+    )
+    run(table, heads=["logistic"], cache=cache, out=tmp_path / "out")
+    assert (
+        len([paths for paths in asked if paths]) == 4
+    )  # the clips, the files, and for the model on all clips both again
+
+
 def test_the_numbers_are_those_of_scikit_learn_by_hand(table):
     report = run(table, heads=["logistic"])
     vectors = l3clf.ClipEmbedder("mfcc", cache=None).fit_transform(table.clips)

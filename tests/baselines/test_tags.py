@@ -22,6 +22,7 @@ from l3clf.baselines.targets import TagTarget
 from l3clf.demo.sounds import CLASSES, synthesise
 from l3clf.errors import DatasetError, ParameterError
 from l3clf.evaluate import CrossValidation
+from l3clf.pipeline import identities
 
 KINDS = CLASSES[:3]
 
@@ -114,7 +115,7 @@ def test_answers_with_thresholds_of_other_groups_are_kept_apart(tagged, tmp_path
     places = []
     for groups in (None, np.arange(36) // 2, np.arange(36) // 3):
         target = TagTarget(ClipTable(tagged.clips, tagged.labels, tagged.folds, groups))
-        store = CellStore(tmp_path, Embedded(target, {}, {}, []), target.split(), options)
+        store = CellStore(tmp_path, Embedded(target, {}, {}, [], identities(tagged.clips)), target.split(), options)
         places.append(store.place(["the same cell"]))
     assert len(set(places)) == 3
 
