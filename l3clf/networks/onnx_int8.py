@@ -132,7 +132,8 @@ class _Layers:
         self.nodes = nodes
         self._pixels: set[str] = set()  # maps of a single pixel
         for node in nodes:
-            if node.op_type == "GlobalAveragePool" or node.input[0] in self._pixels:
+            single = node.op_type in ("Conv", "Relu", "Sigmoid") and node.input[0] in self._pixels
+            if node.op_type == "GlobalAveragePool" or single:
                 self._pixels.add(node.output[0])
 
     def quantised(self) -> list[NodeProto]:
