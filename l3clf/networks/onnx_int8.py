@@ -28,6 +28,7 @@ MAX_WEIGHT, MAX_BIAS = 127, 2**30
 MAX_PAIR = 32_767 / STEPS  # of two neighbouring weights of the same sign
 EQUALISED = 0.4  # exponent of the channels' factors: 0 leaves channels as they are, 1 gives all the same range
 QUIETEST = 0.1  # of the loudest channel: no channel is taken for quieter, since other sounds may be louder in it
+MIN_INPUTS = 64  # channels, a register of bytes: with fewer, floats are as fast; depthwise kernels have one
 MARGIN = 0.75  # of the observed range of an output's channel, on either side
 DIGITS = 10  # binary, of what is observed: other processors round otherwise, and must come to the same integers
 
@@ -85,11 +86,11 @@ def observe(model: ModelProto, inputs: Iterable[NDArray[np.float32]], threads: i
 def observed_tensors(model: ModelProto) -> dict[str, int]:
     """Return the tensors whose ranges `quantised` needs, and the number of channels of each."""
     channels = {tensor.name: (tensor.dims[0], tensor.dims[1]) for tensor in model.graph.initializer if tensor.dims[1:]}
-    layers = _Layers(list(model.graph.node))
-    names = {}
+    layers = _Layers(model)
+    names = {between: channels[first.input[1]][0] for first, _, between in layers.pairs()}
     for node in layers.quantised():
         n_out, n_in = channels[node.input[1]]
-        names[node.input[0]] = n_in * _groups(node)
+        names[node.input[0]] = n_in
         names[layers.end(node)] = n_out
     if pool := layers.output_pool():
         names[pool.output[0]] = channels[layers.quantised()[-1].input[1]][0]
@@ -104,8 +105,8 @@ def _rounded(values: Float64) -> Float64:
 def quantised(model: ModelProto, observed: Observed) -> ModelProto:
     """Return a network in integers of 8 bits.
 
-    Its convolutions, the rectifiers after them and max-pooling are in integers; what else there is stays in floats, and
-    so do convolutions over a single pixel, as in a squeeze-excitation.
+    Convolutions of `MIN_INPUTS` channels and more, the rectifiers after them and max-pooling are in integers; what else
+    there is stays in floats, and so do convolutions over a single pixel, as in a squeeze-excitation.
 
     Parameters
     ----------
@@ -128,8 +129,9 @@ def quantised(model: ModelProto, observed: Observed) -> ModelProto:
 class _Layers:
     """Finds the way through the layers of a network."""
 
-    def __init__(self, nodes: Sequence[NodeProto]) -> None:
-        self.nodes = nodes
+    def __init__(self, model: ModelProto) -> None:
+        self.nodes = nodes = list(model.graph.node)
+        self._inputs = {tensor.name: tensor.dims[1] for tensor in model.graph.initializer if tensor.dims[1:]}
         self._pixels: set[str] = set()  # maps of a single pixel
         for node in nodes:
             single = node.op_type in ("Conv", "Relu", "Sigmoid") and node.input[0] in self._pixels
@@ -138,7 +140,8 @@ class _Layers:
 
     def quantised(self) -> list[NodeProto]:
         """Return the convolutions that are quantised."""
-        return [node for node in self.nodes if node.op_type == "Conv" and node.input[0] not in self._pixels]
+        convs = [node for node in self.nodes if node.op_type == "Conv" and node.input[0] not in self._pixels]
+        return [conv for conv in convs if self._inputs[conv.input[1]] >= MIN_INPUTS]
 
     def after(self, name: str) -> list[NodeProto]:
         """Return the layers that read a tensor."""
@@ -150,24 +153,21 @@ class _Layers:
         return str(after[0].output[0] if [node.op_type for node in after] == ["Relu"] else conv.output[0])
 
     def pairs(self) -> list[tuple[NodeProto, NodeProto, str]]:
-        """Return pairs of convolutions between which there is nothing but a rectifier, whose output is the third."""
-        found = []
-        for conv in self.quantised():
+        """Return pairs of convolutions with nothing but a rectifier, and pooling, between; its output is the third."""
+        found, quantised = [], self.quantised()
+        for conv in (node for node in self.nodes if node.op_type == "Conv"):
             name = end = self.end(conv)
             while [node.op_type for node in self.after(name)] == ["MaxPool"]:
                 name = self.after(name)[0].output[0]
-            if end != conv.output[0] and [node.op_type for node in self.after(name)] == ["Conv"]:
-                found.append((conv, self.after(name)[0], end))
+            after = self.after(name)
+            if end != conv.output[0] and len(after) == 1 and after[0] in quantised:
+                found.append((conv, after[0], end))
         return found
 
     def output_pool(self) -> NodeProto | None:
         """Return the max-pooling between the last convolution and the output, where there is nothing else."""
         (first, *more) = self.after(self.quantised()[-1].output[0])
         return first if first.op_type == "MaxPool" and not more else None
-
-
-def _groups(conv: NodeProto) -> int:
-    return next((attribute.i for attribute in conv.attribute if attribute.name == "group"), 1)
 
 
 class _Steps(NamedTuple):
@@ -194,7 +194,7 @@ class _Writer:
 
     def __init__(self, model: ModelProto, observed: Observed) -> None:
         self._graph = model.graph
-        self._layers = _Layers(list(model.graph.node))
+        self._layers = _Layers(model)
         self._convs = {conv.output[0]: conv for conv in self._layers.quantised()}
         self._ends = {self._layers.end(conv) for conv in self._convs.values()}
         self._values = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in model.graph.initializer}
@@ -217,8 +217,7 @@ class _Writer:
             return
         factors = (np.maximum(high, QUIETEST * high.max()) / high.max()) ** EQUALISED
         self._divide(first, factors)
-        # A depthwise kernel has the channels in front.
-        self._values[second.input[1]] *= factors.reshape((-1, 1, 1, 1) if _groups(second) > 1 else (-1, 1, 1))
+        self._values[second.input[1]] *= factors.reshape(-1, 1, 1)
         for name in {between, second.input[0]}:  # two tensors where a pooling comes between them
             self._ranges[name] = Range(*(part / factors for part in self._ranges[name]))
 
@@ -271,7 +270,7 @@ class _Writer:
         integers = np.clip(np.rint(kernel / step.reshape(-1, 1, 1, 1)), -MAX_WEIGHT, MAX_WEIGHT)
         lost = (kernel - integers * step.reshape(-1, 1, 1, 1)).sum(axis=(2, 3))
         mean = self._ranges[source].mean
-        bias = bias + (lost[:, 0] * mean if _groups(node) > 1 else lost @ mean)
+        bias = bias + lost @ mean
         sums = step * self._steps[source].size  # a float32, of which the engine makes the same product
         offsets = np.clip(np.rint(bias / sums), -MAX_BIAS, MAX_BIAS)
         name = node.output[0]
@@ -332,10 +331,8 @@ def steps_of_weights(kernel: Float64) -> NDArray[np.float32]:
     array of shape (out,)
     """
     rows = kernel.reshape(len(kernel), -1)
-    if kernel.shape[1] == 1:  # engines differ in which two meet, so it may be any
-        pairs = _most_of_pairs(np.sort(rows, axis=1)[:, [0, 1, -2, -1]] if rows.shape[1] > 3 else rows)
-    else:  # neighbouring channels, or neighbours in a row of the kernel, as an engine lays out its maps
-        pairs = np.maximum(_most_of_pairs(rows), _most_of_pairs(kernel.transpose(0, 2, 3, 1).reshape(len(kernel), -1)))
+    # Neighbouring channels meet, or neighbours in a row of the kernel, as an engine lays out its maps.
+    pairs = np.maximum(_most_of_pairs(rows), _most_of_pairs(kernel.transpose(0, 2, 3, 1).reshape(len(kernel), -1)))
     step = np.maximum(np.abs(rows).max(axis=1) / MAX_WEIGHT, pairs / (MAX_PAIR - 1))  # 1: both may be rounded up
     return np.asarray(np.maximum(step, 1e-30), np.float32)
 

@@ -78,6 +78,19 @@ def test_a_window_has_98_frames():
     assert (n, FRONT_END.n_frames) == (31_200, 1 + (n - 1 - 1) // FRONT_END.hop) == (31_200, 98)
 
 
+@needs_shared
+def test_int8_is_near_and_an_embedder_of_its_own():
+    windows, wanted = expected("mn04")
+    exact = load_embedder("efficientat", weights=Path(SHARED, "weights"))
+    integers = load_embedder("efficientat", weights=Path(SHARED, "weights"), precision="int8")
+    assert integers.fingerprint != exact.fingerprint
+    assert exact.fingerprint == "89a4e3a8ae31a093b05481b0a5f045e2"
+    found = integers.embed_windows(windows)
+    cosines = (found * wanted).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
+    assert np.median(cosines) > 0.95
+    assert np.abs(found - wanted).max() > 1e-3
+
+
 # --- the networks ----------------------------------------------------------------------------------
 
 

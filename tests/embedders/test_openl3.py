@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from golden import openl3_recipe as recipe
 
-from l3clf.embedders import load_embedder
+from l3clf.embedders import load_embedder, number_types
 from l3clf.embedders.openl3 import OpenL3, front_end
 from l3clf.errors import DownloadError, ParameterError, WeightsError
+from l3clf.networks.openvino_run import has_openvino
 from l3clf.weights import fetch as download
 from l3clf.weights import registry as weights
 
@@ -178,6 +179,21 @@ def test_precisions_have_fingerprints_of_their_own(openl3):
 
 def test_float32_has_the_fingerprint_that_it_always_had(openl3):
     assert openl3().fingerprint == "4120aeecf09f46344dea9e1fff5427a0"
+
+
+@pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")
+def test_the_fast_engine_has_the_same_integers(integers, openl3):
+    windows = np.concatenate([one_window(seed) for seed in range(3)])
+    expected, found = (emb.embed_windows(windows) for emb in (integers, replace(integers, precision="fast")))
+    assert np.abs(found - expected).max() <= 0.02 * np.abs(expected).max()
+    near = replace(openl3(), precision="bfloat16").embed_windows(windows)
+    assert np.abs(near - openl3().embed_windows(windows)).max() <= 0.05 * np.abs(expected).max()
+
+
+def test_fast_without_openvino_is_int8(integers, monkeypatch):
+    monkeypatch.setattr(number_types, "has_openvino", lambda: False)
+    emb = replace(integers, precision="fast")
+    np.testing.assert_array_equal(emb.embed_windows(one_window()), integers.embed_windows(one_window()))
 
 
 def test_int8_travels_as_its_options(integers):

@@ -3,10 +3,10 @@
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from l3clf.networks.onnx_build import GraphBuilder, run_graph, session
-from l3clf.networks.onnx_int8 import MAX_PAIR, STEPS, observe, observed_tensors, quantised, steps_of_weights
+from l3clf.networks.onnx_int8 import STEPS, observe, observed_tensors, quantised
 
 BANDS, FRAMES = 16, 12
 
@@ -16,11 +16,11 @@ def network(seed=0):
     random = np.random.default_rng(seed)
     graph = GraphBuilder(BANDS, FRAMES)
     graph.affine(0.05, 2.0)
-    for c_in, c_out in ((1, 8), (8, 8), (8, 16)):
+    for c_in, c_out in ((1, 64), (64, 64), (64, 16)):
         loud = np.exp(random.uniform(-1, 1, c_out))  # channels of different ranges
         kernel = random.normal(0, np.sqrt(2 / 9 / c_in), (3, 3, c_in, c_out)) * loud
         graph.conv(kernel, random.uniform(-0.1, 0.1, c_out))
-        if c_out < 16:
+        if c_out == 64:
             graph.relu()
     graph.max_pool(8, 6)
     graph.flatten_channels_last()
@@ -50,18 +50,17 @@ def test_vectors_are_near_to_those_in_floats(both):
     assert cosines.min() > 0.98
 
 
-def test_all_convolutions_are_in_integers_where_it_runs(both, tmp_path):
+def test_large_convolutions_are_in_integers_where_it_runs(both, tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     onnxruntime.InferenceSession(both[1].SerializeToString(), options, providers=["CPUExecutionProvider"])
     text = (tmp_path / "optimised.onnx").read_bytes()
-    assert text.count(b"QLinearConv") == 3
-    assert b"FusedConv" not in text
+    assert text.count(b"QLinearConv") == 2  # the first reads one channel
 
 
 def test_no_two_products_of_a_pair_overflow_16_bits(both):
     kernels = [values for name, values in integers(both[1]).items() if name.endswith("_kernel")]
-    assert len(kernels) == 3
+    assert len(kernels) == 2
     for kernel in kernels:
         rows = [kernel.reshape(len(kernel), -1), kernel.transpose(0, 2, 3, 1).reshape(len(kernel), -1)]
         for row in rows:
@@ -71,21 +70,16 @@ def test_no_two_products_of_a_pair_overflow_16_bits(both):
         assert np.abs(kernel.astype(int)).max(axis=(1, 2, 3)).min() > 40  # and the range is used
 
 
-def test_a_kernel_of_one_channel_may_be_laid_out_in_any_order():
-    kernel = np.random.default_rng(0).normal(size=(50, 1, 3, 3))
-    whole = np.sort(np.rint(kernel.reshape(50, 9) / steps_of_weights(kernel)[:, np.newaxis]), axis=1)
-    assert np.maximum(whole[:, -2:].sum(axis=1), -whole[:, :2].sum(axis=1)).max() <= MAX_PAIR
-
-
 def test_what_is_observed_is_what_channels_reach():
     model = network()
     x = inputs(5)
     found = observe(model, [x[:2], x[2:]])
     assert {name: len(values.low) for name, values in found.items()} == observed_tensors(model)
-    first = next(iter(found.values()))
-    levels = x * np.float32(0.05) + np.float32(2)
-    expected = levels.min(), levels.max(), levels.mean()
-    assert np.allclose([part[0] for part in first], expected, rtol=2**-10)
+    name = next(iter(found))
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    maps = session(model).run([name], {"input": x})[0].swapaxes(0, 1).reshape(64, -1)
+    for part, expected in zip(found[name], (maps.min(axis=1), maps.max(axis=1), maps.mean(axis=1)), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=2**-10)
     for values in found.values():
         assert all(np.array_equal(part, part.astype(np.float16).astype(float)) for part in values if part.min() > 1e-3)
 
@@ -94,9 +88,9 @@ def test_what_is_observed_is_what_channels_reach():
 def test_silent_channels_do_no_harm(spread):
     """Weights of zeros, and a network whose output never moves."""
     graph = GraphBuilder(BANDS, FRAMES)
-    graph.conv(np.full((3, 3, 1, 4), spread), np.array([0.0, 1.0, 0.0, -1.0]))
+    graph.conv(np.full((3, 3, 1, 64), spread), np.resize([0.0, 1.0, 0.0, -1.0], 64))
     graph.relu()
-    graph.conv(np.full((3, 3, 4, 4), spread), np.array([0.0, 1.0, 2.0, -1.0]))
+    graph.conv(np.full((3, 3, 64, 4), spread), np.array([0.0, 1.0, 2.0, -1.0]))
     graph.max_pool(BANDS, FRAMES)
     graph.flatten_channels_last()
     model = graph.build(4)

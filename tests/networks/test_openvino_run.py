@@ -17,7 +17,7 @@ needs_openvino = pytest.mark.skipif(not has_openvino(), reason="openvino is not 
 def network():
     random = np.random.default_rng(0)
     graph = GraphBuilder(16, 12)
-    for c_in, c_out in ((1, 8), (8, 8)):
+    for c_in, c_out in ((1, 64), (64, 8)):
         graph.conv(random.normal(0, np.sqrt(2 / 9 / c_in), (3, 3, c_in, c_out)), random.uniform(-0.1, 0.1, c_out))
         if c_in == 1:
             graph.relu()
