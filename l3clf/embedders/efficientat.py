@@ -243,7 +243,8 @@ class EfficientAT(Embedder):
         searches the folder that ``L3CLF_WEIGHTS`` names and the user's cache folder, and then downloads mn04; the
         others cannot be downloaded.
     precision : {"float32", "bfloat16", "int8", "fast"}
-        In which numbers the network computes; see `l3clf.embedders.openl3.OpenL3`. Squeeze-excitation and hard-swish
+        In which numbers the network computes; see `l3clf.embedders.openl3.OpenL3`. Its layers are so small that no
+        other precision is faster; in int8, layers that read fewer than 64 channels, squeeze-excitation and hard-swish
         stay in floats.
 
     Raises

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.efficientat_recipe import EVERY, GOLDEN, LEVELS_OF, checkpoint, seeded, sounds
+from sklearn.base import clone
 
 from l3clf.audio.spectrogram import log_spectrogram
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.model_file import load_model, save_model
 from l3clf.embedders import load_embedder
 from l3clf.embedders.efficientat import FRONT_END, MODELS, build_graph, tensor_shapes
 from l3clf.errors import ParameterError, WeightsError
@@ -89,6 +92,19 @@ def test_int8_is_near_and_an_embedder_of_its_own():
     cosines = (found * wanted).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
     assert np.median(cosines) > 0.95
     assert np.abs(found - wanted).max() > 1e-3
+
+
+@needs_shared
+def test_a_model_goes_on_with_the_precision_that_it_was_fitted_with(tmp_path):
+    folder = Path(SHARED, "weights")
+    embedder = load_embedder("efficientat", weights=folder, precision="int8")
+    sounds = [sound for sound in SOUNDS.values() if sound.any()][:8]
+    model = clone(ClipClassifier(embedder, sample_rate=32_000, cache=None)).fit(sounds, ["a", "b"] * 4)
+    again = load_model(save_model(model, tmp_path / "m.l3clf"), weights=folder)
+    assert again.embedder.precision == "int8"
+    assert again.embedder.fingerprint == embedder.fingerprint
+    found, wanted = (m.set_params(cache=None).predict_proba(sounds[:3]) for m in (again, model))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 # --- the networks ----------------------------------------------------------------------------------
