@@ -145,6 +145,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "time of a baseline on 1,000 new clips, and again from the cache",
         "nothing; 3 minutes",
     ),
+    "wide": Benchmark(
+        "wide",
+        "embedding on Dask's workers beside one of them; time, memory and disk for many short clips",
+        f"{_SHARED}, Dask and pyarrow (the extras `dask` and `parquet`); 10 minutes",
+    ),
     "footprint": Benchmark(
         "footprint",
         "size of an installation, time of an import, memory for a long file",

@@ -181,7 +181,8 @@ def _costs(name: str, costs: Sequence[Cost]) -> Table:
         row("variables of the C library (bytes)", *(c.static_bytes for c in costs)),
         row("instructions a window", *(work.network for work in works)),
         row("instructions a multiply-accumulate", *(round(c.instructions.network / c.macs, 2) for c in costs)),
-        row("front-end: instructions a second of sound", *(work.frontend for work in works)),
+        row("samples to levels: instructions a second of sound", *(work.frontend for work in works)),
+        row("of which l3clf_frame, the front-end", *(100 * work.levels for work in works)),
         row("decision of a full pool: instructions", *(work.decision for work in works)),
         row("l3clf_push of a hop between frames: instructions, median", *(work.push_median for work in works)),
         row("the same, longest", *(work.push_longest for work in works)),
@@ -190,7 +191,7 @@ def _costs(name: str, costs: Sequence[Cost]) -> Table:
     if any(cost.cycles for cost in costs):
         rows += [
             row("cycles a window, by Arm's timing table", *(c.cycles.network if c.cycles else None for c in costs)),
-            row("front-end: cycles a second of sound", *(c.cycles.frontend if c.cycles else None for c in costs)),
+            row("samples to levels: cycles a second", *(c.cycles.frontend if c.cycles else None for c in costs)),
         ]
     title = f"{name}, {costs[0].macs:,} multiply-accumulates a window"
     return Table(title, (("", ""), *((f"{cost.core}, {cost.build}", ",") for cost in costs)), tuple(rows))

@@ -5,12 +5,10 @@ wrong.
 """
 
 import os
-import tempfile
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO, TypeAlias
 
 import numpy as np
@@ -21,11 +19,14 @@ from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.embedders.clip_progress import ClipProgress
 from l3clf.embedders.clip_work import Store, Work, identities, warn_of_unused_cache
 from l3clf.embedders.parallel_run import Run
+from l3clf.embedders.wide_run import WideRun
 from l3clf.errors import CacheError, L3clfError
 from l3clf.networks.threads import in_parallel, n_threads
-from l3clf.storage.atomic import cannot_write, replacing
+from l3clf.networks.workers import n_workers
+from l3clf.storage.atomic import replacing, spool
 from l3clf.storage.embedding_cache import EmbeddingCache, RefusedError, StoredWindows
 from l3clf.storage.outputs import Kind, check_kind, zip_member_begins
+from l3clf.storage.parquet_windows import PARQUET, ParquetWriter, WindowRows, check_parquet
 
 __all__ = [
     "EMBEDDINGS",
@@ -39,6 +40,7 @@ __all__ = [
     "n_threads",
     "save_each",
     "save_embeddings",
+    "save_parquet",
 ]
 
 Outcome: TypeAlias = WindowEmbeddings | L3clfError
@@ -106,7 +108,8 @@ def embed_sources(
         See `Embedder.embed`.
     cache : EmbeddingCache or None
     n_jobs : int or None
-        Number of threads; None means one for each core.
+        Number of threads; None means one for each core. Where joblib's backend has workers in other processes, as in
+        ``with joblib.parallel_config("dask")``, these embed in their place.
     progress : bool
         Whether to show a progress bar on standard error.
     tally : Tally or None
@@ -166,7 +169,7 @@ def _each(
     tally: Tally | None = None,
     at_once: int | None = None,
 ) -> Generator[tuple[int, Outcome], None, None]:
-    threads = n_threads(n_jobs)
+    threads, workers = n_threads(n_jobs), n_workers(n_jobs)
     embedder.framing(hop_s, center)  # reports a bad hop before any file is read
     _ = embedder.fingerprint  # reports missing weights before any file is read
     work = Work(sources, embedder)
@@ -179,7 +182,11 @@ def _each(
             warn_of_unused_cache(error)
     store = Store(embedder, work)
     with ClipProgress(sources, hop_s, progress) as bar:
-        run = Run(embedder, hop_s, center, threads, work.look_up, store.add_piece, bar.tell_windows, work.notes)
+        if workers:
+            kept = work.look_up, store.add_piece, work.contents.get
+            run: Run | WideRun = WideRun(embedder, hop_s, center, workers, n_jobs, *kept, work.notes)
+        else:
+            run = Run(embedder, hop_s, center, threads, work.look_up, store.add_piece, bar.tell_windows, work.notes)
         try:
             for i, failure in work.unidentified.items():
                 bar.settle(i, 1, known=True)
@@ -267,15 +274,11 @@ def save_each(
         The number of windows written.
     """
     target = check_kind(path, EMBEDDINGS, force=force)
-    with replacing(target) as file, _spool(target) as spool:
+    with replacing(target) as file, spool(target) as kept_vectors:
         kept: dict[int, tuple[int, WindowEmbeddings]] = {}  # by clip: where its vectors are, and the rest of it
         for i, outcome in finished:
             if isinstance(outcome, WindowEmbeddings):
-                position = spool.tell()
-                vectors = np.ascontiguousarray(outcome.vectors, np.float32)
-                spool.write(vectors.data)
-                rest = np.broadcast_to(np.float32(0), vectors.shape)  # of its shape, without its bytes
-                kept[i] = position, replace(outcome, vectors=rest)
+                kept[i] = _spooled(outcome, kept_vectors)
         order = sorted(kept)
         windows = [kept[i][1] for i in order]
         counts = [len(each) for each in windows]
@@ -291,22 +294,76 @@ def save_each(
                 header = {"descr": "<f4", "fortran_order": False, "shape": (sum(counts), width)}
                 np.lib.format.write_array_header_1_0(member, header)
                 for i, n in zip(order, counts, strict=True):
-                    spool.seek(kept[i][0])
-                    _copy(spool, member, n * width * 4)
+                    kept_vectors.seek(kept[i][0])
+                    _copy(kept_vectors, member, n * width * 4)
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
     return sum(counts)
 
 
-@contextmanager
-def _spool(beside: Path) -> Iterator[IO[bytes]]:
-    try:
-        file = tempfile.TemporaryFile(dir=beside.parent)  # noqa: SIM115  # closed below
-    except OSError as problem:
-        raise cannot_write(beside, problem) from problem
-    with file:
-        yield file
+def save_parquet(
+    path: str | os.PathLike[str],
+    names: Sequence[str],
+    finished: Iterable[tuple[int, Outcome]],
+    embedder: Embedder,
+    contents: Sequence[bytes | L3clfError | None],
+    *,
+    force: bool = False,
+) -> int:
+    """Write the windows of clips to a Parquet file as they finish, a row for each; see `ParquetWriter`.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; as for `save_each`, only one clip is in memory, and rows are in the order of `names`.
+    names : sequence of str
+        Name of each clip.
+    finished : iterable of (int, WindowEmbeddings or L3clfError)
+        As from `embed_each`, in any order.
+    embedder : Embedder
+    contents : sequence of bytes, L3clfError or None
+        Digest of each clip's file, where it is known; see `content_ids`.
+    force : bool, default=False
+        Whether to replace an existing file that is not such a Parquet file.
+
+    Returns
+    -------
+    int
+        The number of windows written.
+
+    Raises
+    ------
+    MissingDependencyError
+        If pyarrow is not installed.
+    ParameterError
+        If a name is not Unicode, or the file cannot be written.
+    """
+    check_parquet(names)
+    target, width, n_windows = check_kind(path, PARQUET, force=force), embedder.embedding_size, 0
+    with replacing(target) as file, spool(target) as kept_vectors:
+        kept: dict[int, tuple[int, WindowEmbeddings]] = {}
+        for i, outcome in finished:
+            if isinstance(outcome, WindowEmbeddings):
+                kept[i] = _spooled(outcome, kept_vectors)
+        with closing(ParquetWriter(file, f"{embedder.name}:{embedder.fingerprint}", width)) as writer:
+            for i in sorted(kept):
+                position, windows = kept.pop(i)
+                kept_vectors.seek(position)
+                vectors = np.frombuffer(kept_vectors.read(len(windows) * width * 4), np.float32).reshape(-1, width)
+                content = contents[i]
+                digest = content.hex() if isinstance(content, bytes) else None
+                writer.add(names[i], digest, WindowRows(windows.times_s, windows.levels_dbfs, vectors))
+                n_windows += len(windows)
+    return n_windows
+
+
+def _spooled(windows: WindowEmbeddings, file: IO[bytes]) -> tuple[int, WindowEmbeddings]:
+    """Write the vectors of a clip; return where they are, and the rest of it."""
+    position = file.tell()
+    vectors = np.ascontiguousarray(windows.vectors, np.float32)
+    file.write(vectors.data)
+    return position, replace(windows, vectors=np.broadcast_to(np.float32(0), vectors.shape))  # without its bytes
 
 
 def _copy(source: IO[bytes], target: IO[bytes], n_bytes: int) -> None:

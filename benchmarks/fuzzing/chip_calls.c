@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "l3clf.h"
+#include "l3clf_events.h"
 
 #define MAX_DECISIONS 4096
 #define MAX_SAMPLES (L3CLF_WINDOW + 64000) /* of a script */
@@ -23,7 +24,8 @@ typedef struct {
     void *arena;
     record *records;
     int n;
-    int resets; /* whether the callback resets the state */
+    int resets;  /* whether the callback resets the state */
+    int follows; /* whether its decisions become events */
 } stream;
 
 static const char *wrong; /* what was found first */
@@ -32,6 +34,41 @@ static void require(int condition, const char *what)
 {
     if (!condition && !wrong) {
         wrong = what;
+    }
+}
+
+/* --- events of the first stream --------------------------------------------------------------------- */
+
+static l3clf_events *events;
+static int begun[L3CLF_N_LABELS];
+
+static void on_event(void *user, const l3clf_event *event)
+{
+#ifdef L3CLF_TAGS
+    const int32_t label = event->tag;
+#else
+    const int32_t label = event->class_id;
+#endif
+    require(user == events && label >= 0 && label < L3CLF_N_LABELS, "an event of nothing");
+    require(begun[label] == !event->begins, "an event that ends twice, or begins twice");
+    require(event->score > 0.0F && event->score <= 1.0001F, "a score out of range");
+    require(event->first <= event->last && event->start_ms < event->end_ms, "an event that ends before it begins");
+    require(l3clf_events_end(events) == L3CLF_ERROR_BUSY, "an end from the callback");
+    begun[label] = event->begins;
+}
+
+static void follow(uint32_t argument)
+{
+    static const float enter[] = {1e-9F, 0.2F, 0.5F, 0.8F, 1.0F, 0.0F, -1.0F, 2.0F};
+    static const uint32_t ms[] = {0, 1, 500, 1000, 2500, 60000, INT32_MAX, UINT32_MAX};
+    const float most = enter[argument % 8];
+    const l3clf_event_rules rules = {most, argument / 8 % 2 ? most : 0.0F, ms[argument / 16 % 8],
+                                     ms[argument / 128 % 8], ms[argument / 1024 % 8]};
+    require(l3clf_events_end(events) >= 0, "the end of events");
+    const int made = l3clf_events_init(events, &rules, on_event, events);
+    require(made == (argument % 8 < 5 ? 0 : L3CLF_ERROR_RULES), "rules");
+    for (int i = 0; i < L3CLF_N_LABELS; i++) {
+        require(!begun[i], "an event without an end");
     }
 }
 
@@ -49,6 +86,9 @@ static void on_decision(void *user, const l3clf_decision *decision)
         s->records[s->n].probabilities[i] = p;
     }
     s->n++;
+    if (s->follows) {
+        require(l3clf_events_feed(events, decision) >= 0, "a feed of events");
+    }
     require(l3clf_push(s->state, &sample, 1) == L3CLF_ERROR_BUSY, "a push from the callback");
     require(l3clf_feed(s->state, &sample, 1) == L3CLF_ERROR_BUSY, "a feed from the callback");
     require(l3clf_step(s->state, 1) == L3CLF_ERROR_BUSY, "a step from the callback");
@@ -198,12 +238,14 @@ static void run(const uint8_t *script, size_t n)
     wrong = NULL;
     start(&one);
     start(&two);
+    memset(begun, 0, sizeof begun);
+    require(l3clf_events_init(events, NULL, on_event, events) == 0, "init of events");
     n_heard = n_all = 0;
     decisions = late = 0;
     comparing = 1;
     for (size_t at = 0; at + 2 < n && !wrong; at += 3) {
         const uint32_t argument = script[at + 1] + 256U * script[at + 2];
-        switch (script[at] % 12) {
+        switch (script[at] % 13) {
         case 0:
         case 1:
         case 2:
@@ -237,6 +279,9 @@ static void run(const uint8_t *script, size_t n)
         case 10:
             refuse();
             break;
+        case 11:
+            follow(argument);
+            break;
         default:
             armed = argument % 16 == 0;
             if (armed) { /* from the reset on, nothing is to be compared before the next one */
@@ -252,6 +297,7 @@ static void run(const uint8_t *script, size_t n)
         finish(INT32_MAX);
     }
     compare();
+    follow(2);
 }
 
 int main(void)
@@ -266,6 +312,9 @@ int main(void)
         memset(both[i]->state, 0xA5, sizeof(l3clf_state));
         memset(both[i]->arena, 0xA5, L3CLF_ARENA_BYTES);
     }
+    one.follows = 1;
+    events = malloc(sizeof *events);
+    memset(events, 0xA5, sizeof *events);
     heard = malloc(MAX_SAMPLES * sizeof *heard);
     while (fread(head, 1, 4, stdin) == 4) {
         const size_t n = head[0] + 256U * head[1];

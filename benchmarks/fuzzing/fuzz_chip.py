@@ -2,7 +2,7 @@
 
 Rule: a script is a file like any other: it follows from its seed, and is read again by it. Samples of all kinds come in
 chunks of all sizes by `l3clf_push` and `l3clf_feed`, with steps of all budgets, resets, calls that must be refused and
-resets from the callback in between. A report of a sanitizer is a finding.
+resets from the callback in between. Decisions of one stream become events. A report of a sanitizer is a finding.
 """
 
 import os

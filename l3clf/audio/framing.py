@@ -81,8 +81,11 @@ class Framing:
         >>> Framing.of(48000, 1.0, 0.5, center=True).times_s(2).tolist()
         [[-0.5, 0.5], [0.0, 1.0]]
         """
-        starts = np.arange(first, first + n_windows) * self.hop - self.lead
-        return np.stack([starts, starts + self.window], axis=1) / self.sample_rate
+        times = np.empty((n_windows, 2))
+        times[:, 0] = np.arange(first, first + n_windows) * self.hop - self.lead
+        np.add(times[:, 0], self.window, out=times[:, 1])
+        times /= self.sample_rate
+        return times
 
     def windows(self, blocks: Iterable[FloatArray], max_windows: int = 64) -> Iterator[FloatArray]:
         """Cut blocks of one clip into windows.

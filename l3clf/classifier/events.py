@@ -54,7 +54,7 @@ class EventRules(BaseEstimator):
     that class; a window that is below the gate, or is digital silence that was not learned, has score 0. Scores go
     through a median filter. An event begins with the first window at or above `enter` and ends before the first one
     below `leave`. Events of a label that are less than `min_gap_s` apart become one, then those shorter than
-    `min_duration_s` are dropped.
+    `min_duration_s` are dropped. For `refractory_s` after the end of an event, windows have score 0 for its label.
 
     Parameters
     ----------
@@ -69,12 +69,16 @@ class EventRules(BaseEstimator):
         than half: two of three with the default hop. 0 is no filter.
     min_duration_s : float, default=0.5
     min_gap_s : float, default=2.5
+    refractory_s : float, default=0.0
+        So long after the end of an event none of the same label begins. It counts where it is more than `min_gap_s`.
 
     Examples
     --------
     >>> EventRules(enter=0.9).get_params()["enter"]
     0.9
     """
+
+    refractory_s = 0.0  # of a pickle of an earlier version
 
     def __init__(
         self,
@@ -83,12 +87,14 @@ class EventRules(BaseEstimator):
         median_s: float = 1.5,
         min_duration_s: float = 0.5,
         min_gap_s: float = 2.5,
+        refractory_s: float = 0.0,
     ) -> None:
         self.enter = enter
         self.leave = leave
         self.median_s = median_s
         self.min_duration_s = min_duration_s
         self.min_gap_s = min_gap_s
+        self.refractory_s = refractory_s
 
     def check(self) -> None:
         """Check the parameters.
@@ -104,7 +110,7 @@ class EventRules(BaseEstimator):
             raise ParameterError(f"leave={self.leave!r}; expected None or a number above 0, up to 1")
         if self.leave is not None and self.leave > self.enter:
             raise ParameterError(f"leave={self.leave!r}; expected a number up to enter={self.enter!r}")
-        for name in ("median_s", "min_duration_s", "min_gap_s"):
+        for name in ("median_s", "min_duration_s", "min_gap_s", "refractory_s"):
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value < np.inf):
                 raise ParameterError(f"{name}={value!r}; expected a number of seconds, 0 or more")
@@ -247,10 +253,51 @@ def find_events(
     rules.check()
     if not len(times_s):
         return []
-    scores = np.ascontiguousarray(smoothed_scores(answers, times_s, rules.median_s).T)
-    on = _hysteresis(scores, *rules.thresholds(len(scores), threshold))
-    runs = _Runs.of(on, scores, cell_edges(times_s, duration_s))
-    return runs.merged(rules.min_gap_s).longer(rules.min_duration_s).events(np.asarray(classes).tolist())
+    scores = np.array(smoothed_scores(answers, times_s, rules.median_s).T, order="C")
+    thresholds = rules.thresholds(len(scores), threshold)
+    edges = cell_edges(times_s, duration_s)
+    if rules.refractory_s > rules.min_gap_s:
+        found = (_refractory(*each, edges, rules) for each in zip(scores, *thresholds, strict=True))
+        on = np.array(list(found))
+    else:
+        on = _hysteresis(scores, *thresholds)
+    return _runs(on, scores, edges, rules).events(np.asarray(classes).tolist())
+
+
+def _runs(on: NDArray[np.bool_], scores: Scores, edges: Times, rules: EventRules) -> "_Runs":
+    return _Runs.of(on, scores, edges).merged(rules.min_gap_s).longer(rules.min_duration_s)
+
+
+def _refractory(scores: Scores, enter: float, leave: float, edges: Times, rules: EventRules) -> NDArray[np.bool_]:
+    """Return where a class is on, for so long not after the end of each event; one event after the other."""
+    n = len(scores)
+    enters = np.flatnonzero((scores >= enter) & (scores > 0))
+    leaves = np.flatnonzero((scores < leave) | (scores <= 0))
+
+    def run(window: int) -> tuple[int, int]:
+        """Return the first run that begins at this window or later; (n, n) if none does."""
+        first = _item(enters, int(np.searchsorted(enters, window)), n)
+        return first, _item(leaves, int(np.searchsorted(leaves, first)), n)
+
+    on = np.zeros(n, np.bool_)
+    begin, stop = run(0)
+    while begin < n:
+        on[begin:stop] = True
+        start, following = begin, run(stop)
+        while following[0] < n and edges[following[0]] - edges[stop] < rules.min_gap_s - SAME_TIME_S:
+            begin, stop = following
+            on[begin:stop] = True
+            following = run(stop)
+        length = edges[stop] - edges[start]
+        if length > 0 and length >= rules.min_duration_s - SAME_TIME_S:
+            after = edges[stop] - SAME_TIME_S + rules.refractory_s
+            following = run(max(stop, int(np.searchsorted(edges[:-1], after))))
+        begin, stop = following
+    return on
+
+
+def _item(values: NDArray[np.intp], place: int, otherwise: int) -> int:
+    return int(values[place]) if place < len(values) else otherwise
 
 
 def _hysteresis(scores: Scores, enter: Scores, leave: Scores) -> NDArray[np.bool_]:

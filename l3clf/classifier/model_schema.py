@@ -35,6 +35,7 @@ __all__ = [
     "JSON",
     "OBJECT",
     "OPTION",
+    "OPTIONAL_FIELDS",
     "SECTIONS",
     "STUDENT_MEMBER",
     "TAGGER",
@@ -166,6 +167,8 @@ SECTIONS = {
     "tags": {"learned": _one_of(True, False), "thresholds": _LIST},
 }
 """Optional sections of files of version 3 and later."""
+OPTIONAL_FIELDS = {"events": {"refractory_s": number(0, 1e9)}}
+"""Fields of sections that are written only where they say something, so that earlier versions read the others."""
 STUDENT_MEMBER = {"bytes": integer(1, max(STUDENT_MEMBERS.values())), "sha256": _HEX64}
 OPTION = Rule(
     f"null, a boolean, a number or a string of at most {_MAX_OPTION} characters",

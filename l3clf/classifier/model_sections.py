@@ -15,7 +15,15 @@ from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.classifier.decision import TAG_POOLINGS
 from l3clf.classifier.events import EventRules
 from l3clf.classifier.frozen_heads import ArrayFacts
-from l3clf.classifier.model_schema import ADVICE, SECTIONS, TAGGER, checked_section, number, wrong_value
+from l3clf.classifier.model_schema import (
+    ADVICE,
+    OPTIONAL_FIELDS,
+    SECTIONS,
+    TAGGER,
+    checked_section,
+    number,
+    wrong_value,
+)
 from l3clf.classifier.tag_labels import check_label
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.classifier.typicality import PREFIX, Typicality
@@ -68,7 +76,7 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
     ModelFileError
         If one has other fields than it should, or a value out of range.
     """
-    found = {name: checked_section(name, document[name], rules) for name, rules in SECTIONS.items() if name in document}
+    found = {name: _checked(name, document[name]) for name in SECTIONS if name in document}
     has_tags = "tags" in found
     if has_tags != (document.get("kind") == TAGGER) or (has_tags and {"unknown", "augment"} & found.keys()):
         expected = f"with 'tags' for a {TAGGER}, and only there, and without 'unknown' and 'augment' there"
@@ -84,6 +92,12 @@ def checked_sections(document: Mapping[str, Any], n_classes: int) -> dict[str, d
     if "filters" in found:
         _check_filters(found["filters"])
     return found
+
+
+def _checked(name: str, section: Any) -> dict[str, Any]:
+    there = section if type(section) is dict else {}
+    optional = {field: rule for field, rule in OPTIONAL_FIELDS.get(name, {}).items() if field in there}
+    return checked_section(name, section, SECTIONS[name] | optional)
 
 
 def n_rows(document: Mapping[str, Any], n_classes: int) -> int:
@@ -213,7 +227,9 @@ def _describe_events(model: Any) -> dict[str, Any] | None:
     """Return the rules that were tuned; the default ones are those of the l3clf that reads the file."""
     if model.event_rules_ is None:
         return None
-    return {name: None if value is None else float(value) for name, value in model.event_rules_.get_params().items()}
+    rules = model.event_rules_.get_params()
+    left_out = () if rules["refractory_s"] else OPTIONAL_FIELDS["events"]
+    return {name: None if value is None else float(value) for name, value in rules.items() if name not in left_out}
 
 
 def _check_events(section: Mapping[str, Any]) -> None:

@@ -38,6 +38,7 @@ def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.model_file import load_model
     from l3clf.device.cost import CORES, measure_costs
     from l3clf.device.exporter import write_export
+    from l3clf.device.figures import add_figures
     from l3clf.device.model import device_model
     from l3clf.device.runtime_files import PREFIX
     from l3clf.device.toolchain import find_tools
@@ -61,6 +62,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     note("l3clf: measuring builds for a Cortex-M4F, M3 and M0+")
     costs = measure_costs(out, CORES[:1]) + measure_costs(out, CORES[1:], optimisations=["-O2"])  # others take long
+    add_figures(out, d, costs)
     say("\n".join(cost_lines(costs, d)))
     return 0
 

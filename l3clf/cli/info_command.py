@@ -92,7 +92,8 @@ def _model(path: Path) -> dict[str, Any]:
 
     model = load_model(path)
     embedder = unfiltered(model.embedder_)
-    chosen = {**embedder.unnamed_options, **embedder.options}
+    named = {**embedder.unnamed_options, **embedder.options}
+    chosen = {name: value for name in named if (value := getattr(embedder, name)) is not None}
     head = "logistic regression" if model.head_.kind in ("linear", "sigmoid") else "forest"
     is_tagger = isinstance(model, ClipTagger)
     return {
@@ -169,8 +170,10 @@ def _events(model: Any) -> dict[str, Any]:
     """Return the rules of events that were tuned, if they were."""
     if model.event_rules_ is None:
         return {}
-    rules = model.event_rules_.get_params().items()
-    return {"rules of events": ", ".join(f"{name}={value:g}" for name, value in rules if value is not None)}
+    rules = {name: value for name, value in model.event_rules_.get_params().items() if value is not None}
+    if not rules["refractory_s"]:
+        del rules["refractory_s"]
+    return {"rules of events": ", ".join(f"{name}={value:g}" for name, value in rules.items())}
 
 
 def _student(path: Path) -> dict[str, Any]:

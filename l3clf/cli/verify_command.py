@@ -48,7 +48,17 @@ def _run(args: argparse.Namespace) -> int:
 
 def ledger_lines(ledgers: Sequence["Ledger"], signals: Sequence["Signals"]) -> list[str]:
     """Return ledgers and test signals as the lines of a Markdown table, a build to a line."""
-    names = ("build", "features", "layers", "embeddings", "decisions", "clips", "probabilities", "test signals")
+    names = (
+        "build",
+        "features",
+        "layers",
+        "embeddings",
+        "decisions",
+        "events",
+        "clips",
+        "probabilities",
+        "test signals",
+    )
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for one, signal in zip(ledgers, signals, strict=True):
         equal = 1 - one.features_differ / max(1, one.n_features)
@@ -57,6 +67,7 @@ def ledger_lines(ledgers: Sequence["Ledger"], signals: Sequence["Signals"]) -> l
             f"| {one.name} | {equal:.4%} equal, at most {one.largest_step} LSB{wrong} | {one.values_differ} of "
             f"{one.n_values:,} values differ | {one.n_windows - one.embeddings_differ} of {one.n_windows} bit-exact | "
             f"{one.n_decisions} checked, {one.decisions_differ} differ, {one.decisions_agree} agree end to end | "
+            f"{one.events_differ} of {one.n_events:,} differ | "
             f"{one.clips_agree} of {one.n_clips} agree | within {one.largest_probability:.1e} | {_signals(signal)} |"
         )
     return lines
@@ -68,6 +79,7 @@ def _signals(found: "Signals") -> str:
         ("values", found.values_differ, found.n_values),
         ("head", found.vectors_wrong, found.n_vectors),
         ("decisions", found.decisions_wrong, found.n_decisions),
+        ("events", found.events_wrong, found.n_events),
         ("names", found.names_wrong, found.n_names),
     )
     wrong = [f"{name}: {bad} of {n:,} wrong" for name, bad, n in counts if bad]

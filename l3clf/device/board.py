@@ -22,6 +22,7 @@ _RESULTS = {  # by exit status, as in selftest/main.c
     4: "the decision differs",
     5: "the decision about silence differs",
     6: "slices differ",
+    7: "events differ",
 }
 
 

@@ -169,6 +169,8 @@ class EmulatedChip:
         Size in bytes of each section that takes memory.
     ram_objects : dict of str to int
         Size in bytes of each named object in RAM.
+    harness_bytes : int
+        Size of the harness's own functions.
     """
 
     def __init__(self, elf: Path, counting: bool = False, core: Core = CORTEX_M4F) -> None:
@@ -186,6 +188,7 @@ class EmulatedChip:
             self._cpu.mem_map(start, size)
         self.sections: dict[str, int] = {}
         self.ram_objects: dict[str, int] = {}
+        self.harness_bytes = 0
         self._code = (0, 0)  # address and bytes
         self._symbols: dict[str, int] = {}
         self._functions: list[tuple[int, str]] = []
@@ -210,6 +213,7 @@ class EmulatedChip:
                 self._symbols[symbol.name] = symbol["st_value"]
                 if symbol["st_info"]["type"] == "STT_FUNC":
                     self._functions.append((symbol["st_value"] & ~1, symbol.name))  # bit 0 only says Thumb
+                    self.harness_bytes += symbol["st_size"] if symbol.name.startswith("harness_") else 0
                 elif symbol["st_info"]["type"] == "STT_OBJECT" and _RAM <= symbol["st_value"] < _RAM + _RAM_BYTES:
                     self.ram_objects[symbol.name] = symbol["st_size"]
         self._functions.sort()

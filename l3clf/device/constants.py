@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import Expected, golden_header, golden_pcm
 from l3clf.device.model import DeviceModel
-from l3clf.device.runtime_files import PREFIX, prefixed, prefixed_files, runtime_files, unprefixed
+from l3clf.device.runtime_files import PREFIX, is_library, prefixed, prefixed_files, runtime_files, unprefixed
 from l3clf.device.signals import PROBABILITY_LIMIT
 from l3clf.errors import DeviceError
 
@@ -31,8 +31,7 @@ _GOLDEN_NUMBERS = ("pcm", "levels", "embedding", "probabilities", "unknown_score
 _MACHINES = {"window", "twiddles", "band_weights", "thresholds", "l3clf_model_frontend"}
 _MACHINES |= {"L3CLF_GATE_ENERGY", "L3CLF_GATE_CLOSE_ENERGY", "L3CLF_SILENT_ENERGY"}
 MACHINE_LIMIT = 1e-6
-_VERSION = "l3clf_version"  # a text for people: another version of l3clf may have written the same numbers
-_EXAMPLES = ("examples/", "selftest/", "README.md", "Makefile")
+_VERSIONS = ("l3clf_version", "L3CLF_VERSION_")  # another version of l3clf may have written the same numbers
 _NUMBER = r"(?:0[xX][\da-fA-F.]+(?:[pP][+-]?\d+)?|\d[\d.]*(?:[eE][+-]?\d+)?)[FfUuLl]*"
 _TOKEN = re.compile(rf'"(?:\\.|[^"\\])*"|/\*.*?\*/|//[^\n]*|{_NUMBER}|\w+|\S', re.DOTALL)
 _DEPTHS = {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}
@@ -65,8 +64,8 @@ def altered_constants(d: DeviceModel, folder: Path) -> list[str]:
         if made == text:
             continue
         expected, found = constants(made), constants(text)
-        expected.pop(_VERSION, None)
-        out += [f"{file}: {name}" for name, value in expected.items() if not _same(name, found.get(name), value)]
+        names = [name for name in expected if not name.startswith(_VERSIONS)]
+        out += [f"{file}: {name}" for name in names if not _same(name, found.get(name), expected[name])]
     golden, text = golden_header(d), _text(d, folder, _GOLDEN)
     if golden != text:
         out += [f"{_GOLDEN}: {name}" for name in _altered_golden(d, constants(text), constants(golden))]
@@ -117,8 +116,8 @@ def _value(number: str) -> float:
 
 
 def altered_runtime(folder: Path, tags: bool = False, prefix: str = PREFIX) -> list[str]:
-    """Return which of the runtime's files are missing or are not as this l3clf writes them, for taggers or not."""
-    texts = {name: content.decode() for name, content in runtime_files(tags).items() if not name.startswith(_EXAMPLES)}
+    """Return which of the library's files are missing or are not as this l3clf writes them, for taggers or not."""
+    texts = {name: content.decode() for name, content in runtime_files(tags).items() if is_library(name)}
     written = prefixed_files(texts, prefix).items()
     return [name for name, text in written if _bytes(folder / name) != text.encode()]
 

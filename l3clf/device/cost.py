@@ -45,7 +45,9 @@ class Work:
     Attributes
     ----------
     frontend : int
-        Per second of sound.
+        Per second of sound, with what ``l3clf_push`` does beside the levels: copies, the energy of windows.
+    levels : int
+        Of ``l3clf_frame``, from the samples of a frame to its levels.
     frame : int
         Of the longest call that brings a frame and no window.
     network : int
@@ -59,6 +61,7 @@ class Work:
     """
 
     frontend: int
+    levels: int
     frame: int
     network: int
     decision: int
@@ -243,6 +246,7 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
     chip.call("harness_start")
     pieces = [sound[at : min(at + d.spec.hop, d.window)] for at in range(0, d.window, d.spec.hop)]
     pushes, stack = _calls(chip, "harness_push", pieces)
+    levels = _frame(chip, sound[: d.spec.frame])
     later = [sound[at : min(at + d.spec.hop, n_samples)] for at in range(d.window, n_samples, d.spec.hop)]
     _calls(chip, "harness_feed", later)
     steps = _steps(chip)
@@ -256,6 +260,7 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
         works.append(
             Work(
                 frontend=round(median * d.spec.sample_rate / d.spec.hop),
+                levels=getattr(levels, what).total(),
                 frame=max(pushed[:-1]),
                 network=getattr(network, what).total(),
                 decision=stepped[-1],
@@ -267,7 +272,8 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
     return Cost(
         core=core.name,
         build=build,
-        flash_bytes=sum(size for name, size in chip.sections.items() if name != ".bss"),  # .data starts in flash too
+        # .data starts in flash too.
+        flash_bytes=sum(n for name, n in chip.sections.items() if name != ".bss") - chip.harness_bytes,
         state_bytes=struct.unpack("<i", chip.read(chip.address("harness_state_bytes"), 4))[0],
         arena_bytes=d.arena_bytes,
         stack_bytes=stack,
@@ -276,6 +282,15 @@ def _measured(d: DeviceModel, chip: EmulatedChip, core: Core, build: str) -> Cos
         instructions=works[0],
         cycles=works[1] if core is CORTEX_M0PLUS else None,
     )
+
+
+def _frame(chip: EmulatedChip, samples: NDArray[np.int16]) -> Spent:
+    """Return what the levels of a frame take."""
+    room = chip.room(2 * samples.nbytes)  # the levels are after the samples
+    chip.write(room, samples.tobytes())
+    before = chip.spent()
+    chip.call("harness_frame", room, room + samples.nbytes, chip.address("harness_arena"))
+    return chip.spent() - before
 
 
 def _calls(chip: EmulatedChip, function: str, pieces: Sequence[NDArray[np.int16]]) -> tuple[list[Spent], int]:

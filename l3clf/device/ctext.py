@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 
 from l3clf.device.lower import Field, Layer
 
-__all__ = ["c_array", "c_layer", "c_string"]
+__all__ = ["WEIGHTS_SECTION", "c_array", "c_layer", "c_string"]
 
+WEIGHTS_SECTION = "L3CLF_WEIGHTS_SECTION"
 _TYPES = {"i1": "int8_t", "i2": "int16_t", "i4": "int32_t", "u1": "uint8_t", "u2": "uint16_t", "f4": "float"}
 _WIDTH = 116
 
 
-def c_array(name: str, values: NDArray[Any], kind: str | None = None, *, public: bool = False) -> str:
+def c_array(
+    name: str, values: NDArray[Any], kind: str | None = None, *, public: bool = False, section: str = WEIGHTS_SECTION
+) -> str:
     """Return the definition of a constant array.
 
     Parameters
@@ -25,6 +28,8 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None, *, public:
         that is a structure, each row becomes one structure.
     public : bool, default=False
         Whether other files can use it.
+    section : str, default=WEIGHTS_SECTION
+        A macro of ``l3clf_sections.h``, or an empty string.
     kind : str, optional
         The C type of the elements; by default that of the array.
     """
@@ -33,7 +38,8 @@ def c_array(name: str, values: NDArray[Any], kind: str | None = None, *, public:
         items = ["{" + ", ".join(map(_number, row)) + "}" for row in values]
     else:
         items = [_number(value) for value in values.ravel()]
-    return f"{'' if public else 'static '}const {kind} {name}[{len(items)}] = {{\n{_lines(items)}\n}};\n"
+    where = f" {section}" if section else ""
+    return f"{'' if public else 'static '}const {kind} {name}[{len(items)}]{where} = {{\n{_lines(items)}\n}};\n"
 
 
 def _number(value: Any) -> str:

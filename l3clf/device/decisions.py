@@ -4,6 +4,7 @@ Rule: a decision is judged by the build's own numbers, so that only the rule of 
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,9 @@ from l3clf.classifier.decision import tagged
 from l3clf.device.chips import Chip
 from l3clf.device.model import DeviceModel
 
-__all__ = ["Decision", "decisions", "follows"]
+__all__ = ["MAX_DECISIONS", "Decision", "decisions", "follows", "record"]
+
+MAX_DECISIONS = 256  # that the harness records
 
 ROUNDING = 2e-7  # of 1 less a probability in float32, and of a quotient
 
@@ -52,6 +55,22 @@ def decisions(d: DeviceModel, chip: Chip) -> list[Decision]:
         probabilities = np.frombuffer(content, np.float32, len(d.class_names), place + 20)
         out.append(Decision(class_id, probability, unknown_score, n_windows, window, probabilities))
     return out
+
+
+def record(d: DeviceModel, chip: Chip, made: Sequence[Decision]) -> None:
+    """Make a build's records say that it has made these decisions, at most `MAX_DECISIONS`."""
+    (size,) = struct.unpack("<i", chip.read(chip.address("harness_decision_bytes"), 4))
+    content = b"".join(_recorded(d, decision).ljust(size, b"\0") for decision in made)
+    chip.write(chip.address("harness_decisions"), content)
+    chip.write(chip.address("harness_n_decisions"), struct.pack("<i", len(made)))
+
+
+def _recorded(d: DeviceModel, made: Decision) -> bytes:
+    probabilities = made.probabilities.astype("<f4").tobytes()
+    if d.tags:
+        return struct.pack("<II", made.n_windows, made.window) + probabilities + made.tags.astype(np.uint8).tobytes()
+    numbers = (made.class_id, made.probability, made.unknown_score, made.n_windows, made.window)
+    return struct.pack("<iffII", *numbers) + probabilities
 
 
 def _tag_decision(content: bytes, n_tags: int) -> Decision:

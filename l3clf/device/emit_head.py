@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from l3clf.classifier.frozen_heads import LEAF, ForestHead, FrozenHead, LinearHead
 from l3clf.classifier.frozen_tag_heads import SigmoidHead
-from l3clf.device.ctext import c_array
+from l3clf.device.ctext import WEIGHTS_SECTION, c_array
 from l3clf.errors import DeviceError
 
 __all__ = ["head_source", "rounded_down", "rounded_up"]
@@ -38,12 +38,13 @@ def head_source(head: FrozenHead) -> str:
 
 @head_source.register
 def _(head: LinearHead) -> str:
+    # The C code neither divides by the scale nor subtracts the mean.
+    weights = head.coef / head.scale
     arrays = [
-        c_array("head_mean", _floats(head.mean)),
-        c_array("head_weights", _floats(head.coef / head.scale)),  # the C code does not divide by the scale
-        c_array("head_intercept", _floats(head.intercept)),
+        c_array("head_weights", _floats(weights)),
+        c_array("head_intercept", _floats(head.intercept - weights @ head.mean)),
     ]
-    value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_mean, head_weights, head_intercept}}"
+    value = f"{{{len(head.classes_)}, {head.n_features_in_}, head_weights, head_intercept}}"
     return _function("linear", arrays, value)
 
 
@@ -76,9 +77,10 @@ def _(head: ForestHead) -> str:
             rounded_down(head.threshold[order]), is_leaf[order], head.feature[order], steps[order], strict=True
         )
     ]
+    listed = ",\n    ".join(nodes)
     arrays = [
         c_array("head_roots", head.tree_offsets[:-1].astype(np.int32)),
-        f"static const l3clf_node head_nodes[{len(nodes)}] = {{\n    " + ",\n    ".join(nodes) + "\n};\n",
+        f"static const l3clf_node head_nodes[{len(nodes)}] {WEIGHTS_SECTION} = {{\n    {listed}\n}};\n",
         c_array("head_leaves", leaves),
     ]
     value = f"{{{len(head.classes_)}, {len(head.tree_offsets) - 1}, head_roots, head_nodes, head_leaves}}"

@@ -1,17 +1,21 @@
 """The model as C text: sizes and class names for the runtime, weights and tables."""
 
+import re
+
 import numpy as np
 
 from l3clf._version import __version__
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.levels import SILENT_DBFS
+from l3clf.device.credits import Credits, spdx
 from l3clf.device.ctext import c_array, c_string
+from l3clf.device.device_events import event_numbers
 from l3clf.device.emit_frontend import fixed_source, frontend_source
 from l3clf.device.emit_head import head_source, rounded_up
 from l3clf.device.emit_network import network_source
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 
-__all__ = ["gate_energy", "model_header", "model_source"]
+__all__ = ["banner", "gate_energy", "model_header", "model_source"]
 
 
 def model_header(d: DeviceModel) -> str:
@@ -28,17 +32,21 @@ def model_header(d: DeviceModel) -> str:
     )
     kind, number = ("tag", "L3CLF_N_TAGS") if d.tags else ("class", "L3CLF_N_CLASSES")
     own = f"extern const float l3clf_{kind}_thresholds[{number}];\n" if d.tags or d.class_thresholds else ""
-    return f"""/* {_banner(d)} */
+    return f"""{spdx()}/* {banner(d)} */
 #ifndef L3CLF_MODEL_H
 #define L3CLF_MODEL_H
 
 #include <stdint.h>
 
 #include "l3clf_kernels.h"
+#include "l3clf_sections.h"
 
 #ifdef __cplusplus
 extern "C" {{
 #endif
+
+/* Of the l3clf that wrote this. */
+{_version()}
 
 {defines}
 {mode}
@@ -67,6 +75,11 @@ void l3clf_head(const float *x, float *probabilities);
 """
 
 
+def _version() -> str:
+    parts = zip(("MAJOR", "MINOR", "PATCH"), re.findall(r"\d+", __version__), strict=False)
+    return "\n".join(f"#define L3CLF_VERSION_{name} {number}" for name, number in parts)
+
+
 def _numbers(d: DeviceModel) -> dict[str, int | str]:
     """Return the header's sizes and constants, by name."""
     output = d.network.output
@@ -90,6 +103,7 @@ def _numbers(d: DeviceModel) -> dict[str, int | str]:
         "ANSWER_OFFSET": d.answer_offset,
         "FRAME_OFFSET": d.frame_offset,
         "NETWORK_WORK": d.work,
+        **event_numbers(d.event_rules),
         "POOLED_SIZE": d.n_rows if d.pooling == "probability" else output.size,
     }
     energy = 0 if d.gate_dbfs is None else gate_energy(d.gate_dbfs, d.window)
@@ -129,7 +143,7 @@ def model_source(d: DeviceModel) -> str:
         thresholds = c_array("l3clf_tag_thresholds", rounded_up(d.thresholds), public=True) + "\n"
     elif d.class_thresholds:
         thresholds = c_array("l3clf_class_thresholds", d.thresholds.astype(np.float32), public=True) + "\n"
-    return f"""/* {_banner(d)} */
+    return f"""{spdx(Credits(d.student).model_licence)}/* {banner(d)} */
 #include "l3clf_model.h"
 
 #include "l3clf_frontend.h"
@@ -143,7 +157,7 @@ void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size);
 #define TRACE(tensor, values, size) (void)0
 #endif
 
-const char l3clf_version[] = {c_string(_banner(d))};
+const char l3clf_version[] = {c_string(banner(d))};
 
 const char *const l3clf_{kind}_names[{number}] = {{
     {names},
@@ -160,7 +174,8 @@ const char *const l3clf_{kind}_names[{number}] = {{
 {network_source(d.network, d.layers, d.plan)}"""
 
 
-def _banner(d: DeviceModel) -> str:
+def banner(d: DeviceModel) -> str:
+    """Return what the export says it is: l3clf's version, the student, the head and the windows."""
     kind = "tags" if d.tags else "classes"
     return (
         f"l3clf {__version__}: {d.student.name} {d.student.fingerprint}, {len(d.class_names)} {kind}, "

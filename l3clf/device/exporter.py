@@ -1,7 +1,7 @@
 """Writes a fitted model as a folder of C99 for a firmware project.
 
-Rule: the folder is complete (runtime, model, example, golden values, Makefile and README), and the same model gives the
-same bytes.
+Rule: the folder is complete (runtime, model, examples, golden values, files for build systems, licences and README),
+and the same model gives the same bytes.
 """
 
 import json
@@ -18,10 +18,11 @@ from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.emit_model import model_header, model_source
 from l3clf.device.golden import golden_header
 from l3clf.device.model import DeviceModel, device_model
+from l3clf.device.packages import filled, named
 from l3clf.device.runtime_files import PREFIX, SETTINGS_FILE, prefix_of, prefixed_files, runtime_files
 from l3clf.embedders.student import Frontend
 from l3clf.errors import DeviceError
-from l3clf.storage.atomic import claim_folder
+from l3clf.storage.atomic import check_folder, claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord
 from l3clf.storage.safezip import zip_bytes
 
@@ -31,7 +32,7 @@ MODEL_FILE, STUDENT_FILE = "model.l3clf", "network.student"
 SETTINGS = ("pool_windows", "unknown_threshold", "gate_dbfs", "gate_hysteresis_db", "prefix", "frontend")
 _SINCE = {"gate_hysteresis_db": None, "prefix": PREFIX, "frontend": "float"}  # earlier exports lack them
 _MAKERS = {"l3clf_model.h": model_header, "l3clf_model.c": model_source, "selftest/l3clf_golden.h": golden_header}
-INTERFACE = 2  # of the C code with the harness; exports of 1 do not say so, and have no l3clf_step
+INTERFACE = 3  # of the C code with the harness: 2 has l3clf_step, 3 events; exports of 1 do not say so
 
 
 def export(
@@ -165,10 +166,12 @@ def write_export(
     out = Path(folder)
     texts = {name: make(d) for name, make in _MAKERS.items()}  # before anything is written, because it may fail
     texts |= {name: content.decode() for name, content in runtime_files(d.tags).items()}
-    contents = {name: text.encode() for name, text in prefixed_files(texts, d.prefix).items()}
+    texts = named(prefixed_files(texts | filled(texts, d), d.prefix), d.prefix)
+    contents = {name: text.encode() for name, text in texts.items()}
     contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = _settings(d)
     contents[MODEL_FILE] = _model_content(d.classifier)
+    check_folder(out, RECORD, DeviceError, force=True)  # that it can be asked what it holds
     if not force and not (out / RECORD).exists() and is_export(out):
         # Without a record, the files that a user has edited since cannot be told from the others.
         raise DeviceError(

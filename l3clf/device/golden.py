@@ -1,6 +1,7 @@
 """Golden values that every build of an export must reproduce, computed by the Python model in integers."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,9 @@ from l3clf.audio.clip import FloatArray
 from l3clf.audio.framing import level_dbfs
 from l3clf.audio.spectrogram import MelSpec, absolute_level_db, hann, mel_filters
 from l3clf.classifier.decision import Answers, above_gate, counted, decide, tagged
+from l3clf.device.credits import Credits, spdx
 from l3clf.device.ctext import c_array
+from l3clf.device.device_events import golden_events
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
 from l3clf.embedders.fixed_frontend import fixed_levels
 from l3clf.embedders.frontend import quantise_levels
@@ -151,16 +154,22 @@ def golden_header(d: DeviceModel) -> str:
     found, ungated = Expected(d, pcm[np.newaxis]), Expected(replace(d, gate_dbfs=None), pcm[np.newaxis])
     silence = Expected(d, np.zeros((1, d.window), np.int16))
     arrays = [
-        c_array("l3clf_golden_pcm", pcm),
-        c_array("l3clf_golden_levels", found.levels[0]),
-        c_array("l3clf_golden_embedding", found.embeddings[0]),
-        c_array("l3clf_golden_probabilities", ungated.rows_of(found.embeddings)[0].astype(np.float32)),
+        _array("pcm", pcm),
+        _array("levels", found.levels[0]),
+        _array("embedding", found.embeddings[0]),
+        _array("probabilities", ungated.rows_of(found.embeddings)[0].astype(np.float32)),
     ]
     return (
-        "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
+        spdx(Credits(d.student).model_licence)
+        + "/* A window of sound and the results of the Python model for it. */\n#include <stdint.h>\n\n"
         + "\n".join(arrays)
         + (_tags if d.tags else _class)(found, silence)
+        + golden_events(d)
     )
+
+
+def _array(name: str, values: NDArray[Any]) -> str:
+    return c_array(f"l3clf_golden_{name}", values, section="")
 
 
 def _class(found: Expected, silence: Expected) -> str:
@@ -174,7 +183,7 @@ def _class(found: Expected, silence: Expected) -> str:
 
 def _tags(found: Expected, silence: Expected) -> str:
     return (
-        f"\n{c_array('l3clf_golden_tags', found.outcomes[0].astype(np.uint8))}\n"
+        f"\n{_array('tags', found.outcomes[0].astype(np.uint8))}\n"
         "/* The decision about a window of zeros. */\n"
-        f"{c_array('l3clf_golden_silence_tags', silence.outcomes[0].astype(np.uint8))}"
+        f"{_array('silence_tags', silence.outcomes[0].astype(np.uint8))}"
     )

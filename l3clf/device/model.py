@@ -11,10 +11,11 @@ from l3clf.audio.levels import SILENT_DBFS
 from l3clf.audio.spectrogram import MelSpec
 from l3clf.classifier.decision import DEFAULT_WINDOWS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.events import EventRules
 from l3clf.classifier.frozen_heads import ForestHead, LinearHead
 from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.classifier.heads import freeze_head
-from l3clf.classifier.inputs import check_limits
+from l3clf.classifier.inputs import check_limits, check_number
 from l3clf.classifier.tag_heads import freeze_tag_head
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.arena import ALIGNMENT, Plan, plan_memory
@@ -112,6 +113,11 @@ class DeviceModel:
         if isinstance(self.classifier, ClipTagger):
             return np.asarray(self.classifier.thresholds_in_force(), np.float64)
         return np.broadcast_to(np.asarray(self.unknown_threshold or 0.0, np.float64), len(self.class_names))
+
+    @property
+    def event_rules(self) -> EventRules:
+        """The rules of events where an application names none: those that were tuned for the model, or the default."""
+        return EventRules() if self.classifier.event_rules_ is None else self.classifier.event_rules_
 
     @property
     def hop(self) -> int:
@@ -216,7 +222,8 @@ def device_model(
             f"hop_s={model.hop_s:g}: not a whole number of frames, which windows share on a chip; fit with a multiple "
             f"of {spec.hop / spec.sample_rate:g} s"
         )
-    if not isinstance(pool_windows, int) or not 1 <= pool_windows <= MAX_WINDOWS:
+    whole = isinstance(pool_windows, int | np.integer) and not isinstance(pool_windows, bool)
+    if not whole or not 1 <= pool_windows <= MAX_WINDOWS:
         raise DeviceError(f"pool_windows={pool_windows!r}; expected a whole number from 1 to {MAX_WINDOWS}")
     network = student.network.model
     layers, aliases = lower(network)
@@ -242,10 +249,10 @@ def device_model(
         names,
         model.pooling,
         model.hop_s,
-        pool_windows,
+        int(pool_windows),  # of any type of NumPy's, as the other numbers may be
         threshold,
-        gate,
-        hysteresis,
+        None if gate is None else float(gate),
+        float(hysteresis),
         check_prefix(prefix),
     )
 
@@ -273,14 +280,15 @@ def _threshold(
         return None
     found = model.threshold_in_force() if given is None else given
     values = np.ravel(np.asarray(found, object)).tolist()
-    for value in values:
-        check_limits(value, None)
     if np.ndim(found) == 0:  # type: ignore[arg-type]
-        return found  # type: ignore[return-value]
+        check_limits(values[0], None)
+        return None if values[0] is None else float(values[0])
     if len(values) != len(model.classes_):
         raise ParameterError(
             f"unknown_threshold: {len(values)} numbers; expected one, or one for each of {len(model.classes_)} classes"
         )
+    for value in values:
+        check_number("unknown_threshold", value, 0.0, 1.0, "{} for each class")
     return tuple(map(float, values))
 
 
@@ -294,6 +302,6 @@ def _student(embedder: Embedder, frontend: Frontend | None) -> Student:
             f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "
             "(l3clf distill)"
         )
-    if frontend is None and embedder.precision == "int8":
-        frontend = embedder.frontend
-    return replace(embedder, precision="int8", frontend=frontend or "fixed")  # whatever the model was fitted on
+    if frontend is None:
+        frontend = embedder.frontend if embedder.precision == "int8" else "fixed"
+    return replace(embedder, precision="int8", frontend=frontend)  # whatever the model was fitted on

@@ -2,7 +2,8 @@
 
 Rule: lines between ``#ifdef L3CLF_TAGS`` or ``#ifndef L3CLF_TAGS``, ``#else`` and ``#endif`` are chosen when an export
 is written. An export of a classifier has no line for taggers, and the reverse. Names that begin with l3clf get the
-prefix of the export, in all its files alike.
+prefix of the export, in all its files alike. Every C file names its licence, and every function of the files that take
+the time can be put into a section of its own.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from l3clf.device.credits import spdx
 from l3clf.errors import DeviceError, ParameterError
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "SETTINGS_FILE",
     "check_prefix",
     "chosen_lines",
+    "is_library",
     "prefix_of",
     "prefixed",
     "prefixed_files",
@@ -33,9 +36,13 @@ MAX_PREFIX = 32  # characters
 _PREFIX = re.compile("[a-z](?:_?[a-z0-9])*")
 _OPENING = re.compile(r"#if(n?)def L3CLF_TAGS\n")
 _C_PARTS = re.compile(r'/\*.*?\*/|//[^\n]*|#\s*include[^\n]*|("(?:\\.|[^"\\\n])*")', re.DOTALL)
-_C_FILES = (".c", ".h")
-_STANDARD = (  # headers of the C library, which a file of the export must not hide
-    " assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
+_C_FILES, _SKETCH = (".c", ".h"), ".ino"
+_HOT_FILES = ("l3clf_kernels.c", "l3clf_frontend.c", "l3clf_float_frontend.c")
+# Before a definition; functions that are inline or a macro's are part of others, or of none.
+_FUNCTION = re.compile(r"^(?=(?!static inline|INLINE|L3CLF_INLINE|typedef|#)\w[^;{}()#]*\([^;{}]*\)\n\{)", re.MULTILINE)
+_STANDARD = (  # headers of C libraries and of Arduino, which a file of the export must not hide, also from each other
+    " alloca arduino endian fcntl features malloc newlib pdm pthread sched semaphore strings unistd "
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
     "stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype "
 )
 
@@ -43,10 +50,20 @@ _STANDARD = (  # headers of the C library, which a file of the export must not h
 def runtime_files(tags: bool) -> dict[str, bytes]:
     """Return the content of the runtime's files, by path in an export, for taggers or for classifiers."""
     sources = sorted(path for path in RUNTIME.rglob("*") if path.is_file())
-    return {
-        path.relative_to(RUNTIME).as_posix(): chosen_lines(path.read_bytes().decode(), tags).encode()
-        for path in sources
-    }
+    texts = {path.relative_to(RUNTIME).as_posix(): chosen_lines(path.read_bytes().decode(), tags) for path in sources}
+    return {name: _marked(name, text).encode() for name, text in texts.items()}
+
+
+def is_library(name: str) -> bool:
+    """Return whether a file of an export is part of the library: not of an example, the self-test or a build system."""
+    return name.endswith(_C_FILES) and "/" not in name
+
+
+def _marked(name: str, text: str) -> str:
+    """Return a C file with its licence and, if it takes the time, its functions marked; other files as they are."""
+    if not name.endswith((*_C_FILES, _SKETCH)):
+        return text
+    return spdx() + (_FUNCTION.sub("L3CLF_CODE_SECTION ", text) if name in _HOT_FILES else text)
 
 
 # --- prefix ---------------------------------------------------------------------------------------
@@ -60,7 +77,7 @@ def check_prefix(prefix: str) -> str:
             f"none doubled or at an end, a letter first, at most {MAX_PREFIX}"
         )
     if f" {prefix} " in _STANDARD:
-        raise ParameterError(f"prefix={prefix!r}: {prefix}.h is a header of C's own; choose another")
+        raise ParameterError(f"prefix={prefix!r}: {prefix}.h is a header of C or Arduino; choose another")
     return prefix
 
 

@@ -16,6 +16,7 @@ from l3clf.classifier.frozen_heads import LEAF, ForestHead, LinearHead
 from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.device.chips import Chip, HostChip
 from l3clf.device.decisions import Decision, decisions, follows
+from l3clf.device.device_events import check_made_up
 from l3clf.device.emit_head import rounded_down, rounded_up
 from l3clf.device.golden import frame_limits
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
@@ -50,6 +51,8 @@ class Signals:
         Number of vectors given to the head, and for how many a probability differs by more than 1e-5.
     n_decisions, decisions_wrong : int
         Number of decisions from probabilities near the thresholds, and how many differ.
+    n_events, events_wrong : int
+        Number of events that follow from made-up decisions, and how many differ.
     n_names, names_wrong : int
         Number of names of classes or tags, and how many differ; looked at on this machine only.
     """
@@ -62,6 +65,8 @@ class Signals:
     vectors_wrong: int = 0
     n_decisions: int = 0
     decisions_wrong: int = 0
+    n_events: int = 0
+    events_wrong: int = 0
     n_names: int = 0
     names_wrong: int = 0
 
@@ -69,7 +74,8 @@ class Signals:
     def passed(self) -> bool:
         """Whether every stage was computed, and nothing differs."""
         wrong = self.levels_wrong + self.values_differ + self.vectors_wrong + self.decisions_wrong + self.names_wrong
-        return wrong == 0 and min(self.n_levels, self.n_values, self.n_vectors, self.n_decisions) > 0
+        computed = min(self.n_levels, self.n_values, self.n_vectors, self.n_decisions, self.n_events)
+        return wrong + self.events_wrong == 0 and computed > 0
 
 
 def check_signals(d: DeviceModel, chip: Chip) -> Signals:
@@ -92,6 +98,7 @@ def check_signals(d: DeviceModel, chip: Chip) -> Signals:
     _check_network(found, d, chip, rng)
     _check_head(found, d, chip, rng)
     _check_decisions(found, d, chip, rng)
+    found.n_events, found.events_wrong = check_made_up(d, chip, rng)
     if isinstance(chip, HostChip):
         _check_names(found, d, chip)
     return found

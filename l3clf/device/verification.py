@@ -21,6 +21,7 @@ from l3clf.device.chips import Chip, EmulatedChip, HostChip, feed, push
 from l3clf.device.constants import altered_constants, altered_runtime
 from l3clf.device.cost import Cost, measure_costs
 from l3clf.device.decisions import Decision, decisions, follows
+from l3clf.device.device_events import check_events
 from l3clf.device.exporter import check_interface, read_export
 from l3clf.device.golden import Expected
 from l3clf.device.model import PCM_FULL_SCALE, DeviceModel
@@ -78,6 +79,9 @@ class Ledger:
         probability by more than 1e-5, or in the class or a tag that follows from the build's own probabilities.
     n_pooled : int
         Number of decisions that were made from at least one window; the others are about silence.
+    n_events, events_differ : int
+        Number of events that follow from the build's own decisions, by the rules of the model and by others, and how
+        many differ from Python's.
     n_clips, clips_agree : int
         Number of clips, and how many have the same class, or the same tags, in their last decision.
     largest_probability : float
@@ -97,6 +101,8 @@ class Ledger:
     decisions_differ: int = 0
     decisions_agree: int = 0
     n_pooled: int = 0
+    n_events: int = 0
+    events_differ: int = 0
     n_clips: int = 0
     clips_agree: int = 0
     largest_probability: float = 0.0
@@ -110,7 +116,7 @@ class Ledger:
     def passed(self) -> bool:
         """Whether every stage was compared, and nothing differs but at most one level in a thousand, by rounding."""
         levels_pass = self.largest_step <= 1 and self.features_differ <= self.n_features * MAX_LEVELS
-        same = self.features_wrong == self.values_differ == self.decisions_differ == 0
+        same = self.features_wrong == self.values_differ == self.decisions_differ == self.events_differ == 0
         return self.compared and levels_pass and same
 
 
@@ -345,7 +351,11 @@ def _compare(
     for clip in references:
         levels_found, layers_found = _run(d, chip, clip.samples, rng)
         embeddings = _compare_numbers(ledger, d, clip.expected, levels_found, layers_found)
-        _compare_decisions(ledger, d, decisions(d, chip), clip.expected, embeddings)
+        found = decisions(d, chip)
+        _compare_decisions(ledger, d, found, clip.expected, embeddings)
+        n_events, events_differ = check_events(d, chip, found)
+        ledger.n_events += n_events
+        ledger.events_differ += events_differ
         done(len(embeddings))
     return ledger
 

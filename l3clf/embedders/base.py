@@ -11,6 +11,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -22,7 +23,10 @@ from l3clf.audio.decode import REVISION, read_blocks, scaled
 from l3clf.audio.framing import Framing, level_dbfs
 from l3clf.audio.levels import LevelNote, check_full_scale, check_levels, collecting, warn_of
 from l3clf.errors import AudioError, ParameterError
+from l3clf.storage.atomic import replacing
 from l3clf.storage.cache_database import StoredWindows
+from l3clf.storage.outputs import check_kind
+from l3clf.storage.parquet_windows import PARQUET, ParquetWriter, WindowRows, check_parquet, read_parquet
 
 __all__ = ["Embedder", "WindowEmbeddings", "as_path_option"]
 
@@ -47,6 +51,70 @@ class WindowEmbeddings:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @staticmethod
+    def to_parquet(
+        file: str | os.PathLike[str],
+        windows: "Mapping[str, WindowEmbeddings]",
+        embedder: "Embedder",
+        force: bool = False,
+    ) -> None:
+        """Write the windows of clips to a Parquet file, a row for each window.
+
+        Parameters
+        ----------
+        file : path
+            The file to write. Its columns are ``path``, ``start_s``, ``end_s``, ``level_dbfs``, ``embedder`` (name and
+            fingerprint), ``content`` (null here: `l3clf embed` knows it) and ``vector`` (float32, of fixed size).
+        windows : mapping of str to WindowEmbeddings
+            By the path of each clip; one without windows leaves no row.
+        embedder : Embedder
+            That made them.
+        force : bool, default=False
+            Whether to replace an existing file that is not such a Parquet file.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pyarrow is not installed (the extra ``parquet``).
+        ParameterError
+            If a path is not Unicode, vectors are of another size than the embedder's, or the file cannot be written.
+        """
+        check_parquet(windows)
+        for name, each in windows.items():
+            if each.vectors.shape[1:] != (embedder.embedding_size,):
+                raise ParameterError(
+                    f"{name}: vectors of shape {each.vectors.shape}; expected {embedder.embedding_size} numbers each, "
+                    f"as {embedder.name!r} gives"
+                )
+        with replacing(check_kind(file, PARQUET, force=force)) as target:
+            made_by = f"{embedder.name}:{embedder.fingerprint}"
+            with closing(ParquetWriter(target, made_by, embedder.embedding_size)) as writer:
+                for name, each in windows.items():
+                    writer.add(name, None, WindowRows(each.times_s, each.levels_dbfs, each.vectors))
+
+    @classmethod
+    def from_parquet(cls, file: str | os.PathLike[str]) -> "dict[str, WindowEmbeddings]":
+        """Read the windows of clips from a Parquet file that `to_parquet` or ``l3clf embed`` wrote.
+
+        Parameters
+        ----------
+        file : path
+            Also one into which another program merged several. It may come from anyone: what it holds is checked.
+
+        Returns
+        -------
+        dict of str to WindowEmbeddings
+            By the path of each clip, in the order of the file. A clip that is there twice is returned once.
+
+        Raises
+        ------
+        DatasetError
+            If the file is damaged, holds something else, or vectors of several embedders.
+        MissingDependencyError
+            If pyarrow is not installed (the extra ``parquet``).
+        """
+        return {name: cls(vectors, times_s, levels) for name, (times_s, levels, vectors) in read_parquet(file).items()}
 
 
 class Embedder(ABC):

@@ -78,6 +78,7 @@ class Work:
         self.same: dict[int, list[int]] = {i: [i] for i in range(len(sources))}
         self.states: dict[int, FileState | None] = {}
         self.decoders: dict[int, str] = {}
+        self.contents: dict[int, bytes] = {}
         self.unidentified: dict[int, L3clfError] = {}
         self.known: set[int] = set()  # found in the cache
         self.failed: set[int] = set()
@@ -97,7 +98,7 @@ class Work:
                 self.done.add(i)
                 self.failed.add(i)
                 continue
-            self.decoders[i] = identity.decoder
+            self.decoders[i], self.contents[i] = identity.decoder, identity.content
             source = self.sources[i]
             start_s, end_s = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
             revision = revisions[identity.decoder]

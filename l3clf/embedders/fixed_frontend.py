@@ -142,7 +142,8 @@ def as_pcm(windows: FloatArray) -> Int16Array:
     -------
     array of the same shape, int16
     """
-    scaled = np.multiply(windows, np.float32(PCM_FULL_SCALE))  # exact, by a power of two
+    with np.errstate(over="ignore"):  # infinity is clipped
+        scaled = np.multiply(windows, np.float32(PCM_FULL_SCALE))  # exact, by a power of two
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -PCM_FULL_SCALE, PCM_FULL_SCALE - 1, out=scaled).astype(np.int16)
 

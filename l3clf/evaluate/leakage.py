@@ -4,23 +4,22 @@ Rule: duplicates are reported; a grouping guessed from file names is suggested b
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l3clf.audio.clip import Clip
+from l3clf.evaluate.near_pairs import Indices, first_partners, near_pairs
 from l3clf.evaluate.splits import Labels, Split
 
 __all__ = ["Duplicate", "find_duplicates", "guess_groups"]
 
 NEAR_IDENTICAL = 0.15  # of the median distance between clips: finds 9 in 10 shifted cuts of one recording
-BLOCK_CELLS = 10_000_000  # distances held at once: about 80 MB for any number of clips
-MAX_TWINS = 10  # per clip: among n copies of one clip there are n²/2 pairs
+PIECES_AT_ONCE = 1000  # of one file
 _N_SAMPLED_PAIRS = 2000  # enough for a stable median distance, without computing all distances
 DuplicateKind: TypeAlias = Literal["same", "overlapping", "near-identical"]
 
@@ -64,6 +63,7 @@ def find_duplicates(
     """
     pairs: dict[tuple[int, int], DuplicateKind] = {}
     for i, j in (*_same_content(clips, contents, split.test_fold), *_near_pairs(vectors, split.test_fold)):
+        i, j = min(i, j), max(i, j)
         pairs.setdefault((i, j), _kind(clips[i], clips[j]) if contents[i] == contents[j] else "near-identical")
     return [Duplicate(i, j, kind) for (i, j), kind in sorted(pairs.items())]
 
@@ -79,20 +79,6 @@ def _end_s(clip: Clip) -> float:
     return float("inf") if clip.end_s is None else clip.end_s
 
 
-def _pairs(fold: NDArray[np.intp], close: Callable[[slice], NDArray[np.bool_]]) -> Iterator[tuple[int, int]]:
-    """Yield pairs in different folds, at most `MAX_TWINS` for each row.
-
-    `close` takes a block of rows and returns, for each of them, which of all rows are close to it.
-    """
-    rows = max(1, BLOCK_CELLS // len(fold))
-    for first in range(0, len(fold), rows):
-        block = slice(first, first + rows)
-        found, partners = np.nonzero(close(block) & (fold[block, np.newaxis] != fold))
-        rank = np.arange(len(found)) - np.searchsorted(found, found)  # how many partners a row had before this one
-        for i, j in zip(found[rank < MAX_TWINS].tolist(), partners[rank < MAX_TWINS].tolist(), strict=True):
-            yield min(i + first, j), max(i + first, j)
-
-
 def _same_content(
     clips: Sequence[Clip], contents: Sequence[object], fold: NDArray[np.intp]
 ) -> Iterator[tuple[int, int]]:
@@ -104,11 +90,25 @@ def _same_content(
         if len(set(fold[same].tolist())) > 1:
             start_s = np.array([clips[i].start_s for i in same])
             end_s = np.array([_end_s(clips[i]) for i in same])
-            yield from ((same[i], same[j]) for i, j in _pairs(fold[same], partial(_overlapping, start_s, end_s)))
+            yield from ((same[i], same[j]) for i, j in _overlapping(start_s, end_s, fold[same]))
 
 
-def _overlapping(start_s: NDArray[np.float64], end_s: NDArray[np.float64], block: slice) -> NDArray[np.bool_]:
-    return np.asarray((start_s[block, np.newaxis] < end_s) & (start_s < end_s[block, np.newaxis]))
+def _overlapping(
+    start_s: NDArray[np.float64], end_s: NDArray[np.float64], fold: NDArray[np.intp]
+) -> Iterator[tuple[int, int]]:
+    """Yield pairs of pieces of one file that overlap, comparing neighbours only."""
+    order = np.argsort(start_s, kind="stable")
+    for first in range(0, len(order), PIECES_AT_ONCE):
+        rows = order[first : first + PIECES_AT_ONCE]
+        # Ascending, so that partners are the first ones in the order of the clips.
+        around = np.flatnonzero((start_s < end_s[rows].max()) & (end_s > start_s[rows].min()))
+        start, end = start_s[around], end_s[around]
+
+        def close(some: Indices, columns: slice, start: Any = start, end: Any = end) -> NDArray[np.bool_]:
+            return np.asarray((start[some, np.newaxis] < end[columns]) & (start[columns] < end[some, np.newaxis]))
+
+        found = first_partners(np.searchsorted(around, np.sort(rows)), fold[around], close)
+        yield from ((int(around[i]), int(around[j])) for i, j in found)
 
 
 def _near_pairs(vectors: NDArray[np.floating], fold: NDArray[np.intp], seed: int = 0) -> Iterator[tuple[int, int]]:
@@ -121,14 +121,7 @@ def _near_pairs(vectors: NDArray[np.floating], fold: NDArray[np.intp], seed: int
     a, b = rng.integers(0, len(standard), (2, _N_SAMPLED_PAIRS))
     distances = np.linalg.norm(standard[a[a != b]] - standard[b[a != b]], axis=1)
     limit = NEAR_IDENTICAL * float(np.median(distances))
-    squares = np.einsum("ij,ij->i", standard, standard)
-
-    def near(block: slice) -> NDArray[np.bool_]:
-        # |a - b|² = |a|² + |b|² - 2ab: one matrix product instead of a large array of differences.
-        between = squares[block, np.newaxis] + squares - 2 * standard[block] @ standard.T
-        return np.asarray(between < limit**2)
-
-    yield from _pairs(fold, near)
+    yield from near_pairs(standard, limit, fold)
 
 
 def guess_groups(clips: Sequence[Clip], labels: Labels) -> tuple[str, Labels] | None:

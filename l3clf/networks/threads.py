@@ -18,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from l3clf.errors import ParameterError
+from l3clf.networks.workers import on_worker
 
 __all__ = ["in_parallel", "n_threads", "one_blas_thread"]
 
@@ -33,11 +34,15 @@ if hasattr(os, "register_at_fork"):  # a child would find the lock held for ever
 def n_threads(n_jobs: int | None) -> int:
     """Return how many threads `n_jobs` means: None or -1 is one for each core this process may use.
 
+    On a Dask worker, which has tasks like this one for its other threads, None is one.
+
     Raises
     ------
     ParameterError
         If `n_jobs` is not None, -1 or a positive integer.
     """
+    if n_jobs is None and on_worker():
+        return 1
     if n_jobs is None or n_jobs == -1:
         return int(joblib.cpu_count())
     if not isinstance(n_jobs, int | np.integer) or isinstance(n_jobs, bool) or n_jobs < 1:

@@ -8,6 +8,7 @@ A folder may be written to if it is new, empty, or holds the mark of an earlier 
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "file_state",
     "name_problem",
     "replacing",
+    "spool",
     "write_file",
 ]
 
@@ -66,6 +68,17 @@ def replacing(path: Path, error: type[L3clfError] = ParameterError, **how: Any) 
     finally:
         with suppress(OSError):  # already renamed
             part.unlink()
+
+
+@contextmanager
+def spool(beside: Path) -> Iterator[IO[bytes]]:
+    """Open a file without a name beside another, for what is sorted before it is written there."""
+    try:
+        file = tempfile.TemporaryFile(dir=beside.parent)  # noqa: SIM115  # closed below
+    except OSError as problem:
+        raise cannot_write(beside, problem) from problem
+    with file:
+        yield file
 
 
 def write_file(path: Path, content: bytes, error: type[L3clfError] = ParameterError) -> Path:

@@ -388,7 +388,7 @@ class EmbeddingCache:
         )
 
     def _identify(self, names: list[str]) -> dict[str, FileIdentity | L3clfError]:
-        keys = {name: b"" if name_problem(name) else os.fsencode(Path(name).absolute()) for name in names}
+        keys = {name: b"" if name_problem(name) else _file_key(name) for name in names}
         recorded = self._recorded(list(keys.values()))
         found: dict[str, FileIdentity | L3clfError] = {}
         fresh: list[tuple[bytes, bytes, bytes, str]] = []
@@ -421,6 +421,13 @@ class EmbeddingCache:
             return {}
 
 
+def _file_key(name: str) -> bytes:
+    """Return the absolute path of a file, under which its digest is recorded."""
+    # What a Path would not change: to make one of each of many thousand names takes as long as to look them up.
+    plain = os.sep == "/" and name[:1] == "/" and not any(part in name for part in ("//", "/.")) and name[-1] != "/"
+    return os.fsencode(name if plain else Path(name).absolute())
+
+
 def _exists(path: object) -> bool:
     try:
         return isinstance(path, bytes) and os.access(path, os.F_OK)
@@ -434,7 +441,7 @@ def _sound_file_state(name: str | os.PathLike[str]) -> FileState:
         state = file_state(name)
     except (OSError, ValueError) as error:
         _refuse_file(name, error)
-    if not Path(name).is_file():
+    if not os.path.isfile(name):  # noqa: PTH113  # a Path takes longer than the rest of a look-up
         kind = "is a folder" if Path(name).is_dir() else "is not a regular file"
         raise AudioError(f"{_printable(name)}: {kind}; give the path of a sound file")
     return state

@@ -128,6 +128,40 @@ def test_a_gap_of_just_the_least_length_stays():
     assert len(of_a(scores, EventRules(median_s=0, min_gap_s=0.51))) == 1
 
 
+def test_after_an_event_none_of_its_class_begins_for_the_refractory_time():
+    scores = [0, 1, 0, 1, 1, 1, 0, 1, 0, 0]
+    rules = EventRules(enter=0.5, median_s=0, min_duration_s=0, min_gap_s=0)
+    assert of_a(scores, rules) == [(0.25, 0.75), (1.25, 2.75), (3.25, 3.75)]
+    # One that would have begun too early begins where the time is over, and its end counts for the next.
+    assert of_a(scores, clone(rules).set_params(refractory_s=1.0)) == [(0.25, 0.75), (1.75, 2.75)]
+    assert of_a(scores, clone(rules).set_params(refractory_s=1.01)) == [(0.25, 0.75), (2.25, 2.75)]
+    assert of_a(scores, clone(rules).set_params(refractory_s=2.0)) == [(0.25, 0.75), (3.25, 3.75)]
+    # A score that is above `leave` alone does not begin one there, and what is too short has no refractory time.
+    assert of_a([1, 0, 1, 0.3, 0.3, 0], clone(rules).set_params(refractory_s=1.0)) == [(0.0, 0.25)]
+    longer = clone(rules).set_params(refractory_s=2.0, min_duration_s=1.0)
+    assert of_a([0, 1, 0, 1, 1, 0, 1, 1, 0], longer) == [(1.25, 2.25)]
+
+
+def test_a_long_recording_full_of_events_takes_no_long_time():
+    """Each event once: with a look at all windows after each event, this would take a minute."""
+    n = 60_000
+    scores = np.zeros((n, 1))
+    scores[::2] = 1
+    rules = EventRules(0.5, None, 0, 0, 0, refractory_s=1.5)
+    times_s = np.arange(n)[:, np.newaxis] * 0.5 + [0.0, 1.0]
+    found = find_events(Answers(scores, np.ones(n)), times_s, ["a"], rules)
+    assert len(found) == n // 4
+    assert (found[-1].start_s, found[-1].end_s) == (0.5 * (n - 4) + 0.25, 0.5 * (n - 4) + 0.75)
+
+
+def test_the_refractory_time_is_of_each_class_alone():
+    found = find_events(answers([0, 1, 0, 0, 0], [0, 0, 1, 0, 1]), windows(5), ["a", "b", "rest"], PLAIN)
+    rules = clone(PLAIN).set_params(refractory_s=30.0)
+    rested = find_events(answers([0, 1, 0, 0, 0], [0, 0, 1, 0, 1]), windows(5), ["a", "b", "rest"], rules)
+    assert [event.label for event in found] == ["rest", "a", "b", "rest", "b"]
+    assert rested == found[:3]
+
+
 def test_classes_are_independent():
     """With thresholds below one half, several can be on at once."""
     rules = EventRules(enter=0.3, median_s=0, min_gap_s=0)
@@ -241,6 +275,7 @@ def test_rules_are_scikit_learns():
         ({"median_s": -1}, "median_s=-1; expected a number of seconds, 0 or more"),
         ({"min_duration_s": np.inf}, "min_duration_s=inf; expected"),
         ({"min_gap_s": None}, "min_gap_s=None; expected"),
+        ({"refractory_s": -1}, "refractory_s=-1; expected a number of seconds, 0 or more"),
     ],
 )
 def test_parameters_out_of_range_are_refused(wrong, message):

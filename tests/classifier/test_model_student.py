@@ -85,7 +85,7 @@ def test_it_predicts_in_another_process_and_folder(gone, tmp_path):
     moved = Path(shutil.move(path, tmp_path / "sub.l3clf"))
     place = tmp_path / "elsewhere"
     place.mkdir()
-    wav = write(place / "a.wav", sounds()[0][0], RATE)
+    wav = write(place / "a.wav", sounds()[0][0], RATE, subtype="FLOAT")
     code = (
         "import l3clf, sys; m = l3clf.load_model(sys.argv[1]).set_params(cache=None, sample_rate=None)\n"
         "print(*map(repr, m.predict_proba([sys.argv[2]])[0].tolist()))"
@@ -93,7 +93,7 @@ def test_it_predicts_in_another_process_and_folder(gone, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, moved, wav], cwd=place, capture_output=True, text=True, check=True
     )
-    np.testing.assert_allclose([float(x) for x in done.stdout.split()], expected[0], atol=2e-3)  # 16-bit file
+    np.testing.assert_allclose([float(x) for x in done.stdout.split()], expected[0], atol=1e-6)
     assert sorted(p.name for p in place.iterdir()) == ["a.wav"]  # nothing was unpacked
 
 

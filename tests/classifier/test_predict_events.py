@@ -212,6 +212,13 @@ def test_tuned_rules_are_kept_with_the_model(tuned_file):
     assert document_of(tuned_file)["format_version"] == 3
 
 
+def test_a_refractory_time_is_kept_and_none_is_not_written(tuned_file, tmp_path):
+    assert "refractory_s" not in document_of(tuned_file)["events"]  # as earlier versions read it
+    model = load_model(tuned_file)
+    model.event_rules_.refractory_s = 4.0
+    assert load_model(save_model(model, tmp_path / "b.l3clf")).event_rules_.refractory_s == 4.0
+
+
 def test_a_model_that_was_not_tuned_has_the_file_it_had(model, tmp_path):
     document = document_of(save_model(model, tmp_path / "a.l3clf"))
     assert "events" not in document
@@ -226,6 +233,7 @@ def test_a_model_that_was_not_tuned_has_the_file_it_had(model, tmp_path):
         ({"enter": 0.2}, "events: leave=0.3; expected a number up to enter=0.2"),
         ({"median_s": "x"}, "events field 'median_s' is 'x'"),
         ({"min_gap_s": -1}, "events field 'min_gap_s' is -1"),
+        ({"refractory_s": -1}, "events field 'refractory_s' is -1"),
         ({"more": 1}, "events has an unknown field 'more'"),
     ],
 )

@@ -29,7 +29,7 @@ L3MINI = ["fit", "data", "--embedder", "l3mini", "--out", "m"]
         (
             [*L3MINI, "--option", "precison=int8"],
             "embedder 'l3mini': has no option 'precison' (did you mean precision?); its options are weights, "
-            "precision, revision",
+            "precision, frontend, revision",
         ),
     ],
 )

@@ -43,6 +43,8 @@ def test_a_model_is_exported_and_verified_by_command(model, tmp_path, capsys):
         "ESP32-S3   fits in memory; speed not",
     ):
         assert words in text
+    flash = re.search(r"Flash: +([\d,]+) bytes", text)[1]
+    assert f"| Flash | {flash} bytes |" in (out / "README.md").read_text()
     clips = held_out(tmp_path)
     assert cli.main(["verify", str(out), "--audio", str(clips[0].path), str(clips[1].path)]) == 0
     text = capsys.readouterr().out

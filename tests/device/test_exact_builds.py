@@ -18,7 +18,7 @@ ZIG = [sys.executable, "-m", "ziglang", "cc"]
 BUILDS = {
     "gcc -O0": ["gcc", "-O0", *UNDEFINED],
     "gcc, joined": ["gcc", "-O3", "-std=gnu11", "-march=native", "-ffp-contract=fast"],
-    "gcc, short multiply": ["gcc", "-O1", *UNDEFINED, "-DL3CLF_SHORT_MULTIPLY"],
+    "gcc, short multiply": ["gcc", "-O1", *UNDEFINED, "-DL3CLF_SHORT_PRODUCTS=1"],
     "clang, joined": [*ZIG, "-O2", "-march=native", "-ffp-contract=fast"],
 }
 

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from helpers.c_programs import CHECKED, run_c
 from helpers.device_models import fitted
 
 from l3clf.device.chips import EmulatedChip, HostChip, feed, push
@@ -119,23 +120,6 @@ def test_a_frame_is_computed_beside_the_networks_tensors(export):
 # --- calls that are refused, and the last decision ------------------------------------------------------
 
 
-CHECKED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-
-
-def run_c(export, place, text, *flags, without=""):
-    """Compile a program with an export, but one of its files; return what it printed."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no gcc")
-    (place / "program.c").write_text(text)
-    sources = [*(str(path) for path in export.glob("l3clf*.c") if path.name != without), str(place / "program.c")]
-    command = [compiler, "-std=c99", *flags, f"-I{export}", *sources, "-lm", "-o", str(place / "program")]
-    subprocess.run(command, check=True)
-    done = subprocess.run([place / "program"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
-
-
 def test_calls_out_of_place_are_refused_and_change_nothing(export, tmp_path):
     codes = dict(zip(("ARENA", "NULL", "STATE", "INIT", "BUSY"), range(-1, -6, -1), strict=True))
     found = run_c(export, tmp_path, REFUSED, *CHECKED)
@@ -235,6 +219,10 @@ def test_an_application_with_another_number_of_windows_is_refused(export, tmp_pa
         subprocess.run([compiler, *flags, tmp_path / "app.c", *objects, "-lm", "-o", tmp_path / "app"], check=True)
         done = subprocess.run([tmp_path / "app"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr, int(done.stdout)) == (0, "", code)
+    none = [compiler, "-DL3CLF_POOL_WINDOWS=0", f"-I{export}", "-fsyntax-only", tmp_path / "app.c"]
+    refused = subprocess.run(none, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "L3CLF_POOL_WINDOWS has to be 1 or more" in refused.stderr
 
 
 APPLICATION = """

@@ -1,8 +1,13 @@
 """The front-end in integers: near the one in floating point, and nothing in it can overflow."""
 
+import dataclasses
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 
+import l3clf
 from l3clf.embedders.fixed_frontend import ONE, PEAK, N, as_pcm, constants, fixed_levels
 from l3clf.embedders.frontend import levels, quantise_levels, student_spec
 
@@ -39,8 +44,10 @@ def test_silence_has_the_lowest_level():
 
 
 def test_samples_are_rounded_and_clipped_as_16_bits():
-    given = np.float32([[0, 0.4 / 32768, 0.6 / 32768, 1, 2, -1, -3, 1e30]])
-    assert as_pcm(given).tolist() == [[0, 0, 1, 32767, 32767, -32768, -32768, 32767]]
+    given = np.float32([[0, 0.4 / 32768, 0.6 / 32768, 1, 2, -1, -3, 1e30, 3e38, -np.inf]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert as_pcm(given).tolist() == [[0, 0, 1, 32767, 32767, -32768, -32768, 32767, 32767, -32768]]
 
 
 def test_windows_that_overlap_are_the_windows():
@@ -120,3 +127,23 @@ def test_no_constant_depends_on_the_last_bit_of_a_sine_or_a_logarithm():
     for values in exact[:-1]:
         assert np.abs(values - np.floor(values) - 0.5).min() > 1e-6
     assert min(share.min(), 1 - share.max()) > 1e-6  # nor is a bin at an edge
+
+
+def test_a_copy_in_integers_has_the_front_end_in_integers():
+    plain = l3clf.load_embedder("l3mini")
+    copy = dataclasses.replace(plain, precision="int8")
+    assert copy.fingerprint == l3clf.load_embedder("l3mini", precision="int8").fingerprint
+    first = dataclasses.replace(l3clf.load_embedder("l3mini", revision=1), precision="int8")
+    assert first.frontend == "float"
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_a_pickle_that_names_no_front_end_has_the_one_of_its_time(precision):
+    now = l3clf.load_embedder("l3mini", precision=precision, frontend="float")
+    state = now.__getstate__()
+    del state["frontend"]
+    old = object.__new__(type(now))
+    old.__setstate__(state)
+    assert old == now
+    assert old.frontend == now.frontend
+    assert pickle.loads(pickle.dumps(old)).fingerprint == now.fingerprint

@@ -720,3 +720,11 @@ def test_default_path(monkeypatch, tmp_path):
     monkeypatch.setenv("L3CLF_CACHE", "")
     assert default_cache_path().name == "embeddings.sqlite"
     assert "l3clf" in default_cache_path().parts
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.wav", "/a.wav", "/a//b.wav", "/a/./b.wav", "/a/.b.wav", "/a/../b.wav", "/a/", "/a/.", "//a", "/ä\udcff", "."],
+)
+def test_a_file_is_recorded_under_its_absolute_path(name):
+    assert embedding_cache._file_key(name) == os.fsencode(Path(name).absolute())

@@ -4,10 +4,12 @@
 
 #include <string.h>
 
+#include "l3clf_events.h"
 #include "l3clf_frontend.h"
 
 #define MAX_DECISIONS 256
 #define MAX_TRACE 4000000
+#define MAX_EVENTS 16384
 
 int harness_start(void);
 int harness_reset(void);
@@ -20,6 +22,7 @@ void harness_fill_pool(void);
 void harness_network(void);
 void harness_head(const float *x, float *rows);
 void harness_decide(float *rows);
+int harness_follow(const l3clf_event_rules *rules);
 
 typedef struct {
 #ifdef L3CLF_TAGS
@@ -80,6 +83,67 @@ void l3clf_trace(int32_t tensor, const int8_t *values, int32_t size)
     } else {
         harness_n_trace = -1;
     }
+}
+#endif
+
+/* --- events: with L3CLF_TRACE only, so that measured builds hold what an application without them has ------- */
+
+#ifdef L3CLF_TRACE
+typedef struct {
+    uint64_t start_ms, end_ms;
+    int32_t label, begins;
+    float score;
+    uint32_t first, last, unused;
+} harness_event;
+
+harness_event harness_events[MAX_EVENTS];
+int32_t harness_n_events;
+const int32_t harness_tracker_bytes = sizeof(l3clf_events);
+
+static void record_event(void *user, const l3clf_event *event)
+{
+    (void)user;
+    if (harness_n_events < MAX_EVENTS) {
+        harness_event *to = &harness_events[harness_n_events++];
+#ifdef L3CLF_TAGS
+        to->label = event->tag;
+#else
+        to->label = event->class_id;
+#endif
+        to->begins = event->begins;
+        to->score = event->score;
+        to->first = event->first;
+        to->last = event->last;
+        to->start_ms = event->start_ms;
+        to->end_ms = event->end_ms;
+    }
+}
+
+/* Makes events of all decisions that are recorded, by rules or by those of the model; returns how many, or an error. */
+int harness_follow(const l3clf_event_rules *rules)
+{
+    static l3clf_events events;
+    int told = 0, made = l3clf_events_init(&events, rules, record_event, NULL);
+    harness_n_events = 0;
+    for (int32_t i = 0; i < harness_n_decisions && made >= 0; i++) {
+        const harness_decision *from = &harness_decisions[i];
+        l3clf_decision decision = {0};
+#ifndef L3CLF_TAGS
+        decision.class_id = from->class_id;
+        decision.probability = from->probability;
+        decision.unknown_score = from->unknown_score;
+#endif
+        decision.n_windows = from->n_windows;
+        decision.window = from->window;
+        decision.probabilities = from->probabilities;
+        made = l3clf_events_feed(&events, &decision);
+        told += made;
+    }
+    if (made >= 0) {
+        made = l3clf_events_end(&events);
+        told += made;
+    }
+    return made < 0 ? made : told;
 }
 #endif
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "l3clf_dsp.h"
 #include "l3clf_frontend.h"
 
 #define MARK 0x4C33434CU /* of a state that was initialised: its bytes say L3CL */
@@ -11,7 +12,7 @@ enum { IDLE, WORKING, IN_CALLBACK }; /* l3clf_state.busy */
 /* --- windows -------------------------------------------------------------------------------------- */
 
 /* Copies the last L3CLF_N_FRAMES frames, oldest first, to the network's input: `frames` is a ring buffer. */
-static void bring_frames(const l3clf_state *s)
+L3CLF_SMALL static void bring_frames(const l3clf_state *s)
 {
     int8_t *input = (int8_t *)s->arena + L3CLF_INPUT_OFFSET;
     const size_t newer = (size_t)(s->next_frame * L3CLF_N_MELS), older = sizeof s->frames - newer;
@@ -28,7 +29,7 @@ static float *answer_memory(const l3clf_state *s)
 #ifdef L3CLF_POOL_PROBABILITIES
 
 /* Stores the window's probabilities in the pool. */
-static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
+L3CLF_SMALL static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
 {
     const int8_t *steps = (const int8_t *)s->arena + L3CLF_OUTPUT_OFFSET;
     float *vector = answer_memory(s) + L3CLF_N_ROWS;
@@ -39,7 +40,7 @@ static void keep_window(const l3clf_state *s, l3clf_pooled *slot)
 }
 
 /* Averages the probabilities of all windows above the gate. */
-static void pool(const l3clf_state *s, uint32_t n, float *rows)
+L3CLF_SMALL static void pool(const l3clf_state *s, uint32_t n, float *rows)
 {
     for (int32_t c = 0; c < L3CLF_N_ROWS; c++) {
         float sum = 0.0F;
@@ -70,7 +71,7 @@ typedef int32_t mean_sum;
 #endif
 
 /* Computes what the head says from the mean embedding of all windows above the gate. */
-static void pool(const l3clf_state *s, uint32_t n, float *rows)
+L3CLF_SMALL static void pool(const l3clf_state *s, uint32_t n, float *rows)
 {
     float *vector = rows + L3CLF_N_ROWS;
     for (int32_t i = 0; i < L3CLF_EMBEDDING; i++) {
@@ -88,7 +89,7 @@ static void pool(const l3clf_state *s, uint32_t n, float *rows)
 #endif
 
 /* How many windows a decision is made from: those above the gate, or none if all windows are silent. */
-static uint32_t n_counted(const l3clf_state *s)
+L3CLF_SMALL static uint32_t n_counted(const l3clf_state *s)
 {
     uint32_t n = 0, audible = 0;
     for (int32_t slot = 0; slot < L3CLF_POOL_WINDOWS; slot++) {
@@ -100,7 +101,7 @@ static uint32_t n_counted(const l3clf_state *s)
 
 #ifdef L3CLF_TAGS
 /* Finds the tags that are as probable as their thresholds, or more. */
-void l3clf_decide(l3clf_decision *decision, float *rows)
+L3CLF_SMALL void l3clf_decide(l3clf_decision *decision, float *rows)
 {
     decision->probabilities = rows;
     for (int32_t tag = 0; tag < L3CLF_N_TAGS; tag++) {
@@ -132,7 +133,7 @@ static void leave_out_background(l3clf_decision *decision, float *rows)
 #endif
 
 /* Selects the most probable class (the first among equals), or "unknown" below the threshold. */
-void l3clf_decide(l3clf_decision *decision, float *rows)
+L3CLF_SMALL void l3clf_decide(l3clf_decision *decision, float *rows)
 {
     decision->class_id = L3CLF_UNKNOWN;
     decision->probability = 0.0F;
@@ -163,7 +164,7 @@ void l3clf_decide(l3clf_decision *decision, float *rows)
 #endif
 
 /* Makes a decision the last one. It is written beside the one before, so that a reader that interrupts finds that. */
-static void publish(l3clf_state *s, const l3clf_decision *decision)
+L3CLF_SMALL static void publish(l3clf_state *s, const l3clf_decision *decision)
 {
     const uint32_t next = s->n_published + 1U;
     l3clf_decision *copy = &s->published[next % 2U];
@@ -174,7 +175,7 @@ static void publish(l3clf_state *s, const l3clf_decision *decision)
     FENCE();
 }
 
-int l3clf_last(const l3clf_state *s, l3clf_decision *decision)
+L3CLF_SMALL int l3clf_last(const l3clf_state *s, l3clf_decision *decision)
 {
     uint32_t n;
     if (s == NULL || decision == NULL) {
@@ -192,7 +193,7 @@ int l3clf_last(const l3clf_state *s, l3clf_decision *decision)
     return decision->window > 0;
 }
 
-static void decide(l3clf_state *s)
+L3CLF_SMALL static void decide(l3clf_state *s)
 {
     float *rows = answer_memory(s);
     l3clf_decision decision = {0};
@@ -216,7 +217,7 @@ static void decide(l3clf_state *s)
 enum { NOTHING, NETWORK, DECISION }; /* l3clf_state.work */
 
 /* Computes a piece of the window that ended last; returns the number of decisions. */
-static int advance(l3clf_state *s, int32_t budget)
+L3CLF_SMALL static int advance(l3clf_state *s, int32_t budget)
 {
     if (s->work == NETWORK) {
         s->work = l3clf_network_step(s->arena, &s->progress, budget) ? DECISION : NETWORK;
@@ -252,7 +253,7 @@ static uint64_t window_energy(l3clf_state *s)
 }
 #endif
 
-static void end_window(l3clf_state *s)
+L3CLF_SMALL static void end_window(l3clf_state *s)
 {
     int above_gate = 1, audible = 1;
 #ifdef L3CLF_OPEN_WINDOWS
@@ -279,7 +280,7 @@ static void end_window(l3clf_state *s)
 
 /* --- samples -------------------------------------------------------------------------------------- */
 
-static void start_window(l3clf_state *s)
+L3CLF_SMALL static void start_window(l3clf_state *s)
 {
 #ifdef L3CLF_OPEN_WINDOWS
     s->starts[(s->first_start + s->n_starts) % L3CLF_OPEN_WINDOWS] = s->energy;
@@ -306,7 +307,7 @@ static void take(l3clf_state *s, const int16_t *samples, int32_t n)
 #ifdef L3CLF_OPEN_WINDOWS
     int64_t energy = 0; /* signed, because a core with DSP instructions then needs one for each sample */
     for (int32_t i = 0; i < n; i++) {
-        energy += (int64_t)samples[i] * samples[i];
+        energy += l3clf_square(samples[i]);
     }
     s->energy += (uint64_t)energy;
 #endif
@@ -318,7 +319,7 @@ static int32_t least(int32_t a, int32_t b)
 }
 
 /* Takes samples. A window that ends is computed at once, or left to l3clf_step. */
-static int hear(l3clf_state *s, const int16_t *samples, size_t n, int at_once)
+L3CLF_SMALL static int hear(l3clf_state *s, const int16_t *samples, size_t n, int at_once)
 {
     int decisions = at_once ? finish(s) : 0;
     while (n > 0) {
@@ -384,7 +385,7 @@ int l3clf_feed(l3clf_state *s, const int16_t *samples, size_t n)
     return receive(s, samples, n, 0);
 }
 
-int l3clf_step(l3clf_state *s, int32_t budget)
+L3CLF_SMALL int l3clf_step(l3clf_state *s, int32_t budget)
 {
     const int error = begin(s);
     if (error != 0) {
@@ -409,7 +410,7 @@ size_t l3clf_arena_bytes(void)
 }
 
 /* Forgets the stream; the last decision is that about no window. */
-static void start(l3clf_state *s)
+L3CLF_SMALL static void start(l3clf_state *s)
 {
     l3clf_decision none = {0};
     const size_t stream = offsetof(l3clf_state, n_pcm);
@@ -432,7 +433,7 @@ int l3clf_reset(l3clf_state *s)
     return 0;
 }
 
-int l3clf_init_sized(l3clf_state *s, size_t state_bytes, uint32_t pool_windows, void *arena, size_t arena_bytes,
+L3CLF_SMALL int l3clf_init_sized(l3clf_state *s, size_t state_bytes, uint32_t pool_windows, void *arena, size_t arena_bytes,
                      l3clf_callback callback, void *user)
 {
     if (s == NULL || arena == NULL) {

@@ -24,6 +24,10 @@
 
 #include "l3clf_model.h"
 
+#if L3CLF_POOL_WINDOWS < 1
+#error "L3CLF_POOL_WINDOWS has to be 1 or more"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

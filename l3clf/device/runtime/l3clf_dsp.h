@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "l3clf_kernels.h"
+#include "l3clf_sections.h"
 
 #if (-1 >> 1) != -1
 #error "l3clf needs a compiler that shifts negative numbers to the right with their sign"
@@ -40,6 +41,15 @@
 #define L3CLF_APART
 #endif
 
+/* For what takes little time: clang unrolls its loops otherwise, and copies it into its callers. */
+#ifdef __clang__
+#define L3CLF_SMALL __attribute__((noinline, minsize))
+#define L3CLF_UNROLL2 _Pragma("clang loop unroll_count(2)")
+#else
+#define L3CLF_SMALL
+#define L3CLF_UNROLL2
+#endif
+
 /* --- from sums to int8 ----------------------------------------------------------------------------- */
 
 /* (value * multiplier + 2^30) >> 31 */
@@ -56,6 +66,19 @@ L3CLF_INLINE int32_t l3clf_high(int32_t value, int32_t multiplier)
     return (int32_t)(((int64_t)value * multiplier + (1 << 30)) >> 31);
 #endif
 }
+
+/* Compilers find the best instructions of each core for these types. */
+#if L3CLF_SHORT_PRODUCTS
+L3CLF_INLINE int32_t l3clf_square(int32_t value)
+{
+    return value * value;
+}
+#else
+L3CLF_INLINE int64_t l3clf_square(int16_t value)
+{
+    return (int64_t)value * value;
+}
+#endif
 
 /* The requantisation of a channel. `fast` if l3clf_finish can be used, which has the zero point in `offset`. */
 typedef struct {

@@ -11,28 +11,31 @@
 #define TABLE_BITS 5 /* of a mantissa, that choose a row of the logarithms */
 #define REST_BITS 10 /* of a mantissa, between two rows */
 
-#if defined __ARM_ARCH_6M__ || defined __ARM_ARCH_8M_BASE__
-#define L3CLF_SHORT_MULTIPLY
-#endif
-
 /* Integers that never overflow: the samples of a frame are scaled up to 15 bits; the window's sums let a stage double
    them once, and each further stage scales down by a quarter what it may grow by. So the values of the transform stay
    below 2^17, and their products with twiddles below 2^31.
    l3clf/embedders/fixed_frontend.py does the same, value for value. */
+
 /* What helps compilers to use the registers well, and changes no result. */
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline))
 #define KEEP(value) __asm__("" : "+r"(value)) /* it is in a register now, and nothing else takes its place */
+#define STORED() __asm__ volatile("" ::: "memory") /* what was written needs no register any more */
 #else
 #define INLINE static inline
 #define APART static
 #define KEEP(value) (void)0
+#define STORED() (void)0
 #endif
 #ifdef __clang__
 #define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
+#define KEEP_IN_CLANG(value) KEEP(value)
+#define UNROLLED_TWICE _Pragma("clang loop unroll_count(2)")
 #else
 #define NOT_UNROLLED
+#define KEEP_IN_CLANG(value) (void)0
+#define UNROLLED_TWICE
 #endif
 
 typedef struct {
@@ -122,10 +125,9 @@ INLINE complex_t shifted(complex_t a, int32_t shift)
     return value;
 }
 
-/* Writes the values of a butterfly `quarter` apart: the first, which is scaled by a quarter, and the others, turned. */
-INLINE void put(complex_t *at, int32_t quarter, complex_t first, four_t y, const int16_t *twiddles)
+/* Writes the values of a butterfly `quarter` apart, turned, but for the first. */
+INLINE void put(complex_t *at, int32_t quarter, four_t y, const int16_t *twiddles)
 {
-    at[0] = first;
     at[quarter] = turned(y.q, twiddles);
     at[2 * quarter] = turned(y.r, twiddles + 2);
     at[3 * quarter] = turned(y.s, twiddles + 4);
@@ -157,8 +159,10 @@ APART const int16_t *first_stage(const int16_t *samples, complex_t *x, int32_t s
         const four_t z = {windowed(samples, window), windowed(samples + N / 2, window + N / 2),
                           windowed(samples + N, window + N), windowed(samples + 3 * N / 2, window + 3 * N / 2)};
         four_t y = butterfly(z);
+        x[0] = shifted(y.p, shift + 2);
+        STORED();
         y.q = shifted(y.q, shift), y.r = shifted(y.r, shift), y.s = shifted(y.s, shift);
-        put(x, N / 4, shifted(y.p, shift + 2), y, twiddles);
+        put(x, N / 4, y, twiddles);
     }
     return twiddles;
 }
@@ -172,13 +176,15 @@ INLINE const int16_t *stage(complex_t *x, int32_t quarter, const int16_t *twiddl
             KEEP(at);
             const four_t z = {at[0], at[quarter], at[2 * quarter], at[3 * quarter]};
             four_t y = butterfly(z);
+            at[0] = shifted(y.p, 2);
+            STORED();
             KEEP(y.q.re);
             KEEP(y.q.im);
             KEEP(y.r.re);
             KEEP(y.r.im);
             KEEP(y.s.re);
             KEEP(y.s.im);
-            put(at, quarter, shifted(y.p, 2), y, twiddles);
+            put(at, quarter, y, twiddles);
         }
     }
     return twiddles;
@@ -204,6 +210,8 @@ APART void real_bins(complex_t *x, const l3clf_frontend *f)
     NOT_UNROLLED
     for (; up != down; w += 2) {
         complex_t *low = x + *up++, *high = x + *down--;
+        KEEP_IN_CLANG(up);
+        KEEP_IN_CLANG(down);
         KEEP(low);
         KEEP(high);
         const complex_t a = *low, b = *high;
@@ -223,24 +231,25 @@ typedef struct {
     uint64_t rising, falling;
 } sums_t;
 
-#ifdef L3CLF_SHORT_MULTIPLY
+#if L3CLF_SHORT_PRODUCTS
 /* For cores that multiply 32 bits to 32 bits only. Powers are in two parts, of 16 bits and of those above; the sum of
    all powers of a frame, at most 2^37, times a weight fits 32 bits in its upper part. */
 INLINE sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
 {
     uint32_t low = 0, high = 0, low_rising = 0, high_rising = 0;
-    for (int32_t i = 0; i < n; i++) {
-        const complex_t *bin = x + order[i];
+    do {
+        const complex_t *bin = x + *order++;
         KEEP(bin);
+        const uint32_t weight = *weights++;
         const int32_t re = bin->re >> 9, im = bin->im >> 9, re_rest = bin->re & 511, im_rest = bin->im & 511;
         const int32_t middle = re * re_rest + im * im_rest;
         const int32_t rest = re_rest * re_rest + im_rest * im_rest + middle * 1024;
         const uint32_t upper = (uint32_t)((re * re + im * im) * 4 + (rest >> 16)), lower = (uint32_t)rest & 0xFFFFU;
         low += lower;
         high += upper;
-        low_rising += lower * weights[i];
-        high_rising += upper * weights[i];
-    }
+        low_rising += lower * weight;
+        high_rising += upper * weight;
+    } while (--n > 0);
     const uint64_t total = ((uint64_t)high << 16) + low;
     sums_t sums;
     sums.rising = ((uint64_t)high_rising << 16) + low_rising;
@@ -250,21 +259,20 @@ INLINE sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint1
 #else
 INLINE sums_t segment_sums(const complex_t *x, const uint8_t *order, const uint16_t *weights, int32_t n)
 {
-    uint64_t total = 0, rising = 0;
-    uint32_t high_rising = 0;
+    int64_t total = 0, rising = 0;
     NOT_UNROLLED
     for (const uint8_t *end = order + n; order != end;) {
         const complex_t *bin = x + *order++;
         KEEP(bin);
-        const uint32_t weight = *weights++;
-        const uint64_t power = (uint64_t)((int64_t)bin->re * bin->re + (int64_t)bin->im * bin->im);
-        total += power;
-        rising += (uint64_t)(uint32_t)power * weight;
-        high_rising += (uint32_t)(power >> 32) * weight;
+        const int32_t weight = *weights++, re = bin->re, im = bin->im;
+        total += (int64_t)re * re;
+        total += (int64_t)im * im;
+        rising += (int64_t)(re * weight) * re; /* a weighted bin is below 2^29 */
+        rising += (int64_t)(im * weight) * im;
     }
     sums_t sums;
-    sums.rising = rising + ((uint64_t)high_rising << 32);
-    sums.falling = (total << WEIGHT_BITS) - sums.rising;
+    sums.rising = (uint64_t)rising;
+    sums.falling = (uint64_t)(total << WEIGHT_BITS) - sums.rising;
     return sums;
 }
 #endif
@@ -311,6 +319,7 @@ APART int32_t headroom(const int16_t *samples)
     uint32_t bits = 0;
 #if L3CLF_DSP
     /* Two samples a word; the lowest bit of each does not count. */
+    UNROLLED_TWICE
     for (const int16_t *end = samples + L3CLF_FRAME; samples != end; samples += 8) {
         const uint32_t a = (uint32_t)load2(samples), b = (uint32_t)load2(samples + 2);
         const uint32_t c = (uint32_t)load2(samples + 4), d = (uint32_t)load2(samples + 6);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "l3clf_dsp.h"
+
 #ifdef __FAST_MATH__
 #error "l3clf_head.c needs floating point as it is written; compile it without -ffast-math"
 #endif
@@ -38,7 +40,7 @@ static inline float product(float a, float b)
 #define MIN_EXPONENT (-80.0F)
 
 /* e to the power of x within two units of the last place; 0 below MIN_EXPONENT and for what is no number. */
-static float exponential(float x)
+L3CLF_SMALL L3CLF_SMALL static float exponential(float x)
 {
     if (!(x > MIN_EXPONENT)) {
         return 0.0F;
@@ -64,7 +66,7 @@ static float exponential(float x)
 }
 
 #ifdef L3CLF_TAGS
-void l3clf_sigmoid_probabilities(const l3clf_sigmoid *head, const float *x, float *probabilities)
+L3CLF_SMALL void l3clf_sigmoid_probabilities(const l3clf_sigmoid *head, const float *x, float *probabilities)
 {
     const float *weights = head->weights;
     for (int32_t tag = 0; tag < head->n_tags; tag++) {
@@ -76,7 +78,7 @@ void l3clf_sigmoid_probabilities(const l3clf_sigmoid *head, const float *x, floa
     }
 }
 #else
-void l3clf_linear_probabilities(const l3clf_linear *head, const float *x, float *probabilities)
+L3CLF_SMALL void l3clf_linear_probabilities(const l3clf_linear *head, const float *x, float *probabilities)
 {
     const float *weights = head->weights;
     float largest = 0.0F, total = 0.0F;
@@ -84,7 +86,7 @@ void l3clf_linear_probabilities(const l3clf_linear *head, const float *x, float 
     for (int32_t c = 0; c < head->n_classes; c++) {
         float score = head->intercept[c];
         for (int32_t i = 0; i < head->n_features; i++) {
-            score += product(*weights++, x[i] - head->mean[i]);
+            score += product(*weights++, x[i]);
         }
         probabilities[c] = score;
         if (c == 0 || score > largest) {

@@ -17,10 +17,10 @@ typedef struct {
 
 void l3clf_sigmoid_probabilities(const l3clf_sigmoid *head, const float *x, float *probabilities);
 #else
-/* Logistic regression: softmax(weights * (x - mean) + intercept). */
+/* Logistic regression: softmax(weights * x + intercept). */
 typedef struct {
     int32_t n_classes, n_features;
-    const float *mean, *weights, *intercept; /* weights: n_classes x n_features */
+    const float *weights, *intercept; /* weights: n_classes x n_features */
 } l3clf_linear;
 
 /* A node of a tree. The left child, for x[feature] <= threshold, is the next node. */

@@ -4,7 +4,7 @@
 
 /* --- steps ---------------------------------------------------------------------------------------- */
 
-int32_t l3clf_next_place(const l3clf_extent *extent, int32_t place, int32_t *budget)
+L3CLF_SMALL int32_t l3clf_next_place(const l3clf_extent *extent, int32_t place, int32_t *budget)
 {
     const int32_t left = (extent->places - place + extent->piece - 1) / extent->piece;
     int32_t pieces = *budget / extent->work;
@@ -15,7 +15,7 @@ int32_t l3clf_next_place(const l3clf_extent *extent, int32_t place, int32_t *bud
 
 /* --- convolution ---------------------------------------------------------------------------------- */
 
-static void fill(int8_t *to, int32_t n, int8_t value)
+L3CLF_SMALL static void fill(int8_t *to, int32_t n, int8_t value)
 {
     while (n-- > 0) {
         *to++ = value;
@@ -23,7 +23,7 @@ static void fill(int8_t *to, int32_t n, int8_t value)
 }
 
 /* Applies a fused activation; the range of int8 has been applied already. */
-static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
+L3CLF_SMALL static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
 {
     const int8_t low = (int8_t)to->low, high = (int8_t)to->high;
     if (low == INT8_MIN && high == INT8_MAX) {
@@ -35,7 +35,7 @@ static void clamp_map(const l3clf_output *to, int8_t *out, int32_t n)
 }
 
 /* Copies one row of a window, from column `x` on; taps outside the map get the zero point. */
-static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t x, int8_t *to)
+L3CLF_SMALL static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t x, int8_t *to)
 {
     const int32_t channels = layer->in.channels, columns = row ? layer->in.columns : 0;
     for (int32_t j = 0; j < layer->window.columns; j++, x += layer->window.column_dilation, to += channels) {
@@ -48,7 +48,7 @@ static void gather_row(const l3clf_conv_layer *layer, const int8_t *row, int32_t
 }
 
 /* Returns all inputs of one output position in the order of the weights: in the map itself if possible, or gathered. */
-static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int32_t place, int8_t *gathered)
+L3CLF_SMALL static const int8_t *column(const l3clf_conv_layer *layer, const int8_t *in, int32_t place, int8_t *gathered)
 {
     const l3clf_window w = layer->window;
     const int32_t channels = layer->in.channels, run = w.columns * channels;
@@ -128,7 +128,7 @@ void l3clf_conv(const l3clf_conv_layer *layer, const int8_t *in, int8_t *out, in
     clamp_map(&layer->output, out + first * channels, (last - first) * channels);
 }
 
-void l3clf_dense(const l3clf_dense_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
+L3CLF_SMALL void l3clf_dense(const l3clf_dense_layer *layer, const int8_t *in, int8_t *out, int32_t first, int32_t last)
 {
     const l3clf_output to = layer->output;
     const int8_t *weights = layer->weights + first * layer->depth;
@@ -166,7 +166,7 @@ static void split(const l3clf_depthwise_layer *layer, const int8_t *in, int32_t 
 }
 
 /* Computes one row of one channel, for windows of any size. */
-static void filter_row(const l3clf_depthwise_layer *layer, const int8_t *weights, const int16_t *plane,
+L3CLF_SMALL static void filter_row(const l3clf_depthwise_layer *layer, const int8_t *weights, const int16_t *plane,
                        l3clf_scaling s, int8_t *out)
 {
     const l3clf_window w = layer->window;
@@ -204,7 +204,7 @@ L3CLF_APART static void filter(const l3clf_depthwise_layer *layer, int32_t chann
 }
 
 /* A window that is the whole map: each channel's values are added up where they are. */
-static void filter_map(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out)
+L3CLF_SMALL static void filter_map(const l3clf_depthwise_layer *layer, const int8_t *in, int8_t *out)
 {
     const l3clf_output output = layer->output;
     const int32_t channels = layer->in.channels, taps = layer->in.rows * layer->in.columns;
@@ -344,6 +344,7 @@ void l3clf_add(const l3clf_add_layer *layer, const int8_t *one, const int8_t *tw
     const int32_t multiplier = layer->multiplier, right = layer->right, offset = 1 << (right - 1);
     const int32_t unit = layer->unit, zero = layer->zero_point[1] * unit, base = layer->zero_point[0] * (1 << 19);
     if (s.fast) {
+        L3CLF_UNROLL2
         for (int32_t i = first; i < last; i++) {
             const int32_t scaled = l3clf_scale_down(two[i] * unit - zero, multiplier, right, offset);
             out[i] = l3clf_finish(one[i] * (1 << 19) - base + scaled, &s);

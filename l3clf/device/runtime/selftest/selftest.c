@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "l3clf.h"
+#include "l3clf_events.h"
 #include "l3clf_frontend.h"
 #include "l3clf_golden.h"
 
@@ -154,6 +155,55 @@ static int slices_agree(void)
 #endif
 }
 
+/* --- events: made-up decisions become the same ones as in Python, to the last bit -------------------- */
+
+enum { N_GOLDEN_EVENTS = sizeof l3clf_golden_event_scores / sizeof *l3clf_golden_event_scores };
+
+static void check_event(void *user, const l3clf_event *event)
+{
+    int32_t *n = user;
+    if (*n >= 0 && *n < N_GOLDEN_EVENTS) {
+        const int32_t *golden = l3clf_golden_events + 4 * *n;
+#ifdef L3CLF_TAGS
+        const int32_t label = event->tag;
+#else
+        const int32_t label = event->class_id;
+#endif
+        const int same = label == golden[0] && event->begins == golden[1] && event->first == (uint32_t)golden[2] &&
+                         event->last == (uint32_t)golden[3];
+        *n = same && memcmp(&event->score, l3clf_golden_event_scores + *n, sizeof(float)) == 0 ? *n + 1 : -1;
+    }
+}
+
+static int events_agree(void)
+{
+    const int32_t n_scores = sizeof l3clf_golden_scores / sizeof *l3clf_golden_scores;
+    const uint32_t hop_ms = L3CLF_WINDOW_HOP / (L3CLF_SAMPLE_RATE / 1000);
+    const l3clf_event_rules rules = {0.5F, 0.25F, 2 * hop_ms, 2 * hop_ms, 5 * hop_ms};
+    static l3clf_events events;
+    static float scores[L3CLF_N_LABELS];
+    int32_t n = 0, told = 0;
+    if (l3clf_events_init(&events, &rules, check_event, &n) != 0) {
+        return 0;
+    }
+    for (int32_t i = 0; i < n_scores; i++) {
+        l3clf_decision decision = {0};
+        scores[L3CLF_N_LABELS - 1] = l3clf_golden_scores[n_scores - 1 - i];
+        scores[0] = l3clf_golden_scores[i];
+#ifndef L3CLF_TAGS
+        const float last = scores[L3CLF_N_LABELS - 1];
+        decision.probability = scores[0] > last ? scores[0] : last;
+        decision.unknown_score = 1.0F - decision.probability;
+#endif
+        decision.n_windows = 1;
+        decision.window = (uint32_t)i + 1U;
+        decision.probabilities = scores;
+        told += l3clf_events_feed(&events, &decision);
+    }
+    told += l3clf_events_end(&events);
+    return n == N_GOLDEN_EVENTS && told == n;
+}
+
 int l3clf_selftest(void)
 {
     if (!levels_agree()) {
@@ -171,5 +221,8 @@ int l3clf_selftest(void)
     if (!silence_agrees()) {
         return 5;
     }
-    return slices_agree() ? 0 : 6;
+    if (!slices_agree()) {
+        return 6;
+    }
+    return events_agree() ? 0 : 7;
 }
