@@ -56,7 +56,10 @@ def calibrated(
     path = calibration_folder() / f"{key}.ranges"
     with _lock:
         if key not in _known:
-            _known[key] = _read(path, model) or _observe_and_keep(path, model, levels, sample_rate, window_samples)
+            found = _read(path, model)
+            if found is None:
+                found = _observe_and_keep(path, model, levels, sample_rate, window_samples)
+            _known[key] = found
         return _known[key]
 
 
@@ -70,7 +73,9 @@ def _observe_and_keep(
 ) -> dict[str, Range]:
     windows = calibration_sounds(sample_rate, n)
     found = observe(model, (levels(window[np.newaxis]) for window in windows), int(joblib.cpu_count()))
-    numbers = np.concatenate([part for values in found.values() for part in values]).astype("<f4").tobytes()
+    numbers = (
+        np.concatenate([np.zeros(0), *(part for values in found.values() for part in values)]).astype("<f4").tobytes()
+    )
     with suppress(L3clfError):  # it is found again, then, in seconds
         write_file(path, hashlib.sha256(numbers).digest() + numbers)
     return found

@@ -66,6 +66,8 @@ def observe(model: ModelProto, inputs: Iterable[NDArray[np.float32]], threads: i
         For each tensor that `quantised` needs, rounded to `DIGITS` binary digits.
     """
     names = observed_tensors(model)
+    if not names:
+        return {}
     watched = ModelProto()
     watched.CopyFrom(model)
     # Reduced in the graph: to hand out the maps themselves would take longer than to compute them.
@@ -166,8 +168,8 @@ class _Layers:
 
     def output_pool(self) -> NodeProto | None:
         """Return the max-pooling between the last convolution and the output, where there is nothing else."""
-        (first, *more) = self.after(self.quantised()[-1].output[0])
-        return first if first.op_type == "MaxPool" and not more else None
+        after = self.after(self.quantised()[-1].output[0]) if self.quantised() else []
+        return after[0] if [node.op_type for node in after] == ["MaxPool"] else None
 
 
 class _Steps(NamedTuple):

@@ -14,8 +14,9 @@ RATE, N = 16_000, 8_000
 
 def network():
     graph = GraphBuilder(10, 20)
-    graph.conv(np.random.default_rng(0).normal(size=(3, 3, 1, 4)), np.zeros(4))
-    graph.relu()
+    for c_in, c_out in ((1, 64), (64, 4)):
+        graph.conv(np.random.default_rng(0).normal(size=(3, 3, c_in, c_out)), np.zeros(c_out))
+        graph.relu()
     graph.max_pool(10, 20)
     graph.flatten_channels_last()
     return graph.build(4)

@@ -84,6 +84,17 @@ def test_what_is_observed_is_what_channels_reach():
         assert all(np.array_equal(part, part.astype(np.float16).astype(float)) for part in values if part.min() > 1e-3)
 
 
+def test_a_network_of_few_channels_stays_in_floats():
+    graph = GraphBuilder(BANDS, FRAMES)
+    graph.conv(np.ones((3, 3, 1, 4)), np.zeros(4))
+    graph.max_pool(BANDS, FRAMES)
+    graph.flatten_channels_last()
+    model = graph.build(4)
+    assert observed_tensors(model) == {}
+    same = quantised(model, observe(model, [inputs(3)]))
+    np.testing.assert_array_equal(run_graph(session(same), inputs(2)), run_graph(session(model), inputs(2)))
+
+
 @pytest.mark.parametrize("spread", [0.0, 1e-30])
 def test_silent_channels_do_no_harm(spread):
     """Weights of zeros, and a network whose output never moves."""
