@@ -21,6 +21,7 @@ OF_EXTRAS = {'"dask"': "distributed", "distributed": "distributed", "parquet": "
 # Why blocks marked "no-run" are not run here, by their first line.
 NOT_RUN = {
     "l3clf baseline few.csv --embedders l3mini --augment": "takes half a minute; tests/baselines does the same",
+    "l3clf weights check openl3 --precision int8 --audio SOUNDS": "needs the weights of OpenL3",
     "l3clf weights fetch efficientat": "downloads, and trains for hours",
     "from l3clf.distill import Augmentation, Schedule, distil": "trains for hours",
     "l3clf baseline SOUNDS --embedders mfcc l3mini --fine-tune": "trains for minutes",
