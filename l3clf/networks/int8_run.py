@@ -58,7 +58,7 @@ Array: TypeAlias = NDArray[Any]
 Step: TypeAlias = Callable[..., Array]
 
 _CHUNK_BYTES = 2 << 20  # of the largest tensor of a chunk: about what the cache of a core holds
-_GRAPH_CHUNK_BYTES = 1 << 19  # of the same in float64, in a graph
+_GRAPH_CHUNK_BYTES = 1 << 20  # of the same in float64, in a graph
 _CHECKED_WINDOWS = 2  # of noise, which an engine must compute as NumPy does
 _MATRIX_BYTES = 16 << 20  # of the matrix that a convolution builds for a chunk
 
@@ -190,7 +190,9 @@ def _run(graph: onnxruntime.InferenceSession, x: NDArray[np.int8]) -> NDArray[np
     return out
 
 
-def _chunks(n: int, size: int) -> Iterator[slice]:
+def _chunks(n: int, most: int) -> Iterator[slice]:
+    """Yield slices of `n` windows, about equally long and none above `most`: a few left over would take long."""
+    size = -(-n // -(-n // most)) if n else 1
     return (slice(start, start + size) for start in range(0, n, size))
 
 
