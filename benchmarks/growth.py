@@ -6,8 +6,10 @@ the step. The exponent is of the seconds between the last two sizes: 1 is linear
 
 Then `transform` of clips that are in the cache, with 11 windows of 512 numbers each, in seconds of the clock.
 
-What was tried and did not help: a k-d tree for near pairs, since a search of its boxes leaves a seventh of all pairs
-of real embeddings; sorting by one direction leaves a third.
+What was tried and did not help: a k-d tree for near pairs, since a search of its boxes would leave a seventh of all
+pairs of real embeddings, and sorting by one direction a third; decoding a long FLAC file one block ahead in a thread of
+its own: 0.25 s for 80 s of 44.1 kHz stereo, as without, because resampling is 0.05 s of them, and decoding and mixing
+to mono are 0.23 s.
 """
 
 import itertools
