@@ -115,10 +115,20 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "windows per second of OpenL3 from FLAC files, as a share of the bare network's",
         "nothing; 2 minutes",
     ),
+    "int8_speed": Benchmark(
+        "int8_speed",
+        "OpenL3 and EfficientAT in int8 and bfloat16 beside float32 and the package's graph: speed and agreement",
+        f"TensorFlow, OpenVINO for their rows; {_SHARED} for agreement; 5 minutes",
+    ),
     "l3mini_speed": Benchmark(
         "l3mini_speed",
         "windows per second of the package's students, in floats and in integers, and of EfficientAT, over OpenL3's",
         f"nothing; {_SHARED} for EfficientAT; 3 minutes",
+    ),
+    "frontend_speed": Benchmark(
+        "frontend_speed",
+        "OpenL3's front-end beside librosa's; what l3mini and l3base spend their time on from FLAC and WAV files",
+        "nothing; librosa to compare with it; 2 minutes",
     ),
     "stream_speed": Benchmark(
         "stream_speed",

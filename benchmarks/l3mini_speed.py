@@ -50,7 +50,7 @@ def run(options: Options) -> Result:
         racers: dict[str, tuple[Embedder, int]] = {}
         for student in students(options.student):
             racers[f"{student.name}, float32"] = student, floats
-            racers[f"{student.name}, int8 (in NumPy)"] = replace(student, precision="int8"), integers
+            racers[f"{student.name}, int8"] = replace(student, precision="int8"), integers
         if os.environ.get("L3CLF_SHARED"):
             efficientat = l3clf.load_embedder("efficientat", weights=weights_folder())
             racers["efficientat mn04, float32"] = efficientat, others

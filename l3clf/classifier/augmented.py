@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,10 @@ from l3clf.classifier.inputs import Item
 from l3clf.embedders.base import Embedder, WindowEmbeddings
 from l3clf.embedders.clip_work import identities, warn_of_unused_cache
 from l3clf.embedders.filtered import needs_whole_clips
+from l3clf.embedders.wide_run import Order, delivery, lost_clip, opened, order_of
 from l3clf.errors import CacheError, L3clfError, ParameterError
 from l3clf.networks.threads import in_parallel, n_threads, one_blas_thread
+from l3clf.networks.workers import Lost, n_workers, on_workers
 from l3clf.pipeline import Outcome
 from l3clf.storage.atomic import FileState, file_state
 from l3clf.storage.cache_database import CacheKey, StoredWindows
@@ -43,6 +46,9 @@ REVISION = "l3clf rendering 1"  # raised whenever the same description gives ano
 PIECE_S = 30.0  # of a long clip, which is changed in pieces of up to twice this, each in 50 times its memory
 LOOKED_UP = 256  # copies at once
 STORED_AT_ONCE = 64
+BATCHES_A_WORKER = 4  # of the copies that are looked up at once
+
+_Made: TypeAlias = tuple[CacheKey, StoredWindows | L3clfError]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +122,7 @@ def embed_copies(
         yield from ((i, copy, outcomes[i]) for copy in range(augment.copies))
     audible = {i: source for i, source in sources.items() if i not in silent}
     states = {i: _state_of(source) for i, source in audible.items()}
-    ids = _clip_ids(audible, cache)
+    ids, contents = _clip_ids(audible, cache)
     for i, failed in ids.items():
         if isinstance(failed, L3clfError):
             yield i, 0, failed
@@ -134,12 +140,9 @@ def embed_copies(
         for first in range(0, len(same), LOOKED_UP):
             keys = list(islice(same, first, first + LOOKED_UP))
             found = kept.look_up(keys)
-            jobs = (
-                partial(_made, key, same[key][0], embedder, augment, hop_s, center, audible)
-                for key in keys
-                if key not in found
-            )
-            for key, result in chain(found.items(), in_parallel(jobs, n_threads(n_jobs))):
+            wanted = [(key, same[key][0]) for key in keys if key not in found]
+            how = (embedder, augment, hop_s, center)
+            for key, result in chain(found.items(), _each_made(wanted, audible, contents, n_jobs, *how)):
                 clips = same[key][0].clips
                 if key not in found and all(states[i] == _state_of(audible[i]) for i in clips):
                     kept.add(key, result)
@@ -221,6 +224,60 @@ def _chosen(heads: NDArray[np.uint64], seed: bytes, own: int) -> int | None:
     scores[heads == np.uint64(own)] = 0
     best = int(scores.argmax())
     return best if scores[best] else None
+
+
+def _each_made(
+    wanted: Sequence[tuple[CacheKey, _Plan]],
+    sources: Mapping[int, Source],
+    contents: Mapping[int, bytes],
+    n_jobs: int | None,
+    embedder: Embedder,
+    augment: Augmentation,
+    hop_s: float,
+    center: bool,
+) -> Iterator[_Made]:
+    """Yield copies as they are made: on threads, or on the workers of joblib's backend."""
+    workers = n_workers(n_jobs)
+    if not workers:
+        jobs = (partial(_made, key, plan, embedder, augment, hop_s, center, sources) for key, plan in wanted)
+        yield from in_parallel(jobs, n_threads(n_jobs))
+        return
+    size = max(1, len(wanted) // (BATCHES_A_WORKER * workers))
+    batches = [wanted[first : first + size] for first in range(0, len(wanted), size)]
+
+    def job(number: int) -> tuple[object, ...]:
+        clips = {i for _, plan in batches[number] for i in plan.clips}
+        orders = [order_of(i, sources[i], contents.get(i)) for i in sorted(clips)]
+        return batches[number], orders, embedder, embedder.fingerprint, augment, hop_s, center
+
+    with closing(on_workers(_made_there, job, len(batches), n_jobs)) as results:
+        for number, made in results:
+            if isinstance(made, Lost):
+                yield from ((key, lost_clip(sources[plan.clip], made)) for key, plan in batches[number])
+            else:
+                yield from made
+
+
+def _made_there(
+    batch: Sequence[tuple[CacheKey, _Plan]],
+    orders: Sequence[Order],
+    embedder: Embedder,
+    fingerprint: str,
+    augment: Augmentation,
+    hop_s: float,
+    center: bool,
+) -> list[_Made]:
+    """Render copies and embed them, on a worker."""
+    embedder, by_clip = opened(embedder, fingerprint), {order.clip: order for order in orders}
+    sources = {i: order.source for i, order in by_clip.items()}
+    made = []
+    with one_blas_thread():
+        for key, plan in batch:
+            _, result = _made(key, plan, embedder, augment, hop_s, center, sources)
+            for i in reversed(plan.clips):  # the clip itself last: it gives its name to an error
+                result = delivery(by_clip[i], result, ()).result
+            made.append((key, result))
+    return made
 
 
 # --- rendering ------------------------------------------------------------------------------------------
@@ -310,17 +367,24 @@ def _state_of(source: Source) -> FileState | None:
         return None
 
 
-def _clip_ids(sources: Mapping[int, Source], cache: EmbeddingCache | None) -> dict[int, bytes | L3clfError]:
-    """Return digests of what is heard of each clip, whatever its name: 32 bytes, or the error of one not readable."""
+def _clip_ids(
+    sources: Mapping[int, Source], cache: EmbeddingCache | None
+) -> tuple[dict[int, bytes | L3clfError], dict[int, bytes]]:
+    """Return digests of what is heard of each clip, whatever its name: 32 bytes, or the error of one not readable.
+
+    Those of the whole files come beside them.
+    """
     found = _identities(list(sources.values()), cache)
     ids: dict[int, bytes | L3clfError] = {}
+    contents: dict[int, bytes] = {}
     for (i, source), one in zip(sources.items(), found, strict=True):
         if isinstance(one, L3clfError):
             ids[i] = one
             continue
         piece = (source.start_s, source.end_s) if isinstance(source, Clip) else (0.0, None)
+        contents[i] = one.content
         ids[i] = _digest(REVISION, one.content, repr((*piece, full_scale_of(source), decode_revision(one.decoder))))
-    return ids
+    return ids, contents
 
 
 def _identities(sources: Sequence[Source], cache: EmbeddingCache | None) -> list[FileIdentity | L3clfError]:

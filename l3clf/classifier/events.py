@@ -256,17 +256,48 @@ def find_events(
     scores = np.array(smoothed_scores(answers, times_s, rules.median_s).T, order="C")
     thresholds = rules.thresholds(len(scores), threshold)
     edges = cell_edges(times_s, duration_s)
-    runs = _runs(scores, thresholds, edges, rules)
-    while len(early := runs.early(rules.refractory_s)):
-        for klass, end_s in zip(runs.klass[early], runs.end_s[early] - SAME_TIME_S, strict=True):
-            scores[klass, (edges[:-1] >= end_s) & (edges[:-1] < end_s + rules.refractory_s)] = 0
-        runs = _runs(scores, thresholds, edges, rules)
-    return runs.events(np.asarray(classes).tolist())
+    if rules.refractory_s > rules.min_gap_s:
+        found = (_refractory(*each, edges, rules) for each in zip(scores, *thresholds, strict=True))
+        on = np.array(list(found))
+    else:
+        on = _hysteresis(scores, *thresholds)
+    return _runs(on, scores, edges, rules).events(np.asarray(classes).tolist())
 
 
-def _runs(scores: Scores, thresholds: tuple[Scores, Scores], edges: Times, rules: EventRules) -> "_Runs":
-    found = _Runs.of(_hysteresis(scores, *thresholds), scores, edges)
-    return found.merged(rules.min_gap_s).longer(rules.min_duration_s)
+def _runs(on: NDArray[np.bool_], scores: Scores, edges: Times, rules: EventRules) -> "_Runs":
+    return _Runs.of(on, scores, edges).merged(rules.min_gap_s).longer(rules.min_duration_s)
+
+
+def _refractory(scores: Scores, enter: float, leave: float, edges: Times, rules: EventRules) -> NDArray[np.bool_]:
+    """Return where a class is on, for so long not after the end of each event; one event after the other."""
+    n = len(scores)
+    enters = np.flatnonzero((scores >= enter) & (scores > 0))
+    leaves = np.flatnonzero((scores < leave) | (scores <= 0))
+
+    def run(window: int) -> tuple[int, int]:
+        """Return the first run that begins at this window or later; (n, n) if none does."""
+        first = _item(enters, int(np.searchsorted(enters, window)), n)
+        return first, _item(leaves, int(np.searchsorted(leaves, first)), n)
+
+    on = np.zeros(n, np.bool_)
+    begin, stop = run(0)
+    while begin < n:
+        on[begin:stop] = True
+        start, following = begin, run(stop)
+        while following[0] < n and edges[following[0]] - edges[stop] < rules.min_gap_s - SAME_TIME_S:
+            begin, stop = following
+            on[begin:stop] = True
+            following = run(stop)
+        length = edges[stop] - edges[start]
+        if length > 0 and length >= rules.min_duration_s - SAME_TIME_S:
+            after = edges[stop] - SAME_TIME_S + rules.refractory_s
+            following = run(max(stop, int(np.searchsorted(edges[:-1], after))))
+        begin, stop = following
+    return on
+
+
+def _item(values: NDArray[np.intp], place: int, otherwise: int) -> int:
+    return int(values[place]) if place < len(values) else otherwise
 
 
 def _hysteresis(scores: Scores, enter: Scores, leave: Scores) -> NDArray[np.bool_]:
@@ -315,12 +346,6 @@ class _Runs:
         length = self.end_s - self.start_s
         kept = (length > 0) & (length >= min_duration_s - SAME_TIME_S)
         return _Runs(self.klass[kept], self.start_s[kept], self.end_s[kept], self.score[kept])
-
-    def early(self, refractory_s: float) -> NDArray[np.intp]:
-        """Return, for each class, the first run after which another begins too early, if there is one."""
-        early = (np.diff(self.klass) == 0) & (self.start_s[1:] - self.end_s[:-1] < refractory_s - SAME_TIME_S)
-        places = np.flatnonzero(early)
-        return places[np.unique(self.klass[places], return_index=True)[1]]
 
     def events(self, classes: Sequence[Any]) -> list[Event]:
         order = np.lexsort([self.klass, self.end_s, self.start_s])

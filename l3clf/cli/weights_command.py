@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from l3clf.cli import options
+from l3clf.cli import options, precision_check
 from l3clf.cli.files import print_failures
 from l3clf.cli.printing import say
 from l3clf.errors import L3clfError, ParameterError, WeightsError, did_you_mean
@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
     check = options.command(weights, "check", _check, "verify the weight files on this machine")
     check.add_argument("names", metavar="NAME", nargs="*", help="embedder or file name (default: all)")
     check.add_argument("--weights", metavar="PATH", help="weight file, or folder of them")
+    precision_check.add(check)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -56,6 +57,8 @@ def _fetch(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from l3clf.weights.registry import KNOWN, check, find
 
+    if args.precision is not None or args.audio:
+        return precision_check.check_precision(args)
     files = _weight_files(args.names) if args.names else _files_at(args.weights) if args.weights else list(KNOWN)
     if args.weights:  # of OpenL3's six files, the one that its name says
         files = [file for file in files if Path(args.weights).name in file.names] or files

@@ -22,7 +22,7 @@ from l3clf.device.packages import filled, named
 from l3clf.device.runtime_files import PREFIX, SETTINGS_FILE, prefix_of, prefixed_files, runtime_files
 from l3clf.embedders.student import Frontend
 from l3clf.errors import DeviceError
-from l3clf.storage.atomic import claim_folder
+from l3clf.storage.atomic import check_folder, claim_folder
 from l3clf.storage.outputs import RECORD, FolderRecord
 from l3clf.storage.safezip import zip_bytes
 
@@ -171,6 +171,7 @@ def write_export(
     contents[STUDENT_FILE] = zip_bytes(d.student.content.members())
     contents[SETTINGS_FILE] = _settings(d)
     contents[MODEL_FILE] = _model_content(d.classifier)
+    check_folder(out, RECORD, DeviceError, force=True)  # that it can be asked what it holds
     if not force and not (out / RECORD).exists() and is_export(out):
         # Without a record, the files that a user has edited since cannot be told from the others.
         raise DeviceError(

@@ -15,7 +15,7 @@ from l3clf.classifier.events import EventRules
 from l3clf.classifier.frozen_heads import ForestHead, LinearHead
 from l3clf.classifier.frozen_tag_heads import SigmoidHead
 from l3clf.classifier.heads import freeze_head
-from l3clf.classifier.inputs import check_limits
+from l3clf.classifier.inputs import check_limits, check_number
 from l3clf.classifier.tag_heads import freeze_tag_head
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.device.arena import ALIGNMENT, Plan, plan_memory
@@ -222,7 +222,8 @@ def device_model(
             f"hop_s={model.hop_s:g}: not a whole number of frames, which windows share on a chip; fit with a multiple "
             f"of {spec.hop / spec.sample_rate:g} s"
         )
-    if not isinstance(pool_windows, int) or not 1 <= pool_windows <= MAX_WINDOWS:
+    whole = isinstance(pool_windows, int | np.integer) and not isinstance(pool_windows, bool)
+    if not whole or not 1 <= pool_windows <= MAX_WINDOWS:
         raise DeviceError(f"pool_windows={pool_windows!r}; expected a whole number from 1 to {MAX_WINDOWS}")
     network = student.network.model
     layers, aliases = lower(network)
@@ -248,10 +249,10 @@ def device_model(
         names,
         model.pooling,
         model.hop_s,
-        pool_windows,
+        int(pool_windows),  # of any type of NumPy's, as the other numbers may be
         threshold,
-        gate,
-        hysteresis,
+        None if gate is None else float(gate),
+        float(hysteresis),
         check_prefix(prefix),
     )
 
@@ -279,14 +280,15 @@ def _threshold(
         return None
     found = model.threshold_in_force() if given is None else given
     values = np.ravel(np.asarray(found, object)).tolist()
-    for value in values:
-        check_limits(value, None)
     if np.ndim(found) == 0:  # type: ignore[arg-type]
-        return found  # type: ignore[return-value]
+        check_limits(values[0], None)
+        return None if values[0] is None else float(values[0])
     if len(values) != len(model.classes_):
         raise ParameterError(
             f"unknown_threshold: {len(values)} numbers; expected one, or one for each of {len(model.classes_)} classes"
         )
+    for value in values:
+        check_number("unknown_threshold", value, 0.0, 1.0, "{} for each class")
     return tuple(map(float, values))
 
 
@@ -300,6 +302,6 @@ def _student(embedder: Embedder, frontend: Frontend | None) -> Student:
             f"model: its embedder {embedder.name!r} does not run on a chip; fit with l3mini or a student of yours "
             "(l3clf distill)"
         )
-    if frontend is None and embedder.precision == "int8":
-        frontend = embedder.frontend
-    return replace(embedder, precision="int8", frontend=frontend or "fixed")  # whatever the model was fitted on
+    if frontend is None:
+        frontend = embedder.frontend if embedder.precision == "int8" else "fixed"
+    return replace(embedder, precision="int8", frontend=frontend)  # whatever the model was fitted on

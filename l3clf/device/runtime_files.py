@@ -40,8 +40,9 @@ _C_FILES, _SKETCH = (".c", ".h"), ".ino"
 _HOT_FILES = ("l3clf_kernels.c", "l3clf_frontend.c", "l3clf_float_frontend.c")
 # Before a definition; functions that are inline or a macro's are part of others, or of none.
 _FUNCTION = re.compile(r"^(?=(?!static inline|INLINE|L3CLF_INLINE|typedef|#)\w[^;{}()#]*\([^;{}]*\)\n\{)", re.MULTILINE)
-_STANDARD = (  # headers of the C library, which a file of the export must not hide
-    " assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
+_STANDARD = (  # headers of C libraries and of Arduino, which a file of the export must not hide, also from each other
+    " alloca arduino endian fcntl features malloc newlib pdm pthread sched semaphore strings unistd "
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic "
     "stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype "
 )
 
@@ -76,7 +77,7 @@ def check_prefix(prefix: str) -> str:
             f"none doubled or at an end, a letter first, at most {MAX_PREFIX}"
         )
     if f" {prefix} " in _STANDARD:
-        raise ParameterError(f"prefix={prefix!r}: {prefix}.h is a header of C's own; choose another")
+        raise ParameterError(f"prefix={prefix!r}: {prefix}.h is a header of C or Arduino; choose another")
     return prefix
 
 

@@ -71,9 +71,9 @@ def load_embedder(name: str, **options: Any) -> Embedder:
         ``"edgel3"``, ``"speech"``, a registered name, or the path of a student file (ending in ``.student``).
     **options
         Options of that embedder: for openl3 ``input_repr``, ``content_type`` and ``embedding_size``; for efficientat
-        ``model``; for l3base, l3mini, l3micro and student files ``precision``, and for l3mini ``revision``, of which 1
-        is the first l3mini; for all embedders with weights, ``weights``, the path of a weight file or of the folder
-        that holds it.
+        ``model``; for both, l3base, l3mini, l3micro and student files ``precision``, and for l3mini ``revision``, of
+        which 1 is the first l3mini; for all embedders with weights, ``weights``, the path of a weight file or of the
+        folder that holds it.
 
     Raises
     ------

@@ -5,21 +5,21 @@ and shape before any is used.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import onnxruntime
 from onnx import ModelProto
 
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.number_types import Network, Precision, check_precision, digest_in, open_network
 from l3clf.errors import ParameterError, WeightsError
-from l3clf.networks.onnx_build import GraphBuilder, fold_batch_norm, run_graph, session
+from l3clf.networks.onnx_build import GraphBuilder, fold_batch_norm
 from l3clf.weights import registry as weight_files
 from l3clf.weights.keras_h5 import read_bounded
 from l3clf.weights.pinned import read_pinned
@@ -242,6 +242,10 @@ class EfficientAT(Embedder):
         The checkpoint, such as ``mn04_as_mAP_432.pt``, or a folder that holds it under EfficientAT's name. None
         searches the folder that ``L3CLF_WEIGHTS`` names and the user's cache folder, and then downloads mn04; the
         others cannot be downloaded.
+    precision : {"float32", "bfloat16", "int8", "fast"}
+        In which numbers the network computes; see `l3clf.embedders.openl3.OpenL3`. Its layers are so small that no
+        other precision is faster; in int8, layers that read fewer than 64 channels, squeeze-excitation and hard-swish
+        stay in floats.
 
     Raises
     ------
@@ -256,8 +260,10 @@ class EfficientAT(Embedder):
 
     model: str = "mn04"
     weights: str | None = None
+    precision: Precision = "float32"
 
     name: ClassVar[str] = "efficientat"
+    unnamed_options: ClassVar[Mapping[str, Any]] = {"precision": "float32"}
     sample_rate: ClassVar[int] = FRONT_END.sample_rate
     window_s: ClassVar[float] = WINDOW / 32_000
     batch_windows: ClassVar[int] = 4  # the outputs of more do not fit the processor's cache
@@ -266,6 +272,7 @@ class EfficientAT(Embedder):
         if not isinstance(self.model, str) or self.model not in MODELS:
             raise ParameterError(f"model={self.model!r}; expected one of {', '.join(map(repr, MODELS))}")
         object.__setattr__(self, "model", str(self.model))  # NumPy's texts, from a parameter grid, as Python's
+        object.__setattr__(self, "precision", check_precision(self.precision))
         as_path_option(self, "weights")
 
     @property
@@ -299,13 +306,18 @@ class EfficientAT(Embedder):
 
     def weights_digest(self) -> str:
         """Return the SHA-256 of the file."""
-        return hashlib.sha256(self._content).hexdigest()
+        return digest_in(self.precision, hashlib.sha256(self._content).hexdigest())
 
     @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
+    def _network(self) -> Network:
         file = str(self._path)
-        return session(build_graph(read_torch_zip(self._content, file), MODELS[self.model][0], file))
+        model = build_graph(read_torch_zip(self._content, file), MODELS[self.model][0], file)
+        return open_network(self, self.precision, model, _levels)
 
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows of 31,200 samples; see `Embedder.embed_windows`."""
-        return run_graph(self._session, log_spectrogram(FRONT_END, windows)[:, np.newaxis])
+        return self._network(_levels(windows))
+
+
+def _levels(windows: FloatArray) -> FloatArray:
+    return log_spectrogram(FRONT_END, windows)[:, np.newaxis]

@@ -10,9 +10,11 @@ scales down by a quarter, as much as a windowed sine can grow. Then the bins of 
 sums of these over mel bands without any rounding; and a logarithm from a table.
 """
 
+import math
 import threading
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -51,8 +53,10 @@ LEVEL_BITS = 16  # after the point of a level
 # What sums of weighted powers are above those of a signal with full scale at 1, before the scale of their frame: bins
 # are twice those of a 64th (three stages of a quarter each) of the integers, whose full scale is 2^15.
 VALUE_BITS = 2 * (SAMPLE_BITS - 5 + np.log2(PEAK / ONE)) + WEIGHT_BITS
+OVERLAP = (FRAME - 1) // HOP  # hops that a frame reaches beyond its own
+MAX_STEP = math.gcd(FRAME, HOP)  # samples whose largest is part of that of several frames
 REPEATS = (1, 4, 16)  # of each twiddle in the three stages that have some
-BLOCK = 96  # frames at a time, at most, which the processor's cache holds
+BLOCK = 192  # frames at a time, at most: the processor's cache is too small for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,8 @@ def as_pcm(windows: FloatArray) -> Int16Array:
     -------
     array of the same shape, int16
     """
-    scaled = np.multiply(windows, np.float32(PCM_FULL_SCALE))  # exact, by a power of two
+    with np.errstate(over="ignore"):  # infinity is clipped
+        scaled = np.multiply(windows, np.float32(PCM_FULL_SCALE))  # exact, by a power of two
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -PCM_FULL_SCALE, PCM_FULL_SCALE - 1, out=scaled).astype(np.int16)
 
@@ -153,8 +158,8 @@ def fixed_levels(pcm: Int16Array, n_frames: int) -> Int8Array:
     Parameters
     ----------
     pcm : array of shape (n, window samples), int16
-        Windows that overlap by a whole number of hops, as those of a clip do, take less time than others: each frame
-        is computed once.
+        Windows that follow another of the same clip and overlap with it by a whole number of hops take less time than
+        others: each frame is computed once.
     n_frames : int
         Of each window.
 
@@ -163,75 +168,59 @@ def fixed_levels(pcm: Int16Array, n_frames: int) -> Int8Array:
     array of shape (n, n_frames, n_mels), int8
     """
     out = np.empty((len(pcm), n_frames, N_MELS), np.int8)
-    hop = _shared_hop(pcm, n_frames)
-    if hop is None:
-        for window, levels in zip(pcm, out, strict=True):
-            _fill(levels, window)
+    if not len(pcm):
         return out
-    shared = np.empty((n_frames + (len(pcm) - 1) * hop // HOP, N_MELS), np.int8)
-    _fill(shared, np.concatenate([pcm[0], pcm[1:, -hop:].ravel()]))
-    for number, levels in enumerate(out):
-        levels[:] = shared[number * hop // HOP :][:n_frames]
+    # One stream of all windows, each at a whole number of hops: most of the samples of many belong to others too.
+    apart = -(-pcm.shape[1] // HOP) * HOP
+    starts, hop = [0], 0
+    for before, after in pairwise(pcm):
+        hop = _hop(before, after, hop)
+        starts.append(starts[-1] + (hop or apart))
+    stream = np.zeros(starts[-1] + pcm.shape[1], np.int16)
+    for start, window in zip(starts, pcm, strict=True):
+        stream[start : start + len(window)] = window
+    shared = np.empty((starts[-1] // HOP + n_frames, N_MELS), np.int8)
+    _fill(shared, stream)
+    for start, levels in zip(starts, out, strict=True):
+        levels[:] = shared[start // HOP :][:n_frames]
     return out
 
 
-def _shared_hop(pcm: Int16Array, n_frames: int) -> int | None:
-    """Return the samples from each window to the next, if all overlap by a whole number of hops; otherwise None."""
-    for hop in range(HOP, n_frames * HOP, HOP) if len(pcm) > 1 else ():
-        likely = np.array_equal(pcm[1, :FRAME], pcm[0, hop : hop + FRAME])
-        if likely and np.array_equal(pcm[1:, :-hop], pcm[:-1, hop:]):
-            return hop
-    return None
+def _hop(before: Int16Array, after: Int16Array, likely: int) -> int:
+    """Return the samples from one window to the next, if both overlap by whole hops; 0 if not."""
+    if likely and np.array_equal(after[:-likely], before[likely:]):
+        return likely
+    hops = before[HOP : len(before) // HOP * HOP].reshape(-1, HOP)
+    for hop in HOP * (1 + np.flatnonzero((hops == after[:HOP]).all(axis=1))):
+        if np.array_equal(after[:-hop], before[hop:]):
+            return int(hop)
+    return 0
 
 
 def _fill(levels: Int8Array, samples: Int16Array) -> None:
     """Compute the levels (n_frames, n_mels) of a stream of samples."""
-    work = _work(min(BLOCK, len(levels)))
-    padded = np.zeros((-(-len(levels) // work.n) * work.n - 1) * HOP + FRAME, np.int32)
-    padded[: len(samples)] = samples[: len(padded)]
-    shape, strides = (N, 2, work.n), (2 * padded.itemsize, padded.itemsize, HOP * padded.itemsize)
+    n_blocks = -(-len(levels) // BLOCK)
+    work = _work(-(-len(levels) // n_blocks))
+    padded = np.zeros((n_blocks * work.n + OVERLAP, HOP), np.int16)
+    padded.ravel()[: len(samples)] = samples[: padded.size]
     for first in range(0, len(levels), work.n):
-        frames = np.ndarray(shape, padded.dtype, padded, first * HOP * padded.itemsize, strides)  # one frame a column
-        levels[first : first + work.n] = work.levels(frames).T[: len(levels) - first]
-
-
-# --- segments -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Segments:
-    """The segments, largest first, and their bins in an order in which each step adds a slice.
-
-    Attributes
-    ----------
-    rows : array of shape (bins,)
-        Bins: the first of each segment, the second of those that have two, and so on.
-    sizes : list of int
-        Number of bins in each step.
-    weights : array of shape (bins, 1), float64
-    places : array of shape (65,)
-        Where each segment, from low to high, is in that order.
-    """
-
-    rows: NDArray[np.intp]
-    sizes: list[int]
-    weights: NDArray[np.float64]
-    places: NDArray[np.intp]
+        found = work.levels(padded[first : first + work.n + OVERLAP])
+        levels[first : first + work.n] = found.T[: len(levels) - first]
 
 
 @cache
-def _segments() -> _Segments:
-    n_bins = constants().n_bins.astype(np.intp)
-    first = constants().first_bin + np.cumsum(n_bins) - n_bins
-    largest_first = np.argsort(-n_bins, kind="stable")
-    steps = [[first[s] + step for s in largest_first if n_bins[s] > step] for step in range(int(n_bins.max()))]
-    rows = np.concatenate(steps).astype(np.intp)
-    return _Segments(
-        rows,
-        [len(step) for step in steps],
-        constants().weights[rows - constants().first_bin, np.newaxis].astype(np.float64),
-        np.argsort(largest_first),
-    )
+def _band_weights() -> NDArray[np.float64]:
+    """Return the share of the bins 1 to 255 in each band, (n_mels, 255), in integers.
+
+    A bin between the centres of two bands belongs to both of them, with `WEIGHT_BITS` in all.
+    """
+    c = constants()
+    segment = np.repeat(np.arange(N_MELS + 1), c.n_bins)
+    bins = c.first_bin - 1 + np.arange(len(segment))
+    shares = np.zeros((N_MELS + 2, N - 1))  # with a band below and one above, of which only a half exists
+    shares[segment + 1, bins] = c.weights
+    shares[segment, bins] = 2**WEIGHT_BITS - c.weights.astype(np.int64)
+    return shares[1:-1]
 
 
 # --- computation ----------------------------------------------------------------------------------
@@ -246,30 +235,43 @@ class _Work:
     def __init__(self, n: int) -> None:
         self.n = n
         self._memory = np.empty((28, N // 4, n), np.int32)
+        self._hops = np.empty((HOP, n + OVERLAP), np.int32)
         self._bins = np.empty((2, N, n), np.int32)
-        self._powers = np.empty((2, len(_segments().rows), n), np.float64)
+        self._powers = np.empty((2, N - 1, n), np.float64)
+        # Constants are repeated for each frame: NumPy takes long for an operation on a row and a number.
+        self._window = np.repeat(constants().window.astype(np.int32)[:, np.newaxis], n, axis=1)
         table = constants().twiddles.astype(np.int32)
         index = [np.arange(N // 4) // r * r * np.array([[1], [2], [3]]) * 2 for r in REPEATS]
         # Real and imaginary parts, (2, 3, 64, n), of the three stages that have twiddles.
         self._twiddles = [np.repeat(np.moveaxis(table[i], -1, 0)[..., np.newaxis], n, axis=-1) for i in index]
 
-    def levels(self, frames: Rows) -> Int8Array:
-        """Return the levels, (n_mels, n), of frames (256, 2, n)."""
-        sign_changes = np.bitwise_xor(frames, frames >> 31, out=self._memory[:8].reshape(frames.shape))
-        ups = np.minimum(SAMPLE_BITS - np.frexp(sign_changes.max(axis=(0, 1)).astype(np.float64))[1], ONE_BITS)
-        self._real_bins(*self._transform(frames, ONE_BITS - ups))
+    def levels(self, hops: Int16Array) -> Int8Array:
+        """Return the levels, (n_mels, n), of the frames that begin with the first n of the hops (n + OVERLAP, HOP)."""
+        np.copyto(self._hops, hops.T)
+        ups = np.minimum(SAMPLE_BITS - np.frexp(self._peaks().astype(np.float64))[1], ONE_BITS)
+        self._real_bins(*self._transform(ONE_BITS - ups))
         return _logarithms(self._band_sums(), 2 * ups)
 
-    def _transform(self, frames: Rows, shifts: Rows) -> Rows:
+    def _peaks(self) -> Rows:
+        """Return the largest ``x ^ (x >> 31)`` of each frame."""
+        sign_changes = self._memory.ravel()[: self._hops.size].reshape(self._hops.shape)
+        np.right_shift(self._hops, 31, out=sign_changes)
+        sign_changes ^= self._hops
+        parts = sign_changes.reshape(-1, MAX_STEP, self.n + OVERLAP).max(axis=1)
+        whole = parts.max(axis=0)
+        peaks = parts[: (FRAME - OVERLAP * HOP) // MAX_STEP, OVERLAP:].max(axis=0)
+        for hop in range(OVERLAP):
+            np.maximum(peaks, whole[hop : hop + self.n], out=peaks)
+        return np.asarray(peaks)
+
+    def _transform(self, shifts: Rows) -> Rows:
         """Return the complex transform, real and imaginary parts (2, 256, n); the first stage is shifted right.
 
         The stages are Stockham's, which leave the bins in order; each computes what the one of the C code does.
         """
         memory, n = self._memory, self.n
         here, there, out = (memory[i : i + 8].reshape(2, 4, N // 4, n) for i in (0, 8, 16))
-        window = constants().window.astype(np.int32).reshape(N, 2, 1)
-        for part in range(2):
-            np.multiply(frames[:, part], window[:, part], out=here[part].reshape(N, n))
+        self._windowed(here.reshape(2, N, n))
         for repeats, twiddles in zip(REPEATS, self._twiddles, strict=True):
             _butterfly(here, memory[24:], out)
             if repeats == 1:
@@ -278,6 +280,14 @@ class _Work:
             here, there = there, here
         _butterfly(here, memory[24:], there)
         return there.reshape(2, N, n)
+
+    def _windowed(self, out: Rows) -> None:
+        """Multiply the frames by the window: even samples are real parts, odd ones imaginary parts, (2, 256, n)."""
+        for hop in range(OVERLAP + 1):
+            for part in range(2):
+                first, end = hop * HOP + part, min((hop + 1) * HOP, FRAME)
+                rows = self._hops[part : end - hop * HOP : 2, hop : hop + self.n]
+                np.multiply(rows, self._window[first:end:2], out=out[part, first // 2 : end // 2])
 
     def _real_bins(self, re: Rows, im: Rows) -> None:
         """Compute twice the bins 1 to 255 of the real signal, bin k in row k."""
@@ -303,30 +313,30 @@ class _Work:
 
     def _band_sums(self) -> NDArray[np.float64]:
         """Return the weighted powers of each band, (n_mels, n)."""
-        segments = _segments()
         squares, powers = self._powers
-        np.copyto(powers, self._bins[0, segments.rows])
-        np.copyto(squares, self._bins[1, segments.rows])
+        np.copyto(powers, self._bins[0, 1:])
+        np.copyto(squares, self._bins[1, 1:])
         powers *= powers
         squares *= squares
         powers += squares
-        rising = _sums(np.multiply(powers, segments.weights, out=squares))[segments.places]
-        falling = _sums(powers)[segments.places] * 2.0**WEIGHT_BITS - rising
-        return np.asarray(rising[:-1] + falling[1:])
+        # Integers below 2^53: a product of matrices is exact in any order of its sums.
+        return np.asarray(_band_weights() @ powers)
 
 
 def _butterfly(x: Rows, memory: Rows, out: Rows) -> None:
     """Compute a radix-4 stage without twiddles, `x` and `out` of shape (2, 4, 64, n); `x` is used up."""
-    (p_re, q_re, r_re, s_re), (p_im, q_im, r_im, s_im) = x
-    a_re, b_re = np.add(p_re, r_re, out=memory[0]), np.subtract(p_re, r_re, out=p_re)
-    a_im, b_im = np.add(p_im, r_im, out=memory[1]), np.subtract(p_im, r_im, out=p_im)
-    c_re, d_im = np.add(q_re, s_re, out=memory[2]), np.subtract(s_re, q_re, out=s_re)  # d is multiplied by -i
-    c_im, d_re = np.add(q_im, s_im, out=memory[3]), np.subtract(q_im, s_im, out=q_im)
-    for y, a, b, c, d in zip(out, (a_re, a_im), (b_re, b_im), (c_re, c_im), (d_re, d_im), strict=True):
-        np.add(a, c, out=y[0])
-        np.add(b, d, out=y[1])
-        np.subtract(a, c, out=y[2])
-        np.subtract(b, d, out=y[3])
+    p, q, r, s = (x[:, digit] for digit in range(4))
+    a, c = memory[:2], memory[2:]
+    np.add(p, r, out=a)
+    np.add(q, s, out=c)
+    (b_re, b_im), (d_re, d_im) = np.subtract(p, r, out=p), np.subtract(q, s, out=q)
+    np.add(a, c, out=out[:, 0])
+    np.subtract(a, c, out=out[:, 2])
+    # d is multiplied by -i.
+    np.add(b_re, d_im, out=out[0, 1])
+    np.subtract(b_im, d_re, out=out[1, 1])
+    np.subtract(b_re, d_im, out=out[0, 3])
+    np.add(b_im, d_re, out=out[1, 3])
 
 
 def _turn(x: Rows, memory: Rows, out: Rows, twiddles: Rows) -> None:
@@ -347,17 +357,6 @@ def _turn(x: Rows, memory: Rows, out: Rows, twiddles: Rows) -> None:
     np.add(others[0].reshape(shape), others[1].reshape(shape), out=out[1, :, 1:].swapaxes(0, 1))
 
 
-def _sums(bins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sum of the bins of each segment."""
-    sizes = _segments().sizes
-    out = bins[: sizes[0]].copy()
-    start = sizes[0]
-    for size in sizes[1:]:
-        out[:size] += bins[start : start + size]
-        start += size
-    return out
-
-
 def _logarithms(values: NDArray[np.float64], halvings: Rows) -> Int8Array:
     """Return the levels of ``values / 2^halvings``, (n_mels, n)."""
     c = constants()
@@ -367,8 +366,10 @@ def _logarithms(values: NDArray[np.float64], halvings: Rows) -> Int8Array:
     row, rest = bits >> REST_BITS, bits & (1 << REST_BITS) - 1
     found = c.logarithms[row] + (np.diff(c.logarithms)[row] * rest >> REST_BITS)
     found += (places - 1 - halvings) * np.int32(c.octave) + c.offsets[:, np.newaxis]
-    found >>= LEVEL_BITS
-    return np.where(values > 0, np.clip(found, -128, 127), -128).astype(np.int8)
+    found >>= LEVEL_BITS  # of silence, far below the lowest level
+    np.minimum(found, np.int32(127), out=found)
+    np.maximum(found, np.int32(-128), out=found)
+    return np.asarray(found, np.int8)
 
 
 _of_thread = threading.local()

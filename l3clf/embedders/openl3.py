@@ -1,17 +1,17 @@
 """OpenL3 (Cramer et al., ICASSP 2019) with its official weights, on ONNX Runtime, without TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import onnxruntime
 from onnx import ModelProto
 
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.number_types import Network, Precision, check_precision, digest_in, open_network
 from l3clf.errors import ParameterError
 from l3clf.networks.onnx_build import (
     GraphBuilder,
@@ -19,8 +19,6 @@ from l3clf.networks.onnx_build import (
     check_layers,
     fold_batch_norm,
     norm_scale_shift,
-    run_graph,
-    session,
 )
 from l3clf.weights import registry as weight_files
 from l3clf.weights.keras_h5 import digest, read_keras_h5
@@ -136,6 +134,12 @@ class OpenL3(Embedder):
     weights : path or None
         A weight file (.h5 or .h5.gz) or a folder that holds it. None searches the folder that ``L3CLF_WEIGHTS`` names,
         the user's cache folder and an installed ``openl3``, and then downloads it.
+    precision : {"float32", "bfloat16", "int8", "fast"}
+        In which numbers the network computes. ``"int8"`` is several times as fast, and near; its integers come from
+        the weights and from sounds made in the package, which takes seconds when they are first used on a machine.
+        ``"fast"`` is the same network in int8, run by OpenVINO where that is installed (``pip install
+        l3clf[openvino]``) and by ONNX Runtime elsewhere. ``"bfloat16"`` needs OpenVINO, and is float32 on processors
+        without it.
 
     Raises
     ------
@@ -152,8 +156,10 @@ class OpenL3(Embedder):
     content_type: str = "env"
     embedding_size: int = 512
     weights: str | None = None
+    precision: Precision = "float32"
 
     name: ClassVar[str] = "openl3"
+    unnamed_options: ClassVar[Mapping[str, Any]] = {"precision": "float32"}
     sample_rate: ClassVar[int] = RATE_HZ
     window_s: ClassVar[float] = 1.0
     batch_windows: ClassVar[int] = 1  # one window takes 10 GMAC, and the output of a layer up to 13 MB
@@ -162,6 +168,7 @@ class OpenL3(Embedder):
         _check(self, "input_repr", ("mel256", "mel128", "linear"))
         _check(self, "content_type", ("env", "music"))
         _check(self, "embedding_size", (512, 6144))
+        object.__setattr__(self, "precision", check_precision(self.precision))
         as_path_option(self, "weights")
 
     @cached_property
@@ -188,18 +195,21 @@ class OpenL3(Embedder):
 
     def weights_digest(self) -> str:
         """Return a digest of the weights, which is the same for .h5 and .h5.gz."""
-        return digest(self._layers)
+        return digest_in(self.precision, digest(self._layers))
 
     @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
+    def _network(self) -> Network:
         pool = FINAL_POOL[self.input_repr, self.embedding_size]
         spec = front_end(self.input_repr)
-        return session(build_graph(self._layers, spec, CHANNELS, pool, last_norm=False, file=self._path))
+        model = build_graph(self._layers, spec, CHANNELS, pool, last_norm=False, file=self._path)
+        return open_network(self, self.precision, model, self._levels)
+
+    def _levels(self, windows: FloatArray) -> FloatArray:
+        return log_spectrogram(front_end(self.input_repr), windows)[:, np.newaxis]
 
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows of 48,000 samples; see `Embedder.embed_windows`."""
-        levels = log_spectrogram(front_end(self.input_repr), windows)
-        return run_graph(self._session, levels[:, np.newaxis])
+        return self._network(self._levels(windows))
 
 
 def _check(embedder: OpenL3, option: str, allowed: tuple[str | int, ...]) -> None:

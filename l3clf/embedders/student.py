@@ -177,8 +177,8 @@ class Student(Embedder):
         What makes the input of the int8 network. ``"fixed"`` computes in integers as well, from samples of 16 bits as a
         chip gets them: others are multiplied by 32768, rounded, and clipped at full scale. So what exceeds full scale
         sounds clipped, as in a recording. What is quieter than a step of 16 bits is silence; that is well below the
-        floor of the levels, which noise of -75 dBFS reaches. ``"float"`` is the front-end of l3clf before 0.24, which
-        neither rounds samples nor clips them; model files written then go on with it. None stands for ``"fixed"``; a
+        floor of the levels, which noise of -75 dBFS reaches. ``"float"`` is the earlier front-end, which neither
+        rounds samples nor clips them; model files written with it go on with it. None stands for ``"fixed"``; a
         float32 network has the one in floating point and stays None.
     """
 
@@ -198,11 +198,15 @@ class Student(Embedder):
         if self.frontend not in ("fixed", "float", None):
             raise ParameterError(f"frontend={self.frontend!r}; expected 'fixed' or 'float'")
         if self.frontend == "fixed" and self.precision == "float32":
-            raise ParameterError("frontend='fixed': is that of the int8 network; pass precision='int8' as well")
+            raise ParameterError("frontend='fixed': is of the int8 network; pass precision='int8', or frontend=None")
         if self.precision == "float32":
             object.__setattr__(self, "frontend", None)  # no choice: a copy in int8 has the default
         elif self.frontend is None:
             object.__setattr__(self, "frontend", "fixed")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        found = {**self.unnamed_options, **state}  # pickles, too, may be older than an option
+        super().__setstate__(found if found["precision"] == "int8" else {**found, "frontend": None})
 
     @property
     def options(self) -> dict[str, Any]:

@@ -22,10 +22,22 @@ from l3clf.storage.atomic import FileState, file_state
 from l3clf.storage.cache_database import StoredWindows
 from l3clf.storage.embedding_cache import file_digest
 
-__all__ = ["CLIPS_A_BATCH", "WideRun"]
+__all__ = [
+    "CLIPS_A_BATCH",
+    "Delivery",
+    "Order",
+    "WideRun",
+    "delivery",
+    "embed_orders",
+    "lost_clip",
+    "opened",
+    "order_of",
+    "other_file",
+]
 
 CLIPS_A_BATCH = 32  # at most: many, so that a batch takes longer than sending it
-BATCHES_A_WORKER = 8  # at least: few clips are left to the last worker
+BATCHES_A_WORKER = 16  # at least: few clips are left to the last worker
+SENT_BYTES = 8_000_000  # of samples in memory in a batch
 LOOKED_UP = 512  # clips at once
 MAX_KEPT = 4  # embedders in a worker: a search may try several
 
@@ -117,13 +129,13 @@ class WideRun:
         batches, large = self._batches(unknown)
 
         def job(number: int) -> tuple[object, ...]:
-            orders = [self._order(i, source) for i, source in batches[number]]
+            orders = [order_of(i, source, self.content_of(i)) for i, source in batches[number]]
             return self.embedder, self.embedder.fingerprint, self.hop_s, self.center, orders
 
         with closing(on_workers(embed_orders, job, len(batches), self.n_jobs)) as results:
             for number, deliveries in results:
                 if isinstance(deliveries, Lost):
-                    yield from ((i, _lost(source, deliveries)) for i, source in batches[number])
+                    yield from ((i, lost_clip(source, deliveries)) for i, source in batches[number])
                     continue
                 for one in deliveries:
                     self.notes[one.clip] = list(one.notes)
@@ -136,17 +148,7 @@ class WideRun:
         large = {i for i, source in clips if is_large(source)}
         small = [(i, source) for i, source in clips if i not in large]
         size = max(1, min(CLIPS_A_BATCH, len(small) // (BATCHES_A_WORKER * self.workers)))
-        batches = [[(i, source)] for i, source in clips if i in large]
-        return batches + [small[first : first + size] for first in range(0, len(small), size)], large
-
-    def _order(self, i: int, source: Source) -> Order:
-        if isinstance(source, Samples):
-            return Order(i, source)
-        try:
-            state = file_state(source.path)
-        except (OSError, ValueError):
-            state = None
-        return Order(i, _absolute(source), source.path, state, self.content_of(i))
+        return [[(i, source)] for i, source in clips if i in large] + _grouped(small, size), large
 
     def _keep_pieces(self, i: int, whole: StoredWindows) -> None:
         size = piece_parts(self.embedder) * self.embedder.batch_windows
@@ -155,12 +157,38 @@ class WideRun:
             self.keep_piece(i, number, StoredWindows(whole.vectors[place], whole.levels_dbfs[place]))
 
 
+def _grouped(clips: Sequence[tuple[int, Source]], size: int) -> list[list[tuple[int, Source]]]:
+    """Return clips in groups of a size at most, those in memory in smaller ones."""
+    groups: list[list[tuple[int, Source]]] = []
+    n_bytes = 0
+    for clip in clips:
+        weight = clip[1].samples.nbytes if isinstance(clip[1], Samples) else 0
+        if not groups or len(groups[-1]) == size or n_bytes + weight > SENT_BYTES:
+            groups.append([])
+            n_bytes = 0
+        groups[-1].append(clip)
+        n_bytes += weight
+    return groups
+
+
+def order_of(i: int, source: Source, content: bytes | None) -> Order:
+    """Return what a worker is told of a clip."""
+    if isinstance(source, Samples):
+        return Order(i, source)
+    try:
+        state = file_state(source.path)
+    except (OSError, ValueError):
+        state = None
+    return Order(i, _absolute(source), source.path, state, content)
+
+
 def _absolute(clip: Clip) -> Clip:
     there = Clip(os.path.abspath(clip.path), clip.start_s, clip.end_s)  # noqa: PTH100  # links stay as they are
     return ScaledClip(there, clip.full_scale) if isinstance(clip, ScaledClip) else there
 
 
-def _lost(source: Source, lost: Lost) -> AudioError:
+def lost_clip(source: Source, lost: Lost) -> AudioError:
+    """Return the error of a clip whose batch was lost."""
     return AudioError(
         f"{source}: the worker that embedded its batch died, twice ({lost.reason}); embed it on its own to see whether "
         "it is the cause, and give workers more memory if none is"
@@ -196,14 +224,20 @@ def embed_orders(
     L3clfError
         If the embedder cannot run, or would not give the numbers that it gives in the process that asks.
     """
-    run = Run(_opened(embedder, fingerprint), hop_s, center, threads=1)
+    run = Run(opened(embedder, fingerprint), hop_s, center, threads=1)
     with closing(run.embed([(order.clip, order.source) for order in orders])) as results:
         found = dict(results)
-    return [_delivery(order, found[order.clip], run.notes.get(order.clip, [])) for order in orders]
+    return [delivery(order, found[order.clip], run.notes.get(order.clip, [])) for order in orders]
 
 
-def _opened(embedder: Embedder, fingerprint: str) -> Embedder:
-    """Return the embedder that this process has with a fingerprint, so that its network is loaded once."""
+def opened(embedder: Embedder, fingerprint: str) -> Embedder:
+    """Return the embedder that this process has with a fingerprint, so that its network is loaded once.
+
+    Raises
+    ------
+    ParameterError
+        If the one that was sent has another fingerprint here.
+    """
     key = type(embedder), fingerprint
     with _keeping:
         if key not in _kept:
@@ -218,10 +252,11 @@ def _opened(embedder: Embedder, fingerprint: str) -> Embedder:
         return _kept[key]
 
 
-def _delivery(order: Order, result: StoredWindows | L3clfError, notes: Sequence[LevelNote]) -> Delivery:
+def delivery(order: Order, result: StoredWindows | L3clfError, notes: Sequence[LevelNote]) -> Delivery:
+    """Return what becomes of a clip: an error if another file was read, and the names that the caller gave."""
     if not isinstance(order.source, Clip):
         return Delivery(order.clip, result, notes)
-    problem = _other_file(order, order.source.path)
+    problem = other_file(order, order.source.path)
     if problem:
         result = AudioError(f"{printable_path(order.name)}: {problem}")
     elif isinstance(result, L3clfError):
@@ -234,7 +269,7 @@ def _as_named(order: Order, text: str) -> str:
     return text.replace(printable_path(path), printable_path(order.name))
 
 
-def _other_file(order: Order, path: str) -> str:
+def other_file(order: Order, path: str) -> str:
     """Return how the file that a worker has differs from that of the process that asks; an empty string if it does not.
 
     Files with equal states are the same one; of others the contents count.

@@ -19,6 +19,7 @@ TOPICS = (
     "honest-baselines",
     "label-tracks",
     "cache",
+    "large-collections",
     "real-time",
     "filters",
     "your-own-embedder",

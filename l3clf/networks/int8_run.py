@@ -1,24 +1,28 @@
 """An int8 network on the PC, value for value as the chip computes it with `tflite-micro`.
 
-Rule: every number is an integer and every operation exact, whatever its type. Products and sums are computed in
-float32 if none can reach 2^24, else in float64; a product with a 31-bit multiplier in float64 if it stays below 2^53,
-else in int64. `Int8Network` chooses the types when it is made, from the largest sum that the weights allow.
+Rule: every number is an integer and every operation exact, whatever its type. What a network returns is computed by
+ONNX Runtime, from a graph of which that is known (`int8_graph`); its layers, and networks without such a graph, by
+NumPy. There, products and sums are computed in float32 if none can reach 2^24, else in float64; a product with a 31-bit
+multiplier in float64 if it stays below 2^53, else in int64. `Int8Network` chooses the types when it is made, from the
+largest sum that the weights allow.
 
-Internally, a tensor of TFLite's shape (1, ..., channels) is a float32 array (channels, ..., windows): per-channel
+In NumPy, a tensor of TFLite's shape (1, ..., channels) is a float32 array (channels, ..., windows): per-channel
 parameters then apply to long rows, which NumPy processes fastest, and a 1 x 1 convolution is one matrix product.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from functools import singledispatch
 from typing import Any, TypeAlias
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from l3clf.errors import ParameterError
+from l3clf.networks.int8_graph import int8_graph
 from l3clf.networks.int8_model import (
-    ADD_LEFT_SHIFT,
     INT8_MAX,
     INT8_MIN,
     Add,
@@ -37,21 +41,30 @@ from l3clf.networks.int8_model import (
     Tensor,
     Window,
 )
+from l3clf.networks.int8_scaling import (
+    ABS_MAX,
+    FLOAT32_EXACT,
+    LEVELS,
+    Scaling,
+    add_table,
+    float64_scaling,
+    requantise,
+)
+from l3clf.networks.onnx_build import session
 
 __all__ = ["Int8Network", "requantise"]
 
 Array: TypeAlias = NDArray[Any]
 Step: TypeAlias = Callable[..., Array]
 
-_FLOAT32_EXACT, _FLOAT64_EXACT = 1 << 24, 1 << 53  # integers up to these are exact
-_ABS_MAX = 128  # of an int8 value
-_LEVELS = 256  # values of int8
 _CHUNK_BYTES = 2 << 20  # of the largest tensor of a chunk: about what the cache of a core holds
+_GRAPH_CHUNK_BYTES = 1 << 19  # of the same in float64, in a graph
+_CHECKED_WINDOWS = 2  # of noise, which an engine must compute as NumPy does
 _MATRIX_BYTES = 16 << 20  # of the matrix that a convolution builds for a chunk
 
 
 class Int8Network:
-    """An interpreter for an `Int8Model`; several threads may use the same object.
+    """Computes an `Int8Model`; several threads may use the same object.
 
     Parameters
     ----------
@@ -67,6 +80,28 @@ class Int8Network:
         tensor = max(model.tensors[i].size for op in model.operators for i in (*_sources(op), op.target))
         matrix = max(_matrix_size(op, model.tensors) for op in model.operators)
         self._chunk = max(1, min(_CHUNK_BYTES // (4 * tensor), _MATRIX_BYTES // (4 * matrix)))
+        self._graph_chunk = max(1, _GRAPH_CHUNK_BYTES // (8 * tensor))
+        self._opening = threading.Lock()
+        self._opened = False
+        self._session: onnxruntime.InferenceSession | None = None
+
+    @property
+    def graph(self) -> onnxruntime.InferenceSession | None:
+        """The session that `run` takes, opened on first use; None if NumPy computes this network."""
+        with self._opening:
+            if not self._opened:
+                self._session, self._opened = self._checked_session(), True
+        return self._session
+
+    def _checked_session(self) -> onnxruntime.InferenceSession | None:
+        """Open the network's graph, and compare what it makes of some windows: an engine may have its own ideas."""
+        graph = int8_graph(self.model)
+        if graph is None:
+            return None
+        shape = (_CHECKED_WINDOWS, *self.model.input.shape[1:])
+        windows = np.random.default_rng(0).integers(INT8_MIN, INT8_MAX + 1, shape).astype(np.int8)
+        opened = session(graph)
+        return opened if np.array_equal(_run(opened, windows), self._interpret(windows)) else None
 
     def run(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
         """Compute the output of the network.
@@ -87,8 +122,18 @@ class Int8Network:
             If `x` has another type or shape.
         """
         self._check(x)
+        graph = self.graph
+        if graph is None:
+            return self._interpret(x)
         out = np.empty((len(x), self.model.output.size), np.int8)
-        for chunk in self._chunks(len(x)):
+        for chunk in _chunks(len(x), self._graph_chunk):
+            out[chunk] = _run(graph, x[chunk])
+        return out
+
+    def _interpret(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Compute the output of the network in NumPy."""
+        out = np.empty((len(x), self.model.output.size), np.int8)
+        for chunk in _chunks(len(x), self._chunk):
             for index, array in self._compute(x[chunk], keep=False):
                 if index == self.model.target:
                     out[chunk] = _to_tflite(array).reshape(array.shape[-1], -1)
@@ -116,7 +161,7 @@ class Int8Network:
         self._check(x)
         tensors = [self.model.input, *(self.model.tensors[op.target] for op in self.model.operators)]
         found = {tensor.index: np.empty((len(x), *tensor.shape[1:]), np.int8) for tensor in tensors}
-        for chunk in self._chunks(len(x)):
+        for chunk in _chunks(len(x), self._chunk):
             for index, array in self._compute(x[chunk], keep=True):
                 found[index][chunk] = _to_tflite(array)
         return found
@@ -128,9 +173,6 @@ class Int8Network:
             shape = f"(n, {', '.join(map(str, expected))})"
             raise ParameterError(f"x: {found}; expected an int8 array of shape {shape}")
 
-    def _chunks(self, n: int) -> Iterator[slice]:
-        return (slice(start, start + self._chunk) for start in range(0, n, self._chunk))
-
     def _compute(self, x: NDArray[np.int8], keep: bool) -> Iterator[tuple[int, Array]]:
         """Yield the index and values of every tensor, in order; unless `keep`, drop those no longer needed."""
         live = {self.model.source: _from_tflite(x)}
@@ -141,6 +183,15 @@ class Int8Network:
             for index in sources:
                 if self._last_use[index] == place and not keep:
                     live.pop(index, None)  # None, because Add may read the same tensor twice
+
+
+def _run(graph: onnxruntime.InferenceSession, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    out: NDArray[np.int8] = graph.run(None, {"input": np.ascontiguousarray(x)})[0]
+    return out
+
+
+def _chunks(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, n, size))
 
 
 def _sources(op: Operator) -> tuple[int, ...]:
@@ -169,59 +220,13 @@ def _to_tflite(array: Array) -> NDArray[np.int8]:
     return np.swapaxes(array.astype(np.int8), 0, -1)
 
 
-# --- requantisation -------------------------------------------------------------------------------
-
-
-def requantise(sums: NDArray[np.int64], out: Requantisation) -> NDArray[np.int64]:
-    """Bring integer sums to int8 in fixed point, as TFLite defines it.
-
-    Parameters
-    ----------
-    sums : int64 array, shape (channels, ...)
-        Sums that fit into 32 bits.
-    out : Requantisation
-        Scale, zero point and limits of the output.
-
-    Returns
-    -------
-    int64 array, shape (channels, ...)
-        Values from -128 to 127.
-    """
-    columns = (-1, *[1] * (sums.ndim - 1))
-    multipliers, shifts = (array.astype(np.int64).reshape(columns) for array in (out.multipliers, out.shifts))
-    scaled = _scale(sums, multipliers, shifts) + out.zero_point
-    return np.clip(scaled, np.int64(out.low), np.int64(out.high))
-
-
-def _scale(sums: NDArray[np.int64], multipliers: NDArray[np.int64], shifts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return ``sums * multipliers * 2 ** (shifts - 31)``, rounded as `Requantisation` says."""
-    left, right = np.maximum(shifts, 0), np.maximum(-shifts, 0)
-    high = ((sums << left) * multipliers + (1 << 30)) >> 31
-    half = (1 << right) >> 1
-    # Halves away from zero: below zero, a half must round down, so one is taken off before the shift.
-    rounded: Array = (high + half - ((high < 0) & (right > 0))) >> right
-    return rounded
-
-
 def _output(out: Requantisation, bias: NDArray[np.int64], bound: int) -> Callable[[Array], Array]:
     """Return the function that turns sums without bias, of magnitude up to `bound`, into int8 values as float32.
 
-    It takes one multiplication and one addition in float64 where these are exact. Let v be the sum times its
-    factor. Without a shift to the right, the rounding is ``floor(v + 1/2)``. With a shift by e, both roundings
-    together are ``floor(v + 1/2 + t)`` for v >= 0 and ``floor(v + 1/2 - t)`` for v < 0, with t = 2^-(e+1). If the
-    clamp cuts off everything below the zero point, as a ReLU does, the second case does not matter.
+    It takes one multiplication and one addition in float64 where these are exact.
     """
-    columns = (-1, 1)
-    right = np.maximum(-out.shifts, 0).astype(np.float64)
-    factors = np.ldexp(out.multipliers.astype(np.float64), out.shifts - 31)
-    # All terms are multiples of 2^(shift - 31): exact in float64 while their numerators stay below 2^53.
-    # As Python's integers (dtype object), because the products may exceed 64 bits.
-    largest = (bound + np.abs(bias)).astype(object) * out.multipliers.astype(object)
-    largest += [(2 * _LEVELS) << max(0, 31 - int(shift)) for shift in out.shifts]
-    if max(largest) >= _FLOAT64_EXACT:
-        return _slow_output(out, bias)
-    tie = np.where(right > 0, 0.5 ** (right + 1), 0.0)
-    return _fast_output(out, factors.reshape(columns), (bias * factors).reshape(columns), tie.reshape(columns))
+    scaling = float64_scaling(out, bias, bound, out.zero_point)
+    return _slow_output(out, bias) if scaling is None else _fast_output(out, scaling)
 
 
 def _slow_output(out: Requantisation, bias: NDArray[np.int64]) -> Callable[[Array], Array]:
@@ -231,16 +236,15 @@ def _slow_output(out: Requantisation, bias: NDArray[np.int64]) -> Callable[[Arra
     return finish
 
 
-def _fast_output(out: Requantisation, factors: Array, offsets: Array, tie: Array) -> Callable[[Array], Array]:
-    # What does not depend on the sums is added up beforehand: half, zero point, bias and the tie's correction.
-    one_sided = out.low >= out.zero_point or not tie.any()
-    start = offsets + 0.5 + out.zero_point + (tie if one_sided else -tie)
-    zero = 0.5 + out.zero_point - tie
+def _fast_output(out: Requantisation, scaling: Scaling) -> Callable[[Array], Array]:
+    factors, start, tie, zero = (
+        array.reshape(-1, 1) for array in (scaling.factors, scaling.start, scaling.tie, scaling.zero)
+    )
 
     def finish(sums: Array) -> Array:
         scaled = np.multiply(sums, factors, dtype=np.float64)
         scaled += start
-        if not one_sided:  # `start` assumed v < 0; for the others, -t becomes +t
+        if not scaling.one_sided:  # `start` assumed a sum below zero; for the others, -t becomes +t
             scaled += (scaled >= zero) * (2 * tie)
         np.clip(scaled, out.low, out.high, out=scaled)
         return np.floor(scaled, out=np.empty(scaled.shape, np.float32), casting="same_kind")
@@ -259,15 +263,15 @@ def _step(op: Any, tensors: tuple[Tensor, ...]) -> Step:
 
 def _exact_type(weights: Array) -> type[np.float32] | type[np.float64]:
     """Return the smallest float type in which every partial sum of rows of weights times int8 values is exact."""
-    largest = int(np.abs(weights.astype(np.int64)).sum(axis=-1).max()) * _ABS_MAX
-    return np.float32 if largest < _FLOAT32_EXACT else np.float64
+    largest = int(np.abs(weights.astype(np.int64)).sum(axis=-1).max()) * ABS_MAX
+    return np.float32 if largest < FLOAT32_EXACT else np.float64
 
 
 def _linear(weights: Array, bias: NDArray[np.int32], source: Tensor, out: Requantisation) -> Callable[[Array], Array]:
     """Return what follows the products ``weights @ x``: subtract the zero point, add the bias, requantise."""
     # sum(w * (x - zero)) = sum(w * x) - zero * sum(w): the second term is constant and joins the bias.
     wide = weights.astype(np.int64)
-    bound = int(np.abs(wide).sum(axis=1).max()) * _ABS_MAX
+    bound = int(np.abs(wide).sum(axis=1).max()) * ABS_MAX
     return _output(out, bias.astype(np.int64) - source.zero_point * wide.sum(axis=1), bound)
 
 
@@ -387,7 +391,7 @@ def _(op: Mean, tensors: tuple[Tensor, ...]) -> Step:
     rank = len(source.shape)
     axes = tuple(0 if axis == rank - 1 else axis for axis in op.axes)  # channels come first internally
     count = math.prod(source.shape[axis] for axis in op.axes)
-    finish = _output(op.out, np.array([-count * source.zero_point]), count * _ABS_MAX)
+    finish = _output(op.out, np.array([-count * source.zero_point]), count * ABS_MAX)
 
     def step(x: Array) -> Array:
         sums = np.sum(x, axis=axes, dtype=np.float64, keepdims=True)
@@ -399,18 +403,13 @@ def _(op: Mean, tensors: tuple[Tensor, ...]) -> Step:
 
 @_step.register
 def _(op: Add, tensors: tuple[Tensor, ...]) -> Step:
-    levels = np.arange(INT8_MIN, INT8_MAX + 1)
-    scaled = [
-        _scale((levels - tensors[i].zero_point) << ADD_LEFT_SHIFT, np.array(multiplier), np.array(shift))
-        for i, multiplier, shift in zip(op.sources, op.multipliers, op.shifts, strict=True)
-    ]
     # Two int8 values form 65,536 pairs, few enough for a table of all results.
-    table = requantise((scaled[0][:, np.newaxis] + scaled[1]).reshape(1, -1), op.out).ravel().astype(np.float32)
+    table = add_table(op, tensors).ravel().astype(np.float32)
 
     def step(one: Array, two: Array) -> Array:
-        index = one * np.float32(_LEVELS)
+        index = one * np.float32(LEVELS)
         index += two
-        index -= np.float32(INT8_MIN * _LEVELS + INT8_MIN)  # so that the first pair has index 0
+        index -= np.float32(INT8_MIN * LEVELS + INT8_MIN)  # so that the first pair has index 0
         return table[index.astype(np.intp)]
 
     return step
@@ -418,7 +417,7 @@ def _(op: Add, tensors: tuple[Tensor, ...]) -> Step:
 
 @_step.register
 def _(op: Rectify, tensors: tuple[Tensor, ...]) -> Step:
-    finish = _output(op.out, np.array([-tensors[op.source].zero_point]), _ABS_MAX)
+    finish = _output(op.out, np.array([-tensors[op.source].zero_point]), ABS_MAX)
     return lambda x: finish(x.reshape(1, -1)).reshape(x.shape)
 
 

@@ -204,11 +204,11 @@ def check_layers(
                 raise WeightsError(f"{file}: {problem}; give a weight file of this model")
 
 
-def session(model: ModelProto | bytes) -> onnxruntime.InferenceSession:
-    """Open an inference session with one thread: to use more cores, call it from several threads."""
+def session(model: ModelProto | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open an inference session, normally with one thread: to use more cores, call it from several threads."""
     options = onnxruntime.SessionOptions()
     # Clips are embedded in parallel by `pipeline`: threads inside each session would compete with those.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors only; they are raised as exceptions as well
     content = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

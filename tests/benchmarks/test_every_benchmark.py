@@ -48,7 +48,9 @@ SMALL = {
     "growth": {"sizes": (20,), "cached": 5, "rounds": 1},
     "search_speed": {"sizes": (100,), "batch": 2, "rounds": 1},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
+    "int8_speed": {"rounds": 1, "windows": 2, "small_windows": 4, "clips": 1, "keras": False},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
+    "frontend_speed": {"embedders": ("l3mini",), "windows": 2, "clips": 1, "duration_s": 2.0, "rounds": 1},
     "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},
     "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
@@ -75,8 +77,9 @@ NEEDS = {
 }
 OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike"}
 READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
-NEED_WEIGHTS = {"student_gains", "cpu_training", *OF_THE_POOL}
+NEED_WEIGHTS = {"int8_speed", "student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
+    "int8_speed": 3,
     "open_set": 3,
     "device_table": 4,
     "footprint": 2,
@@ -85,6 +88,7 @@ TABLES = {
     "cache_speed": 2,
     "growth": 2,
     "wide": 2,
+    "frontend_speed": 2,
     "stream_speed": 2,
     "events": 2,
     "baseline_accuracy": 3,
@@ -189,7 +193,7 @@ def test_every_benchmark_is_smoked():
     assert set(SMALL) == set(BENCHMARKS)
 
 
-LONG = ("student_gains", "small_data_tuned", "device_table", "cpu_training")  # more than ten seconds each
+LONG = ("int8_speed", "student_gains", "small_data_tuned", "device_table", "cpu_training")  # more than ten seconds each
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SMALL])

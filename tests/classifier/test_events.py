@@ -142,6 +142,18 @@ def test_after_an_event_none_of_its_class_begins_for_the_refractory_time():
     assert of_a([0, 1, 0, 1, 1, 0, 1, 1, 0], longer) == [(1.25, 2.25)]
 
 
+def test_a_long_recording_full_of_events_takes_no_long_time():
+    """Each event once: with a look at all windows after each event, this would take a minute."""
+    n = 60_000
+    scores = np.zeros((n, 1))
+    scores[::2] = 1
+    rules = EventRules(0.5, None, 0, 0, 0, refractory_s=1.5)
+    times_s = np.arange(n)[:, np.newaxis] * 0.5 + [0.0, 1.0]
+    found = find_events(Answers(scores, np.ones(n)), times_s, ["a"], rules)
+    assert len(found) == n // 4
+    assert (found[-1].start_s, found[-1].end_s) == (0.5 * (n - 4) + 0.25, 0.5 * (n - 4) + 0.75)
+
+
 def test_the_refractory_time_is_of_each_class_alone():
     found = find_events(answers([0, 1, 0, 0, 0], [0, 0, 1, 0, 1]), windows(5), ["a", "b", "rest"], PLAIN)
     rules = clone(PLAIN).set_params(refractory_s=30.0)

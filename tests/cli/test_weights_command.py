@@ -1,5 +1,7 @@
 """l3clf weights: list, check and fetch."""
 
+import pytest
+
 from l3clf.cli import main as cli
 
 
@@ -39,6 +41,36 @@ def test_weights_check_knows_all_real_files(shared, capsys):
 def test_weights_check_knows_the_real_file(shared, capsys):
     assert cli.main(["weights", "check", "edgel3", "--weights", str(shared / "weights")]) == 0
     assert "edgel3_sea64.h5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["openl3", "--precision", "int8"], "--precision and --audio belong together; give both"),
+        (["openl3", "--audio", "x.wav"], "--precision and --audio belong together; give both"),
+        (["yamnet", "--precision", "int8", "--audio", "x.wav"], "name one embedder that has it, openl3 or efficientat"),
+        (["--precision", "int8", "--audio", "x.wav"], "name one embedder that has it, openl3 or efficientat"),
+        (["openl3", "--precision", "int4", "--audio", "x.wav"], "--precision int4; expected one of 'float32'"),
+    ],
+)
+def test_weights_check_of_a_precision_says_what_is_wrong(words, message, capsys):
+    assert cli.main(["weights", "check", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_weights_check_compares_precisions(shared, sounds, tmp_path, capsys):
+    """Two classes of three short clips, and a file that cannot be read."""
+    (tmp_path / "bad.wav").write_bytes(b"nothing")
+    folders = sorted(path for path in sounds.iterdir() if path.is_dir())[:2]
+    files = [str(path) for folder in folders for path in sorted(folder.iterdir())[:3]]
+    words = ["weights", "check", "efficientat", "--weights", str(shared / "weights"), "--precision", "int8"]
+    assert cli.main([*words, "--audio", *files, str(tmp_path / "bad.wav")]) == 1
+    found = capsys.readouterr()
+    assert "bad.wav" in found.err
+    plain, centred, accuracy = found.out.splitlines()
+    assert plain.startswith("cosine: least 0.")
+    assert centred.startswith("with the mean vector subtracted: least 0.")
+    assert accuracy.startswith("cross-validated accuracy: ")
 
 
 def test_weights_fetch_knows_efficientat(shared, tmp_path, capsys):

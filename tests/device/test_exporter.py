@@ -75,6 +75,8 @@ def test_folders_that_are_not_exports_are_refused(export, tmp_path):
     d = read_export(export)
     with pytest.raises(DeviceError, match="is not a folder; name a new folder"):
         write_export(d, tmp_path / "file")
+    with pytest.raises(DeviceError, match=r"cannot be written .*; choose another place"):
+        write_export(d, tmp_path / ("x" * 300))
 
 
 def test_a_folder_of_the_user_is_left_alone(export, tmp_path):

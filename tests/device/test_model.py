@@ -1,9 +1,12 @@
 """Models that a chip cannot run are refused by name."""
 
+import numpy as np
 import pytest
 from helpers.device_models import RATE, fitted, sounds
 
 import l3clf
+from l3clf.device.emit_model import model_header
+from l3clf.device.exporter import read_export, write_export
 from l3clf.device.model import device_model
 from l3clf.errors import DeviceError, L3clfError
 
@@ -51,13 +54,26 @@ def test_other_heads_are_refused():
 def test_an_unfitted_model_and_impossible_numbers_are_refused(model):
     with pytest.raises(DeviceError, match="not fitted"):
         device_model(l3clf.ClipClassifier("l3mini"))
-    for number in (0, 1001, "4", 2.5, None):
+    for number in (0, 1001, "4", 2.5, None, True, np.int64(0)):
         with pytest.raises(DeviceError, match=r"pool_windows=.*; expected a whole number from 1 to 1000"):
             device_model(model, pool_windows=number)
     with pytest.raises(L3clfError, match=r"unknown_threshold=2; expected None or a number from 0 to 1"):
         device_model(model, unknown_threshold=2)
+    with pytest.raises(L3clfError, match=r"unknown_threshold=None; expected a number from 0 to 1 for each class"):
+        device_model(model, unknown_threshold=[0.5, None, 0.5])
+    with pytest.raises(L3clfError, match=r"frontend=''; expected 'fixed' or 'float'"):
+        device_model(model, frontend="")
     with pytest.raises(L3clfError, match=r"gate_dbfs=5; expected None or a number from -200 to 0"):
         device_model(model, gate_dbfs=5)
+
+
+def test_numbers_of_numpy_are_numbers(model, tmp_path):
+    quiet = np.float32(-60.1)
+    numbers = {"pool_windows": np.int16(3), "unknown_threshold": np.float32(0.3), "gate_dbfs": quiet}
+    d = device_model(model, **numbers, gate_hysteresis_db=np.int8(6))
+    assert (d.pool_windows, d.unknown_threshold, d.gate_dbfs, d.gate_hysteresis_db) == (3, np.float32(0.3), quiet, 6)
+    again = read_export(write_export(d, tmp_path / "c"))
+    assert model_header(again) == model_header(d)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])

@@ -219,6 +219,10 @@ def test_an_application_with_another_number_of_windows_is_refused(export, tmp_pa
         subprocess.run([compiler, *flags, tmp_path / "app.c", *objects, "-lm", "-o", tmp_path / "app"], check=True)
         done = subprocess.run([tmp_path / "app"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr, int(done.stdout)) == (0, "", code)
+    none = [compiler, "-DL3CLF_POOL_WINDOWS=0", f"-I{export}", "-fsyntax-only", tmp_path / "app.c"]
+    refused = subprocess.run(none, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "L3CLF_POOL_WINDOWS has to be 1 or more" in refused.stderr
 
 
 APPLICATION = """

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.efficientat_recipe import EVERY, GOLDEN, LEVELS_OF, checkpoint, seeded, sounds
+from sklearn.base import clone
 
 from l3clf.audio.spectrogram import log_spectrogram
+from l3clf.classifier.estimators import ClipClassifier
+from l3clf.classifier.model_file import load_model, save_model
 from l3clf.embedders import load_embedder
 from l3clf.embedders.efficientat import FRONT_END, MODELS, build_graph, tensor_shapes
 from l3clf.errors import ParameterError, WeightsError
@@ -76,6 +79,32 @@ def test_a_window_has_98_frames():
     """Of 31,199 samples after pre-emphasis: centred frames start every 320 samples, up to the last sample."""
     n = load_embedder("efficientat").window_samples
     assert (n, FRONT_END.n_frames) == (31_200, 1 + (n - 1 - 1) // FRONT_END.hop) == (31_200, 98)
+
+
+@needs_shared
+def test_int8_is_near_and_an_embedder_of_its_own():
+    windows, wanted = expected("mn04")
+    exact = load_embedder("efficientat", weights=Path(SHARED, "weights"))
+    integers = load_embedder("efficientat", weights=Path(SHARED, "weights"), precision="int8")
+    assert integers.fingerprint != exact.fingerprint
+    assert exact.fingerprint == "89a4e3a8ae31a093b05481b0a5f045e2"
+    found = integers.embed_windows(windows)
+    cosines = (found * wanted).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
+    assert np.median(cosines) > 0.95
+    assert np.abs(found - wanted).max() > 1e-3
+
+
+@needs_shared
+def test_a_model_goes_on_with_the_precision_that_it_was_fitted_with(tmp_path):
+    folder = Path(SHARED, "weights")
+    embedder = load_embedder("efficientat", weights=folder, precision="int8")
+    sounds = [sound for sound in SOUNDS.values() if sound.any()][:8]
+    model = clone(ClipClassifier(embedder, sample_rate=32_000, cache=None)).fit(sounds, ["a", "b"] * 4)
+    again = load_model(save_model(model, tmp_path / "m.l3clf"), weights=folder)
+    assert again.embedder.precision == "int8"
+    assert again.embedder.fingerprint == embedder.fingerprint
+    found, wanted = (m.set_params(cache=None).predict_proba(sounds[:3]) for m in (again, model))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 # --- the networks ----------------------------------------------------------------------------------

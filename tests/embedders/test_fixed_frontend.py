@@ -1,6 +1,8 @@
 """The front-end in integers: near the one in floating point, and nothing in it can overflow."""
 
 import dataclasses
+import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -42,8 +44,10 @@ def test_silence_has_the_lowest_level():
 
 
 def test_samples_are_rounded_and_clipped_as_16_bits():
-    given = np.float32([[0, 0.4 / 32768, 0.6 / 32768, 1, 2, -1, -3, 1e30]])
-    assert as_pcm(given).tolist() == [[0, 0, 1, 32767, 32767, -32768, -32768, 32767]]
+    given = np.float32([[0, 0.4 / 32768, 0.6 / 32768, 1, 2, -1, -3, 1e30, 3e38, -np.inf]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert as_pcm(given).tolist() == [[0, 0, 1, 32767, 32767, -32768, -32768, 32767, 32767, -32768]]
 
 
 def test_windows_that_overlap_are_the_windows():
@@ -53,6 +57,17 @@ def test_windows_that_overlap_are_the_windows():
         alone = np.concatenate([fixed_levels(window[np.newaxis], SPEC.n_frames) for window in windows])
         np.testing.assert_array_equal(fixed_levels(windows, SPEC.n_frames), alone)
     assert fixed_levels(windows[:0], SPEC.n_frames).shape == (0, SPEC.n_frames, 64)
+
+
+def test_windows_of_several_sounds_are_the_windows():
+    rng = np.random.default_rng(3)
+    noise, tone = rng.normal(0, 3000, 20_000), 9000 * np.sin(2 * np.pi * np.arange(20_000) / 320)
+    sounds = [sound.astype(np.int16) for sound in (noise, tone, np.zeros(20_000), noise[::-1])]
+    starts = [(0, 0), (0, 4000), (1, 0), (1, 4000), (1, 4160), (2, 0), (2, 800), (3, 0), (3, 0), (3, 100), (3, 12_000)]
+    windows = np.stack([sounds[i][start:][:SAMPLES] for i, start in starts])
+    alone = np.concatenate([fixed_levels(window[np.newaxis], SPEC.n_frames) for window in windows])
+    np.testing.assert_array_equal(fixed_levels(windows, SPEC.n_frames), alone)
+    np.testing.assert_array_equal(fixed_levels(windows[::-1], SPEC.n_frames), alone[::-1])
 
 
 # --- 32 bits are enough -----------------------------------------------------------------------------
@@ -131,3 +146,15 @@ def test_a_copy_in_integers_has_the_front_end_in_integers():
     assert copy.fingerprint == l3clf.load_embedder("l3mini", precision="int8").fingerprint
     first = dataclasses.replace(l3clf.load_embedder("l3mini", revision=1), precision="int8")
     assert first.frontend == "float"
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_a_pickle_that_names_no_front_end_has_the_one_of_its_time(precision):
+    now = l3clf.load_embedder("l3mini", precision=precision, frontend="float")
+    state = now.__getstate__()
+    del state["frontend"]
+    old = object.__new__(type(now))
+    old.__setstate__(state)
+    assert old == now
+    assert old.frontend == now.frontend
+    assert pickle.loads(pickle.dumps(old)).fingerprint == now.fingerprint

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from golden import openl3_recipe as recipe
 
-from l3clf.embedders import load_embedder
+from l3clf.embedders import load_embedder, number_types
 from l3clf.embedders.openl3 import OpenL3, front_end
 from l3clf.errors import DownloadError, ParameterError, WeightsError
+from l3clf.networks.openvino_run import has_openvino
 from l3clf.weights import fetch as download
 from l3clf.weights import registry as weights
 
@@ -152,6 +153,56 @@ def test_front_end_shapes(input_repr, shape):
     assert (spec.n_bands, spec.n_frames) == shape
 
 
+# --- in integers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def integers(openl3):
+    """The same in int8, with one calibration for all tests."""
+    return replace(openl3(), precision="int8")
+
+
+def test_int8_is_near_to_the_package(integers):
+    found = embed(lambda *_: integers, "mel128.512.kapre.chirp48.c0.h0.5").vectors
+    expected = GOLDEN["mel128.512.kapre.chirp48.c0.h0.5"]
+    cosine = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosine.min() > 0.9985
+    assert np.abs(found - expected).max() > 10 * TOLERANCE * np.abs(expected).max()  # they are the integers'
+
+
+def test_precisions_have_fingerprints_of_their_own(openl3):
+    found = {replace(openl3(), precision=p).fingerprint for p in ("float32", "bfloat16", "int8", "fast")}
+    assert len(found) == 4
+    assert openl3().fingerprint in found
+    assert "precision" not in openl3().options
+
+
+def test_float32_has_the_fingerprint_that_it_always_had(openl3):
+    assert openl3().fingerprint == "4120aeecf09f46344dea9e1fff5427a0"
+
+
+@pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")
+def test_the_fast_engine_has_the_same_integers(integers, openl3):
+    windows = np.concatenate([one_window(seed) for seed in range(3)])
+    expected, found = (emb.embed_windows(windows) for emb in (integers, replace(integers, precision="fast")))
+    assert np.abs(found - expected).max() <= 0.02 * np.abs(expected).max()
+    near = replace(openl3(), precision="bfloat16").embed_windows(windows)
+    assert np.abs(near - openl3().embed_windows(windows)).max() <= 0.05 * np.abs(expected).max()
+
+
+def test_fast_without_openvino_is_int8(integers, monkeypatch):
+    monkeypatch.setattr(number_types, "has_openvino", lambda: False)
+    emb = replace(integers, precision="fast")
+    np.testing.assert_array_equal(emb.embed_windows(one_window()), integers.embed_windows(one_window()))
+
+
+def test_int8_travels_as_its_options(integers):
+    window = one_window()
+    again = pickle.loads(pickle.dumps(integers))
+    assert again == integers
+    np.testing.assert_array_equal(again.embed_windows(window), integers.embed_windows(window))
+
+
 # --- options ---------------------------------------------------------------------------------------
 
 
@@ -187,6 +238,8 @@ def test_the_default_is_mel256_env_512(no_network):
         ({"embedding_size": "512"}, "embedding_size='512'; expected"),
         ({"embedding_size": np.array([512])}, "embedding_size="),
         ({"weights": 3}, "weights=3; expected a path"),
+        ({"precision": "float16"}, "precision='float16'; expected one of 'float32', 'bfloat16', 'int8', 'fast'"),
+        ({"precision": None}, "precision=None; expected"),
         ({"size": 512}, "embedder 'openl3'.*'size'"),
     ],
 )

@@ -232,7 +232,7 @@ def test_a_model_file_without_its_student_says_so(table, tmp_path, monkeypatch):
     [
         ({"precision": "int4"}, "precision='int4'; expected 'float32' or 'int8'"),
         ({"frontend": "int"}, "frontend='int'; expected 'fixed' or 'float'"),
-        ({"frontend": "fixed"}, "frontend='fixed': is that of the int8 network; pass precision='int8' as well"),
+        ({"frontend": "fixed"}, "frontend='fixed': is of the int8 network; pass precision='int8', or frontend=None"),
         ({"weights": 3}, "weights=3; expected a path"),
         ({"size": 32}, "embedder 'student'.*'size'"),
     ],

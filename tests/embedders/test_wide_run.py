@@ -14,6 +14,7 @@ from helpers.fake_embedder import FakeEmbedder
 
 import l3clf
 from l3clf.audio.clip import Clip, Samples
+from l3clf.classifier.augmented import embed_copies
 from l3clf.embedders import WindowEmbeddings, parallel_run, wide_run
 from l3clf.errors import AudioError, LevelWarning, ParameterError
 from l3clf.networks.threads import n_threads
@@ -50,10 +51,8 @@ class Elsewhere(FakeEmbedder):
 def cluster(tmp_path_factory):
     import dask
 
-    # A task that kills its worker is given up at once, and not after four.
-    settings = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "60s"}
     with (
-        dask.config.set(settings),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # what kills a worker kills but one at a time
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -188,6 +187,21 @@ def test_leaving_early_keeps_what_is_finished(tmp_path, dask_workers, monkeypatc
     assert_same(embed_sources(FakeEmbedder(), sources, cache=cache), embed_sources(FakeEmbedder(), sources))
 
 
+def test_augmented_copies_are_made_by_workers(tmp_path, dask_workers, monkeypatch):
+    sources = [write(tmp_path / f"{i}.wav", 0.6, seed=i) for i in range(6)]
+    augment = l3clf.Augmentation(copies=2)
+
+    def copies():
+        outcomes = embed_sources(FakeEmbedder(), sources)
+        return {(i, k): each for i, k, each in embed_copies(FakeEmbedder(), sources, outcomes, "ababab", augment)}
+
+    found = copies()
+    with joblib.parallel_config("threading"):
+        wanted = copies()
+    assert len(wanted) == 12
+    assert_same([found[each] for each in sorted(wanted)], [wanted[each] for each in sorted(wanted)])
+
+
 def test_a_search_is_spread_and_its_tasks_take_one_thread(dask_workers):
     from sklearn.model_selection import GridSearchCV
 
@@ -200,6 +214,14 @@ def test_a_search_is_spread_and_its_tasks_take_one_thread(dask_workers):
     assert found.best_score_ > 0.9
     assert dask_workers.submit(n_threads, None).result() == 1
     assert n_threads(None) == joblib.cpu_count()
+
+
+def test_a_batch_is_neither_too_long_nor_too_heavy():
+    files = [(i, Clip(f"{i}.wav")) for i in range(7)]
+    assert [len(group) for group in wide_run._grouped(files, 3)] == [3, 3, 1]
+    arrays = [(i, Samples(np.zeros(500_000, np.float32), RATE)) for i in range(9)]
+    assert [len(group) for group in wide_run._grouped(arrays, 100)] == [4, 4, 1]
+    assert wide_run._grouped([], 3) == []
 
 
 def test_embedders_pickle_without_their_networks():

@@ -14,6 +14,7 @@ from l3clf.device.toolchain import build_chip, build_host
 
 HARNESS = """
 #include "l3clf_kernels.h"
+#include "l3clf_sections.h"
 void l3clf_network(int8_t *arena);
 int l3clf_network_step(int8_t *arena, l3clf_progress *progress, int32_t budget);
 void harness_network(void);
@@ -61,7 +62,7 @@ class CNetwork:
         self.layers, aliases = lower(model)
         self.plan = plan_memory(model, self.layers, aliases)
         self.sizes = [model.tensors[layer.target].size for layer in self.layers]
-        for name in ("l3clf_kernels.c", "l3clf_kernels.h", "l3clf_dsp.h"):
+        for name in ("l3clf_kernels.c", "l3clf_kernels.h", "l3clf_dsp.h", "l3clf_sections.h"):
             shutil.copy(RUNTIME / name, folder)
         scratch = [
             f"{{{at}, {layer.scratch_bytes}}}," for at, layer in zip(self.plan.scratch, self.layers, strict=True)

@@ -11,6 +11,7 @@ from helpers.tflite_micro_oracle import every_tensor, windows_for
 
 from l3clf.errors import ParameterError
 from l3clf.networks import int8_run as int8
+from l3clf.networks import int8_scaling
 from l3clf.networks.int8_model import Requantisation, requantisation
 from l3clf.networks.int8_run import Int8Network, requantise
 from l3clf.networks.tflite_read import read_tflite
@@ -70,6 +71,7 @@ def test_other_scales_and_weights_equal_tflite_micro_live(name, seed):
     x = windows_for(net.model.input.shape[1:], 8, seed)
     found = net.layers(x)
     assert_layers_equal(found, every_tensor(content, x))
+    np.testing.assert_array_equal(net.run(x), found[net.model.target].reshape(len(x), -1))
     assert sum(len(np.unique(values)) for values in found.values()) > 150  # not all clamped
 
 
@@ -141,9 +143,9 @@ def test_multipliers_are_those_of_tflite():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_path_gives_the_same_values(name, monkeypatch):
     x, expected = golden(name)
-    monkeypatch.setattr(int8, "_FLOAT32_EXACT", 0)
+    monkeypatch.setattr(int8, "FLOAT32_EXACT", 0)
     assert_layers_equal(network(content_of(name)).layers(x), expected)
-    monkeypatch.setattr(int8, "_FLOAT64_EXACT", 0)
+    monkeypatch.setattr(int8_scaling, "FLOAT64_EXACT", 0)
     assert_layers_equal(network(content_of(name)).layers(x), expected)
 
 
@@ -155,6 +157,7 @@ def test_every_path_gives_the_same_values(name, monkeypatch):
 def test_a_window_does_not_depend_on_its_batch(name, chunk_bytes, monkeypatch):
     x, expected = golden(name)
     monkeypatch.setattr(int8, "_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(int8, "_GRAPH_CHUNK_BYTES", chunk_bytes)
     net = network(content_of(name))
     many = np.concatenate([x, x[::-1], x])
     np.testing.assert_array_equal(net.run(many)[: len(x)], expected[net.model.target].reshape(len(x), -1))

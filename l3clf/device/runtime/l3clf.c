@@ -226,7 +226,7 @@ L3CLF_SMALL static int advance(l3clf_state *s, int32_t budget)
     if (s->above_gate[s->next_slot]) {
         keep_window(s, s->pool + s->next_slot * L3CLF_POOLED_SIZE);
     }
-    s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;
+    s->next_slot = (s->next_slot + 1) % (L3CLF_POOL_WINDOWS);
     s->n_windows++;
     s->work = NOTHING;
     decide(s); /* at last, because its callback may reset the state */

@@ -24,6 +24,10 @@
 
 #include "l3clf_model.h"
 
+#if L3CLF_POOL_WINDOWS < 1
+#error "L3CLF_POOL_WINDOWS has to be 1 or more"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -103,7 +107,7 @@ typedef struct {
     int8_t frames[L3CLF_N_FRAMES * L3CLF_N_MELS];
     uint8_t above_gate[L3CLF_POOL_WINDOWS]; /* 1 if the window is above the gate */
     uint8_t audible[L3CLF_POOL_WINDOWS];    /* 1 if the window is not digital silence, or silence has a class */
-    l3clf_pooled pool[L3CLF_POOL_WINDOWS * L3CLF_POOLED_SIZE];
+    l3clf_pooled pool[(L3CLF_POOL_WINDOWS) * L3CLF_POOLED_SIZE];
 } l3clf_state;
 
 /* --- start --------------------------------------------------------------------------------------- */

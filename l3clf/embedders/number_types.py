@@ -1,0 +1,78 @@
+"""In which numbers an embedder's network computes, and which engine runs it.
+
+Rule: each precision has its own fingerprint, and "float32" has that of the time before there were others. The integers
+of "int8" are the same on every processor, and so are those of "fast", whichever engine has them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+from onnx import ModelProto
+
+from l3clf.audio.clip import FloatArray
+from l3clf.embedders.base import Embedder
+from l3clf.embedders.calibration import REVISION, calibrated
+from l3clf.errors import ParameterError
+from l3clf.networks.onnx_build import run_graph, session
+from l3clf.networks.onnx_int8 import quantised
+from l3clf.networks.openvino_run import OpenVinoNetwork, has_openvino
+
+__all__ = ["PRECISIONS", "Network", "Precision", "check_precision", "digest_in", "open_network"]
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "int8", "fast"]
+Network: TypeAlias = Callable[[FloatArray], FloatArray]
+PRECISIONS = ("float32", "bfloat16", "int8", "fast")
+
+
+def check_precision(precision: Any) -> Precision:
+    """Return a precision as Python's text.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such precision.
+    """
+    for known in PRECISIONS:
+        if isinstance(precision, str) and precision == known:
+            return known  # type: ignore[return-value]  # of the four
+    raise ParameterError(f"precision={precision!r}; expected one of {', '.join(map(repr, PRECISIONS))}")
+
+
+def digest_in(precision: Precision, weights: str) -> str:
+    """Return the digest of weights in a precision: with integers, it is also one of how they are found."""
+    return f"{weights} calibrated {REVISION}" if precision in ("int8", "fast") else weights
+
+
+def open_network(
+    embedder: Embedder, precision: Precision, model: ModelProto, levels: Callable[[FloatArray], FloatArray]
+) -> Network:
+    """Return what runs a network.
+
+    Parameters
+    ----------
+    embedder : Embedder
+        Whose network it is.
+    precision : {"float32", "bfloat16", "int8", "fast"}
+    model : ModelProto
+        In floating point.
+    levels : callable
+        Its front-end: from windows to the input of the network.
+
+    Returns
+    -------
+    callable
+        From the input of the network to vectors.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the precision is bfloat16, and OpenVINO is not installed.
+    """
+    if precision == "bfloat16":
+        return OpenVinoNetwork(model, "bf16")
+    if precision != "float32":
+        model = quantised(model, calibrated(model, levels, embedder.sample_rate, embedder.window_samples))
+    if precision == "fast" and has_openvino():
+        return OpenVinoNetwork(model)
+    return partial(run_graph, session(model))
