@@ -1,13 +1,15 @@
 """How seconds and memory grow with the number of clips, where an embedder that costs nothing hides neither.
 
-The clips are files of 50 ms in ten classes; each becomes 40 numbers. Seconds are those of the
-processor, on one thread, so that other programs on the machine do not count; memory is the peak of the process during
-the step. The exponent is of the seconds between the last two sizes: 1 is linear.
+The clips are files of 50 ms in ten classes; each becomes 40 numbers. Seconds are those of the processor, on one thread,
+so that other programs on the machine do not count; memory is the peak of the process during the step. The exponent is
+of the seconds between the last two sizes: 1 is linear.
 
 Then `transform` of clips that are in the cache, with 11 windows of 512 numbers each, in seconds of the clock.
 
-What was tried and did not help: a k-d tree for near pairs, since a search of its boxes leaves a seventh of all pairs
-of real embeddings; sorting by one direction leaves a third.
+What was tried and is not there: a k-d tree of 16 principal directions for near pairs, 0.02 s for FSDD's 3,000 clips
+where comparing all takes 0.06 s, but of 3,000 vectors of noise 1.3 % of all pairs were left to compare, a share that
+does not fall with n; decoding a long FLAC file one block ahead in a thread of its own, 0.25 s for 80 s of 44.1 kHz
+stereo, as without, because resampling is 0.05 s of them, and decoding and mixing to mono are the rest.
 """
 
 import itertools
