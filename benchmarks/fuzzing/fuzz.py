@@ -89,7 +89,7 @@ def run(options: Options) -> Result:
     if options.seed is not None:
         return _replayed(names, options.seed, options)
     before = {} if options.fresh else _earlier()
-    seconds = 60 * options.minutes * options.jobs / len(names)
+    seconds = 60 * options.minutes * min(1.0, options.jobs / len(names))  # a target has one process at a time
     with ThreadPoolExecutor(options.jobs) as pool:
         tallies = list(pool.map(lambda name: _campaign(name, before.get(name, Counter()).total(), seconds), names))
     return _result(before, dict(zip(names, tallies, strict=True)))
