@@ -87,7 +87,7 @@ class EventTracker:
     >>> tracker = EventTracker(1, 0.5, EventRules(enter=0.5, min_duration_s=1.0, min_gap_s=1.0))
     >>> for window, score in enumerate([0.9, 0.1, 0.6, 0.3, 0.1, 0.0], start=1):
     ...     for event in tracker.push(window, [score]):
-    ...         print(window, "begins" if event.begins else "has ended", event.first, event.last, event.score)
+    ...         print(window, "begins" if event.begins else "has ended", event.first, event.last, round(event.score, 2))
     3 begins 1 3 0.9
     6 has ended 1 4 0.9
     """

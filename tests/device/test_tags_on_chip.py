@@ -141,7 +141,7 @@ MUTATIONS = {
     "threshold": ("l3clf.c", "rows[tag] >= l3clf_tag_thresholds[tag]", "rows[tag] > l3clf_tag_thresholds[tag]"),
     "one threshold": ("l3clf.c", ">= l3clf_tag_thresholds[tag]", ">= l3clf_tag_thresholds[0]"),
     "silence": ("l3clf.c", "return audible > 0 ? n : 0;", "return n;"),
-    "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;", "s->next_slot = 0;"),
+    "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % (L3CLF_POOL_WINDOWS);", "s->next_slot = 0;"),
 }
 
 

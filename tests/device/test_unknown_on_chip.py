@@ -170,7 +170,7 @@ def test_exports_of_before_had_no_hysteresis(export, tmp_path):
     ("options", "words"),
     [
         ({"unknown_threshold": [0.5, 0.5]}, "unknown_threshold: 2 numbers; expected one, or one for each of 3 classes"),
-        ({"unknown_threshold": [0.5, 0.5, 2]}, "unknown_threshold=2; expected None or a number from 0 to 1"),
+        ({"unknown_threshold": [0.5, 0.5, 2]}, "unknown_threshold=2; expected a number from 0 to 1 for each class"),
         ({"gate_hysteresis_db": -1}, "gate_hysteresis_db=-1; expected a number from 0 to 100"),
         ({"gate_dbfs": "auto"}, "gate_dbfs='auto': only fit learns it"),
     ],

@@ -69,7 +69,7 @@ MUTATIONS = {
         "exponential(probabilities[c] - largest)",
         "exponential((probabilities[c] - largest) / 4)",
     ),
-    "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % L3CLF_POOL_WINDOWS;", "s->next_slot = 0;"),
+    "pool": ("l3clf.c", "s->next_slot = (s->next_slot + 1) % (L3CLF_POOL_WINDOWS);", "s->next_slot = 0;"),
     "count": ("l3clf.c", "n += s->above_gate[slot];", "n += 2U * s->above_gate[slot];"),
     "nan": ("l3clf_head.c", "probabilities[c] /= total;", "probabilities[c] = (total - total) / (total - total);"),
 }

@@ -12,5 +12,10 @@ def by_csv(text):
 
 def by_pandas(text):
     file = io.BytesIO(text.encode("utf-8", "surrogateescape"))
-    options = {"dtype": str, "keep_default_na": False, "encoding_errors": "surrogateescape", "skip_blank_lines": False}
+    options = {
+        "dtype": object,  # with pyarrow installed, texts of pandas cannot hold bytes that are not UTF-8
+        "keep_default_na": False,
+        "encoding_errors": "surrogateescape",
+        "skip_blank_lines": False,
+    }
     return pandas.read_csv(file, header=None, **options).to_numpy().tolist()
