@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from l3clf.classifier.decision import DEFAULT_WINDOWS
     from l3clf.classifier.model_file import load_model
-    from l3clf.device.cost import CORES, measure_costs
+    from l3clf.device.cost import measure_costs
     from l3clf.device.exporter import write_export
     from l3clf.device.figures import add_figures
     from l3clf.device.model import device_model
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         say(f"Arena: {d.arena_bytes:,} bytes")
         return 0
     note("l3clf: measuring builds for a Cortex-M4F, M3 and M0+")
-    costs = measure_costs(out, CORES[:1]) + measure_costs(out, CORES[1:], optimisations=["-O2"])  # others take long
+    costs = measure_costs(out)
     add_figures(out, d, costs)
     say("\n".join(cost_lines(costs, d)))
     return 0

@@ -46,13 +46,13 @@ def check_precision(args: argparse.Namespace) -> int:
             str(error).replace(f"precision={args.precision!r}", f"--precision {args.precision}")
         ) from None
     found: list[list[Any]] = [embed_sources(embedder, [Clip(path) for path in paths]) for embedder in pair]
-    good = [i for i, clip in enumerate(found[0]) if not isinstance(clip, L3clfError)]
-    failures += [clip for clip in found[0] if isinstance(clip, L3clfError)]
-    print_failures(failures, args)
+    failed = {i: clip for clips in found for i, clip in enumerate(clips) if isinstance(clip, L3clfError)}
+    good = [i for i in range(len(paths)) if i not in failed]
+    print_failures(failures + list(failed.values()), args)
     exact, other = ([clips[i] for i in good] for clips in found)
     for line in precision_loss(exact, other, pair[0], _labels([paths[i] for i in good])).lines():
         say(line)
-    return 1 if failures else 0
+    return 1 if failures or failed else 0
 
 
 def _labels(paths: Sequence[str]) -> Any:

@@ -83,9 +83,10 @@ def precision_loss(
     ParameterError
         If there are fewer than three windows.
     """
+    n_windows = sum(map(len, exact))
+    if n_windows < MIN_WINDOWS:
+        raise ParameterError(f"{n_windows} windows: too few to compare precisions; give {MIN_WINDOWS} or more")
     a, b = (np.concatenate([clip.vectors for clip in clips]).astype(np.float64) for clips in (exact, other))
-    if len(a) < MIN_WINDOWS:
-        raise ParameterError(f"{len(a)} windows: too few to compare precisions; give {MIN_WINDOWS} or more")
     mean = a.mean(axis=0)
     accuracies = None
     if labels is not None:

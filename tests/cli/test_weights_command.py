@@ -71,6 +71,8 @@ def test_weights_check_compares_precisions(shared, sounds, tmp_path, capsys):
     assert plain.startswith("cosine: least 0.")
     assert centred.startswith("with the mean vector subtracted: least 0.")
     assert accuracy.startswith("cross-validated accuracy: ")
+    assert cli.main([*words, "--audio", str(tmp_path / "bad.wav")]) == 1  # nothing is left to compare
+    assert "0 windows: too few to compare precisions" in capsys.readouterr().err
 
 
 def test_weights_fetch_knows_efficientat(shared, tmp_path, capsys):
