@@ -1,8 +1,9 @@
 """In which numbers an embedder's network computes, and which engine runs it.
 
 Rule: each precision has its own fingerprint, and "float32" has that of the time before there were others. The graph of
-integers is the same for every processor and engine. ONNX Runtime's vectors were equal to the bit on x86 with and without
-VNNI; those of OpenVINO, which "fast" takes where it is installed, differ from them by rounding (cosine 0.999997 or more).
+integers is the same for every processor and engine. ONNX Runtime's vectors were equal to the bit on x86 with VNNI and
+without; those of OpenVINO, which "fast" takes where it is installed, differ from them by rounding (cosines of 0.999997
+or more).
 """
 
 from collections.abc import Callable
