@@ -169,22 +169,17 @@ class _Elsewhere:
     def __init__(self, name: str, content: bytes, graph: onnxruntime.InferenceSession) -> None:
         self.where = _listed([each for each in graph.get_providers() if each != CPU])
         self._name, self._content, self._graph = name, content, graph
-        self._works, self._running = True, threading.Lock()
+        self.works, self._running = True, threading.Lock()
 
     def __call__(self, x: FloatArray) -> FloatArray:
         with self._running:
-            if self._works:
+            if self.works:
                 try:
                     return run_graph(self._graph, x)
                 except Exception as error:  # the classes of ONNX Runtime's have no other root
-                    self._works, self._graph = False, session(self._content)
+                    self.works, self._graph = False, session(self._content)
                     _say(f"{self._name}: {self.where} failed ({_reason(error)}); it runs on the CPU from here on")
         return run_graph(self._graph, x)
-
-    @property
-    def works(self) -> bool:
-        """Whether no call has failed yet."""
-        return self._works
 
 
 _opening = threading.RLock()
