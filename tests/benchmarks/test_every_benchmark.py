@@ -49,7 +49,7 @@ SMALL = {
     "search_speed": {"sizes": (100,), "batch": 2, "rounds": 1},
     "openl3_speed": {"clips": 1, "duration_s": 1.0, "rounds": 1, "matrix": 100},
     "int8_speed": {"rounds": 1, "windows": 2, "small_windows": 4, "clips": 1, "keras": False},
-    "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0},
+    "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0, "windows": 2},
     "frontend_speed": {"embedders": ("l3mini",), "windows": 2, "clips": 1, "duration_s": 2.0, "rounds": 1},
     "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},
