@@ -79,6 +79,7 @@ OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike
 READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"int8_speed", "student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
+    "l3mini_speed": 2,
     "int8_speed": 3,
     "open_set": 3,
     "device_table": 4,
