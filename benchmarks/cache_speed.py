@@ -2,8 +2,8 @@
 
 A clip of five seconds is a real WAV file and 11 windows x 512 float32. Each store is asked for all clips by path.
 Stores marked "content" recognise a changed file; those marked "path" do not look. The operating system's file cache
-is warm. The stores take turns, and ratios are of the same round. Then synthetic clips are embedded with mfcc and l3base,
-and some of them with OpenL3 (seeded weights), twice: the second time comes from the cache.
+is warm. The stores take turns, and ratios are of the same round. Then synthetic clips are embedded with mfcc and
+l3base, and some of them with OpenL3 (seeded weights), twice: the second time comes from the cache.
 """
 
 import hashlib
