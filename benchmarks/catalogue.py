@@ -117,7 +117,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "int8_speed": Benchmark(
         "int8_speed",
-        "OpenL3 and EfficientAT in int8 and bfloat16 beside float32 and the package's graph: speed and agreement",
+        "OpenL3 and EfficientAT in int8 and bfloat16 beside float32, the package's graph and the engine's peak",
         f"TensorFlow, OpenVINO for their rows; {_SHARED} for agreement; 5 minutes",
     ),
     "l3mini_speed": Benchmark(

@@ -86,7 +86,7 @@ OF_THE_POOL = {"make_l3mini", "pool_probe", "pool_front_ends", "pool_share_alike
 READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"int8_speed", "student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
-    "int8_speed": 3,
+    "int8_speed": 4,
     "open_set": 3,
     "device_table": 4,
     "footprint": 2,
