@@ -41,7 +41,7 @@ def _gflop_of_openl3() -> float:
     """Count the convolutions of mel256; each pair is followed by pooling that halves the map."""
     spec = front_end("mel256")
     layers = enumerate(pairwise((1, *CHANNELS)))
-    return sum(_gflop(3, *ends, spec.n_mels >> i // 2, spec.n_frames >> i // 2) for i, ends in layers)
+    return sum(_gflop(3, *ends, spec.n_bands >> i // 2, spec.n_frames >> i // 2) for i, ends in layers)
 
 
 GFLOP_PER_WINDOW = _gflop_of_openl3()
@@ -68,7 +68,7 @@ def peak_table(embedders: Mapping[str, Embedder], rounds: int) -> Table:
     rows = []
     for name, embedder in embedders.items():
         chains, window = _chains(embedder), _noise(1, embedder.window_samples)
-        racers = [*chains, (GFLOP_PER_WINDOW, partial(embedder.embed_windows, window))]
+        racers: list[tuple[float, Call]] = [*chains, (GFLOP_PER_WINDOW, partial(embedder.embed_windows, window))]
         cells: list[Cell] = [name]
         for threads in counts:
             found = [[gflop * _rate(call, threads) for gflop, call in racers] for _ in range(rounds + 1)][1:]

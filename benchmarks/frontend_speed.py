@@ -150,13 +150,13 @@ def _torchopenl3() -> Callable[[FloatArray], Any]:
     waves = [torch.from_numpy(kernel)[:, None] for kernel in kernels]
     filters = torch.from_numpy(mel_filters(SPEC).T.copy())
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator, unused-ignore]
     def levels(windows: FloatArray) -> Any:
-        samples = torch.from_numpy(_padded(windows))[:, None]
-        real, imaginary = (torch.nn.functional.conv1d(samples, wave, stride=SPEC.hop) for wave in waves)
-        bands = torch.sqrt(filters @ (real**2 + imaginary**2))
-        level = 10 / math.log(10) * torch.log(torch.clamp(bands, min=1e-10))
-        return torch.clamp(level - level.amax((1, 2), keepdim=True), min=-80)
+        with torch.inference_mode():
+            samples = torch.from_numpy(_padded(windows))[:, None]
+            real, imaginary = (torch.nn.functional.conv1d(samples, wave, stride=SPEC.hop) for wave in waves)
+            bands = torch.sqrt(filters @ (real**2 + imaginary**2))
+            level = 10 / math.log(10) * torch.log(torch.clamp(bands, min=1e-10))
+            return torch.clamp(level - level.amax((1, 2), keepdim=True), min=-80)
 
     return levels
 
@@ -164,7 +164,11 @@ def _torchopenl3() -> Callable[[FloatArray], Any]:
 def _shares(folder: Path, options: Options) -> Table:
     """Measure the share of the front-end in the time of embedding, in each precision."""
     exact = l3clf.load_embedder("openl3", weights=seeded_openl3(folder))
-    racing = {name: one for name, one in precisions(exact).items() if one.precision in options.precisions}
+    racing = {
+        name: one
+        for name, one in precisions(exact).items()
+        if one.precision in options.precisions  # type: ignore[attr-defined]
+    }
     windows = np.random.default_rng(0).normal(0, 0.1, (EMBEDDED, exact.window_samples)).astype(np.float32)
     for embedder in racing.values():
         embedder.embed_windows(windows[:1])

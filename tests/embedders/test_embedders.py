@@ -199,6 +199,13 @@ def test_deterministic(emb):
     np.testing.assert_array_equal(emb.embed_windows(windows), emb.embed_windows(windows.copy()))
 
 
+@pytest.mark.parametrize("shape", [(2, -1), (2, 1), (0, 0), (1, 0, 2)])
+def test_windows_of_another_length_are_refused(emb, shape):
+    n, more, *others = shape
+    with pytest.raises(ParameterError, match=rf"^windows: array of shape .*; expected .* {emb.window_samples}\)"):
+        emb.embed_batch(np.zeros((n, emb.window_samples + more, *others), np.float32))
+
+
 def test_the_given_windows_are_not_changed(emb):
     windows = noise(emb, 2)
     windows.flags.writeable = False
