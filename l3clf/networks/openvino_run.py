@@ -4,6 +4,7 @@ Rule: it is asked for by name, and its type of numbers is always said, since its
 """
 
 import queue
+import threading
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from onnx import ModelProto
 from l3clf.errors import MissingDependencyError
 
 __all__ = ["OpenVinoNetwork", "has_openvino"]
+
+
+_lock = threading.Lock()
 
 
 def has_openvino() -> bool:
@@ -43,6 +47,10 @@ class OpenVinoNetwork:
             import openvino
         except ImportError:
             raise MissingDependencyError("OpenVINO is not installed; run `pip install l3clf[openvino]`") from None
+        with _lock:
+            # The first tensor that is read makes OpenVINO's link to NumPy: in two threads at once, each would wait for
+            # ever for what the other holds, the interpreter's lock or the link's own.
+            _ = openvino.Tensor(np.zeros(1, np.float32)).data
         cores = int(joblib.cpu_count())
         # A stream is a thread; without pinning, which would fight with other processes over the same cores.
         how = {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False}
