@@ -120,6 +120,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "OpenL3 and EfficientAT in int8 and bfloat16 beside float32 and the package's graph: speed and agreement",
         f"TensorFlow, OpenVINO for their rows; {_SHARED} for agreement; 5 minutes",
     ),
+    "provider_parity": Benchmark(
+        "provider_parity",
+        "vectors and windows per second of embedders on another provider, such as CUDA, beside the CPU's",
+        f"an ONNX Runtime with one, named by L3CLF_PROVIDERS; {_SHARED} for EfficientAT; 3 minutes",
+    ),
     "l3mini_speed": Benchmark(
         "l3mini_speed",
         "windows per second of the package's students, in floats and in integers, and of EfficientAT, over OpenL3's",

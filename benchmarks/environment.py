@@ -22,7 +22,7 @@ __all__ = ["ROOT", "describe", "say"]
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "onnxruntime", "soundfile", "soxr", "joblib",
+    "numpy", "scipy", "scikit-learn", "onnxruntime", "onnxruntime-gpu", "soundfile", "soxr", "joblib",
     "ai-edge-litert", "tensorflow", "keras", "torch", "tflite-micro", "ziglang", "unicorn",
 )  # fmt: skip
 # What numeric libraries choose their kernels by.
@@ -42,10 +42,14 @@ def describe() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),
-        "machine": {"processor": _processor(), "extensions": _extensions(), "cores": joblib.cpu_count()} | _memory(),
+        "machine": _machine() | _memory() | _gpu(),
         "system": _system(),
         "versions": {"l3clf": l3clf.__version__, "Python": platform.python_version()} | _versions(),
     } | ({"load_before": round(os.getloadavg()[0], 2)} if hasattr(os, "getloadavg") else {})
+
+
+def _machine() -> dict[str, Any]:
+    return {"processor": _processor(), "extensions": _extensions(), "cores": joblib.cpu_count()}
 
 
 def _system() -> str:
@@ -73,11 +77,20 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    program = shutil.which("git")
+    return _said_by("git", *arguments)
+
+
+def _said_by(name: str, *arguments: str) -> str:
+    program = shutil.which(name)
     if program is None:
         return ""
     done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip()
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _gpu() -> dict[str, str]:
+    name = _said_by("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return {"gpu": ", ".join(name.splitlines())} if name else {}
 
 
 def _cpu_lines(names: Sequence[str]) -> list[str]:

@@ -1,13 +1,16 @@
 """Windows per second of the package's students, in floats and in integers, and of EfficientAT, beside OpenL3's.
 
 From samples in memory to vectors, front-end included, on all cores; the embedders take turns, since machines are
-noisy. OpenL3 has seeded weights; EfficientAT has its own, and is left out without the shared data.
+noisy. OpenL3 has seeded weights; EfficientAT has its own, and is left out without the shared data. A second table has
+the networks in integers alone, on one thread, beside LiteRT, whose values may be steps away.
 """
 
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
@@ -15,9 +18,11 @@ import numpy as np
 
 import l3clf
 from benchmarks.materials import embed, seeded_openl3, students, weights_folder
-from benchmarks.record import Result, Table, Timing
+from benchmarks.record import Cell, Result, Table, Timing
 from l3clf.audio.clip import Samples
 from l3clf.embedders import Embedder
+from l3clf.embedders.frontend import Int8Array
+from l3clf.networks.threads import one_blas_thread
 
 PEER = "OpenL3 mel256, float32"
 
@@ -35,12 +40,15 @@ class Options:
         That each round embeds with a student in float32, with one in int8, with OpenL3, and with EfficientAT.
     duration_s : float
         Of a clip.
+    windows : int
+        Of the networks alone.
     """
 
     student: str | None = None
     rounds: int = 5
     clips: tuple[int, ...] = (100, 20, 2, 50)
     duration_s: float = 10.0
+    windows: int = 64
 
 
 def run(options: Options) -> Result:
@@ -66,7 +74,10 @@ def run(options: Options) -> Result:
         for i, name in enumerate(racers)
     ]
     title = f"{joblib.cpu_count()} cores, {options.rounds} rounds"
-    return Result((Table(title, (("", ""), ("windows per second", ",.1f"), (f"{PEER} = 1", ",.1f")), tuple(rows)),))
+    tables = [Table(title, (("", ""), ("windows per second", ",.1f"), (f"{PEER} = 1", ",.1f")), tuple(rows))]
+    if find_spec("ai_edge_litert"):
+        tables.append(_networks(options))
+    return Result(tuple(tables))
 
 
 def windows_per_s(embedder: Embedder, n_clips: int, duration_s: float) -> float:
@@ -78,3 +89,49 @@ def windows_per_s(embedder: Embedder, n_clips: int, duration_s: float) -> float:
     start = time.perf_counter()
     found = embed(embedder, clips)
     return sum(map(len, found)) / (time.perf_counter() - start)
+
+
+# --- the networks alone ---------------------------------------------------------------------------
+
+
+def _networks(options: Options) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for student in students(options.student):
+        network = replace(student, precision="int8").network
+        shape = options.windows, *network.model.input.shape[1:]
+        levels = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+        racers = network.run, _litert(student.tflite)
+        with one_blas_thread():
+            ours, theirs = (racer(levels) for racer in racers)
+            rounds = [[_rate(racer, levels) for racer in racers] for _ in range(options.rounds)]
+        ratio = Timing.of([found[0] / found[1] for found in rounds])
+        apart = int(np.abs(ours.astype(int) - theirs).max())
+        rows.append((student.name, *(Timing.of([found[i] for found in rounds]) for i in range(2)), ratio, apart))
+    columns = ("", ""), ("windows per second", ",.0f"), ("LiteRT", ",.0f"), ("LiteRT = 1", ".2f"), ("steps apart", ",")
+    title = f"Networks in integers alone: one thread, noise, {options.windows} windows, {options.rounds} rounds"
+    return Table(title, columns, tuple(rows))
+
+
+def _rate(racer: Callable[[Int8Array], Int8Array], levels: Int8Array) -> float:
+    start = time.perf_counter()
+    racer(levels)
+    return len(levels) / (time.perf_counter() - start)
+
+
+def _litert(tflite: bytes) -> Callable[[Int8Array], Int8Array]:
+    """Return what runs a network a window at a time, as its file says."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=tflite, num_threads=1)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(levels: Int8Array) -> Int8Array:
+        found = []
+        for window in levels:
+            interpreter.set_tensor(source, window[np.newaxis])
+            interpreter.invoke()
+            found.append(interpreter.get_tensor(target)[0])
+        return np.array(found)
+
+    return run

@@ -61,4 +61,5 @@ def _provenance(record: Record) -> str:
 def _machine(machine: dict[str, Any]) -> str:
     extensions = f" ({', '.join(machine['extensions'])})" if machine.get("extensions") else ""
     memory = f", {machine['memory_gib']:g} GiB" if "memory_gib" in machine else ""
-    return f"{machine['processor']}{extensions}, {machine['cores']} cores{memory}"
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+    return f"{machine['processor']}{extensions}, {machine['cores']} cores{memory}{gpu}"

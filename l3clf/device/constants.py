@@ -6,6 +6,7 @@ are free. A number that depends on the last bit of a logarithm or sine, which di
 millionth.
 """
 
+import math
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -110,9 +111,16 @@ def _numbers(tokens: Tokens) -> NDArray[np.float64]:
 
 
 def _value(number: str) -> float:
-    if number.lower().startswith("0x"):
-        return float.fromhex(number.rstrip("FfUuLl") if "p" in number.lower() else number.rstrip("UuLl"))
-    return float(number.rstrip("FfUuLl"))
+    """Return the value of a number in C; NaN for what a compiler refuses, which no constant is equal to."""
+    whole = number.rstrip("UuLl")
+    try:
+        if number.lower().startswith("0x"):
+            return float.fromhex(number.rstrip("FfUuLl") if "p" in number.lower() else whole)
+        if whole.isdigit() and whole.startswith("0"):
+            return float(int(whole, 8))
+        return float(number.rstrip("FfUuLl"))
+    except ValueError:
+        return math.nan
 
 
 def altered_runtime(folder: Path, tags: bool = False, prefix: str = PREFIX) -> list[str]:

@@ -282,9 +282,18 @@ class Embedder(ABC):
         -----
         LevelWarning
             If the samples cannot have that full scale.
+
+        Raises
+        ------
+        ParameterError
+            If the windows are of another length.
         """
         check_full_scale(full_scale)
-        found = self._embed_batch(scaled(np.asarray(windows), "windows", full_scale))
+        samples = np.asarray(windows)
+        if samples.shape[1:] != (self.window_samples,) or not len(samples):
+            expected = f"(n >= 1, {self.window_samples}): {self.window_s:g} s at {self.sample_rate} Hz"
+            raise ParameterError(f"windows: array of shape {samples.shape}; expected {expected}")
+        found = self._embed_batch(scaled(samples, "windows", full_scale))
         check_levels(found.levels_dbfs, "windows", full_scale)
         return found
 

@@ -5,13 +5,13 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import onnxruntime
 
 from l3clf.audio.clip import FloatArray
 from l3clf.audio.spectrogram import MelSpec, log_spectrogram
 from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.number_types import Network, open_floats
 from l3clf.embedders.openl3 import build_graph
-from l3clf.networks.onnx_build import Weights, run_graph, session
+from l3clf.networks.onnx_build import Weights
 from l3clf.weights import registry as weight_files
 from l3clf.weights.keras_h5 import digest, read_keras_h5
 
@@ -77,9 +77,14 @@ class EdgeL3(Embedder):
         return digest(self._layers)
 
     @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return session(build_graph(self._layers, FRONT_END, CHANNELS, FINAL_POOL, last_norm=True, file=self._path))
+    def _network(self) -> Network:
+        graph = build_graph(self._layers, FRONT_END, CHANNELS, FINAL_POOL, last_norm=True, file=self._path)
+        return open_floats(self, graph, _levels)
 
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows of 8,000 samples; see `Embedder.embed_windows`."""
-        return run_graph(self._session, log_spectrogram(FRONT_END, windows)[:, np.newaxis])
+        return self._network(_levels(windows))
+
+
+def _levels(windows: FloatArray) -> FloatArray:
+    return log_spectrogram(FRONT_END, windows)[:, np.newaxis]

@@ -14,17 +14,18 @@ from onnx import ModelProto
 
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder
-from l3clf.embedders.calibration import REVISION, calibrated
+from l3clf.embedders.calibration import REVISION, calibrated, calibration_sounds
 from l3clf.errors import ParameterError
 from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_int8 import quantised
 from l3clf.networks.openvino_run import OpenVinoNetwork, has_openvino
+from l3clf.networks.providers import Network, open_float
 
-__all__ = ["PRECISIONS", "Network", "Precision", "check_precision", "digest_in", "open_network"]
+__all__ = ["PRECISIONS", "Network", "Precision", "check_precision", "digest_in", "open_floats", "open_network"]
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "int8", "fast"]
-Network: TypeAlias = Callable[[FloatArray], FloatArray]
 PRECISIONS = ("float32", "bfloat16", "int8", "fast")
+COMPARED_SOUNDS = 4  # one of each kind
 
 
 def check_precision(precision: Any) -> Precision:
@@ -71,10 +72,31 @@ def open_network(
     MissingDependencyError
         If the precision is bfloat16, and OpenVINO is not installed.
     """
+    if precision == "float32":
+        return open_floats(embedder, model, levels)
     if precision == "bfloat16":
         return OpenVinoNetwork(model, "bf16")
-    if precision != "float32":
-        model = quantised(model, calibrated(model, levels, embedder.sample_rate, embedder.window_samples))
+    model = quantised(model, calibrated(model, levels, embedder.sample_rate, embedder.window_samples))
     if precision == "fast" and has_openvino():
         return OpenVinoNetwork(model)
     return partial(run_graph, session(model))
+
+
+def open_floats(embedder: Embedder, model: ModelProto | bytes, levels: Callable[[FloatArray], FloatArray]) -> Network:
+    """Return what runs a network in float32: the CPU, or a provider that agrees with it on sounds made here.
+
+    Parameters
+    ----------
+    embedder, model, levels
+        See `open_network`.
+
+    Returns
+    -------
+    callable
+        From the input of the network to vectors.
+    """
+
+    def example() -> FloatArray:
+        return levels(calibration_sounds(embedder.sample_rate, embedder.window_samples, COMPARED_SOUNDS))
+
+    return open_float(embedder.name, model, example)

@@ -5,6 +5,7 @@ the interpreter's lock, so every core stays busy. The batches of a large file de
 an interrupted run that is continued gives the same bits.
 """
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,6 +88,10 @@ class Run:
         at_once : int or None
             How many clips are looked up together, whose windows are then in memory together; None is all of them.
         """
+        if os.environ.get("L3CLF_PROVIDERS"):  # mostly not, and ONNX Runtime takes longer to import than all else here
+            from l3clf.networks.providers import chosen_providers
+
+            chosen_providers()  # a name that is wrong is not the fault of a clip
         unfinished: dict[int, UnfinishedClip] = {}
         with one_blas_thread():  # our threads already use every core; BLAS threads would compete
             for parts in in_parallel(self._jobs(clips, at_once or max(1, len(clips)), unfinished), self.threads):

@@ -9,6 +9,7 @@ import onnxruntime
 
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders.base import Embedder, as_path_option
+from l3clf.embedders.number_types import Network, open_floats
 from l3clf.networks.onnx_build import run_graph, session
 from l3clf.weights import registry as weight_files
 from l3clf.weights.pinned import read_pinned
@@ -70,16 +71,20 @@ class Speech(Embedder):
         return " ".join(FILES.values())
 
     @cached_property
-    def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
-        mel, embedding = self._contents
-        return session(mel), session(embedding)
+    def _front_end(self) -> onnxruntime.InferenceSession:
+        return session(self._contents[0])  # on the CPU, as the front-ends of others are
+
+    @cached_property
+    def _network(self) -> Network:
+        return open_floats(self, self._contents[1], self._frames)
+
+    def _frames(self, windows: FloatArray) -> FloatArray:
+        padded = np.pad(windows * np.float32(INT16_SCALE), ((0, 0), (MARGIN, MARGIN)))
+        # One window at a time: the front-end in the file limits levels to 80 dB below the maximum of the whole batch.
+        levels = [run_graph(self._front_end, window[np.newaxis]) for window in padded]  # (1, 1, 76, 32) each, in dB
+        # The scaling with which the embedding network was trained.
+        return np.reshape(levels, (len(windows), 76, 32, 1)) / np.float32(10) + np.float32(2)
 
     def embed_windows(self, windows: FloatArray) -> FloatArray:
         """Embed windows of 12,400 samples; see `Embedder.embed_windows`."""
-        mel, embedding = self._sessions
-        padded = np.pad(windows * np.float32(INT16_SCALE), ((0, 0), (MARGIN, MARGIN)))
-        # One window at a time: the front-end in the file limits levels to 80 dB below the maximum of the whole batch.
-        levels = [run_graph(mel, window[np.newaxis]) for window in padded]  # (1, 1, 76, 32) each, in dB
-        # The scaling with which the embedding network was trained.
-        frames = np.reshape(levels, (len(windows), 76, 32, 1)) / np.float32(10) + np.float32(2)
-        return run_graph(embedding, frames).reshape(len(windows), self.embedding_size)
+        return self._network(self._frames(windows)).reshape(len(windows), self.embedding_size)

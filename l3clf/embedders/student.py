@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import onnxruntime
 
 from l3clf.audio.clip import FloatArray
 from l3clf.embedders import STUDENT_MEMBERS
@@ -31,9 +30,9 @@ from l3clf.embedders.frontend import (
     quantise_levels,
     student_spec,
 )
+from l3clf.embedders.number_types import Network, open_floats
 from l3clf.errors import ParameterError, WeightsError
 from l3clf.networks.int8_run import Int8Network
-from l3clf.networks.onnx_build import run_graph, session
 from l3clf.networks.onnx_check import check_student_onnx
 from l3clf.networks.tflite_read import read_tflite
 from l3clf.storage.outputs import Kind, zip_member_begins
@@ -269,8 +268,8 @@ class Student(Embedder):
         return hashlib.sha256(f"{self.window_s!r} s\n".encode() + network).hexdigest()
 
     @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return session(self._file.onnx)
+    def _float_network(self) -> Network:
+        return open_floats(self, self._file.onnx, self._float_input)
 
     @cached_property
     def network(self) -> Int8Network:
@@ -301,7 +300,10 @@ class Student(Embedder):
             # The integers are those of the chip; dequantising them is left to its users there.
             steps = self.network.run(self.input_levels(windows)[..., np.newaxis]).astype(np.float32)
             return (steps - np.float32(out.zero_point)) * out.scale
+        return self._float_network(self._float_input(windows))
+
+    def _float_input(self, windows: FloatArray) -> FloatArray:
         # Clipped to the range of int8, as in training, but not rounded.
         levels_db = levels(student_spec(self.window_s), windows)
         steps = np.clip(levels_db / np.float32(INPUT_STEP_DB) + np.float32(INPUT_ZERO_POINT), -128, 127)
-        return run_graph(self._session, steps[:, np.newaxis] / np.float32(INPUT_STEPS))
+        return np.asarray(steps[:, np.newaxis] / np.float32(INPUT_STEPS))

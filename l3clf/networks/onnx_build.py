@@ -204,14 +204,19 @@ def check_layers(
                 raise WeightsError(f"{file}: {problem}; give a weight file of this model")
 
 
-def session(model: ModelProto | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open an inference session, normally with one thread: to use more cores, call it from several threads."""
+def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
+    """Return the options of a session with a number of threads."""
     options = onnxruntime.SessionOptions()
     # Clips are embedded in parallel by `pipeline`: threads inside each session would compete with those.
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors only; they are raised as exceptions as well
+    return options
+
+
+def session(model: ModelProto | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open an inference session on the CPU; to use more cores, it is normally called from several threads instead."""
     content = model if isinstance(model, bytes) else model.SerializeToString()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
 
 
 def run_graph(graph: onnxruntime.InferenceSession, x: NDArray[np.float32]) -> NDArray[np.float32]:

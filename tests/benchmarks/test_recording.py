@@ -115,11 +115,11 @@ def test_the_results_page_is_that_of_the_records():
 
 
 def test_a_results_page_says_where_a_result_comes_from(tmp_path):
-    where = {"processor": "A chip", "extensions": ["avx2"], "cores": 2, "memory_gib": 8.0}
+    where = {"processor": "A chip", "extensions": ["avx2"], "cores": 2, "memory_gib": 8.0, "gpu": "A card"}
     recorded = {"date": "2026-11-26", "commit": "abc", "machine": where, "versions": {"numpy": "2"}}
     record = Record("footprint", "python -m benchmarks run footprint", {}, recorded, RESULT)
     (tmp_path / "footprint.json").write_text(json.dumps(record.to_json()))
     page = results_page(tmp_path)
     assert "## footprint\n\nSize of an installation, time of an import, memory for a long file.\n\n" in page
     assert "    python -m benchmarks run footprint\n" in page
-    assert "*2026-11-26; commit abc; A chip (avx2), 2 cores, 8 GiB; numpy 2.*" in page
+    assert "*2026-11-26; commit abc; A chip (avx2), 2 cores, 8 GiB, A card; numpy 2.*" in page

@@ -338,6 +338,19 @@ def test_comments_layout_and_attributes_are_free(made, tmp_path):
     assert altered_runtime(folder) == ["l3clf_dsp.h", "l3clf_head.c"]
 
 
+@pytest.mark.parametrize("wrong", ["0{}", "0{}9", "1.2.3", "0x1p", "{}.5.5"])
+def test_a_number_is_read_as_a_compiler_reads_it(wrong, made, tmp_path):
+    from l3clf.device.constants import altered_constants
+
+    def change(text):  # 80 is not octal, 77 is
+        return re.sub(
+            r"(L3CLF_GATE_ENERGY UINT64_C\()(\d+)", lambda found: found[1] + wrong.format(found[2]), text, count=1
+        )
+
+    folder = changed(made["linear"], tmp_path / "c", "l3clf_model.h", change)
+    assert altered_constants(made["linear"].model, folder) == ["l3clf_model.h: L3CLF_GATE_ENERGY"]
+
+
 def test_another_machine_may_round_a_logarithm_otherwise(made, tmp_path):
     from l3clf.device.constants import altered_constants
 

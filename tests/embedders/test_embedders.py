@@ -199,6 +199,13 @@ def test_deterministic(emb):
     np.testing.assert_array_equal(emb.embed_windows(windows), emb.embed_windows(windows.copy()))
 
 
+@pytest.mark.parametrize("shape", [(2, -1), (2, 1), (0, 0), (1, 0, 2)])
+def test_windows_of_another_length_are_refused(emb, shape):
+    n, more, *others = shape
+    with pytest.raises(ParameterError, match=rf"^windows: array of shape .*; expected .* {emb.window_samples}\)"):
+        emb.embed_batch(np.zeros((n, emb.window_samples + more, *others), np.float32))
+
+
 def test_the_given_windows_are_not_changed(emb):
     windows = noise(emb, 2)
     windows.flags.writeable = False
@@ -502,12 +509,11 @@ def test_speech_has_76_frames_in_a_window():
 def test_speech_windows_agree_with_one_pass_over_the_clip(make):
     """The file's own way: log-mel of everything at once, of which a window takes 76 frames every 8 frames."""
     emb = make("speech")
-    mel_session, embedding_session = emb._sessions
     clip = noise(emb, 3).ravel()
     padded = np.pad(clip * np.float32(32_768), speech.MARGIN)[np.newaxis]
-    frames = run_graph(mel_session, padded).reshape(-1, 32) / np.float32(10) + np.float32(2)
+    frames = run_graph(emb._front_end, padded).reshape(-1, 32) / np.float32(10) + np.float32(2)
     pieces = [frames[np.newaxis, i : i + 76, :, np.newaxis] for i in range(0, len(frames) - 75, 8)]
-    expected = run_graph(embedding_session, np.concatenate(pieces)).reshape(len(pieces), 96)
+    expected = emb._network(np.concatenate(pieces)).reshape(len(pieces), 96)
     found = emb.embed(clip, emb.sample_rate, hop_s=0.08, center=False).vectors[: len(pieces)]
     cosine = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
     assert len(pieces) == 20
