@@ -36,7 +36,7 @@ SLANEY_LOG_STEP = np.log(6.4) / 27
 KALDI_MEL = 1127.0
 LONG_TRANSFORM = 2048  # OpenL3's: from here on, most of the time would go into products with weights that are 0
 BLOCKS, BLOCK_BANDS = 6, 16  # blocks of mel bands on Kaldi's scale, and bands of a block for long transforms
-PIECE = 100 * 2048  # samples of frames at a time: they and their transform stay in a core's cache
+PIECE = 100 * 2048  # samples of frames at a time in long transforms, which then stay in a core's cache
 POWER_FLOOR = 1e-10  # kapre's amin: silence is -100 dB, not minus infinity
 ABSOLUTE_FLOOR = 1e-7  # -70 dB: noise of -75 dBFS in frames of 512 samples
 RANGE_DB = 80.0  # kapre's dynamic range below the maximum of a window
@@ -227,7 +227,8 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
         shape, padded.dtype, padded, strides=strides
     )  # a view, which sliding_window_view takes long for
     out = np.empty((spec.n_frames, spec.n_bands), np.float32)
-    step = max(1, PIECE // spec.transform)
+    # The sums of a product depend on how many frames it has: those of short transforms stay together.
+    step = max(1, PIECE // spec.transform) if spec.transform >= LONG_TRANSFORM else spec.n_frames
     for first in range(0, spec.n_frames, step):
         _transform(spec, frames[first : first + step], out[first : first + step])
     return out
