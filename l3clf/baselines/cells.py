@@ -73,8 +73,11 @@ class Cell:
 
     def bytes_needed(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the memory for fitting the head on this many rows."""
-        size = forest_memory(n_rows, n_classes) if self.head == "forest" else 8.0 * COPIES * n_rows * n_classes
-        return size * (2 if self.tags else 1)  # of each tag, and of its absence
+        values = 2 if self.tags else 1  # of each tag, and of its absence
+        if self.head == "forest":
+            forests = 2 if self.tags else 1  # thresholds are learned by another one
+            return forest_memory(n_rows, n_classes) * values * forests
+        return 8.0 * COPIES * n_rows * n_classes * values
 
     def folds_at_once(self, n_rows: int, n_classes: int) -> int:
         """Return how many folds may be fitted at once without using more memory than one head may."""

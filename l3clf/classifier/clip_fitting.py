@@ -121,11 +121,18 @@ class ClipFitting(ClipEstimator):
             for outcome, quiet, v in zip(outcomes, is_background, vectors, strict=True)
         ]
 
-    def _warn_of_forest(self, vectors: Sequence[FloatArray], n_classes: int, values: int = 1) -> None:
-        """Warn of a forest that may not fit into memory, before it is grown; `values` are kept for each class."""
+    def _warn_of_forest(
+        self, vectors: Sequence[FloatArray], n_classes: int, *, n_bank: int = 0, values: int = 1, forests: int = 1
+    ) -> None:
+        """Warn of forests that may not fit into memory, before they are grown.
+
+        `n_bank` rows are learned beside those of the clips, `values` are kept for each class, and so many `forests` are
+        in memory at once: one for all clips, and one that learns a threshold without some of them.
+        """
         n_rows = len(vectors) if self.pooling in VECTOR_POOLINGS else sum(map(len, vectors))
         n_rows *= 1 + (self.augment.copies if self.augment is not None else 0)
-        size = forest_memory(n_rows, n_classes) * values
+        n_rows += n_bank
+        size = forest_memory(n_rows, n_classes) * values * forests
         if isinstance(self.head, str) and self.head == "forest" and size > LARGE_BYTES:
             warnings.warn(
                 f"head='forest': with {n_classes:,} classes and {n_rows:,} rows to learn, it takes up to "

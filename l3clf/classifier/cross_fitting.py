@@ -323,6 +323,7 @@ def _cross_fit(
         rows = np.zeros((len(asked), len(classes) + has_background))
         known = head.classes_ if has_background else np.searchsorted(classes, head.classes_)
         rows[:, known.astype(np.intp)] = head.predict_proba(asked)
+        del head  # a forest may be large, and the next one grows before the name is free
         if measure is not None and shares is not None:
             shares[test] = measure(train).shares(asked, [len(lesson.windows[i]) for i in test.tolist()])
         ends = np.cumsum(lesson.lengths[test])[:-1]

@@ -44,6 +44,7 @@ from l3clf.classifier.inputs import (
 from l3clf.classifier.unknown import (
     Unknown,
     background_clips,
+    bank_rows,
     check_unknown,
     resolved,
 )
@@ -231,7 +232,10 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
         warn_of_training(sources, labels, outcomes, known, used, self.gate_in_force()[0])
         targets = labels[used]
-        self._warn_of_forest([vectors[i] for i in used], len(np.unique(targets)))
+        n_bank = 0 if unknown is None else len(bank_rows(unknown, self.embedder_, self.pooling))
+        n_classes = len(np.unique(targets)) + (n_bank + len(other) > 0)  # and that of the background
+        forests = 1 if unknown is None else 2
+        self._warn_of_forest([vectors[i] for i in used + other], n_classes, n_bank=n_bank, forests=forests)
         everything = [*sources, *extra]
         kinds = [*labels.tolist(), *[BACKGROUND] * len(extra)]
         learned_whole = [quiet and self.gate_dbfs == "auto" for quiet in is_quiet]

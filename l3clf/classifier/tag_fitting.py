@@ -80,6 +80,7 @@ def out_of_fold(
         asked = [clips[i] for i in test.tolist()]
         rows = tag_probabilities(head, np.concatenate(asked), len(learnable))
         found[np.ix_(test, learnable)] = pooled(rows, [len(each) for each in asked], pooling)
+        del head  # a forest may be large, and the next one grows before the name is free
     return found
 
 

@@ -181,7 +181,9 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         warn_of_tag_training(sources, texts, outcomes, used, self.gate_in_force()[0])
         kept = TagTargets(targets.indicator[used], targets.classes)
         check_both_ways(kept)
-        self._warn_of_forest([vectors[i] for i in used], len(kept.classes), 2)  # each tag, and its absence
+        forests = 2 if self.threshold == "auto" else 1
+        # Each tag has two values: its own, and that of its absence.
+        self._warn_of_forest([vectors[i] for i in used], len(kept.classes), values=2, forests=forests)
         self._fit_tags([vectors[i] for i in used], kept, None if group_of is None else group_of[used])
         self.silence_learned_ = bool(silent_clips(outcomes, used))
         self.event_rules_ = None

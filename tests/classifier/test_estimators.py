@@ -194,6 +194,25 @@ def test_a_forest_that_may_fill_the_memory_is_told_before_it_grows(clips, monkey
         model.fit(*clips)
 
 
+@pytest.mark.parametrize("kind", ["tags", "one threshold", "background"])
+def test_every_forest_in_memory_and_all_its_rows_are_counted(clips, monkeypatch, kind):
+    monkeypatch.setattr(heads, "FOREST_TREES", 3)
+    X, y = clips
+    if kind == "background":  # a third class, and another forest for the threshold
+        X, y = [*X, tone(70), tone(90)], [*y, "background", "background"]
+        model = classifier(head="forest", unknown=l3clf.Unknown(background=None))
+        size = 2 * heads.forest_memory(18, 3)
+    else:  # two values for each tag
+        threshold = 0.5 if kind == "one threshold" else "auto"
+        model = l3clf.ClipTagger("mfcc", "forest", sample_rate=RATE, cache=None, threshold=threshold)
+        size = (2 if kind == "one threshold" else 4) * heads.forest_memory(16, 2)
+    monkeypatch.setattr(clip_fitting, "LARGE_BYTES", size)
+    model.fit(X, y)  # no warning at the limit
+    monkeypatch.setattr(clip_fitting, "LARGE_BYTES", size - 1)
+    with pytest.warns(L3clfWarning, match="head='forest'"):
+        model.fit(X, y)
+
+
 def test_predict_windows_gives_times(clips):
     model = classifier(center=False, hop_s=1.0, gate_dbfs=-60.0).fit(*clips)
     clip = np.concatenate([tone(500, 1.0), noise(3, 1.0), np.zeros(RATE)])
