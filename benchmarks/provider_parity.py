@@ -2,7 +2,8 @@
 
 From samples in memory to vectors, with a thread for each core; rounds alternate, since machines are noisy. The
 front-end is on the CPU in either case. The difference is the largest of a vector over its largest value, on synthetic
-sounds that the check at first use does not have; where that check refuses the provider, the row has its words instead.
+sounds that the check at first use does not have; where that check refuses the provider, or it fails later, the row has
+the words of the warning instead.
 OpenL3 has seeded weights; EfficientAT has its own, and is left out without the shared data.
 """
 
@@ -100,19 +101,12 @@ def _row(embedder: Embedder, names: str, options: Options) -> tuple[Cell, ...]:
         warnings.simplefilter("always", L3clfWarning)
         found = there.embed_windows(sounds)
         provider = ", ".join(map(short_name, chosen_providers()))
-    if notes or not provider:
+        turns = _turns(here, there, options) if provider and not notes else []
+        rounds = [[turn() for turn in turns] for _ in range(options.rounds + 1)][1:]
+    if notes or not provider:  # also where it failed amid the rounds, which the CPU then went on with
         said = "; ".join(str(note.message) for note in notes) or "none but the CPU"
         return embedder.name, said, None, None, None, None, None
-    n = options.windows[0 if embedder.name == "openl3" else 1]
-    windows = np.random.default_rng(0).normal(0, 0.1, (n, embedder.window_samples)).astype(np.float32)
-    turns = [
-        _turn(here, windows, here.batch_windows),
-        _turn(there, windows, there.batch_windows),
-        _turn(there, windows, options.batch),
-    ]
-    for turn in turns:
-        turn()
-    cpu, other, larger = zip(*([turn() for turn in turns] for _ in range(options.rounds)), strict=True)
+    cpu, other, larger = zip(*rounds, strict=True)
     ratio = Timing.of([a / b for a, b in zip(other, cpu, strict=True)])
     return (
         embedder.name,
@@ -131,6 +125,13 @@ def _sounds(embedder: Embedder, n: int) -> FloatArray:
     kinds = [CLASSES[i % len(CLASSES)] for i in range(n)]
     clips = [synthesise(kind, rng, 1.5 * embedder.window_s, rate)[:size] for kind in kinds]
     return np.stack(clips).astype(np.float32)
+
+
+def _turns(here: Embedder, there: Embedder, options: Options) -> list[Callable[[], float]]:
+    n = options.windows[0 if here.name == "openl3" else 1]
+    windows = np.random.default_rng(0).normal(0, 0.1, (n, here.window_samples)).astype(np.float32)
+    sizes = (here, here.batch_windows), (there, there.batch_windows), (there, options.batch)
+    return [_turn(embedder, windows, size) for embedder, size in sizes]
 
 
 def _turn(embedder: Embedder, windows: FloatArray, size: int) -> Callable[[], float]:
