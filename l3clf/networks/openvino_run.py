@@ -4,6 +4,7 @@ Rule: it is asked for by name, and its type of numbers is always said, since its
 """
 
 import queue
+import threading
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -15,6 +16,11 @@ from onnx import ModelProto
 from l3clf.errors import MissingDependencyError
 
 __all__ = ["OpenVinoNetwork", "has_openvino"]
+
+# OpenVINO's binding (2026.4) sets up statics at its first call; two threads that come first at once wait for ever, one
+# for the interpreter's lock and one for the static.
+_first_call = threading.Lock()
+_has_run = False
 
 
 def has_openvino() -> bool:
@@ -46,13 +52,23 @@ class OpenVinoNetwork:
         cores = int(joblib.cpu_count())
         # A stream is a thread; without pinning, which would fight with other processes over the same cores.
         how = {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False}
-        core = openvino.Core()
-        network = core.read_model(model.SerializeToString())
-        self._compiled = core.compile_model(network, "CPU", {**how, "INFERENCE_PRECISION_HINT": floats})
+        with _first_call:
+            core = openvino.Core()
+            network = core.read_model(model.SerializeToString())
+            self._compiled = core.compile_model(network, "CPU", {**how, "INFERENCE_PRECISION_HINT": floats})
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # a request serves one call at a time
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it."""
+        global _has_run
+        if _has_run:
+            return self._run(x)
+        with _first_call:
+            out = self._run(x)
+            _has_run = True
+        return out
+
+    def _run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             request = self._idle.get_nowait()
         except queue.Empty:

@@ -1,7 +1,9 @@
 """Networks on OpenVINO, where it is installed."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,3 +59,21 @@ def test_several_threads_share_it():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda row: run(row[np.newaxis])[0], x))
     np.testing.assert_array_equal(found, expected)
+
+
+FIRST_AT_ONCE = """
+import sys, threading
+import test_openvino_run as here
+run, x, barrier = here.OpenVinoNetwork(here.network()), here.inputs(1), threading.Barrier(4)
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=lambda: (barrier.wait(), run(x))) for _ in range(4)]
+for step in (threading.Thread.start, threading.Thread.join):
+    for thread in threads:
+        step(thread)
+"""
+
+
+@needs_openvino
+def test_the_first_calls_of_a_process_may_come_at_once():
+    # Without care they wait for each other for ever, with the interpreter's lock: so in another process.
+    subprocess.run([sys.executable, "-c", FIRST_AT_ONCE], cwd=Path(__file__).parent, check=True, timeout=60)
