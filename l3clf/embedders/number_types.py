@@ -1,12 +1,12 @@
 """In which numbers an embedder's network computes, and which engine runs it.
 
-Rule: each precision has its own fingerprint, and "float32" has that of the time before there were others. "fast" has one
-for each engine: OpenVINO, which it takes where that is installed, rounds otherwise than ONNX Runtime (cosines of 0.99999
-or more with OpenL3's seeded weights, of 0.992 or more with EfficientAT's).
+Rule: each precision has its own fingerprint, and "float32" has that of the time before there were others. "fast" has
+one for each engine: OpenVINO, which it takes where that is installed, rounds otherwise than ONNX Runtime (cosines of
+0.99999 or more with OpenL3's seeded weights, of 0.992 or more with EfficientAT's).
 
 Processors differ by less. Integers are exact, but levels are floats, and so is what was observed, before it is rounded:
-with NumPy's code for AVX2 in place of AVX-512, 2 of OpenL3's 8,640 ranges were others, and vectors had cosines of 0.999995
-or more.
+with NumPy's code for AVX2 in place of AVX-512, 2 of OpenL3's 8,640 ranges were others, and vectors had cosines of
+0.999995 or more.
 """
 
 from collections.abc import Callable
