@@ -17,8 +17,8 @@ from l3clf.errors import MissingDependencyError
 
 __all__ = ["OpenVinoNetwork", "has_openvino"]
 
-# OpenVINO's binding (2026.4) sets up statics at its first call; two threads that come first at once wait for ever, one
-# for the interpreter's lock and one for the static.
+# OpenVINO's binding (2026.4) sets up what it keeps at its first call; two threads that come first at once wait for
+# ever, one for the interpreter's lock and one for the other thread.
 _first_call = threading.Lock()
 _has_run = False
 

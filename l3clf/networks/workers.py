@@ -60,6 +60,9 @@ def n_workers(n_jobs: int | None) -> int:
     # On a worker the cluster is busy with tasks like this one: to wait there for others would idle it.
     if getattr(backend, "supports_sharedmem", False) or not backend.supports_return_generator or on_worker():
         return 0
+    client = getattr(backend, "client", None)
+    if client is not None and client.status in ("closing", "closed"):
+        raise _gone("its client is closed")
     try:
         return int(backend.effective_n_jobs(_asked(n_jobs)))
     except TimeoutError:

@@ -177,15 +177,12 @@ def test_a_batch_that_kills_its_worker_is_named_and_the_others_are_finished(tmp_
 
 
 def test_a_cluster_that_is_gone_is_one_sentence(tmp_path):
-    import dask
-
     write(tmp_path / "a.wav")
     cluster = distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None)
-    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), distributed.Client(cluster, set_as_default=True):
-        with joblib.parallel_config("dask"):
-            cluster.close()
-            with pytest.raises(L3clfError, match="joblib's backend: its cluster is gone"):
-                embed_sources(FakeEmbedder(), [Clip(tmp_path / "a.wav")])
+    with distributed.Client(cluster), joblib.parallel_config("dask"):
+        cluster.close()
+        with pytest.raises(L3clfError, match="joblib's backend: its cluster is gone"):
+            embed_sources(FakeEmbedder(), [Clip(tmp_path / "a.wav")])
 
 
 def test_leaving_early_keeps_what_is_finished(tmp_path, dask_workers, monkeypatch):
