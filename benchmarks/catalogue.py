@@ -117,7 +117,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "int8_speed": Benchmark(
         "int8_speed",
-        "OpenL3 and EfficientAT in int8 and bfloat16 beside float32 and the package's graph: speed and agreement",
+        "OpenL3 and EfficientAT in int8 and bfloat16 beside float32, the package's graph and the engine's peak",
         f"TensorFlow, OpenVINO for their rows; {_SHARED} for agreement; 5 minutes",
     ),
     "provider_parity": Benchmark(
@@ -132,8 +132,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "frontend_speed": Benchmark(
         "frontend_speed",
-        "OpenL3's front-end beside librosa's; what l3mini and l3base spend their time on from FLAC and WAV files",
-        "nothing; librosa to compare with it; 2 minutes",
+        "OpenL3's front-end beside those of librosa and torchopenl3; what students spend their time on from files",
+        "nothing; librosa, PyTorch, OpenVINO for their rows; 3 minutes",
     ),
     "stream_speed": Benchmark(
         "stream_speed",
@@ -142,8 +142,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "cache_speed": Benchmark(
         "cache_speed",
-        "reading cached embeddings compared with joblib.Memory and .npy files; embedding a folder again",
-        "nothing; 2 minutes",
+        "writing and reading cached embeddings beside joblib.Memory and .npy files; embedding 2,000 clips again",
+        "nothing; 3 minutes",
     ),
     "growth": Benchmark(
         "growth",

@@ -4,7 +4,7 @@ From samples in memory to vectors, front-end included, on all cores; in each rou
 machines are noisy, and ratios are of the same round. The package's graph is rebuilt from the same weights: its
 front-end (as kapre computes it) and its network in Keras on TensorFlow, in one compiled function, fed with one batch.
 OpenL3's weights are seeded, so its cosines say nothing of the official ones; EfficientAT's are its own. OpenVINO's
-rows are there where it is installed.
+rows are there where it is installed. The peak of each engine is measured beside what OpenL3 reaches of it.
 """
 
 import os
@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 
 import l3clf
+from benchmarks.engine_peak import peak_table
 from benchmarks.materials import embed, esc10, seeded_openl3, weights_folder
 from benchmarks.record import Cell, Result, Table, Timing
 from l3clf.audio.clip import FloatArray
@@ -67,7 +68,7 @@ def run(options: Options) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         weights = seeded_openl3(Path(folder))
         exact = l3clf.load_embedder("openl3", weights=weights)
-        tables = [_openl3_speed(exact, Path(folder), options)]
+        tables = [_openl3_speed(exact, Path(folder), options), peak_table(precisions(exact), options.rounds)]
         if os.environ.get("L3CLF_SHARED"):
             tables.append(_openl3_cosines(exact, options))
             if weights_folder().is_dir():

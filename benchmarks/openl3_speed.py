@@ -19,6 +19,7 @@ import onnxruntime
 import soundfile
 
 import l3clf
+from benchmarks.engine_peak import GFLOP_PER_WINDOW
 from benchmarks.materials import embed, seeded_openl3
 from benchmarks.record import Cell, Result, Table, Timing
 from l3clf.audio.clip import FloatArray
@@ -29,7 +30,6 @@ from l3clf.networks.onnx_build import run_graph, session
 from l3clf.weights.keras_h5 import read_keras_h5
 
 CORES = joblib.cpu_count()
-GFLOP_PER_WINDOW = 2 * 10.2  # of the network: a multiply-accumulate is two operations
 RATE_HZ = 44_100
 
 

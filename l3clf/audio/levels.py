@@ -174,11 +174,10 @@ class Meter:
             return block
         if block.shape[1] == 1:
             return np.asarray(block[:, 0])
-        # The mean, not the sum, so that the mix cannot exceed full scale.
-        mix: FloatArray = block.mean(axis=1, dtype=np.float32)
+        mix = _mean(block)
         self._n_channels = block.shape[1]
-        self._channels_energy += float(np.einsum("ij,ij->", block, block, dtype=np.float64)) / block.shape[1]
-        self._mix_energy += float(np.einsum("i,i->", mix, mix, dtype=np.float64))
+        self._channels_energy += _energy(block) / block.shape[1]
+        self._mix_energy += _energy(mix)
         return mix
 
     def finish(self) -> None:
@@ -272,3 +271,18 @@ def check_integers(array: NDArray[Any], label: str) -> None:
         ways += [f"full_scale={2 ** (each - 1)} if {each}" for each in wider] or ["divide them by their full scale"]
     advice = f"pass {', '.join(ways[:-1])}, or {ways[-1]}"
     _tell(LevelNote("narrow", label, found, advice))
+
+
+def _mean(block: FloatArray) -> FloatArray:
+    # Not the sum, so that the mix cannot exceed full scale.
+    if block.shape[1] != 2:
+        return np.asarray(block.mean(axis=1, dtype=np.float32))
+    mix = block[:, 0] + block[:, 1]  # the same bits; NumPy's mean over two values takes 30 times as long
+    mix *= np.float32(0.5)
+    return np.asarray(mix)
+
+
+def _energy(samples: FloatArray) -> float:
+    flat = samples.ravel("K")
+    with np.errstate(over="ignore"):  # samples as large are refused with the clip's name
+        return float(np.dot(flat, flat))

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from l3clf.audio.clip_augmentation import Augmentation
 from l3clf.classifier.decision import POOLINGS, PROBABILITY_POOLINGS, TAG_POOLINGS, check_pooling
 from l3clf.classifier.estimators import ClipClassifier
-from l3clf.classifier.heads import FOREST_TREES, HEAD_NAMES, MAX_STORED_BYTES, forest_bytes, tuned_logistic
+from l3clf.classifier.heads import (
+    FOREST_TREES,
+    HEAD_NAMES,
+    LARGE_BYTES,
+    MAX_STORED_BYTES,
+    NODES_PER_ROW,
+    forest_bytes,
+    forest_memory,
+    tuned_logistic,
+)
 from l3clf.classifier.tag_labels import as_tags
 from l3clf.classifier.tagger import ClipTagger
 from l3clf.datasets.describe import some
@@ -23,8 +32,7 @@ from l3clf.errors import DatasetError, ParameterError, counted, did_you_mean
 
 __all__ = ["Cell", "grid", "manageable", "may_be_too_large", "n_rows"]
 
-MAX_BYTES = 6e9  # for one head while it is fitted: leaves room on a machine with 8 GB
-NODES_PER_ROW = 1.27  # at most: a bootstrap sample has 63.2 % of the rows, and n leaves have n - 1 inner nodes
+MAX_BYTES = LARGE_BYTES
 COPIES = 6  # of an array (rows, classes) for a logistic regression: folds fitted at once, and their probabilities
 
 
@@ -65,9 +73,8 @@ class Cell:
 
     def bytes_needed(self, n_rows: int, n_classes: int) -> float:
         """Return an upper bound on the memory for fitting the head on this many rows."""
-        # A forest stores the class probabilities of every node, in float64.
-        arrays = FOREST_TREES * NODES_PER_ROW if self.head == "forest" else COPIES
-        return 8.0 * arrays * n_rows * n_classes * (2 if self.tags else 1)  # of each tag, and of its absence
+        size = forest_memory(n_rows, n_classes) if self.head == "forest" else 8.0 * COPIES * n_rows * n_classes
+        return size * (2 if self.tags else 1)  # of each tag, and of its absence
 
     def folds_at_once(self, n_rows: int, n_classes: int) -> int:
         """Return how many folds may be fitted at once without using more memory than one head may."""

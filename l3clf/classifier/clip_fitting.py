@@ -3,6 +3,7 @@
 Rule: it sets what `ClipClassifier` documents as its fitted attributes, and decides nothing about new clips.
 """
 
+import warnings
 from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
 from typing import Any, Self
@@ -18,11 +19,12 @@ from l3clf.classifier.clip_warnings import report_failures
 from l3clf.classifier.cross_fitting import Lesson, fit_rows, learn, taught
 from l3clf.classifier.decision import VECTOR_POOLINGS, above_gate, counted, pool_vectors
 from l3clf.classifier.gate import learned_gate
+from l3clf.classifier.heads import LARGE_BYTES, forest_memory
 from l3clf.classifier.inputs import Item, as_cache
 from l3clf.classifier.typicality import Typicality
 from l3clf.classifier.unknown import Unknown, bank_rows, is_student
 from l3clf.embedders import Embedder
-from l3clf.errors import L3clfError, ParameterError
+from l3clf.errors import L3clfError, L3clfWarning, ParameterError
 from l3clf.networks.threads import one_blas_thread
 from l3clf.pipeline import Outcome
 
@@ -118,6 +120,19 @@ class ClipFitting(ClipEstimator):
             outcome.vectors if quiet and not isinstance(outcome, L3clfError) else v
             for outcome, quiet, v in zip(outcomes, is_background, vectors, strict=True)
         ]
+
+    def _warn_of_forest(self, vectors: Sequence[FloatArray], n_classes: int, values: int = 1) -> None:
+        """Warn of a forest that may not fit into memory, before it is grown; `values` are kept for each class."""
+        n_rows = len(vectors) if self.pooling in VECTOR_POOLINGS else sum(map(len, vectors))
+        n_rows *= 1 + (self.augment.copies if self.augment is not None else 0)
+        size = forest_memory(n_rows, n_classes) * values
+        if isinstance(self.head, str) and self.head == "forest" and size > LARGE_BYTES:
+            warnings.warn(
+                f"head='forest': with {n_classes:,} classes and {n_rows:,} rows to learn, it takes up to "
+                f"{size / 1e9:,.0f} GB of memory; give head='logistic'",
+                L3clfWarning,
+                stacklevel=3,
+            )
 
     def _copies(
         self, items: Sequence[Item], outcomes: Sequence[Outcome], kinds: Sequence[Hashable], whole: Sequence[bool]

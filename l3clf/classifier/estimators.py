@@ -231,6 +231,7 @@ class ClipClassifier(AccuracyMixin, ClipAnswering, EventMethods):
         other = [i for i in np.setdiff1d(np.arange(len(vectors)), known).tolist() if len(vectors[i])]
         warn_of_training(sources, labels, outcomes, known, used, self.gate_in_force()[0])
         targets = labels[used]
+        self._warn_of_forest([vectors[i] for i in used], len(np.unique(targets)))
         everything = [*sources, *extra]
         kinds = [*labels.tolist(), *[BACKGROUND] * len(extra)]
         learned_whole = [quiet and self.gate_dbfs == "auto" for quiet in is_quiet]

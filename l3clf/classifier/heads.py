@@ -18,13 +18,16 @@ from l3clf.errors import ModelFileError, ParameterError, did_you_mean
 __all__ = [
     "FOREST_TREES",
     "HEAD_NAMES",
+    "LARGE_BYTES",
     "MAX_STORED_BYTES",
+    "NODES_PER_ROW",
     "ForestHead",
     "LinearHead",
     "as_members",
     "check_fitted",
     "check_size",
     "forest_bytes",
+    "forest_memory",
     "freeze_head",
     "freeze_logistic",
     "make_head",
@@ -43,6 +46,8 @@ MAX_STORED_BYTES = 512 << 20
 
 _N_INNER = 3  # each fold multiplies the time of a fit; three are enough to choose between five values of C
 _ROOM = 0.99  # of a model file for a forest; the rest is for what describes it
+NODES_PER_ROW = 1.27  # at most: a bootstrap sample has 63.2 % of the rows, and n leaves have n - 1 inner nodes
+LARGE_BYTES = 6e9  # of a head while it is fitted: leaves room on a machine with 8 GB
 _NODE_BYTES = 20  # of a node besides the probabilities of the classes: two children, a feature, a threshold
 _CAN_SAVE = (
     "LogisticRegression, a Pipeline of StandardScaler and LogisticRegression, RandomForestClassifier, "
@@ -304,6 +309,11 @@ def tree_members(fitted: Any, chosen: Callable[[Array], Array]) -> dict[str, Arr
 def forest_bytes(n_nodes: float, n_classes: int) -> float:
     """Return the size in bytes of a forest in a model file, unpacked."""
     return n_nodes * (_NODE_BYTES + 8.0 * n_classes)
+
+
+def forest_memory(n_rows: int, n_classes: int) -> float:
+    """Return how many bytes a forest takes at most while it is fitted on so many rows."""
+    return 8.0 * FOREST_TREES * NODES_PER_ROW * n_rows * n_classes  # the probabilities of each node, in float64
 
 
 def check_size(fitted: Any) -> None:

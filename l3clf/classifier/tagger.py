@@ -181,6 +181,7 @@ class ClipTagger(ClassifierMixin, ClipAnswering, EventMethods):
         warn_of_tag_training(sources, texts, outcomes, used, self.gate_in_force()[0])
         kept = TagTargets(targets.indicator[used], targets.classes)
         check_both_ways(kept)
+        self._warn_of_forest([vectors[i] for i in used], len(kept.classes), 2)  # each tag, and its absence
         self._fit_tags([vectors[i] for i in used], kept, None if group_of is None else group_of[used])
         self.silence_learned_ = bool(silent_clips(outcomes, used))
         self.event_rules_ = None

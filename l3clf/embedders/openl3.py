@@ -161,6 +161,7 @@ class OpenL3(Embedder):
 
     name: ClassVar[str] = "openl3"
     unnamed_options: ClassVar[Mapping[str, Any]] = {"precision": "float32"}
+    revision: ClassVar[int] = 2  # 1 multiplied all mel filters with all bins, whose sums were rounded otherwise
     sample_rate: ClassVar[int] = RATE_HZ
     window_s: ClassVar[float] = 1.0
     batch_windows: ClassVar[int] = 1  # one window takes 10 GMAC, and the output of a layer up to 13 MB

@@ -17,10 +17,8 @@ from l3clf.errors import MissingDependencyError
 
 __all__ = ["OpenVinoNetwork", "has_openvino"]
 
-# OpenVINO's binding (2026.4) sets up what it keeps at its first call; two threads that come first at once wait for
-# ever, one for the interpreter's lock and one for the other thread.
-_first_call = threading.Lock()
-_has_run = False
+
+_lock = threading.Lock()
 
 
 def has_openvino() -> bool:
@@ -49,26 +47,20 @@ class OpenVinoNetwork:
             import openvino
         except ImportError:
             raise MissingDependencyError("OpenVINO is not installed; run `pip install l3clf[openvino]`") from None
+        with _lock:
+            # The first tensor that is read makes OpenVINO's link to NumPy: in two threads at once, each would wait for
+            # ever for what the other holds, the interpreter's lock or the link's own.
+            _ = openvino.Tensor(np.zeros(1, np.float32)).data
         cores = int(joblib.cpu_count())
         # A stream is a thread; without pinning, which would fight with other processes over the same cores.
         how = {"NUM_STREAMS": cores, "INFERENCE_NUM_THREADS": cores, "ENABLE_CPU_PINNING": False}
-        with _first_call:
-            core = openvino.Core()
-            network = core.read_model(model.SerializeToString())
-            self._compiled = core.compile_model(network, "CPU", {**how, "INFERENCE_PRECISION_HINT": floats})
+        core = openvino.Core()
+        network = core.read_model(model.SerializeToString())
+        self._compiled = core.compile_model(network, "CPU", {**how, "INFERENCE_PRECISION_HINT": floats})
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # a request serves one call at a time
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it."""
-        global _has_run
-        if _has_run:
-            return self._run(x)
-        with _first_call:
-            out = self._run(x)
-            _has_run = True
-        return out
-
-    def _run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             request = self._idle.get_nowait()
         except queue.Empty:

@@ -110,6 +110,7 @@ def read_entries(connection: sqlite3.Connection, keys: Sequence[CacheKey]) -> tu
 def put_entries(connection: sqlite3.Connection, rows: Sequence[Row], fingerprint: str, embedder: str) -> None:
     """Write entries in the form that `packed` returns."""
     now = time.time()
+    rows = sorted(rows, key=lambda row: row[0])  # neighbours share pages, which are then written once
     connection.execute(_PUT_EMBEDDER, [fingerprint, embedder])
     connection.executemany(_PUT_ENTRY, [(row[0], len(row[-1]), now, fingerprint) for row in rows])
     connection.executemany(_PUT_WINDOWS, rows)

@@ -9,6 +9,7 @@ from helpers.sound_files import RATE, noise, tone, write
 
 from l3clf.audio.clip import Clip, Samples
 from l3clf.audio.decode import load, mono, read_blocks
+from l3clf.audio.levels import Meter
 from l3clf.errors import L3clfError, L3clfWarning
 
 EMBEDDER = FakeEmbedder()
@@ -204,6 +205,25 @@ def test_a_scale_that_is_none_is_refused(full_scale):
 def test_a_wrong_scale_is_told(samples, full_scale, words):
     with pytest.warns(L3clfWarning, match=words):
         EMBEDDER.embed(samples, RATE, full_scale=full_scale)
+
+
+# --- the mix ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [2, 3, 8])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_mix_has_the_bits_of_numpys_mean(channels, order):
+    """For all numbers that float32 has, up to the largest that are read; vectors in caches depend on it."""
+    rng = np.random.default_rng(channels)
+    block = (rng.choice([-1, 1], (20_000, channels)) * 10 ** rng.uniform(-44, 9, (20_000, channels))).astype(np.float32)
+    block = np.asarray(block, order=order)
+    mixed = Meter("noise").mixed(block)
+    np.testing.assert_array_equal(mixed.view(np.uint32), block.mean(axis=1, dtype=np.float32).view(np.uint32))
+
+
+def test_samples_too_large_to_square_are_refused_by_name():
+    with pytest.raises(L3clfError, match=r"noise: holds a sample of 5\.0e\+29"):
+        mono(np.tile(np.float32([1e30, 1]), (500, 1)), "noise")
 
 
 # --- channels that cancel ----------------------------------------------------------------------------

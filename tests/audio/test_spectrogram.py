@@ -114,6 +114,15 @@ def test_kaldis_bands_are_all_powers_times_all_filters(n_mels):
     np.testing.assert_allclose(spectrogram(spec, noise(2156)), expected, rtol=1e-4, atol=1e-4 * expected.max())
 
 
+@pytest.mark.parametrize("n_mels", [1, 37, 256])
+def test_bands_of_a_long_transform_are_all_magnitudes_times_all_filters(n_mels):
+    """However filters are grouped and frames are cut into pieces, and the last piece is a single frame."""
+    spec = replace(front_end("mel256"), n_mels=n_mels, n_frames=201)
+    magnitudes = spectrogram(replace(spec, n_mels=None), noise(48_000))
+    expected = magnitudes.astype(np.float64) @ mel_filters(spec)
+    np.testing.assert_allclose(spectrogram(spec, noise(48_000)), expected, rtol=2e-6)
+
+
 def test_filters_are_shared_and_cannot_be_written():
     assert mel_filters(SMALL) is mel_filters(replace(SMALL))
     with pytest.raises(ValueError, match="read-only"):

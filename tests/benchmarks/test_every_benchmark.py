@@ -51,7 +51,14 @@ SMALL = {
     "int8_speed": {"rounds": 1, "windows": 2, "small_windows": 4, "clips": 1, "keras": False},
     "provider_parity": {"providers": "Azure", "sounds": 2, "rounds": 1, "windows": (1, 1), "batch": 2},
     "l3mini_speed": {"rounds": 1, "clips": (1, 1, 1, 1), "duration_s": 1.0, "windows": 2},
-    "frontend_speed": {"embedders": ("l3mini",), "windows": 2, "clips": 1, "duration_s": 2.0, "rounds": 1},
+    "frontend_speed": {
+        "embedders": ("l3mini",),
+        "precisions": ("float32",),
+        "windows": 2,
+        "clips": 1,
+        "duration_s": 2.0,
+        "rounds": 1,
+    },
     "stream_speed": {"embedders": ("mfcc",), "clips": 2, "cuts": 1, "hours": 0.01, "folds": (1,)},
     "cache_speed": {"clips": 5, "again": 1, "rounds": 1},
     "baseline_speed": {"clips": 20, "duration_s": 1.0, "repeats": 1},
@@ -81,7 +88,7 @@ READ_THE_POOL = {*OF_THE_POOL, "events", "stream_speed"}
 NEED_WEIGHTS = {"int8_speed", "student_gains", "cpu_training", *OF_THE_POOL}
 TABLES = {
     "l3mini_speed": 2,
-    "int8_speed": 3,
+    "int8_speed": 4,
     "open_set": 3,
     "device_table": 4,
     "footprint": 2,
@@ -90,7 +97,7 @@ TABLES = {
     "cache_speed": 2,
     "growth": 2,
     "wide": 2,
-    "frontend_speed": 2,
+    "frontend_speed": 3,
     "stream_speed": 2,
     "events": 2,
     "baseline_accuracy": 3,

@@ -18,8 +18,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import l3clf
 from l3clf import ClipClassifier, ClipEmbedder
+from l3clf.classifier import clip_fitting, heads
 from l3clf.classifier.inputs import as_embedder
-from l3clf.errors import AudioError, ClipWarning, ModelFileError, ParameterError
+from l3clf.errors import AudioError, ClipWarning, L3clfWarning, ModelFileError, ParameterError
 
 RATE = 16_000
 
@@ -180,6 +181,17 @@ def test_silent_clips_are_left_out_of_the_training_with_a_warning(clips):
     X, y = clips
     with pytest.warns(ClipWarning, match="1 of 17 clips left out: no window is above gate_dbfs"):
         classifier(gate_dbfs=-60.0).fit([*X, np.zeros(RATE)], [*y, "noise"])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "vote"])
+def test_a_forest_that_may_fill_the_memory_is_told_before_it_grows(clips, monkeypatch, pooling):
+    monkeypatch.setattr(heads, "FOREST_TREES", 3)
+    model = classifier(head="forest", pooling=pooling, hop_s=1.0, center=False)
+    monkeypatch.setattr(clip_fitting, "LARGE_BYTES", heads.forest_memory(16 if pooling == "mean" else 32, 2))
+    model.fit(*clips)  # no warning at the limit
+    monkeypatch.setattr(clip_fitting, "LARGE_BYTES", clip_fitting.LARGE_BYTES - 1)
+    with pytest.warns(L3clfWarning, match=r"head='forest': with 2 classes and \d\d rows to learn, it takes up to 0 GB"):
+        model.fit(*clips)
 
 
 def test_predict_windows_gives_times(clips):

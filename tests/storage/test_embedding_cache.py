@@ -728,3 +728,13 @@ def test_default_path(monkeypatch, tmp_path):
 )
 def test_a_file_is_recorded_under_its_absolute_path(name):
     assert embedding_cache._absolute(name) == os.fsencode(Path(name).absolute())
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux's count of bytes written")
+def test_entries_are_written_about_twice(tmp_path):
+    def written():
+        return int(Path("/proc/self/io").read_text(encoding="ascii").split("wchar: ")[1].split()[0])
+
+    cache, entries, before = EmbeddingCache(tmp_path / "cache.sqlite"), entries_of(range(5000), size=40), written()
+    put(cache, entries)
+    assert written() - before < 3 * cache.info()["bytes"]  # into the log, and from it into the file
