@@ -233,7 +233,8 @@ def _spectrograms(spec: MelSpec, windows: FloatArray) -> FloatArray:
     strides = (padded.strides[0], spec.hop * padded.itemsize, padded.itemsize)
     frames = np.ndarray(shape, padded.dtype, padded, strides=strides)  # a view: sliding_window_view takes long
     out = np.empty((len(windows), spec.n_frames, spec.n_bands), np.float32)
-    step = max(1, PIECE // spec.transform)
+    # The sums of a product depend on how many frames it has: those of short transforms stay together.
+    step = max(1, PIECE // spec.transform) if spec.transform >= LONG_TRANSFORM else spec.n_frames
     for first in range(0, spec.n_frames, step):
         _transform(spec, frames[:, first : first + step], out[:, first : first + step])
     return out

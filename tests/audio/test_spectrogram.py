@@ -123,6 +123,14 @@ def test_bands_of_a_long_transform_are_all_magnitudes_times_all_filters(n_mels):
     np.testing.assert_allclose(spectrogram(spec, noise(48_000)), expected, rtol=2e-6)
 
 
+@pytest.mark.parametrize("transform", [256, 1024])
+def test_short_transforms_are_multiplied_in_one_piece(transform):
+    """However many frames: otherwise the last bits, and so embeddings, depend on where they are cut."""
+    spec = replace(SMALL, n_frames=1001, n_fft=transform)
+    magnitudes = spectrogram(replace(spec, n_mels=None), noise(100_256))
+    np.testing.assert_array_equal(spectrogram(spec, noise(100_256)), magnitudes @ mel_filters(spec))
+
+
 def test_filters_are_shared_and_cannot_be_written():
     assert mel_filters(SMALL) is mel_filters(replace(SMALL))
     with pytest.raises(ValueError, match="read-only"):
