@@ -154,9 +154,17 @@ def test_a_large_file_is_shared_between_threads(tmp_path, monkeypatch, small_is_
 
 
 def test_windows_of_several_clips_are_embedded_together(tmp_path, heard):
-    sources = write_clips(tmp_path, 4)
+    sources = write_clips(tmp_path, 32)
     found = embed_sources(EMBEDDER, sources, n_jobs=1)
-    assert heard == [sum(len(out) for out in found)] == [12]
+    assert heard == [12] * 8
+    assert sum(heard) == sum(len(out) for out in found)
+
+
+def test_few_clips_are_shared_between_threads_and_single_windows_always(tmp_path, monkeypatch, heard):
+    embed_sources(EMBEDDER, write_clips(tmp_path, 8), n_jobs=1)
+    assert heard == [3] * 8
+    monkeypatch.setattr(type(EMBEDDER), "batch_windows", 1)
+    assert parallel_run.clips_of_a_job(EMBEDDER, 1000) == 1
 
 
 def test_no_more_windows_at_once_than_the_embedder_wants(tmp_path, heard):
@@ -292,7 +300,7 @@ def test_only_what_is_new_is_embedded(tmp_path, cache, heard):
     sources = write_clips(tmp_path, 6)
     embed_sources(EMBEDDER, sources[:4], cache=cache, n_jobs=1)
     embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1)
-    assert heard == [4 * 3, 2 * 3]
+    assert heard == [3] * 6
 
 
 @pytest.mark.parametrize("n_jobs", [1, 4])
@@ -427,7 +435,7 @@ def test_what_was_done_before_an_interruption_is_kept(tmp_path, monkeypatch, cac
     with pytest.raises(error):
         embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1)
     kept = cache.info()["entries"]
-    assert kept >= 2 * parallel_run.CLIPS_AT_ONCE  # and the clips that threads had begun before the error
+    assert kept >= 2 * parallel_run.clips_of_a_job(EMBEDDER, 20)  # and what threads had begun
     calls.clear()
     before_each_call(monkeypatch, lambda windows: calls.append(len(windows)))
     assert_all_same(embed_sources(EMBEDDER, sources, cache=cache, n_jobs=1), wanted)

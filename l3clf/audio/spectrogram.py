@@ -36,7 +36,9 @@ SLANEY_LOG_STEP = np.log(6.4) / 27
 KALDI_MEL = 1127.0
 LONG_TRANSFORM = 2048  # OpenL3's: from here on, most of the time would go into products with weights that are 0
 BLOCKS, BLOCK_BANDS = 6, 16  # blocks of mel bands on Kaldi's scale, and bands of a block for long transforms
-PIECE = 100 * 2048  # samples of frames at a time in long transforms, which then stay in a core's cache
+# Samples of frames at a time: they and their transform stay in a core's cache. Of fewer, operations would be so short
+# that threads mostly wait for the interpreter's lock.
+PIECE = 100 * 2048
 POWER_FLOOR = 1e-10  # kapre's amin: silence is -100 dB, not minus infinity
 ABSOLUTE_FLOOR = 1e-7  # -70 dB: noise of -75 dBFS in frames of 512 samples
 RANGE_DB = 80.0  # kapre's dynamic range below the maximum of a window
@@ -219,30 +221,35 @@ def spectrogram(spec: MelSpec, window: FloatArray) -> FloatArray:
     ParameterError
         If the window is too short to be reflected at its edges, where the spec wants that.
     """
+    return np.asarray(_spectrograms(spec, window[np.newaxis])[0])
+
+
+def _spectrograms(spec: MelSpec, windows: FloatArray) -> FloatArray:
+    """Return the spectrograms of windows, shape (n_windows, n_frames, n_bands)."""
     if spec.pre_emphasis:
-        window = window[1:] - np.float32(spec.pre_emphasis) * window[:-1]
-    padded = _padded(spec, window)
-    shape, strides = (spec.n_frames, spec.frame), (spec.hop * padded.itemsize, padded.itemsize)
-    frames = np.ndarray(
-        shape, padded.dtype, padded, strides=strides
-    )  # a view, which sliding_window_view takes long for
-    out = np.empty((spec.n_frames, spec.n_bands), np.float32)
+        windows = windows[:, 1:] - np.float32(spec.pre_emphasis) * windows[:, :-1]
+    padded = _padded(spec, windows)
+    shape = (len(windows), spec.n_frames, spec.frame)
+    strides = (padded.strides[0], spec.hop * padded.itemsize, padded.itemsize)
+    frames = np.ndarray(shape, padded.dtype, padded, strides=strides)  # a view: sliding_window_view takes long
+    out = np.empty((len(windows), spec.n_frames, spec.n_bands), np.float32)
     # The sums of a product depend on how many frames it has: those of short transforms stay together.
     step = max(1, PIECE // spec.transform) if spec.transform >= LONG_TRANSFORM else spec.n_frames
     for first in range(0, spec.n_frames, step):
-        _transform(spec, frames[first : first + step], out[first : first + step])
+        _transform(spec, frames[:, first : first + step], out[:, first : first + step])
     return out
 
 
 def _transform(spec: MelSpec, frames: FloatArray, out: FloatArray) -> None:
-    """Compute the rows of some frames, shape (n, frame), into `out`, shape (n, n_bands)."""
-    spectrum = scipy.fft.rfft(frames * hann(spec.frame, spec.hann), spec.transform, axis=1, overwrite_x=True)
+    """Compute the rows of some frames of each window, shape (n_windows, n, frame), into `out`."""
+    spectrum = scipy.fft.rfft(frames * hann(spec.frame, spec.hann), spec.transform, axis=-1, overwrite_x=True)
     values = np.abs(spectrum) if spec.power == 1 else spectrum.real**2 + spectrum.imag**2
     if spec.n_mels is None:
         out[:] = values
         return
     for bins, bands, filters in _blocks(spec):
-        np.matmul(values[:, bins], filters, out=out[:, bands])
+        # A product for each window: of all at once, sums might be rounded otherwise.
+        np.matmul(values[..., bins], filters, out=out[..., bands])
 
 
 @lru_cache(maxsize=16)
@@ -266,19 +273,20 @@ def _blocks(spec: MelSpec) -> list[tuple[slice, slice, FloatArray]]:
     return blocks
 
 
-def _padded(spec: MelSpec, window: FloatArray) -> FloatArray:
-    """Return the buffer that frames are read from; those past the window's end see zeros, as in kapre."""
-    size = max((spec.n_frames - 1) * spec.hop + spec.frame, spec.lead + len(window))
+def _padded(spec: MelSpec, windows: FloatArray) -> FloatArray:
+    """Return the buffers that frames are read from; those past a window's end see zeros, as in kapre."""
+    length = windows.shape[1]
+    size = max((spec.n_frames - 1) * spec.hop + spec.frame, spec.lead + length)
     if spec.edges == "reflected":
-        after = size - spec.lead - len(window)
-        if max(spec.lead, after) >= len(window):
+        after = size - spec.lead - length
+        if max(spec.lead, after) >= length:
             raise ParameterError(
-                f"window of {len(window)} samples: too short to be reflected at its edges; give more than "
+                f"window of {length} samples: too short to be reflected at its edges; give more than "
                 f"{max(spec.lead, after)}"
             )
-        return np.concatenate([window[spec.lead : 0 : -1], window, window[-2 : -2 - after : -1]])
-    padded = np.zeros(size, np.float32)
-    padded[spec.lead : spec.lead + len(window)] = window
+        return np.concatenate([windows[:, spec.lead : 0 : -1], windows, windows[:, -2 : -2 - after : -1]], axis=1)
+    padded = np.zeros((len(windows), size), np.float32)
+    padded[:, spec.lead : spec.lead + length] = windows
     return padded
 
 
@@ -300,16 +308,24 @@ def log_spectrogram(spec: MelSpec, windows: FloatArray) -> FloatArray:
     array of shape (n_windows, n_bands, n_frames), float32, in dB (natural logarithms where the level rule is ``ln``)
     """
     out = np.empty((len(windows), spec.n_bands, spec.n_frames), np.float32)
-    for i, window in enumerate(windows):  # one at a time: the frames of one window fit the processor's cache
-        values = spectrogram(spec, window)
-        if spec.level in ("db_absolute", "ln"):
-            out[i] = (absolute_level_db(values) if spec.level == "db_absolute" else np.log(values + LN_OFFSET)).T
-            continue
-        level = np.log10(np.maximum(values, POWER_FLOOR, out=values), out=values)
-        level *= 10
-        top = level.max()
-        level -= top
-        out[i] = np.maximum(level, -RANGE_DB, out=level).T
-        if spec.level == "db":
-            out[i] += top
+    step = max(1, PIECE // (spec.n_frames * spec.transform))
+    for first in range(0, len(windows), step):
+        part = slice(first, first + step)
+        out[part] = _levels(spec, _spectrograms(spec, windows[part])).swapaxes(1, 2)
     return out
+
+
+def _levels(spec: MelSpec, values: FloatArray) -> FloatArray:
+    """Apply the level rule to spectrograms, shape (n_windows, n_frames, n_bands), which are used up."""
+    if spec.level == "db_absolute":
+        return absolute_level_db(values)
+    if spec.level == "ln":
+        return np.asarray(np.log(values + LN_OFFSET))
+    level = np.log10(np.maximum(values, POWER_FLOOR, out=values), out=values)
+    level *= 10
+    top = level.max(axis=(1, 2), keepdims=True)
+    level -= top
+    np.maximum(level, -RANGE_DB, out=level)
+    if spec.level == "db":
+        level += top
+    return level

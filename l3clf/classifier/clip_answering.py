@@ -119,6 +119,7 @@ class ClipAnswering(ClipFitting):
         if expected is not None and self.embedder_.fingerprint != expected:
             raise ModelFileError(
                 f"embedder {self.embedder_.name!r}: its fingerprint is {self.embedder_.fingerprint}, but the model was "
-                f"fitted with {expected}; use the weights and the l3clf version of the fit, or fit again"
+                f"fitted with {expected}; use the weights and the l3clf version of the fit (with precision='fast' the "
+                "engine, too: OpenVINO, or ONNX Runtime without it), or fit again"
             )
         return self.embedder_

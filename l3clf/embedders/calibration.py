@@ -65,7 +65,8 @@ def calibrated(
 
 def calibration_folder() -> Path:
     """Return the folder of what was found: beside the embedding cache, and named like it."""
-    return default_cache_path().with_suffix(".int8")
+    cache = default_cache_path()
+    return cache.parent / f"{cache.stem}.int8"  # of "." as well, which is no name
 
 
 def _observe_and_keep(
@@ -85,6 +86,8 @@ def _read(path: Path, model: ModelProto) -> dict[str, Range] | None:
     """Return the ranges of a file; None where there is none, or not one of this network."""
     channels = observed_tensors(model)
     size = 4 * 3 * sum(channels.values())
+    if not path.is_file():  # a pipe would wait for its writer
+        return None
     try:
         with path.open("rb") as file:
             content = file.read(_DIGEST + size + 1)

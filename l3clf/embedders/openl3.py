@@ -138,7 +138,8 @@ class OpenL3(Embedder):
         In which numbers the network computes. ``"int8"`` is several times as fast, and near; its integers come from
         the weights and from sounds made in the package, which takes seconds when they are first used on a machine.
         ``"fast"`` is the same network in int8, run by OpenVINO where that is installed (``pip install
-        l3clf[openvino]``) and by ONNX Runtime elsewhere. ``"bfloat16"`` needs OpenVINO, and is float32 on processors
+        l3clf[openvino]``) and by ONNX Runtime elsewhere; a model that was fitted with one refuses the other, whose
+        vectors differ a little. ``"bfloat16"`` needs OpenVINO, and is float32 on processors
         without it.
 
     Raises

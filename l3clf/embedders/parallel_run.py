@@ -26,6 +26,7 @@ __all__ = ["CLIPS_AT_ONCE", "LARGE_FILE_BYTES", "PIECE_WINDOWS", "Found", "Run",
 
 CLIPS_AT_ONCE = 4  # several short clips fill a batch; few, so that all threads stay busy to the end
 LARGE_FILE_BYTES = 4_000_000  # below this, sharing one file between cores costs more than it saves
+MIN_JOBS = 8  # if there are as many clips
 PIECE_WINDOWS = 1024  # an interruption costs this much: nine minutes of sound with hops of half a second
 
 Found: TypeAlias = StoredWindows | Mapping[int, StoredWindows]
@@ -114,6 +115,7 @@ class Run:
     def _jobs(
         self, clips: Sequence[tuple[int, Source]], at_once: int, unfinished: dict[int, UnfinishedClip]
     ) -> Iterator[Job]:
+        size = clips_of_a_job(self.embedder, len(clips))
         for first in range(0, len(clips), at_once):
             chunk = clips[first : first + at_once]
             found = dict(self.look_up([i for i, _ in chunk]))
@@ -131,7 +133,7 @@ class Run:
                     yield from self._large_file_jobs(i, source, dict(pieces))
                     continue
                 group.append((i, source))
-                if len(group) == CLIPS_AT_ONCE:
+                if len(group) == size:
                     yield partial(self._embed_group, group)
                     group = []
             if group:
@@ -214,6 +216,14 @@ class Run:
 def piece_parts(embedder: Embedder) -> int:
     """Return the number of full batches in a piece of a large file."""
     return max(1, PIECE_WINDOWS // embedder.batch_windows)
+
+
+def clips_of_a_job(embedder: Embedder, n_clips: int) -> int:
+    """Return how many clips fill batches together; a few clips are shared between threads instead.
+
+    The number of threads does not matter: the last bits of vectors depend on what they are computed with.
+    """
+    return 1 if embedder.batch_windows == 1 else min(CLIPS_AT_ONCE, max(1, n_clips // MIN_JOBS))
 
 
 def is_large(source: Source) -> bool:

@@ -244,7 +244,7 @@ def opened(embedder: Embedder, fingerprint: str) -> Embedder:
             if embedder.fingerprint != fingerprint:
                 raise ParameterError(
                     f"embedder {embedder.name!r}: gives other numbers on the worker {platform.node()}, where l3clf or "
-                    "the weights are others; install the same l3clf and the same weights on every machine"
+                    "the weights are others; install the same l3clf, extras and weights on every machine"
                 )
             for old in list(_kept)[: 1 - MAX_KEPT]:
                 del _kept[old]

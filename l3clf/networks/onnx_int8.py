@@ -30,7 +30,7 @@ EQUALISED = 0.4  # exponent of the channels' factors: 0 leaves channels as they 
 QUIETEST = 0.1  # of the loudest channel: no channel is taken for quieter, since other sounds may be louder in it
 MIN_INPUTS = 64  # channels, a register of bytes: with fewer, floats are as fast; depthwise kernels have one
 MARGIN = 0.75  # of the observed range of an output's channel, on either side
-DIGITS = 10  # binary, of what is observed: other processors round otherwise, and must come to the same integers
+DIGITS = 10  # binary, of what is observed: other processors round otherwise, and come to nearly the same integers
 
 
 class Range(NamedTuple):

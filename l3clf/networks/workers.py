@@ -54,16 +54,21 @@ def n_workers(n_jobs: int | None) -> int:
     Raises
     ------
     L3clfError
-        If a cluster has no workers.
+        If a cluster has no workers, or is gone.
     """
     backend, _ = get_active_backend(prefer="threads")
     # On a worker the cluster is busy with tasks like this one: to wait there for others would idle it.
     if getattr(backend, "supports_sharedmem", False) or not backend.supports_return_generator or on_worker():
         return 0
+    client = getattr(backend, "client", None)
+    if client is not None and client.status in ("closing", "closed"):
+        raise _gone("its client is closed")
     try:
         return int(backend.effective_n_jobs(_asked(n_jobs)))
     except TimeoutError:
         raise L3clfError("joblib's backend: its cluster has no worker; start workers and try again") from None
+    except OSError as error:  # of Dask: nobody answers
+        raise _gone(error) from error
 
 
 def _asked(n_jobs: int | None) -> int:
@@ -138,12 +143,21 @@ def _by_dask(client: Any, options: Mapping[str, Any]) -> Calls:
                     yield number, result
                 elif future.status == "error" and not _is_loss(result[1]):
                     raise result[1]
+                elif client.status != "running":
+                    raise _gone(future.status)
                 else:
                     yield number, Lost("KilledWorker" if future.status == "error" else future.status)
+        except OSError as error:
+            raise error if client.status == "running" else _gone(error) from error
         finally:
-            client.cancel(list(under_way))
+            if client.status == "running":
+                client.cancel(list(under_way))
 
     return call
+
+
+def _gone(reason: object) -> L3clfError:
+    return L3clfError(f"joblib's backend: its cluster is gone ({reason}); start it and a client anew, and try again")
 
 
 def _by_joblib(n_jobs: int | None) -> Calls:

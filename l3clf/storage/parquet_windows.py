@@ -23,8 +23,12 @@ MAX_WIDTH = 65_536  # numbers of a vector
 MAX_EXPANSION = 1000  # bytes that may come of one: silence repeats, sound hardly shrinks
 GROUP_BYTES = 16 << 20  # of vectors in a row group, and in memory at once
 MARK = b"l3clf embeddings"  # a key in the footer of our files
+MAX_BATCH = 4096  # rows: a long text that repeats is that often in memory, for a while
 MAX_FOOTER = 64 << 20
 MAGIC = b"PAR1"
+TEXTS = ["path", "embedder", "content"]
+# A file may have others, such as labels; these are not read.
+COLUMNS = [*TEXTS, "start_s", "end_s", "level_dbfs", "vector"]
 
 
 class WindowRows(NamedTuple):
@@ -114,8 +118,7 @@ class ParquetWriter:
         schema = pa.schema([*(pa.field(name, kind, name == "content") for name, kind in fields), vector])
         schema = schema.with_metadata({MARK: b"1"})
         # Floats of vectors do not shrink, and each is another one.
-        texts = ["path", "embedder", "content"]
-        self._writer = parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts)
+        self._writer = parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=TEXTS)
         self._clips: list[tuple[str, str | None, WindowRows]] = []
         self._bytes = 0
 
@@ -194,7 +197,7 @@ def _refusing(path: str | os.PathLike[str], pa: Any) -> Iterator[None]:
     """Turn what pyarrow raises into one sentence."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError, StopIteration) as error:  # the last: no row groups
         if isinstance(error, DatasetError):
             raise
         reason = " ".join(str(error).split())[:200]
@@ -214,7 +217,7 @@ def _check_schema(path: str | os.PathLike[str], schema: Any, types: Any) -> None
         "end_s": ("float64", lambda types, kind: types.is_float64(kind)),
         "level_dbfs": ("float32", lambda types, kind: types.is_float32(kind)),
         "embedder": ("text", _is_text),
-        "content": ("text", _is_text),
+        "content": ("text", lambda types, kind: _is_text(types, kind) or types.is_null(kind)),  # pandas' type of nulls
         "vector": ("lists of float32", _is_vectors),
     }
     for name, (expected, fits) in kinds.items():
@@ -249,6 +252,7 @@ class _Rows(NamedTuple):
 
 def _rows(path: str | os.PathLike[str], file: Any, n: int, size: int) -> _Rows:
     """Read all rows, a batch at a time."""
+    _check_expansion(path, file, size)
     width = _width(path, file) if n else 0
     if width * 4 * n > MAX_EXPANSION * size:
         raise DatasetError(
@@ -257,9 +261,10 @@ def _rows(path: str | os.PathLike[str], file: Any, n: int, size: int) -> _Rows:
         )
     out = _Rows([], [], np.empty((n, 2)), np.empty(n, np.float32), np.empty((n, width), np.float32))
     end, embedders = 0, set()
-    for batch in file.iter_batches(batch_size=max(1, GROUP_BYTES // (4 * width or 1)), use_threads=False):
+    n_batch = max(1, min(MAX_BATCH, GROUP_BYTES // (4 * width or 1)))
+    for batch in file.iter_batches(batch_size=n_batch, columns=COLUMNS, use_threads=False):
         start, end = end, end + batch.num_rows
-        if end > n or any(batch.column(name).null_count for name in batch.schema.names if name != "content"):
+        if end > n or any(batch.column(name).null_count for name in COLUMNS if name != "content"):
             raise DatasetError(f"{_shown(path)}: has rows without values; give a file that `l3clf embed` wrote")
         embedders |= set(_texts(batch.column("embedder")))
         out.paths.append(_texts(batch.column("path")))
@@ -283,6 +288,16 @@ def _rows(path: str | os.PathLike[str], file: Any, n: int, size: int) -> _Rows:
     return out
 
 
+def _check_expansion(path: str | os.PathLike[str], file: Any, size: int) -> None:
+    # Not by column: that aborts the process where a column's statistics are damaged (pyarrow 26).
+    announced = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+    if announced > MAX_EXPANSION * size:
+        raise DatasetError(
+            f"{_shown(path)}: announces {announced:,} bytes in {size:,}; it is damaged or a trap, so get it again from "
+            "where it was written"
+        )
+
+
 def _width(path: str | os.PathLike[str], file: Any) -> int:
     """Return the length of the first vector."""
     kind = file.schema_arrow.field("vector").type
@@ -296,7 +311,10 @@ def _width(path: str | os.PathLike[str], file: Any) -> int:
 
 
 def _texts(column: Any) -> NDArray[Any]:
-    return np.array(column.to_pylist(), object)
+    """Return a column of texts, with None for nulls; equal ones are one object."""
+    column = column if hasattr(column, "indices") else column.dictionary_encode()
+    known = np.array([*column.dictionary.to_pylist(), None], object)
+    return np.asarray(known[column.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)])
 
 
 def _by_clip(path: str | os.PathLike[str], *columns: Any) -> dict[str, WindowRows]:
@@ -313,8 +331,9 @@ def _by_clip(path: str | os.PathLike[str], *columns: Any) -> dict[str, WindowRow
     if not n:
         return {}
     paths, contents = np.concatenate(rows.paths), np.concatenate(rows.contents)
-    # A clip ends where another path begins, or where the time goes back: the same clip again.
-    begins = np.flatnonzero(np.concatenate([[True], (paths[1:] != paths[:-1]) | (starts[1:] <= starts[:-1])]))
+    # A clip ends where another path or file begins, or where the time goes back: the same clip again.
+    other = (paths[1:] != paths[:-1]) | (contents[1:] != contents[:-1]) | (starts[1:] <= starts[:-1])
+    begins = np.flatnonzero(np.concatenate([[True], other]))
     found: dict[str, WindowRows] = {}
     content_of: dict[str, Any] = {}
     for first, last in zip(begins, [*begins[1:], n], strict=True):

@@ -1,6 +1,7 @@
 """The calibration of networks in integers: seeded sounds, and a file that nobody needs to trust."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -97,6 +98,24 @@ def test_another_file_is_as_good_as_none(calls, tmp_path, how):
     assert same(calibrate(), first)
     assert len(calls) == 2
     assert path.read_bytes() == good
+
+
+def test_a_cache_without_a_name_has_a_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("L3CLF_CACHE", ".")
+    assert same(calibrate(), calibrate())
+    assert [path.name for path in tmp_path.iterdir()] == [".int8"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(calls, tmp_path):
+    calibrate()
+    (path,) = (tmp_path / "my.int8").iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    calibrate()
+    assert len(calls) == 2
+    assert path.is_file()
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(calls, tmp_path):

@@ -190,6 +190,14 @@ def test_the_fast_engine_has_the_same_integers(integers, openl3):
     assert np.abs(near - openl3().embed_windows(windows)).max() <= 0.05 * np.abs(expected).max()
 
 
+def test_each_engine_of_fast_has_a_fingerprint_of_its_own(integers, monkeypatch):
+    found = set()
+    for is_there in (True, False):  # their vectors differ, and no cache may return those of the other
+        monkeypatch.setattr(number_types, "has_openvino", lambda there=is_there: there)
+        found.add(replace(integers, precision="fast").fingerprint)
+    assert len(found | {integers.fingerprint}) == 3
+
+
 def test_fast_without_openvino_is_int8(integers, monkeypatch):
     monkeypatch.setattr(number_types, "has_openvino", lambda: False)
     emb = replace(integers, precision="fast")

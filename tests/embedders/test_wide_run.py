@@ -16,7 +16,7 @@ import l3clf
 from l3clf.audio.clip import Clip, Samples
 from l3clf.classifier.augmented import embed_copies
 from l3clf.embedders import WindowEmbeddings, parallel_run, wide_run
-from l3clf.errors import AudioError, LevelWarning, ParameterError
+from l3clf.errors import AudioError, L3clfError, LevelWarning, ParameterError
 from l3clf.networks.threads import n_threads
 from l3clf.networks.workers import n_workers
 from l3clf.pipeline import Tally, embed_each, embed_sources
@@ -174,6 +174,15 @@ def test_a_batch_that_kills_its_worker_is_named_and_the_others_are_finished(tmp_
     assert "5.wav: the worker that embedded its batch died, twice (KilledWorker)" in str(found[5])
     assert cache.info()["entries"] == 12 - len(failed)
     assert_same([found[0]], embed_sources(FakeEmbedder(), sources[:1]))
+
+
+def test_a_cluster_that_is_gone_is_one_sentence(tmp_path):
+    write(tmp_path / "a.wav")
+    cluster = distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None)
+    with distributed.Client(cluster), joblib.parallel_config("dask"):
+        cluster.close()
+        with pytest.raises(L3clfError, match="joblib's backend: its cluster is gone"):
+            embed_sources(FakeEmbedder(), [Clip(tmp_path / "a.wav")])
 
 
 def test_leaving_early_keeps_what_is_finished(tmp_path, dask_workers, monkeypatch):

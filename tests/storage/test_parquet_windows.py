@@ -1,6 +1,7 @@
 """Windows as Parquet: they come back as they were, other programs read them, and hostile files end in one sentence."""
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -173,6 +174,10 @@ ODD = {
     ),
     "a window that ends before it starts": ({"end_s": pa.array([1.0, 0.5, 1.0])}, "that cannot be"),
     "two embedders": ({"embedder": pa.array(["e", "f", "e"])}, r"several embedders \('e', 'f'\)"),
+    "windows of two files under one path": (
+        {"content": pa.array(["00", "11", None])},
+        "has a twice, with different windows",
+    ),
     "a clip twice, differently": ({"path": pa.array(["a", "b", "a"])}, "has a twice, with different windows"),
 }
 
@@ -194,6 +199,35 @@ def test_a_clip_that_is_there_twice_is_returned_once(tmp_path):
         "a": [[1.0, 2.0], [3.0, 4.0]],
         "b": [[5.0, 6.0]],
     }
+
+
+def test_other_columns_are_not_read(tmp_path):
+    own = table(content=pa.nulls(3))  # as pandas writes a column without values
+    more = pa.table([*own.columns, pa.array(["siren", None, None]), pa.nulls(3)], names=[*own.schema.names, "x", "x"])
+    pq.write_table(more, tmp_path / "more.parquet")
+    assert list(WindowEmbeddings.from_parquet(tmp_path / "more.parquet")) == ["a", "b"]
+
+
+def test_a_text_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    odd = table(content=pa.array(["x" * 20_000_000, "y", "y"]))
+    pq.write_table(odd, tmp_path / "odd.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(DatasetError, match=r"announces 20,0.* it is damaged or a trap"):
+        WindowEmbeddings.from_parquet(tmp_path / "odd.parquet")
+
+
+def test_a_long_text_that_repeats_is_in_memory_once(tmp_path):
+    n = 10_000
+    texts = {"path": pa.array(["x" * 20_000] * n), "embedder": pa.array(["e"] * n), "content": pa.nulls(n)}
+    times = {"start_s": pa.array(np.arange(n) * 1.0), "end_s": pa.array(np.arange(n) + 1.0)}
+    numbers = {"level_dbfs": pa.array(np.zeros(n, np.float32)), "vector": table()["vector"].take([0] * n)}
+    pq.write_table(table(**texts, **times, **numbers), tmp_path / "long.parquet")
+    tracemalloc.start()
+    try:
+        (found,) = WindowEmbeddings.from_parquet(tmp_path / "long.parquet").values()
+        assert tracemalloc.get_traced_memory()[1] < 20e6  # all of them are 200 MB
+    finally:
+        tracemalloc.stop()
+    assert len(found) == n
 
 
 def test_a_bomb_is_refused_before_it_is_allocated(tmp_path):
