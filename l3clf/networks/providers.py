@@ -189,6 +189,9 @@ _refused: set[_Key] = set()
 _absent: set[str] = set()  # providers that could not be loaded
 _said: set[str] = set()
 
+if hasattr(os, "register_at_fork"):  # a fork waits for what is being opened: its child has no thread that would end it
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
+
 
 def _opened(name: str, content: bytes, providers: tuple[str, ...]) -> _Elsewhere | None:
     """Open a network on providers; return None, with a warning, if that cannot be."""

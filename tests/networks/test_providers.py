@@ -3,6 +3,10 @@
 The provider for Azure is in ONNX Runtime's wheels for Linux and macOS, and leaves every layer to the CPU.
 """
 
+import os
+import signal
+import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -160,6 +164,30 @@ def test_a_provider_that_agrees_is_used_and_compared_once(monkeypatch):
     del opened
     assert open_float("l3", network(), example).where == "Azure"
     assert len(examples) == 1
+
+
+@needs_azure
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+def test_a_fork_amid_the_opening_of_another_thread_can_open_networks(monkeypatch):
+    monkeypatch.setenv("L3CLF_PROVIDERS", "Azure")
+    begun = threading.Event()
+
+    def slow_example():
+        begun.set()
+        time.sleep(0.3)
+        return inputs()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(open_float, "l3", network(), slow_example)
+        assert begun.wait(10)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, which is tested
+            child = os.fork()
+        if child == 0:
+            signal.alarm(10)  # which ends a child that waits for ever
+            open_float("l3", network(size=4), lambda: inputs(size=4))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @needs_azure
