@@ -228,7 +228,7 @@ def _spectrograms(spec: MelSpec, windows: FloatArray) -> FloatArray:
     """Return the spectrograms of windows, shape (n_windows, n_frames, n_bands)."""
     if spec.pre_emphasis:
         windows = windows[:, 1:] - np.float32(spec.pre_emphasis) * windows[:, :-1]
-    padded = _padded(spec, windows)
+    padded = np.ascontiguousarray(_padded(spec, windows))  # columns stay columns where they are concatenated
     shape = (len(windows), spec.n_frames, spec.frame)
     strides = (padded.strides[0], spec.hop * padded.itemsize, padded.itemsize)
     frames = np.ndarray(shape, padded.dtype, padded, strides=strides)  # a view: sliding_window_view takes long

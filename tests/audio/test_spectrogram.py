@@ -123,6 +123,14 @@ def test_bands_of_a_long_transform_are_all_magnitudes_times_all_filters(n_mels):
     np.testing.assert_allclose(spectrogram(spec, noise(48_000)), expected, rtol=2e-6)
 
 
+@pytest.mark.parametrize("edges", ["zeros", "reflected"])
+@pytest.mark.parametrize("pre_emphasis", [0.0, 0.97])
+def test_the_order_of_windows_in_memory_does_not_matter(edges, pre_emphasis):
+    spec = replace(SMALL, edges=edges, pre_emphasis=pre_emphasis, lead=128)
+    windows = noise(3 * 2100).reshape(3, 2100).astype(np.float32)
+    np.testing.assert_array_equal(log_spectrogram(spec, np.asfortranarray(windows)), log_spectrogram(spec, windows))
+
+
 @pytest.mark.parametrize("transform", [256, 1024])
 def test_short_transforms_are_multiplied_in_one_piece(transform):
     """However many frames: otherwise the last bits, and so embeddings, depend on where they are cut."""
