@@ -7,6 +7,7 @@ Only YAMNet is a TFLite file with its front-end inside; its figures are stated.
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 from unittest.mock import patch
 
@@ -33,7 +34,7 @@ def size_of(embedder: Embedder) -> tuple[int, int] | None:
     fresh = pickle.loads(pickle.dumps(embedder))  # noqa: S301  # our own object, without its open session
     with _graphs_opened() as graphs:
         fresh.embed_windows(np.zeros((1, fresh.window_samples), np.float32))
-    return graph_size(graphs[-1]) if graphs else None  # a front-end's graph comes before the network's
+    return max(map(graph_size, graphs), key=itemgetter(1), default=None)  # a front-end's graph is smaller
 
 
 def graph_size(content: bytes) -> tuple[int, int]:
