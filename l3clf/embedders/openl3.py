@@ -161,7 +161,6 @@ class OpenL3(Embedder):
 
     name: ClassVar[str] = "openl3"
     unnamed_options: ClassVar[Mapping[str, Any]] = {"precision": "float32"}
-    revision: ClassVar[int] = 2  # 1 multiplied all mel filters with all bins, whose sums were rounded otherwise
     sample_rate: ClassVar[int] = RATE_HZ
     window_s: ClassVar[float] = 1.0
     batch_windows: ClassVar[int] = 1  # one window takes 10 GMAC, and the output of a layer up to 13 MB
@@ -172,6 +171,11 @@ class OpenL3(Embedder):
         _check(self, "embedding_size", (512, 6144))
         object.__setattr__(self, "precision", check_precision(self.precision))
         as_path_option(self, "weights")
+
+    @cached_property
+    def revision(self) -> int:  # type: ignore[override]
+        """See `Embedder.revision`; 1 multiplied all mel filters with all bins, whose sums were rounded otherwise."""
+        return 1 if self.input_repr == "linear" else 2
 
     @cached_property
     def weight_file(self) -> weight_files.WeightFile:

@@ -45,8 +45,9 @@ class OpenVinoNetwork:
     def __init__(self, model: ModelProto, floats: Literal["f32", "bf16"] = "f32") -> None:
         try:
             import openvino
-        except ImportError:
-            raise MissingDependencyError("OpenVINO is not installed; run `pip install l3clf[openvino]`") from None
+        except ImportError as error:
+            problem = f"cannot be imported ({error})" if has_openvino() else "is not installed"
+            raise MissingDependencyError(f"OpenVINO {problem}; run `pip install l3clf[openvino]`") from None
         with _lock:
             # The first tensor that is read makes OpenVINO's link to NumPy: in two threads at once, each would wait for
             # ever for what the other holds, the interpreter's lock or the link's own.

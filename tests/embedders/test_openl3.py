@@ -177,6 +177,10 @@ def test_precisions_have_fingerprints_of_their_own(openl3):
     assert "precision" not in openl3().options
 
 
+def test_linear_bins_have_no_filters_and_their_first_revision():
+    assert [OpenL3(name).revision for name in ("linear", "mel128", "mel256")] == [1, 2, 2]
+
+
 def test_float32_has_the_fingerprint_of_revision_2(openl3):
     assert openl3().fingerprint == "09de8b9c383eac520ef8c494b7c51f61"
 

@@ -37,6 +37,14 @@ def test_what_is_missing_is_said(monkeypatch):
         OpenVinoNetwork(network())
 
 
+def test_what_is_broken_is_said(monkeypatch, tmp_path):
+    (tmp_path / "openvino.py").write_text("raise ImportError('libtbb.so.12: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"OpenVINO cannot be imported \(libtbb.*\); run `pip install"):
+        OpenVinoNetwork(network())
+
+
 @needs_openvino
 def test_floats_are_those_of_onnx_runtime():
     model, x = network(), inputs(5)
