@@ -117,7 +117,7 @@ def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
         return item
     if isinstance(item, str | os.PathLike):
         return Clip(item)
-    array = np.asarray(item) if isinstance(item, np.ndarray | list | tuple) else None
+    array = _as_array(item)
     if array is None or array.ndim != 1 or array.dtype.kind not in "fiu":
         found = type(item).__name__ if array is None else f"an array of shape {array.shape} and type {array.dtype}"
         if array is not None and array.dtype.kind == "c":
@@ -126,6 +126,15 @@ def _as_source(item: Any, i: int, sample_rate: int | None) -> Item:
     if sample_rate is None:
         raise ParameterError(f"X[{i}]: an array without a sample rate; pass the rate in Hz as sample_rate")
     return Samples(array, sample_rate, f"X[{i}]")
+
+
+def _as_array(item: Any) -> NDArray[Any] | None:
+    if not isinstance(item, np.ndarray | list | tuple):
+        return None
+    try:
+        return np.asarray(item)
+    except ValueError:  # of uneven parts, such as the pair of samples and rate that readers of sound return
+        return None
 
 
 @lru_cache(maxsize=8)

@@ -116,6 +116,7 @@ BAD_X = {
     "bytes": ([b"a.wav"], r"X\[0\]: bytes"),
     "a dict in a list": ([{"path": "a"}], r"X\[0\]: dict"),
     "a list of paths in a list": ([["a.wav", "b.wav"]], r"X\[0\]: an array of shape \(2,\) and type <U5"),
+    "samples with their rate": ([(np.zeros(9), 16_000)], r"X\[0\]: tuple; expected a path, a Clip or a 1-D array"),
     "stereo in a list": ([np.zeros((9, 2))], r"X\[0\]: an array of shape \(9, 2\)"),
     "3-D array": (np.zeros((2, 3, 4)), r"X\[0\]: an array of shape \(3, 4\)"),
     "complex": ([np.zeros(9, complex)], r"X\[0\]: an array of shape \(9,\) and type complex128"),
