@@ -36,9 +36,10 @@ def _info(args: argparse.Namespace) -> int:
     info = _open_cache(args).info()
     entries, files = counted(info["entries"], "entry", "entries"), counted(info["files"], "sound file")
     say(f"{info['path']}: {entries}, {info['bytes'] / 1e6:.1f} MB, {files} known")
+    width = max((len(row["embedder"]) for row in info["embedders"].values()), default=0)
     for fingerprint, row in info["embedders"].items():
         entries = counted(row["entries"], "entry", "entries")
-        say(f"  {row['embedder']:10} {fingerprint}  {entries}, {row['bytes'] / 1e6:.1f} MB")
+        say(f"  {row['embedder']:{width}}  {fingerprint}  {entries}, {row['bytes'] / 1e6:.1f} MB")
     return 0
 
 
