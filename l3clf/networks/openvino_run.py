@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from l3clf.errors import MissingDependencyError
+from l3clf.errors import MissingDependencyError, how_to_install
 
 __all__ = ["OpenVinoNetwork", "has_openvino"]
 
@@ -47,7 +47,7 @@ class OpenVinoNetwork:
             import openvino
         except ImportError as error:
             problem = f"cannot be imported ({error})" if has_openvino() else "is not installed"
-            raise MissingDependencyError(f"OpenVINO {problem}; run `pip install l3clf[openvino]`") from None
+            raise MissingDependencyError(f"OpenVINO {problem}; run `{how_to_install('openvino')}`") from None
         with _lock:
             # The first tensor that is read makes OpenVINO's link to NumPy: in two threads at once, each would wait for
             # ever for what the other holds, the interpreter's lock or the link's own.
