@@ -35,7 +35,11 @@ Float64: TypeAlias = NDArray[np.float64]
 
 
 def calibrated(
-    model: ModelProto, levels: Callable[[FloatArray], FloatArray], sample_rate: int, window_samples: int
+    model: ModelProto,
+    levels: Callable[[FloatArray], FloatArray],
+    sample_rate: int,
+    window_samples: int,
+    front_end_revision: int,
 ) -> dict[str, Range]:
     """Return what the channels of a network reach, from the user's cache folder where it is there.
 
@@ -46,12 +50,14 @@ def calibrated(
     levels : callable
         The front-end: takes windows (n, window_samples), returns the network's input (n, 1, bands, frames).
     sample_rate, window_samples : int
+    front_end_revision : int
+        That of the embedder, which is raised when its front-end rounds otherwise; so may the ranges be, then.
 
     Returns
     -------
     dict of str to Range
     """
-    kind = f"{REVISION} {sample_rate} {window_samples}\n".encode()
+    kind = f"{REVISION} {front_end_revision} {sample_rate} {window_samples}\n".encode()
     key = hashlib.sha256(kind + model.SerializeToString()).hexdigest()
     path = calibration_folder() / f"{key}.ranges"
     with _lock:

@@ -80,7 +80,8 @@ def open_network(
         return open_floats(embedder, model, levels)
     if precision == "bfloat16":
         return OpenVinoNetwork(model, "bf16")
-    model = quantised(model, calibrated(model, levels, embedder.sample_rate, embedder.window_samples))
+    ranges = calibrated(model, levels, embedder.sample_rate, embedder.window_samples, embedder.revision)
+    model = quantised(model, ranges)
     if precision == "fast" and has_openvino():
         return OpenVinoNetwork(model)
     return partial(run_graph, session(model))

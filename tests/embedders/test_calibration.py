@@ -43,10 +43,10 @@ def calls(monkeypatch):
     return found
 
 
-def calibrate(again=True):
+def calibrate(again=True, front_end_revision=1):
     if again:  # as another process
         calibration._known.clear()
-    return calibration.calibrated(network(), levels, RATE, N)
+    return calibration.calibrated(network(), levels, RATE, N, front_end_revision)
 
 
 def same(found, expected):
@@ -73,6 +73,12 @@ def test_a_network_is_observed_once_on_a_machine(calls, tmp_path):
     assert same(calibrate(), first)
     assert same(calibrate(again=False), first)
     assert len(calls) == 1
+
+
+def test_ranges_of_another_front_end_are_not_taken(calls):
+    calibrate()
+    calibrate(front_end_revision=2)
+    assert len(calls) == 2
 
 
 def spoil(content, how):
