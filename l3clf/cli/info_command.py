@@ -17,6 +17,7 @@ __all__ = ["add"]
 
 MAX_NAMED = 20  # classes; the JSON has all
 _SQLITE = b"SQLite format 3\0"
+_PARQUET = b"PAR1"
 
 
 def add(commands: Any) -> None:
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
     info.add_argument(
         "file",
         metavar="FILE",
-        help="model (.l3clf), student (.student), embeddings (.npz), cache, or folder of an export",
+        help="model (.l3clf), student (.student), embeddings (.npz, .parquet), cache, or folder of an export",
     )
     info.add_argument("--json", action="store_true", help="print it as JSON, with all classes")
 
@@ -65,6 +66,8 @@ def _describe(path: Path) -> dict[str, Any]:
     size = {"size": f"{place.stat().st_size / 1000:,.1f} kB"}
     if start == _SQLITE:
         return _cache(place) | size
+    if start.startswith(_PARQUET):
+        return _parquet(place) | size
     if EMBEDDINGS.holds(place):
         return _embeddings(place) | size
     if path.is_dir() and is_export(path):
@@ -208,6 +211,15 @@ def _embeddings(path: Path) -> dict[str, Any]:
     except (OSError, KeyError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         raise ParameterError(f"{path}: is a damaged file of embeddings; write it again with `l3clf embed`") from None
     return {"embeddings": str(path), "clips": n_clips, "windows": n_windows, "values": f"{size:,} for each window"}
+
+
+def _parquet(path: Path) -> dict[str, Any]:
+    from l3clf.embedders import WindowEmbeddings
+
+    found = WindowEmbeddings.from_parquet(path)
+    about = {"embeddings": str(path), "clips": len(found), "windows": sum(map(len, found.values()))}
+    width = next((one.vectors.shape[1] for one in found.values()), None)
+    return about if width is None else about | {"values": f"{width:,} for each window"}
 
 
 def _cache(path: Path) -> dict[str, Any]:

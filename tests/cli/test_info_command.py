@@ -119,6 +119,21 @@ def test_info_of_embeddings_is_what_the_file_holds(run, data, tmp_path):
     assert found["values"] == f"{size} for each window"
 
 
+def test_info_of_parquet_is_that_of_the_same_embeddings(run, data, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (the extra `parquet`)")
+    found = []
+    for name in ("x.npz", "x.parquet"):
+        assert run("embed", data, "--embedder", "mfcc", "--out", tmp_path / name)[0] == 0
+        status, out, err = run("info", tmp_path / name, "--json")
+        assert (status, err) == (0, "")
+        found.append({key: value for key, value in json.loads(out).items() if key not in ("embeddings", "size")})
+    assert found[0] == found[1]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 of somebody")
+    status, out, err = run("info", tmp_path / "bad.parquet")
+    assert (status, out) == (1, "")
+    assert "bad.parquet: cannot be read as Parquet" in err
+
+
 def test_damaged_embeddings_are_one_sentence(run, data, tmp_path):
     place = tmp_path / "x.npz"
     with zipfile.ZipFile(place, "w") as file:
