@@ -59,7 +59,7 @@ class Options:
     rounds: int = 7
     windows: int = 16
     small_windows: int = 200
-    clips: int = 16
+    clips: int = 100
     keras: bool = True
 
 

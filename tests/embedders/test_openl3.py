@@ -170,6 +170,19 @@ def test_int8_is_near_to_the_package(integers):
     assert np.abs(found - expected).max() > 10 * TOLERANCE * np.abs(expected).max()  # they are the integers'
 
 
+@pytest.mark.parametrize("sound", ["a bit at the end", "a fade of 10 ms"])
+def test_int8_is_near_where_a_clip_begins_or_ends_in_a_window(integers, openl3, sound):
+    """Calibrated on louder sounds alone, the cosines were 0.9985 and 0.985, and with mel256 0.98 and 0.95."""
+    window = np.zeros((1, 48_000), np.float32)
+    if sound == "a bit at the end":
+        window[0, 47_990] = 2.0**-15
+    else:
+        window[0, :480] = np.random.default_rng(0).normal(0, 2e-5, 480) * np.linspace(1, 0, 480)
+    found, expected = (emb.embed_windows(window)[0] for emb in (integers, openl3()))
+    cosine = found @ expected / np.linalg.norm(found) / np.linalg.norm(expected)
+    assert cosine > (0.999 if sound == "a bit at the end" else 0.998)
+
+
 def test_precisions_have_fingerprints_of_their_own(openl3):
     found = {replace(openl3(), precision=p).fingerprint for p in ("float32", "bfloat16", "int8", "fast")}
     assert len(found) == 4
