@@ -59,7 +59,7 @@ def run(options: Options) -> Result:
         for student in students(options.student):
             racers[f"{student.name}, float32"] = student, floats
             racers[f"{student.name}, int8"] = replace(student, precision="int8"), integers
-        if os.environ.get("L3CLF_SHARED"):
+        if os.environ.get("L3CLF_SHARED") and weights_folder().is_dir():
             efficientat = l3clf.load_embedder("efficientat", weights=weights_folder())
             racers["efficientat mn04, float32"] = efficientat, others
         racers[PEER] = l3clf.load_embedder("openl3", weights=seeded_openl3(Path(folder))), openl3
