@@ -2,8 +2,8 @@
 
 Rule: that is a matter of the machine and no option of an embedder, since a model file means the same everywhere. So
 fingerprints do not know of it, and a provider must earn that: when a network is first opened in a process, it computes
-a few sounds there and on the CPU, and what differs by more than rounding is not used. Networks in integers are the same
-on every processor, and stay on the CPU.
+a few sounds there and on the CPU, and what differs by more than rounding is not used. Networks in integers stay on
+the CPU, where their sums are exact.
 
 Measured on the sounds of `l3clf.embedders.calibration`, as the largest difference of a vector over its largest value:
 the same network with its sums in another order or unfused, as on another processor, 4e-7 to 4e-6; on another engine in
